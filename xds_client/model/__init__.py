@@ -1,0 +1,68 @@
+"""The typed model: what the control plane said, as frozen, hashable values. Imports nothing of the rest."""
+
+from xds_client.model.cluster import (
+    Cluster,
+    ClusterLoadAssignment,
+    DiscoveryType,
+    Endpoint,
+    HealthStatus,
+    Labels,
+    LbPolicy,
+    Locality,
+    LocalityEndpoints,
+    TransportSocketMatch,
+    UpstreamTls,
+)
+from xds_client.model.config import ClusterConfig, TargetConfig, TargetMissing
+from xds_client.model.listener import Listener
+from xds_client.model.route import (
+    ForwardAction,
+    HeaderMatch,
+    PathMatch,
+    PathMatchKind,
+    PresentMatch,
+    RangeMatch,
+    Route,
+    RouteConfiguration,
+    RouteMatch,
+    StringMatch,
+    StringMatchKind,
+    UnsupportedAction,
+    VirtualHost,
+    WeightedCluster,
+)
+from xds_client.model.target import InvalidTarget, Target
+
+__all__ = [
+    "Cluster",
+    "ClusterConfig",
+    "ClusterLoadAssignment",
+    "DiscoveryType",
+    "Endpoint",
+    "ForwardAction",
+    "HeaderMatch",
+    "HealthStatus",
+    "InvalidTarget",
+    "Labels",
+    "LbPolicy",
+    "Listener",
+    "Locality",
+    "LocalityEndpoints",
+    "PathMatch",
+    "PathMatchKind",
+    "PresentMatch",
+    "RangeMatch",
+    "Route",
+    "RouteConfiguration",
+    "RouteMatch",
+    "StringMatch",
+    "StringMatchKind",
+    "Target",
+    "TargetConfig",
+    "TargetMissing",
+    "TransportSocketMatch",
+    "UnsupportedAction",
+    "UpstreamTls",
+    "VirtualHost",
+    "WeightedCluster",
+]

@@ -1,0 +1,122 @@
+"""Clusters and their endpoints as the mesh says them. Frozen values, no behaviour.
+
+Field meanings are Envoy's (envoy/config/cluster/v3, envoy/config/endpoint/v3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from xds_client.model.route import StringMatch
+
+Labels = tuple[tuple[str, str], ...]  # sorted by key
+
+
+class DiscoveryType(Enum):
+    EDS = "EDS"
+    STATIC = "STATIC"
+    STRICT_DNS = "STRICT_DNS"
+    LOGICAL_DNS = "LOGICAL_DNS"
+    ORIGINAL_DST = "ORIGINAL_DST"
+
+
+class LbPolicy(Enum):
+    ROUND_ROBIN = "ROUND_ROBIN"
+    LEAST_REQUEST = "LEAST_REQUEST"
+    RANDOM = "RANDOM"
+    RING_HASH = "RING_HASH"
+    MAGLEV = "MAGLEV"
+    CLUSTER_PROVIDED = "CLUSTER_PROVIDED"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """The connection must be TLS. ``subject_alt_names`` empty: any identity of the trust domain."""
+
+    sni: str = ""
+    alpn: tuple[str, ...] = ()
+    subject_alt_names: tuple[StringMatch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSocketMatch:
+    """For endpoints whose ``transport_labels`` contain ``labels`` (first match wins): this TLS, or None = plaintext."""
+
+    name: str
+    labels: Labels
+    tls: UpstreamTls | None
+
+
+class HealthStatus(Enum):
+    UNKNOWN = "UNKNOWN"  # counts as healthy
+    HEALTHY = "HEALTHY"
+    UNHEALTHY = "UNHEALTHY"
+    DRAINING = "DRAINING"
+    TIMEOUT = "TIMEOUT"
+    DEGRADED = "DEGRADED"
+
+
+@dataclass(frozen=True, slots=True)
+class Locality:
+    region: str = ""
+    zone: str = ""
+    sub_zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address of a workload. ``address`` is an IP literal, or a host name in DNS clusters. Weight is at least 1.
+
+    ``workload`` is metadata istio.workload (``name;namespace;app;version;cluster``), ``transport_labels`` is metadata
+    envoy.transport_socket_match (``tlsMode=istio``).
+    """
+
+    address: str
+    port: int
+    weight: int = 1
+    health: HealthStatus = HealthStatus.UNKNOWN
+    transport_labels: Labels = ()
+    workload: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalityEndpoints:
+    locality: Locality
+    priority: int
+    weight: int  # 0: not said
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterLoadAssignment:
+    """One EDS resource (or the inline endpoints of a STATIC or DNS cluster)."""
+
+    name: str
+    localities: tuple[LocalityEndpoints, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One CDS resource. ``eds_name`` is what EDS is asked for; times in seconds; ``max_requests`` None = no limit said.
+
+    ``tls`` None: plaintext, unless an entry of ``transport_matches`` fits the endpoint.
+    """
+
+    name: str
+    discovery: DiscoveryType
+    eds_name: str = ""
+    lb_policy: LbPolicy = LbPolicy.ROUND_ROBIN
+    connect_timeout: float = 5.0
+    tls: UpstreamTls | None = None
+    transport_matches: tuple[TransportSocketMatch, ...] = ()
+    inline_endpoints: ClusterLoadAssignment | None = None
+    max_requests: int | None = None
+
+    def tls_for(self, endpoint: Endpoint) -> UpstreamTls | None:
+        """The TLS that this endpoint demands: first match whose labels it carries, else the cluster's own."""
+        carried = set(endpoint.transport_labels)
+        for match in self.transport_matches:
+            if carried.issuperset(match.labels):
+                return match.tls
+        return self.tls

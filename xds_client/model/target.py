@@ -1,0 +1,55 @@
+"""What a caller asked for: a host and a port of the mesh, and the names it may stand for. Pure values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SCHEME = "xds:///"
+
+
+class InvalidTarget(ValueError):
+    """The target string is not ``xds:///host[.namespace[.svc[.domain]]]:port``; the message names it and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One port of one host, as the caller wrote it (``reviews``, ``reviews.demo``, a ServiceEntry's host, ...)."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Parse ``xds:///host:port`` or ``host:port``; raise `InvalidTarget` that names the text."""
+        rest = text.removeprefix(SCHEME)
+        if "://" in rest or rest.startswith("//"):
+            raise InvalidTarget(f"{text!r}: a mesh target is written {SCHEME}host:port, without an authority")
+        host, colon, port = rest.rpartition(":")
+        if not colon or not host:
+            raise InvalidTarget(f"{text!r}: a mesh target needs a port, as in {SCHEME}reviews.demo:9080")
+        if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+            raise InvalidTarget(f"{text!r}: {port!r} is not a port (1 to 65535)")
+        if any(c.isspace() or c in "/:|[]" for c in host):
+            raise InvalidTarget(f"{text!r}: {host!r} is not a host name")
+        return cls(host.lower(), int(port))
+
+    def candidates(self, namespace: str, domain: str) -> tuple[str, ...]:
+        """The fully qualified names this host may mean, first one first.
+
+        Kubernetes' search order with one difference: istiod answers ``reviews`` and its FQDN as one service and
+        leaves one of them empty when both are asked in one request, so short names are expanded here and only the
+        next candidate is asked once the one before is known to be unknown.
+        """
+        if self.host.endswith("."):
+            return (self.host.rstrip("."),)
+        labels = self.host.split(".")
+        if len(labels) == 1:
+            return (f"{self.host}.{namespace}.svc.{domain}",)
+        if len(labels) == 2:
+            return (f"{self.host}.svc.{domain}", self.host)
+        if labels[-1] == "svc" and len(labels) == 3:
+            return (f"{self.host}.{domain}",)
+        return (self.host,)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
