@@ -1,0 +1,151 @@
+"""What is known, type by type: immutable pools, replaced whole by one reference. Written on the exchanger's thread.
+
+An object found here stays the same object until its content changes, so "did what I read change?" is asked with ``is``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from xds_client.errors import DecodeError
+from xds_client.resource_type import WILDCARD, ResourceType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from xds_client.decode import Parsed, Value
+    from xds_client.session import Names, Update
+
+_NOBODY: frozenset[str] = frozenset()
+
+
+class Known:
+    """A resource that arrived: its newest form, and the form before it in case the newest turns out to be malformed."""
+
+    __slots__ = ("newest", "previous")
+
+    def __init__(self, newest: Parsed, previous: Parsed | None = None) -> None:
+        self.newest = newest
+        self.previous = previous
+
+    def value(self) -> Value:
+        """The last good value; raises the newest form's `DecodeError` when there never was one."""
+        try:
+            return self.newest.value()
+        except DecodeError:
+            if self.previous is None:
+                raise
+            try:
+                return self.previous.value()
+            except DecodeError:
+                self.previous = None
+        return self.newest.value()
+
+    @property
+    def error(self) -> DecodeError | None:
+        return self.newest.error
+
+    def followed_by(self, newest: Parsed) -> Known:
+        return Known(newest, self.newest if self.newest.error is None else self.previous)
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The control plane answered that there is none, or did not answer in time."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """It arrived, could not even be parsed, and nothing good came before it."""
+
+    error: DecodeError
+
+
+class NotYet(Enum):
+    """Nobody knows yet."""
+
+    NOT_YET = "not yet"
+
+
+NOT_YET = NotYet.NOT_YET
+Found = Known | Missing | Malformed | NotYet
+Key = tuple[ResourceType, str]
+
+_NEVER_SENT = Missing("the control plane sent all resources of this type, and this one is not among them")
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """All that is known of one type. ``whole``: this stream has sent everything there is."""
+
+    known: Mapping[str, Known] = field(default_factory=dict)
+    missing: Mapping[str, Missing] = field(default_factory=dict)
+    malformed: Mapping[str, Malformed] = field(default_factory=dict)
+    whole: bool = False
+
+    def look(self, name: str) -> Found:
+        found = self.known.get(name) or self.missing.get(name) or self.malformed.get(name)
+        return found or (_NEVER_SENT if self.whole else NOT_YET)
+
+    def apply(self, update: Update) -> Pool:
+        known, missing, malformed = dict(self.known), dict(self.missing), dict(self.malformed)
+        for name, parsed in update.accepted.items():
+            old = known.get(name)
+            if old is None:
+                known[name] = Known(parsed)
+            elif old.newest.data != parsed.data:
+                known[name] = old.followed_by(parsed)
+            missing.pop(name, None)
+            malformed.pop(name, None)
+        for error in update.rejected:
+            malformed[error.name] = Malformed(error)
+            missing.pop(error.name, None)
+        for name, reason in update.removed.items():
+            known.pop(name, None)
+            malformed.pop(name, None)
+            if not update.whole:  # else absence itself says it
+                missing[name] = Missing(reason)
+        return Pool(known, missing, malformed, self.whole or update.whole)
+
+    def retain(self, names: frozenset[str]) -> Pool:
+        """Forget what nobody subscribes to any more: it would go stale unseen."""
+        pools = (self.known, self.missing, self.malformed)
+        if WILDCARD in names or all(name in names for pool in pools for name in pool):
+            return self
+        return Pool(
+            {n: v for n, v in self.known.items() if n in names},
+            {n: v for n, v in self.missing.items() if n in names},
+            {n: v for n, v in self.malformed.items() if n in names},
+            self.whole,
+        )
+
+    def errors_among(self, names: Iterable[str]) -> list[DecodeError]:
+        """What was found to make no sense, of these names."""
+        found = (self.known[name].error for name in names if name in self.known)
+        return [error for error in found if error is not None]
+
+    def errors(self) -> list[DecodeError]:
+        """What is malformed right now: could not be parsed, or was wanted and made no sense."""
+        return [m.error for m in self.malformed.values()] + self.errors_among(self.known)
+
+
+@dataclass(frozen=True, slots=True)
+class Caches:
+    pools: Mapping[ResourceType, Pool] = field(default_factory=lambda: {kind: Pool() for kind in ResourceType})
+
+    def look(self, kind: ResourceType, name: str) -> Found:
+        return self.pools[kind].look(name)
+
+    def apply(self, update: Update) -> Caches:
+        return Caches({**self.pools, update.kind: self.pools[update.kind].apply(update)})
+
+    def retain(self, names: Names) -> Caches:
+        return Caches({kind: pool.retain(names.get(kind, _NOBODY)) for kind, pool in self.pools.items()})
+
+    def new_stream(self) -> Caches:
+        """Absence on the last stream says nothing about what the next one is about to send."""
+        return Caches({kind: replace(pool, whole=False) for kind, pool in self.pools.items()})

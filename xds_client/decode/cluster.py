@@ -1,0 +1,63 @@
+"""Cluster to the model (envoy/config/cluster/v3/cluster.proto). Called by `Parsed.value`; pure functions."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from xds_client.decode.endpoint import cluster_load_assignment
+from xds_client.decode.fields import FieldError, each, inside, known_name, seconds
+from xds_client.decode.tls import transport_socket, transport_socket_match
+from xds_client.model import Cluster, ClusterLoadAssignment, DiscoveryType, LbPolicy, UpstreamTls
+
+# Envoy's defaults (cluster.proto, circuit_breaker.proto); istiod's way to say "no limit" is the largest uint32.
+_CONNECT_TIMEOUT = 5.0
+_MAX_REQUESTS = 1024
+_NO_LIMIT = 2**32 - 1
+
+_DNS = (DiscoveryType.STRICT_DNS, DiscoveryType.LOGICAL_DNS)
+
+
+def cluster(message: Any) -> Cluster:
+    if message.WhichOneof("cluster_discovery_type") == "cluster_type":
+        raise FieldError("cluster_type", f"{message.cluster_type.name} is not supported")
+    discovery = known_name(message, "type", DiscoveryType)
+    return Cluster(
+        name=message.name,
+        discovery=discovery,
+        eds_name=_eds_name(message) if discovery is DiscoveryType.EDS else "",
+        lb_policy=known_name(message, "lb_policy", LbPolicy),
+        connect_timeout=seconds(message.connect_timeout) if message.HasField("connect_timeout") else _CONNECT_TIMEOUT,
+        tls=_tls(message),
+        transport_matches=each("transport_socket_matches", transport_socket_match, message.transport_socket_matches),
+        inline_endpoints=_inline_endpoints(message, discovery),
+        max_requests=_max_requests(message),
+    )
+
+
+def _eds_name(message: Any) -> str:
+    """The name that EDS is asked for: "if not specified, the cluster name"."""
+    name: str = message.eds_cluster_config.service_name or message.name
+    return name
+
+
+def _tls(message: Any) -> UpstreamTls | None:
+    if not message.HasField("transport_socket"):
+        return None
+    return inside("transport_socket", transport_socket, message.transport_socket)
+
+
+def _inline_endpoints(message: Any, discovery: DiscoveryType) -> ClusterLoadAssignment | None:
+    if discovery in (DiscoveryType.EDS, DiscoveryType.ORIGINAL_DST):
+        return None
+    decode = partial(cluster_load_assignment, host_names=discovery in _DNS)
+    return inside("load_assignment", decode, message.load_assignment)
+
+
+def _max_requests(message: Any) -> int | None:
+    """The breaker of ordinary traffic: the first threshold of DEFAULT priority (gRFC A32), 1024 when not said."""
+    for threshold in message.circuit_breakers.thresholds:
+        if threshold.priority == 0 and threshold.HasField("max_requests"):
+            said = int(threshold.max_requests.value)
+            return None if said == _NO_LIMIT else said
+    return _MAX_REQUESTS

@@ -1,0 +1,98 @@
+"""ClusterLoadAssignment to the model (envoy/config/endpoint/v3). Called by `Parsed.value`; pure functions.
+
+Envoy's rules, not gRPC's: gaps in priorities and a locality named twice are legal, a duplicate address is dropped.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import partial
+from typing import Any
+
+from xds_client.decode.fields import FieldError, each, inside, known_name, string_labels
+from xds_client.model import ClusterLoadAssignment, Endpoint, HealthStatus, Labels, Locality, LocalityEndpoints
+
+_MAX_PRIORITY = 128
+
+
+def cluster_load_assignment(message: Any, *, host_names: bool = False) -> ClusterLoadAssignment:
+    """Decode the endpoints; an address must be an IP literal unless ``host_names`` (DNS clusters)."""
+    localities = each("endpoints", partial(_locality, host_names=host_names), message.endpoints)
+    return ClusterLoadAssignment(message.cluster_name, _first_of_each_address(localities))
+
+
+def _locality(message: Any, *, host_names: bool) -> LocalityEndpoints:
+    if message.priority > _MAX_PRIORITY:
+        raise FieldError("priority", f"{message.priority} is more than {_MAX_PRIORITY}")
+    if message.HasField("leds_cluster_locality_config"):
+        raise FieldError("leds_cluster_locality_config", "LEDS is not supported")
+    where = message.locality
+    return LocalityEndpoints(
+        locality=Locality(where.region, where.zone, where.sub_zone),
+        priority=message.priority,
+        weight=message.load_balancing_weight.value,
+        endpoints=each("lb_endpoints", partial(_endpoint, host_names=host_names), message.lb_endpoints),
+    )
+
+
+def _endpoint(message: Any, *, host_names: bool) -> Endpoint:
+    address, port = inside("endpoint.address", partial(_socket_address, host_names=host_names), message)
+    weight = message.load_balancing_weight.value if message.HasField("load_balancing_weight") else 1
+    if weight < 1:
+        raise FieldError("load_balancing_weight", "0 is not a weight")
+    transport_labels: Labels = ()
+    workload = ""
+    if message.HasField("metadata"):
+        metadata = message.metadata.filter_metadata
+        if "envoy.transport_socket_match" in metadata:
+            place = "metadata.envoy.transport_socket_match"
+            transport_labels = inside(place, string_labels, metadata["envoy.transport_socket_match"])
+        if "istio" in metadata:
+            workload = metadata["istio"].fields["workload"].string_value
+    health = known_name(message, "health_status", HealthStatus) if message.health_status else HealthStatus.UNKNOWN
+    return Endpoint(address, port, weight, health, transport_labels, workload)
+
+
+def _socket_address(message: Any, *, host_names: bool) -> tuple[str, int]:
+    kind = message.endpoint.address.WhichOneof("address")
+    if kind != "socket_address":
+        raise FieldError(kind or "socket_address", "only TCP socket addresses can be dialled")
+    socket_address = message.endpoint.address.socket_address
+    if socket_address.protocol != socket_address.TCP:
+        raise FieldError("socket_address.protocol", "only TCP can be dialled")
+    if socket_address.WhichOneof("port_specifier") != "port_value" or not 0 < socket_address.port_value < 1 << 16:
+        raise FieldError("socket_address.port_value", f"{socket_address.port_value} is not a port")
+    address: str = socket_address.address
+    if not host_names:
+        _require_ip(address)
+    elif not address:
+        raise FieldError("socket_address.address", "is empty")
+    return address, socket_address.port_value
+
+
+def _require_ip(address: str) -> None:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise FieldError("socket_address.address", f"{address!r} is not an IP address") from None
+
+
+def _first_of_each_address(localities: tuple[LocalityEndpoints, ...]) -> tuple[LocalityEndpoints, ...]:
+    """Envoy keeps "only the first one" of duplicate hosts of one priority (source/extensions/clusters/eds/eds.cc).
+
+    gRPC would NACK instead; here it would turn one copied WorkloadEntry into an outage of the whole service.
+    """
+    seen: set[tuple[int, str, int]] = set()
+    kept: list[LocalityEndpoints] = []
+    for group in localities:
+        unique = []
+        for endpoint in group.endpoints:
+            key = (group.priority, endpoint.address, endpoint.port)
+            if key not in seen:
+                seen.add(key)
+                unique.append(endpoint)
+        if len(unique) == len(group.endpoints):
+            kept.append(group)
+        else:
+            kept.append(LocalityEndpoints(group.locality, group.priority, group.weight, tuple(unique)))
+    return tuple(kept)

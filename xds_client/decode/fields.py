@@ -1,0 +1,102 @@
+"""What the decoders of all types share: errors that know their place, and the small messages that appear everywhere.
+
+Pure functions. A place is built while a `FieldError` climbs, so a good resource pays nothing for it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from xds_client.model import Labels, StringMatch, StringMatchKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from enum import Enum
+
+T = TypeVar("T")
+E = TypeVar("E", bound="Enum")
+
+
+class FieldError(Exception):
+    """``field`` of the message at hand is not usable. Becomes a `DecodeError` once type and name are known."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+    def within(self, outer: str) -> FieldError:
+        return FieldError(f"{outer}.{self.field}" if self.field else outer, self.reason)
+
+
+def inside(field: str, decode: Callable[[Any], T], message: Any) -> T:
+    """Decode a sub-message; an error in it is placed under ``field``."""
+    try:
+        return decode(message)
+    except FieldError as error:
+        raise error.within(field) from None
+
+
+def each(field: str, decode: Callable[[Any], T], messages: Iterable[Any]) -> tuple[T, ...]:
+    """Decode a repeated sub-message; an error in it is placed under ``field[i]``."""
+    decoded = []
+    for i, message in enumerate(messages):
+        try:
+            decoded.append(decode(message))
+        except FieldError as error:
+            raise error.within(f"{field}[{i}]") from None
+    return tuple(decoded)
+
+
+def seconds(duration: Any) -> float:
+    return float(duration.seconds + duration.nanos / 1e9)
+
+
+def known_name(message: Any, field: str, known: type[E]) -> E:
+    """The value of an enum field. proto3 enums are open: a number that a later Envoy invented arrives as a number."""
+    number = getattr(message, field)
+    value = message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number.get(number)
+    if value is None or value.name not in known.__members__:
+        raise FieldError(field, f"{value.name if value else number} is not supported")
+    return known[value.name]
+
+
+def string_labels(struct: Any) -> Labels:
+    """A Struct that is compared as labels. Leaving a value out could turn TLS off, so what is no string is an error."""
+    for key, value in struct.fields.items():
+        if value.WhichOneof("kind") != "string_value":
+            raise FieldError(key, "only string values can be compared")
+    return tuple(sorted((key, value.string_value) for key, value in struct.fields.items()))
+
+
+def string_match(matcher: Any) -> StringMatch:
+    """A type.matcher.v3.StringMatcher."""
+    pattern = matcher.WhichOneof("match_pattern")
+    if pattern == "safe_regex":
+        # It "has no effect for the safe_regex match" to ignore case (type/matcher/v3/string.proto).
+        return StringMatch(StringMatchKind.REGEX, regex("safe_regex", matcher.safe_regex))
+    if pattern in ("exact", "prefix", "suffix", "contains"):
+        return StringMatch(StringMatchKind(pattern), getattr(matcher, pattern), matcher.ignore_case)
+    raise FieldError(pattern or "match_pattern", "is not a string match this release evaluates")
+
+
+def regex(field: str, matcher: Any) -> str:
+    """The pattern of a RegexMatcher, checked: what cannot be evaluated must be refused here, not when a call comes."""
+    pattern: str = matcher.regex
+    if reason := _regex_fault(pattern):
+        raise FieldError(field, f"{pattern!r}: {reason}")
+    return pattern
+
+
+@lru_cache(maxsize=1024)
+def _regex_fault(pattern: str) -> str | None:
+    # The mesh means RE2 and Python's engine evaluates it. Where both read one text differently, refuse it.
+    if "[[:" in pattern:
+        return "POSIX character classes are not supported"
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError, Warning) as error:
+        return f"does not compile: {error}"
+    return None

@@ -1,0 +1,93 @@
+"""A received resource between its two decodes: parsed whole at receipt, typed and validated when first wanted.
+
+A mesh of 10,000 clusters arrives in one response and a program calls three of them. Used on the exchanger's thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from envoy.config.cluster.v3 import cluster_pb2  # type: ignore[import-untyped]
+from envoy.config.endpoint.v3 import endpoint_pb2  # type: ignore[import-untyped]
+from envoy.config.listener.v3 import listener_pb2  # type: ignore[import-untyped]
+from envoy.config.route.v3 import route_pb2  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError as WireError
+
+from xds_client.decode.cluster import cluster
+from xds_client.decode.endpoint import cluster_load_assignment
+from xds_client.decode.fields import FieldError
+from xds_client.decode.route import route_configuration
+from xds_client.errors import DecodeError
+from xds_client.model import Cluster, ClusterLoadAssignment, Listener, RouteConfiguration
+from xds_client.resource_type import ResourceType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Value = Cluster | ClusterLoadAssignment | Listener | RouteConfiguration
+
+
+def _listener(message: Any) -> Listener:
+    return Listener(message.name)
+
+
+_MESSAGES: dict[ResourceType, tuple[Any, str, Callable[[Any], Value]]] = {
+    ResourceType.CLUSTER: (cluster_pb2.Cluster, "name", cluster),
+    ResourceType.ENDPOINT: (endpoint_pb2.ClusterLoadAssignment, "cluster_name", cluster_load_assignment),
+    ResourceType.LISTENER: (listener_pb2.Listener, "name", _listener),
+    ResourceType.ROUTE: (route_pb2.RouteConfiguration, "name", route_configuration),
+}
+
+
+class Parsed:
+    """One resource that is good protobuf of the right type. Whether it makes sense, `value` tells."""
+
+    __slots__ = ("_message", "_outcome", "data", "kind", "name")
+
+    def __init__(self, kind: ResourceType, name: str, data: bytes, message: Any) -> None:
+        self.kind = kind
+        self.name = name
+        self.data = data
+        self._message = message
+        self._outcome: Value | DecodeError | None = None
+
+    def value(self) -> Value:
+        """The typed value, built once; raises the same `DecodeError` every time when the resource makes no sense."""
+        if self._outcome is None:
+            self._outcome = self._build()
+        if isinstance(self._outcome, DecodeError):
+            raise self._outcome
+        return self._outcome
+
+    @property
+    def error(self) -> DecodeError | None:
+        """What `value` found wrong, if it was asked already."""
+        return self._outcome if isinstance(self._outcome, DecodeError) else None
+
+    def _build(self) -> Value | DecodeError:
+        decode = _MESSAGES[self.kind][2]
+        message, self._message = self._message, None  # not needed twice, and larger than what it says
+        try:
+            return decode(message)
+        except FieldError as error:
+            return DecodeError(self.kind, self.name, error.field, error.reason)
+
+
+def parse(kind: ResourceType, name: str, type_url: str, data: bytes) -> Parsed:
+    """First decode: is it protobuf of the promised type, and is the name inside the name outside?
+
+    Raises `DecodeError`.
+    """
+    if type_url != kind.value:
+        raise DecodeError(kind, name, "", f"is packed as {type_url or 'nothing'}")
+    message_type, name_field, _ = _MESSAGES[kind]
+    try:
+        message = message_type.FromString(data)
+    except WireError as error:
+        raise DecodeError(kind, name, "", f"is not valid protobuf: {error}") from None
+    inner = getattr(message, name_field)
+    if not inner:
+        raise DecodeError(kind, name, name_field, "is empty")
+    if name != inner:
+        raise DecodeError(kind, name, name_field, f"says {inner!r}")
+    return Parsed(kind, inner, data, message)

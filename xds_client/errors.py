@@ -1,0 +1,75 @@
+"""Everything this package raises, one tree. Every message says who asked, for what, and what to do next.
+
+XdsError
+├── BootstrapError       a setting is missing, unreadable or wrong: names file (or variable) and field
+├── ProtocolError        bytes on the stream that are no discovery response; never reaches a user
+├── DecodeError          one resource is malformed: names type, resource, field and reason; shown by status()
+├── ExchangerClosedError the exchanger was used after close(), or closed while get() waited
+└── ResourceError        get() has no value to return
+    ├── ResourceMissingError    the control plane answered: there is none, or only a malformed one
+    ├── ResourceTimeoutError    it did not answer in the time that the caller gave (also a TimeoutError)
+    └── ResourceNotCachedError  asked from inside an observer, where waiting would stop the stream
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xds_client.resource_type import ResourceType
+
+
+class XdsError(Exception):
+    """Root of the tree."""
+
+
+class BootstrapError(XdsError):
+    """``source`` is a file or an environment variable, ``field`` the setting in it."""
+
+    def __init__(self, source: str, field: str, reason: str) -> None:
+        super().__init__(f"{source}: {field}: {reason}")
+        self.source = source
+        self.field = field
+        self.reason = reason
+
+
+class ProtocolError(XdsError):
+    """The stream is of no use any more; the exchanger opens another."""
+
+
+class DecodeError(XdsError):
+    """``field`` is a path such as ``virtual_hosts[0].routes[3].match``; empty when the whole resource is meant."""
+
+    def __init__(self, kind: ResourceType, name: str, field: str, reason: str) -> None:
+        super().__init__(f"{kind} {name!r}: {field + ': ' if field else ''}{reason}")
+        self.kind = kind
+        self.name = name
+        self.field = field
+        self.reason = reason
+
+
+class ExchangerClosedError(XdsError):
+    """Open a new exchanger; a closed one stays closed."""
+
+
+class ResourceError(XdsError):
+    """No value for ``kind`` ``name``."""
+
+    def __init__(self, node_id: str, kind: ResourceType, name: str, reason: str) -> None:
+        super().__init__(f"{kind} {name!r} (asked by node {node_id}): {reason}")
+        self.node_id = node_id
+        self.kind = kind
+        self.name = name
+        self.reason = reason
+
+
+class ResourceMissingError(ResourceError):
+    """The control plane answered, and there is no such resource."""
+
+
+class ResourceTimeoutError(ResourceError, TimeoutError):
+    """The control plane has not answered yet."""
+
+
+class ResourceNotCachedError(ResourceError):
+    """Not cached, and the caller may not wait."""

@@ -1,0 +1,179 @@
+"""`PilotExchanger`: one control plane, one stream, one thread; the package's front door. Methods are for any thread."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Literal, Self, cast, overload
+
+from xds_client.errors import (
+    ExchangerClosedError,
+    ResourceMissingError,
+    ResourceNotCachedError,
+    ResourceTimeoutError,
+)
+from xds_client.loop import AdsLoop
+from xds_client.observers import ObserverHandle, ObserverMap
+from xds_client.reconnect import ReconnectSchedule
+from xds_client.resolve import Interest, Outcome, Selected, Selection
+from xds_client.transport import GrpcTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from xds_client.bootstrap import Bootstrap
+    from xds_client.decode import Value
+    from xds_client.model import (
+        Cluster,
+        ClusterLoadAssignment,
+        Listener,
+        RouteConfiguration,
+        Target,
+        TargetConfig,
+        TargetMissing,
+    )
+    from xds_client.resource_type import ResourceType
+    from xds_client.status import Status
+    from xds_client.transport import AdsTransport
+
+logger = logging.getLogger(__name__)
+
+Handle = ObserverHandle[Interest, Outcome]
+
+
+class PilotExchanger:
+    """Keeps whole, typed, current configuration for whoever observes it.
+
+    Opening never fails and never waits: with no control plane in reach it logs a warning, keeps trying, and `status`
+    tells. Observers are called on the exchanger's thread, one at a time, each with values in order; they should be
+    quick, because the stream reads on only after them. They may call every method here.
+    """
+
+    def __init__(
+        self,
+        bootstrap: Bootstrap,
+        *,
+        transport: AdsTransport | None = None,
+        schedule: ReconnectSchedule | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._node_id = bootstrap.node.id
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._observers: ObserverMap[Interest, Outcome] = ObserverMap()
+        self._waiting: set[queue.SimpleQueue[Selected | None]] = set()
+        self._closing = False
+        self._loop = AdsLoop(
+            node=bootstrap.node,
+            transport=transport or GrpcTransport(bootstrap.discovery_address),
+            observers=self._observers,
+            post=self._inbox.put,
+            clock=clock,
+            schedule=schedule or ReconnectSchedule(),
+        )
+        self._thread = threading.Thread(target=self._run, name="xds-exchanger", daemon=True)
+        self._thread.start()
+
+    def observe_target(self, target: Target, callback: Callable[[TargetConfig | TargetMissing], object]) -> Handle:
+        """Call back with the target's whole configuration now and at every change, or with why there is none.
+
+        While something of a new configuration is still missing the last good one stays, and nothing is called.
+        """
+        return self._observe(target, cast("Callable[[Outcome], object]", callback))
+
+    def observe(self, kind: ResourceType, names: Iterable[str], callback: Callable[[Selected], object]) -> Handle:
+        """Call back with what is known of these resources, at every change; close the handle to end it."""
+        chosen = frozenset([names] if isinstance(names, str) else names)
+        if not chosen or not all(chosen):
+            raise ValueError(f"observe({kind}) needs names, and none of them empty")
+        return self._observe(Selection(kind, chosen), cast("Callable[[Outcome], object]", callback))
+
+    @overload
+    def get(self, kind: Literal[ResourceType.CLUSTER], name: str, timeout: float = ...) -> Cluster: ...
+    @overload
+    def get(self, kind: Literal[ResourceType.ENDPOINT], name: str, timeout: float = ...) -> ClusterLoadAssignment: ...
+    @overload
+    def get(self, kind: Literal[ResourceType.LISTENER], name: str, timeout: float = ...) -> Listener: ...
+    @overload
+    def get(self, kind: Literal[ResourceType.ROUTE], name: str, timeout: float = ...) -> RouteConfiguration: ...
+    def get(self, kind: ResourceType, name: str, timeout: float = 5.0) -> Value:
+        """One resource by name; waits up to ``timeout`` seconds for the control plane's answer.
+
+        Raises `ResourceMissingError` or `ResourceTimeoutError`. From inside an observer it returns what is cached or
+        raises `ResourceNotCachedError` at once: waiting there would stop the stream that brings the answer.
+        """
+        if threading.current_thread() is self._thread:
+            selected = self._loop.peek(Selection(kind, frozenset([name])))
+            if selected is None:
+                advice = "not cached; observe() it instead of waiting for it inside an observer"
+                raise ResourceNotCachedError(self._node_id, kind, name, advice)
+            return self._value(cast("Selected", selected), name)
+        answers: queue.SimpleQueue[Selected | None] = queue.SimpleQueue()
+        self._waiting.add(answers)
+        try:
+            with self.observe(kind, [name], answers.put):
+                answer = answers.get(timeout=timeout)
+        except queue.Empty:
+            raise ResourceTimeoutError(self._node_id, kind, name, self._no_answer(timeout)) from None
+        finally:
+            self._waiting.discard(answers)
+        if answer is None:
+            raise ExchangerClosedError(f"closed while {kind} {name!r} was waited for")
+        return self._value(answer, name)
+
+    def status(self) -> Status:
+        """How it stands: connection, subscriptions, what is known, missing and rejected."""
+        return self._loop.status()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """End stream and thread; nobody is called afterwards. Waiting `get` calls raise `ExchangerClosedError`."""
+        if not self._closing:
+            self._closing = True
+            self._inbox.put(lambda: None)  # wakes the thread
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _observe(self, interest: Interest, callback: Callable[[Outcome], object]) -> Handle:
+        if self._closing:
+            raise ExchangerClosedError(f"{interest} cannot be observed: this exchanger is closed; open a new one")
+        handle = ObserverHandle(interest, callback, self._unobserve)
+        self._observers.add(handle)
+        # Replayed on the exchanger's thread: registered first, so nothing is missed, and in order with what comes.
+        self._inbox.put(lambda: self._loop.added(handle))
+        return handle
+
+    def _unobserve(self, handle: Handle) -> None:
+        self._observers.remove(handle)
+        self._inbox.put(self._loop.removed)
+
+    def _value(self, selected: Selected, name: str) -> Value:
+        if name in selected.found:
+            return selected.found[name]
+        raise ResourceMissingError(self._node_id, selected.kind, name, selected.missing[name])
+
+    def _no_answer(self, timeout: float) -> str:
+        status = self.status()
+        why = f", last error: {status.connection.last_error}" if status.connection.last_error else ""
+        return f"no answer within {timeout:g} s; {status.address} is {status.connection.phase.value}{why}"
+
+    def _run(self) -> None:
+        self._loop.start()
+        while not self._closing:
+            try:
+                job = self._inbox.get(timeout=self._loop.wait())
+            except queue.Empty:
+                job = self._loop.tick
+            try:
+                job()
+            except Exception:  # a bug of ours must cost one event, not all configuration from now on
+                logger.exception("an event of the exchanger failed; it goes on")
+        self._loop.stop()
+        for answers in tuple(self._waiting):
+            answers.put(None)

@@ -1,0 +1,263 @@
+"""All that happens on the exchanger's thread: what the stream, the users and the clock cause. No thread of its own.
+
+The one way of the data: bytes → session → caches → resolutions → subscriptions → observers → ACK or NACK → read on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from xds_client.cache import Caches, Key
+from xds_client.errors import DecodeError, ProtocolError
+from xds_client.resolve import Interest, Outcome, Resolution, resolve
+from xds_client.resource_type import WILDCARD, ResourceType
+from xds_client.session import DeltaSession
+from xds_client.status import Connection, Phase, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from xds_client.node import Node
+    from xds_client.observers import ObserverHandle, ObserverMap
+    from xds_client.reconnect import ReconnectSchedule
+    from xds_client.session import AdsSession, Names, Request
+    from xds_client.transport import AdsStream, AdsTransport
+
+logger = logging.getLogger(__name__)
+
+Late = dict[ResourceType, list[DecodeError]]
+
+# Every target needs clusters and istiod sends them only all at once: they are asked for as soon as there is a stream.
+_ALWAYS: dict[ResourceType, frozenset[str]] = {ResourceType.CLUSTER: frozenset({WILDCARD})}
+
+
+class AdsLoop:
+    """Session, caches, schedule and resolutions, confined to the one thread that calls these methods (asserted)."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        transport: AdsTransport,
+        observers: ObserverMap[Interest, Outcome],
+        post: Callable[[Callable[[], None]], None],
+        clock: Callable[[], float],
+        schedule: ReconnectSchedule,
+    ) -> None:
+        self._node = node
+        self._transport = transport
+        self._observers = observers
+        self._post = post
+        self._clock = clock
+        self._schedule = schedule
+        self._session: AdsSession = DeltaSession(node)
+        self._stream: AdsStream | None = None
+        self._serial = 0  # which stream an event belongs to; an older stream's are history
+        self._resolutions: dict[Interest, Resolution] = {}
+        self._announced: dict[Interest, Outcome] = {}
+        self._complained: dict[Key, DecodeError] = {}
+        self._owner: int | None = None
+        # Read by `status` on any thread: immutable values behind one reference each.
+        self._caches = Caches()
+        self._wanted: Names = {}
+        self._connection = Connection(Phase.CONNECTING)
+
+    # What the thread calls
+
+    def start(self) -> None:
+        self._owner = threading.get_ident()
+        self._settle()
+        self._connect()
+
+    def wait(self) -> float | None:
+        """Seconds until `tick` has something to do; None: nothing is due."""
+        due = [t for t in (self._session.next_expiry(), self._connection.retry_at) if t is not None]
+        return max(0.0, min(due) - self._clock()) if due else None
+
+    def tick(self) -> None:
+        self._confined()
+        now = self._clock()
+        if self._connection.retry_at is not None and self._connection.retry_at <= now:
+            self._connect()
+        for update in self._session.expire(now):
+            self._caches = self._caches.apply(update)
+            self._complain(self._settle())
+
+    def stop(self) -> None:
+        self._confined()
+        self._serial += 1
+        self._session.close()
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = None
+        self._connection = replace(self._connection, phase=Phase.CLOSED, retry_at=None)
+
+    # What users cause
+
+    def added(self, handle: ObserverHandle[Interest, Outcome]) -> None:
+        """Replay what is announced already, then see whether there is more."""
+        self._confined()
+        current = self._announced.get(handle.key)
+        if current is not None:
+            handle.deliver(current)
+        self._complain(self._settle())
+
+    def removed(self) -> None:
+        self._confined()
+        self._complain(self._settle())
+
+    def peek(self, interest: Interest) -> Outcome | None:
+        """What the caches say now, without asking anybody."""
+        self._confined()
+        return resolve(interest, self._caches, self._node).outcome
+
+    def status(self) -> Status:
+        """Any thread."""
+        caches, wanted = self._caches, self._wanted
+        return Status(
+            node_id=self._node.id,
+            address=self._transport.address,
+            connection=self._connection,
+            wanted=wanted,
+            known={kind: len(pool.known) for kind, pool in caches.pools.items()},
+            missing={kind: {n: m.reason for n, m in pool.missing.items()} for kind, pool in caches.pools.items()},
+            rejected=tuple(error for pool in caches.pools.values() for error in pool.errors()),
+        )
+
+    # What the stream causes
+
+    def opened(self, serial: int) -> None:
+        self._confined()
+        if serial != self._serial:
+            return
+        self._caches = self._caches.new_stream()
+        self._send(self._session.open(self._clock()))
+        if self._stream is not None:
+            self._stream.read()
+
+    def received(self, serial: int, data: bytes) -> None:
+        self._confined()
+        if serial != self._serial or self._stream is None:
+            return
+        if self._connection.phase is not Phase.CONNECTED:
+            logger.info("control plane %s answers node %s", self._transport.address, self._node.id)
+            self._connection = Connection(Phase.CONNECTED, self._connection.streams)
+            self._schedule.reset()
+        try:
+            update = self._session.receive(data, self._clock())
+        except ProtocolError as error:
+            self._stream.close()
+            self.closed(serial, str(error))
+            return
+        if update is not None:
+            self._caches = self._caches.apply(update)
+            late = self._settle()
+            # What is known to make no sense is NACKed every time it comes, on the next stream too.
+            again = self._caches.pools[update.kind].errors_among(update.accepted)
+            errors = {error.name: error for error in (*again, *late.pop(update.kind, ()))}
+            self._send([self._session.reply(update, tuple(errors.values()))])
+            self._complain(late)
+            for rejected in update.rejected:
+                logger.warning("rejected, the last good one stays: %s", rejected)
+        self._stream.read()
+
+    def closed(self, serial: int, reason: str) -> None:
+        self._confined()
+        if serial != self._serial:
+            return
+        self._serial += 1
+        self._stream = None
+        self._session.close()
+        delay = self._schedule.failed()
+        streams = self._connection.streams
+        self._connection = Connection(Phase.WAITING, streams, reason, self._clock() + delay)
+        # The first failure and every doubling: an outage of an hour is ten lines, not a thousand.
+        failures = self._schedule.failures
+        logger.log(
+            logging.WARNING if failures & (failures - 1) == 0 else logging.DEBUG,
+            "no stream to control plane %s for node %s (%s); what is known stays in use; attempt %d in %.1f s",
+            self._transport.address,
+            self._node.id,
+            reason,
+            streams + 1,
+            delay,
+        )
+
+    # How it is done
+
+    def _connect(self) -> None:
+        self._serial += 1
+        self._connection = Connection(Phase.CONNECTING, self._connection.streams + 1, self._connection.last_error)
+        logger.debug("attempt %d at control plane %s", self._connection.streams, self._transport.address)
+        self._stream = self._transport.connect(self._session.method, _Events(self, self._serial, self._post))
+
+    def _settle(self) -> Late:
+        """Bring subscriptions, then observers, in line with the caches. Returns malformed resources newly met."""
+        observed = self._observers.keys()
+        for interest in self._resolutions.keys() - observed:
+            del self._resolutions[interest]
+            self._announced.pop(interest, None)
+        changed = [i for i in observed if i not in self._resolutions or not self._resolutions[i].stands(self._caches)]
+        late: Late = defaultdict(list)
+        for interest in changed:
+            self._resolutions[interest] = resolution = resolve(interest, self._caches, self._node)
+            for error in resolution.errors:
+                if self._complained.get((error.kind, error.name)) is not error:
+                    self._complained[error.kind, error.name] = error
+                    late[error.kind].append(error)
+                    logger.warning("rejected, the last good one stays: %s", error)
+        self._subscribe()
+        for interest in changed:
+            self._announce(interest, self._resolutions[interest].outcome)
+        return late
+
+    def _subscribe(self) -> None:
+        """Subscriptions are derived from what the resolutions read: nobody watches, unwatches or counts."""
+        names: dict[ResourceType, set[str]] = {kind: set(always) for kind, always in _ALWAYS.items()}
+        for resolution in self._resolutions.values():
+            for kind, name in resolution.read:
+                names.setdefault(kind, set()).add(WILDCARD if kind.by_wildcard else name)
+        self._wanted = {kind: frozenset(wanted) for kind, wanted in names.items()}
+        self._send(self._session.want(self._wanted, self._clock()))
+        self._caches = self._caches.retain(self._wanted)
+
+    def _announce(self, interest: Interest, outcome: Outcome | None) -> None:
+        """Only what is whole and new. Not whole: observers keep the last good one."""
+        if outcome is not None and outcome != self._announced.get(interest):
+            self._announced[interest] = outcome
+            self._observers.notify(interest, outcome)
+
+    def _complain(self, late: Late) -> None:
+        for kind, errors in late.items():
+            request = self._session.complain(kind, errors)
+            self._send([request] if request is not None else [])
+
+    def _send(self, requests: Iterable[Request]) -> None:
+        for request in requests:
+            if self._stream is not None:
+                self._stream.send(request.encode())
+
+    def _confined(self) -> None:
+        assert threading.get_ident() == self._owner, "the loop is confined to the exchanger's thread"
+
+
+class _Events:
+    """Carries a stream's events onto the exchanger's thread, with the serial of the stream they belong to."""
+
+    def __init__(self, loop: AdsLoop, serial: int, post: Callable[[Callable[[], None]], None]) -> None:
+        self._loop = loop
+        self._serial = serial
+        self._post = post
+
+    def opened(self) -> None:
+        self._post(lambda: self._loop.opened(self._serial))
+
+    def received(self, data: bytes) -> None:
+        self._post(lambda: self._loop.received(self._serial, data))
+
+    def closed(self, reason: str) -> None:
+        self._post(lambda: self._loop.closed(self._serial, reason))

@@ -1,0 +1,185 @@
+"""From caches to one whole answer per observed thing: pure functions, no memory of their own.
+
+A resolution lists what it read. That list is what must be subscribed to, and the answer stands until one of it changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xds_client.cache import NOT_YET, Caches, Found, Key, Known, Missing
+from xds_client.domains import virtual_host_for
+from xds_client.errors import DecodeError
+from xds_client.model import (
+    Cluster,
+    ClusterConfig,
+    ClusterLoadAssignment,
+    DiscoveryType,
+    ForwardAction,
+    RouteConfiguration,
+    Target,
+    TargetConfig,
+    TargetMissing,
+)
+from xds_client.resource_type import ResourceType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from xds_client.decode import Value
+    from xds_client.model import VirtualHost
+    from xds_client.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Resources observed by name, for people who only want discovery."""
+
+    kind: ResourceType
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What is decided about a `Selection`: typed values, or why there are none. In neither: not answered yet."""
+
+    kind: ResourceType
+    found: Mapping[str, Value]
+    missing: Mapping[str, str]
+
+
+Interest = Target | Selection
+Outcome = TargetConfig | TargetMissing | Selected
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """``outcome`` None: not whole yet, so there is nothing to announce. ``errors``: malformed resources met."""
+
+    outcome: Outcome | None
+    read: Mapping[Key, Found]
+    errors: tuple[DecodeError, ...]
+
+    def stands(self, caches: Caches) -> bool:
+        """Whether resolving again would give the same answer."""
+        return all(caches.look(*key) is found for key, found in self.read.items())
+
+
+def resolve(interest: Interest, caches: Caches, node: Node) -> Resolution:
+    reader = _Reader(caches)
+    outcome = _target(interest, reader, node) if isinstance(interest, Target) else _selection(interest, reader)
+    return Resolution(outcome, reader.read, tuple(reader.errors))
+
+
+class _Reader:
+    """Looks into the caches and remembers at what."""
+
+    def __init__(self, caches: Caches) -> None:
+        self._caches = caches
+        self.read: dict[Key, Found] = {}
+        self.errors: list[DecodeError] = []
+
+    def value(self, kind: ResourceType, name: str) -> Value | Missing | DecodeError | None:
+        """The last good value; or why there is none; or None when nobody knows yet."""
+        found = self._caches.look(kind, name)
+        self.read[kind, name] = found
+        if found is NOT_YET:
+            return None
+        if isinstance(found, Missing):
+            return found
+        if not isinstance(found, Known):
+            return found.error
+        try:
+            return found.value()
+        except DecodeError as error:
+            return error
+        finally:
+            if found.error is not None:
+                self.errors.append(found.error)
+
+
+def _selection(selection: Selection, reader: _Reader) -> Selected | None:
+    found: dict[str, Value] = {}
+    missing: dict[str, str] = {}
+    for name in sorted(selection.names):
+        value = reader.value(selection.kind, name)
+        if isinstance(value, Missing):
+            missing[name] = value.reason
+        elif isinstance(value, DecodeError):
+            missing[name] = f"it is malformed: {value}"
+        elif value is not None:
+            found[name] = value
+    return Selected(selection.kind, found, missing) if found or missing else None
+
+
+def _target(target: Target, reader: _Reader, node: Node) -> TargetConfig | TargetMissing | None:
+    """Ask for one candidate after the other: istiod leaves one of two names of a service empty when both are asked."""
+    answers = []
+    for host in target.candidates(node.namespace, node.domain):
+        name = f"{host}:{target.port}"
+        table = reader.value(ResourceType.ROUTE, name)
+        if table is None:
+            return None
+        if isinstance(table, DecodeError):
+            return TargetMissing(target, f"host {target.host!r}: {table} (asked by node {node.id})")
+        if isinstance(table, RouteConfiguration):
+            virtual_host = virtual_host_for(host, target.port, table)
+            if virtual_host is not None:
+                return _whole(TargetConfig(target, host, name, virtual_host, ()), reader)
+        answers.append(_absence(name, table))
+    reason = (
+        f"no host {target.host!r} with an HTTP or gRPC port {target.port} in the mesh: {'; '.join(answers)} "
+        f"(asked by node {node.id}); check the name, the namespace and the port's protocol"
+    )
+    return TargetMissing(target, reason)
+
+
+def _absence(name: str, table: Value | Missing) -> str:
+    if isinstance(table, Missing):
+        return f"for {name} {table.reason}"
+    if isinstance(table, RouteConfiguration) and table.virtual_hosts:
+        return f"the route table for {name} has no virtual host of that name"
+    return f"the control plane answered with an empty route table for {name}"
+
+
+def _whole(config: TargetConfig, reader: _Reader) -> TargetConfig | None:
+    """Join the clusters, or None while one of them is not answered yet. All are looked at, so all are asked at once."""
+    clusters = [_cluster(name, reader) for name in _clusters_of(config.virtual_host)]
+    joined = tuple(c for c in clusters if c is not None)
+    if len(joined) < len(clusters):
+        return None
+    return TargetConfig(config.target, config.host, config.route_name, config.virtual_host, joined)
+
+
+def _clusters_of(virtual_host: VirtualHost) -> list[str]:
+    actions = (route.action for route in virtual_host.routes)
+    return sorted({c.name for action in actions if isinstance(action, ForwardAction) for c in action.clusters})
+
+
+def _cluster(name: str, reader: _Reader) -> ClusterConfig | None:
+    """A cluster with its endpoints. One that is missing or malformed fails alone; the rest of the target works."""
+    cluster = reader.value(ResourceType.CLUSTER, name)
+    if cluster is None:
+        return None
+    if not isinstance(cluster, Cluster):
+        return ClusterConfig(name, None, None, f"cluster {name!r}: {_why(cluster)}")
+    if cluster.discovery is DiscoveryType.ORIGINAL_DST:
+        reason = f"cluster {name!r} goes to where the caller was going (ORIGINAL_DST), which only a sidecar can know"
+        return ClusterConfig(name, None, None, reason)
+    if cluster.discovery is DiscoveryType.EDS:
+        return _with_eds(cluster, reader)
+    return ClusterConfig(name, cluster, cluster.inline_endpoints)
+
+
+def _with_eds(cluster: Cluster, reader: _Reader) -> ClusterConfig | None:
+    endpoints = reader.value(ResourceType.ENDPOINT, cluster.eds_name)
+    if endpoints is None:
+        return None
+    if not isinstance(endpoints, ClusterLoadAssignment):
+        return ClusterConfig(cluster.name, None, None, f"endpoints {cluster.eds_name!r}: {_why(endpoints)}")
+    return ClusterConfig(cluster.name, cluster, endpoints)
+
+
+def _why(value: Value | Missing | DecodeError) -> str:
+    return value.reason if isinstance(value, Missing) else str(value)

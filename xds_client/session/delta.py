@@ -1,0 +1,185 @@
+"""Delta ADS as istiod speaks it, without I/O and without a clock. Confined to the exchanger's thread.
+
+The theory, from the protocol (envoy xds_protocol.rst) and from istiod (pilot/pkg/xds/delta.go):
+
+* A type's first request on a stream names everything wanted, and in ``initial_resource_versions`` everything held:
+  istiod reports a removal during the outage only for names found there, though its versions are all empty. It also
+  *subscribes* to the names found there, so a name no longer wanted must not be in it.
+* A first request without names is a wildcard, for EDS and RDS too. So no request ever says "all" by saying nothing:
+  a wildcard is written out (``*``), and a type is not mentioned before a name of it is wanted.
+* A subscription change is a request of its own with an empty nonce. Names in a NACK are dropped for ever, names in an
+  ACK are an error in istiod's eyes, and a change that changes nothing is one too.
+* An ACK or NACK carries the nonce just received and no names. A response of a type never asked for gets neither.
+* The node goes into the first request of a stream only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from xds_client.codec import DeltaRequest, DeltaResponse, decode_delta_response
+from xds_client.decode import Parsed, parse
+from xds_client.errors import DecodeError
+from xds_client.resource_type import WILDCARD, ResourceType
+from xds_client.session.update import Names, Update
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from xds_client.node import Node
+
+logger = logging.getLogger(__name__)
+
+# How long a name may stay unanswered before it counts as missing (envoy xds_protocol.rst, "knowing when a requested
+# resource does not exist").
+PATIENCE = 15.0
+
+_NOBODY: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What dies with the stream."""
+
+    introduced: bool = False
+    asked: set[ResourceType] = field(default_factory=set)
+    nonces: dict[ResourceType, str] = field(default_factory=dict)
+    deadlines: dict[tuple[ResourceType, str], float] = field(default_factory=dict)
+
+
+class DeltaSession:
+    """See `AdsSession` for what each method promises."""
+
+    method = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+
+    def __init__(self, node: Node, patience: float = PATIENCE) -> None:
+        self._node = node
+        self._patience = patience
+        self._wanted: dict[ResourceType, frozenset[str]] = {}
+        self._held: dict[ResourceType, dict[str, str]] = {kind: {} for kind in ResourceType}
+        self._stream: _Stream | None = None
+        self._warned: set[str] = set()
+
+    def open(self, now: float) -> list[DeltaRequest]:
+        self._stream = _Stream()
+        return [self._first(self._stream, kind, now) for kind in ResourceType if self._wanted.get(kind)]
+
+    def close(self) -> None:
+        self._stream = None
+
+    def want(self, names: Names, now: float) -> list[DeltaRequest]:
+        requests = []
+        for kind in ResourceType:
+            before, after = self._wanted.get(kind, _NOBODY), names.get(kind, _NOBODY)
+            if before == after:
+                continue
+            self._wanted[kind] = after
+            if WILDCARD not in after:
+                self._held[kind] = {n: v for n, v in self._held[kind].items() if n in after}
+            if self._stream is None:
+                continue
+            if kind in self._stream.asked:
+                requests.append(self._change(self._stream, kind, before, after, now))
+            else:
+                requests.append(self._first(self._stream, kind, now))
+        return requests
+
+    def receive(self, data: bytes, now: float) -> Update | None:  # noqa: ARG002 - state of the world will need it
+        assert self._stream is not None, "a response can only come on an open stream"
+        response = decode_delta_response(data)
+        kind = next((k for k in self._stream.asked if k.value == response.type_url), None)
+        if kind is None:
+            self._warn_once(response.type_url)
+            return None
+        self._stream.nonces[kind] = response.nonce
+        update = self._read(kind, response)
+        held = self._held[kind]
+        held.update((r.name, r.version) for r in response.resources if r.name in update.accepted)
+        for name in update.removed:
+            held.pop(name, None)
+        for name in (*update.accepted, *update.removed, *(e.name for e in update.rejected)):
+            self._stream.deadlines.pop((kind, name), None)
+        return update
+
+    def reply(self, update: Update, late: Sequence[DecodeError] = ()) -> DeltaRequest:
+        return DeltaRequest(update.kind, nonce=update.nonce, error=_summary((*update.rejected, *late)))
+
+    def complain(self, kind: ResourceType, late: Sequence[DecodeError]) -> DeltaRequest | None:
+        nonce = self._stream.nonces.get(kind) if self._stream else None
+        return DeltaRequest(kind, nonce=nonce, error=_summary(late)) if nonce else None
+
+    def expire(self, now: float) -> list[Update]:
+        if self._stream is None:
+            return []
+        due = [key for key, deadline in self._stream.deadlines.items() if deadline <= now]
+        removed: dict[ResourceType, dict[str, str]] = {}
+        for kind, name in due:
+            del self._stream.deadlines[kind, name]
+            reason = f"the control plane did not answer for {self._patience:g} s after it was asked"
+            removed.setdefault(kind, {})[name] = reason
+        return [Update(kind, removed=names) for kind, names in removed.items()]
+
+    def next_expiry(self) -> float | None:
+        return min(self._stream.deadlines.values(), default=None) if self._stream else None
+
+    def _first(self, stream: _Stream, kind: ResourceType, now: float) -> DeltaRequest:
+        wanted = self._wanted[kind]
+        node = None if stream.introduced else self._node
+        stream.introduced = True
+        stream.asked.add(kind)
+        self._start_timers(stream, kind, wanted, now)
+        held = tuple(sorted(self._held[kind].items()))
+        return DeltaRequest(kind, subscribe=tuple(sorted(wanted)), initial_versions=held, node=node)
+
+    def _change(
+        self, stream: _Stream, kind: ResourceType, before: frozenset[str], after: frozenset[str], now: float
+    ) -> DeltaRequest:
+        for name in before - after:
+            stream.deadlines.pop((kind, name), None)
+        self._start_timers(stream, kind, after - before, now)
+        return DeltaRequest(kind, subscribe=tuple(sorted(after - before)), unsubscribe=tuple(sorted(before - after)))
+
+    def _start_timers(self, stream: _Stream, kind: ResourceType, names: Iterable[str], now: float) -> None:
+        for name in names:
+            if name != WILDCARD and name not in self._held[kind]:
+                stream.deadlines[kind, name] = now + self._patience
+
+    def _read(self, kind: ResourceType, response: DeltaResponse) -> Update:
+        """Sort the resources of one response: those not asked for are none of our business."""
+        wanted = self._wanted.get(kind, _NOBODY)
+        times = Counter(r.name for r in response.resources)
+        accepted: dict[str, Parsed] = {}
+        rejected: dict[str, DecodeError] = {}
+        for resource in response.resources:
+            name = resource.name
+            if not (name in wanted or WILDCARD in wanted) or resource.data is None:
+                continue
+            if times[name] > 1:
+                rejected[name] = DecodeError(kind, name, "", "appears twice in one response")
+                continue
+            try:
+                accepted[name] = parse(kind, name, resource.type_url, resource.data)
+            except DecodeError as error:
+                rejected[name] = error
+        gone = {n: "the control plane removed it" for n in response.removed if n in wanted or WILDCARD in wanted}
+        return Update(
+            kind,
+            response.version,
+            response.nonce,
+            accepted,
+            tuple(rejected.values()),
+            {name: reason for name, reason in gone.items() if name not in accepted and name not in rejected},
+            whole=WILDCARD in wanted,
+        )
+
+    def _warn_once(self, type_url: str) -> None:
+        if type_url not in self._warned:
+            self._warned.add(type_url)
+            logger.warning("ignoring resources of type %r: node %s never asked for any", type_url, self._node.id)
+
+
+def _summary(errors: Sequence[DecodeError]) -> str:
+    return "; ".join(map(str, errors))

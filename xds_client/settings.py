@@ -1,0 +1,134 @@
+"""Reading settings, and saying where a bad one came from. Knows names and forms, not meanings."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xds_client.errors import BootstrapError
+from xds_client.model import Labels, Locality
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONFIG_VARIABLE = "PROXYLESS_CONFIG"
+PREFIX = "PROXYLESS_"
+
+# Every key of the file, and with the prefix, in capitals, every variable of ours.
+KEYS = frozenset(
+    {
+        "cluster_id",
+        "discovery_address",
+        "domain",
+        "ip",
+        "istio_version",
+        "labels",
+        "locality",
+        "namespace",
+        "network",
+        "node_name",
+        "pod_name",
+        "security",
+        "service_account",
+    }
+)
+
+_LOCALITY_PARTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The environment and our file, asked key by key."""
+
+    environ: Mapping[str, str]
+    file: Mapping[str, object]
+    path: str
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Settings:
+        path = environ.get(CONFIG_VARIABLE, "")
+        return cls(environ, _read_toml(path) if path else {}, path)
+
+    def text(self, key: str, *pod_variables: str) -> str:
+        """The setting, or the first of the pod's variables that is set, or the empty string."""
+        variable = PREFIX + key.upper()
+        if self.environ.get(variable):
+            return self.environ[variable]
+        if key in self.file:
+            value = self.file[key]
+            if not isinstance(value, str):
+                raise BootstrapError(self.path, key, f"{value!r} is not a string")
+            return value
+        return next((self.environ[name] for name in pod_variables if self.environ.get(name)), "")
+
+    def source(self, key: str) -> str:
+        """Where `text` found the key, for messages."""
+        variable = PREFIX + key.upper()
+        return variable if self.environ.get(variable) or key not in self.file else self.path
+
+    def labels(self) -> Labels:
+        """``PROXYLESS_LABELS=app=shop,version=v1``, or a table ``[labels]`` in the file."""
+        variable = PREFIX + "LABELS"
+        if text := self.environ.get(variable):
+            pairs = [pair.partition("=") for pair in text.split(",")]
+            if any(not equals or not key.strip() for key, equals, _ in pairs):
+                raise BootstrapError(variable, "labels", f"{text!r} is not key=value,key=value")
+            return tuple(sorted((key.strip(), value.strip()) for key, _, value in pairs))
+        table = self.file.get("labels", {})
+        if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
+            raise BootstrapError(self.path, "labels", "is not a table of strings")
+        return tuple(sorted(table.items()))
+
+    def locality(self) -> Locality:
+        """``region``, ``region/zone`` or ``region/zone/sub_zone``."""
+        text = self.text("locality")
+        parts = text.split("/") if text else []
+        if len(parts) > _LOCALITY_PARTS:
+            raise BootstrapError(self.source("locality"), "locality", f"{text!r} is not region/zone/sub_zone")
+        return Locality(*parts)
+
+
+class PodFiles:
+    """What Kubernetes mounts. An absent file says nothing; one that cannot be read is an error."""
+
+    def __init__(self, root: Path) -> None:
+        self._namespace = root / "var/run/secrets/kubernetes.io/serviceaccount/namespace"
+        self._labels = root / "etc/istio/pod/labels"
+
+    def namespace(self) -> str:
+        return _read(self._namespace, "namespace").strip()
+
+    def labels(self) -> Labels:
+        """The downward API's form: a line ``key="value"`` each, the value quoted as Go does."""
+        pairs = []
+        for number, line in enumerate(_read(self._labels, "labels").splitlines(), 1):
+            key, equals, value = line.strip().partition("=")
+            if not equals:
+                raise BootstrapError(str(self._labels), f"labels, line {number}", f"{line!r} is not key=value")
+            pairs.append((key, value.removeprefix('"').removesuffix('"')))  # label values need no escapes
+        return tuple(sorted(pairs))
+
+
+def _read(path: Path, field: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise BootstrapError(str(path), field, f"cannot be read: {error}") from error
+
+
+def _read_toml(path: str) -> Mapping[str, object]:
+    try:
+        with Path(path).open("rb") as file:
+            settings = tomllib.load(file)
+    except OSError as error:
+        raise BootstrapError(path, CONFIG_VARIABLE, f"cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BootstrapError(path, CONFIG_VARIABLE, f"is not TOML: {error}") from error
+    for key in settings:
+        if key not in KEYS:
+            raise BootstrapError(path, key, f"is not a setting; known are {', '.join(sorted(KEYS))}")
+    return settings

@@ -1,0 +1,50 @@
+"""What the exchanger says about itself, to people and to the admin page. Frozen values, safe on any thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from xds_client.errors import DecodeError
+    from xds_client.resource_type import ResourceType
+
+
+class Phase(Enum):
+    CONNECTING = "connecting"
+    CONNECTED = "connected"  # the control plane has answered on this stream
+    WAITING = "waiting"  # for the next attempt
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """``retry_at`` is on the monotonic clock; ``streams`` counts the attempts so far."""
+
+    phase: Phase
+    streams: int = 0
+    last_error: str = ""
+    retry_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """``wanted``: what is subscribed to (``*`` is all); ``known``: how many of it arrived.
+
+    ``rejected``: what is malformed now; its last good form, if there was one, stays in use.
+    """
+
+    node_id: str
+    address: str
+    connection: Connection
+    wanted: Mapping[ResourceType, frozenset[str]]
+    known: Mapping[ResourceType, int]
+    missing: Mapping[ResourceType, Mapping[str, str]]
+    rejected: tuple[DecodeError, ...]
+
+    @property
+    def connected(self) -> bool:
+        return self.connection.phase is Phase.CONNECTED
