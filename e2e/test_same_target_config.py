@@ -1,0 +1,96 @@
+"""The same YAML gives the same `TargetConfig` from localmesh and from the real istiod, field by field.
+
+Cases are the files of same_target_config/, whose first comments say which targets to compare. What differs, and why,
+is listed in same_target_config.toml: a difference that is not listed fails, and so does a listed one that is gone.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from e2e.differences import differences
+from e2e.exchange import target_configs
+
+if TYPE_CHECKING:
+    from e2e.conftest import Exchange, StartMesh
+
+HERE = Path(__file__).parent
+KNOWN = HERE / "same_target_config.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    name: str
+    text: str
+    targets: tuple[str, ...]
+    auto_mtls: bool
+    locality: str  # of the node that asks
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        targets: list[str] = []
+        settings: dict[str, str] = {}
+        for line in path.read_text().splitlines():
+            if not line.startswith("#"):
+                break
+            key, colon, value = line.removeprefix("#").partition(": ")
+            if key.strip() == "targets":
+                targets += value.split()
+            elif colon:
+                settings[key.strip()] = value.strip()
+        auto_mtls = settings.get("auto-mtls") == "true"
+        return cls(path.stem, path.read_text(), tuple(targets), auto_mtls, settings.get("locality", ""))
+
+
+CASES = [Case.read(path) for path in sorted((HERE / "same_target_config").glob("*.yaml"))]
+
+
+def known_differences(case: str) -> dict[tuple[str, str], tuple[str, str]]:
+    """(target, path) → (localmesh, istiod), as the table lists them for one case."""
+    table = tomllib.loads(KNOWN.read_text())
+    known = {}
+    for entry in table.get("difference", []):
+        assert entry["why"], f"{KNOWN.name}: {entry} does not say why"
+        if entry["case"] == case:
+            known[entry["target"], entry["path"]] = (entry["localmesh"], entry["istiod"])
+    return known
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_same_yaml_same_target_config(start_mesh: StartMesh, exchange: Exchange, case: Case) -> None:
+    assert case.targets, f"{case.name}.yaml has no line '# targets: ...'"
+    told: dict[str, dict[str, Any]] = {}
+    for kind in ("local", "istiod"):
+        mesh = start_mesh({case.name: case.text}, kind=kind, auto_mtls=case.auto_mtls)
+        told[kind] = target_configs(exchange(mesh, locality=case.locality), case.targets)
+    found = {
+        (target, path): said
+        for target in case.targets
+        for path, said in differences(told["local"][target], told["istiod"][target]).items()
+    }
+    known = known_differences(case.name)
+    news = {key: said for key, said in found.items() if known.get(key) != said}
+    gone = sorted(key for key in known if key not in found)
+    if news:
+        pytest.fail(f"{len(news)} differences that {KNOWN.name} does not list:\n{as_table(case.name, news)}")
+    assert not gone, f"listed in {KNOWN.name} and gone, so take them out: {gone}"
+
+
+def test_the_table_names_only_cases_that_exist() -> None:
+    named = {entry["case"] for entry in tomllib.loads(KNOWN.read_text()).get("difference", [])}
+    assert named <= {case.name for case in CASES}
+
+
+def as_table(case: str, found: dict[tuple[str, str], tuple[str, str]]) -> str:
+    """As same_target_config.toml would list them."""
+    entries = []
+    for (target, path), said in found.items():
+        fields = {"case": case, "target": target, "path": path, "localmesh": said[0], "istiod": said[1], "why": ""}
+        lines = (f"{key} = '{value}'" if "'" not in value else f'{key} = "{value}"' for key, value in fields.items())
+        entries.append("\n".join(["[[difference]]", *lines, ""]))
+    return "\n".join(entries)
