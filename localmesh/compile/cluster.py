@@ -1,0 +1,182 @@
+"""Outbound clusters of one service port, default and subsets. Pure.
+
+Follows istiod's `pilot/pkg/networking/core/cluster_builder.go`; the order of the steps is its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from localmesh import xds
+from localmesh.compile.endpoints import apply_locality, locality_endpoints
+from localmesh.compile.http_options import NAME, http_protocol_options, speaks_http2
+from localmesh.compile.load_balancing import apply_connection_pool, apply_load_balancer, apply_outlier_detection
+from localmesh.compile.policy import NO_POLICY
+from localmesh.compile.registry import is_udp
+from localmesh.compile.tls import auto_mtls_matches, upstream_socket
+from localmesh.config.destination_rule import ClientTls, ConnectionPool, SimpleLb, TlsMode
+from localmesh.config.service_entry import Resolution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localmesh.compile.policy import Rule
+    from localmesh.compile.registry import Service
+    from localmesh.compile.view import View
+    from localmesh.config import MeshConfig
+    from localmesh.config.destination_rule import TrafficPolicy
+    from localmesh.config.service_entry import ServicePort
+
+_Type = xds.cluster.ClusterDiscoveryType
+_TYPES = {
+    Resolution.STATIC: _Type.EDS,
+    Resolution.DNS: _Type.STRICT_DNS,
+    Resolution.DNS_ROUND_ROBIN: _Type.LOGICAL_DNS,
+    Resolution.NONE: _Type.ORIGINAL_DST,
+}
+_DNS_JITTER = timedelta(milliseconds=100)
+_DNS_UDP_QUERIES = 100
+_DNS_REFRESH_RATE_FIELD = 16
+_DNS_JITTER_FIELD = 58
+_RESPECT_DNS_TTL_FIELD = 39
+
+
+def cluster_name(port: int, subset: str, host: str) -> str:
+    return f"outbound|{port}|{subset}|{host}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterScope:
+    """What the clusters of one service port are made from."""
+
+    service: Service
+    port: ServicePort
+    rule: Rule | None
+    mesh: MeshConfig
+    view: View
+    cluster_id: str
+
+
+def outbound_clusters(scope: ClusterScope) -> Iterator[xds.cluster.Cluster]:
+    if is_udp(scope.port):
+        return
+    names = ["", *(subset.name for subset in scope.rule.subsets)] if scope.rule else [""]
+    for subset in names:
+        cluster = _cluster(scope, subset)
+        if cluster is not None:
+            yield cluster
+
+
+def standing_clusters(mesh: MeshConfig) -> Iterator[xds.cluster.Cluster]:
+    """The two that every sidecar gets; nothing on-demand routes to them."""
+    black_hole = xds.cluster.Cluster(name="BlackHoleCluster", alt_stat_name="BlackHoleCluster;", type=_Type.STATIC)
+    black_hole.connect_timeout = mesh.connect_timeout
+    yield black_hole
+    passthrough = xds.cluster.Cluster(
+        name="PassthroughCluster", alt_stat_name="PassthroughCluster;", type=_Type.ORIGINAL_DST
+    )
+    passthrough.lb_policy = xds.cluster.ClusterLbPolicy.CLUSTER_PROVIDED
+    apply_connection_pool(passthrough, ConnectionPool(), mesh.connect_timeout)
+    options = xds.http.HttpProtocolOptions(
+        common_http_protocol_options=xds.core.HttpProtocolOptions(idle_timeout=timedelta(minutes=5)),
+        use_downstream_protocol_config=xds.http.HttpProtocolOptionsUseDownstreamHttpConfig(
+            http_protocol_options=xds.core.Http1ProtocolOptions(),
+            http2_protocol_options=xds.core.Http2ProtocolOptions(),
+        ),
+    )
+    passthrough.typed_extension_protocol_options = {NAME: xds.any_of(options)}
+    yield passthrough
+
+
+def _cluster(scope: ClusterScope, subset: str) -> xds.cluster.Cluster | None:
+    """None for a DNS cluster without endpoints, as istiod."""
+    service, port = scope.service, scope.port
+    name = cluster_name(port.number, subset, service.hostname)
+    policy = scope.rule.policy_for(port.number, subset) if scope.rule else NO_POLICY
+    pool = policy.connection_pool or ConnectionPool()
+    cluster = xds.cluster.Cluster(name=name, alt_stat_name=f"{name};", type=_TYPES[service.resolution])
+    cluster.common_lb_config = xds.cluster.ClusterCommonLbConfig(healthy_panic_threshold=xds.types.Percent())
+    if service.is_dns and not _resolve_by_dns(cluster, scope, subset, policy):
+        return None
+    apply_connection_pool(cluster, pool, scope.mesh.connect_timeout)
+    if policy.outlier_detection is not None:
+        apply_outlier_detection(cluster, policy.outlier_detection)
+    apply_load_balancer(cluster, policy)
+    tls = _apply_tls(cluster, scope, policy, subset)
+    if cluster.type is _Type.EDS:
+        cluster.eds_cluster_config = _eds(name)
+    options = http_protocol_options(port, pool, tls)
+    if options is not None:
+        cluster.typed_extension_protocol_options = {NAME: xds.any_of(options)}
+    cluster.metadata = _metadata(scope, subset, tls)
+    return cluster
+
+
+def _resolve_by_dns(cluster: xds.cluster.Cluster, scope: ClusterScope, subset: str, policy: TrafficPolicy) -> bool:
+    endpoints = locality_endpoints(scope.service, scope.port, subset, scope.rule, scope.cluster_id)
+    apply_locality(endpoints, policy, scope.view.locality)
+    cluster.load_assignment = xds.endpoint.ClusterLoadAssignment(cluster_name=cluster.name, endpoints=endpoints)
+    family = xds.cluster.ClusterDnsLookupFamily
+    cluster.dns_lookup_family = family.V6_ONLY if scope.view.ipv6_only else family.V4_ONLY
+    xds.add_deprecated(cluster, _DNS_REFRESH_RATE_FIELD, xds.duration_bytes(scope.mesh.dns_refresh_rate))
+    xds.add_deprecated(cluster, _DNS_JITTER_FIELD, xds.duration_bytes(_DNS_JITTER))
+    xds.add_deprecated_flag(cluster, _RESPECT_DNS_TTL_FIELD)
+    cluster.typed_dns_resolver_config = xds.core.TypedExtensionConfig(
+        name="envoy.network.dns_resolver.cares",
+        typed_config=xds.any_of(xds.cares.CaresDnsResolverConfig(udp_max_queries=_DNS_UDP_QUERIES)),
+    )
+    return bool(endpoints)
+
+
+def _apply_tls(
+    cluster: xds.cluster.Cluster, scope: ClusterScope, policy: TrafficPolicy, subset: str
+) -> ClientTls | None:
+    """The explicit mode, or auto-mTLS; returns the explicit one."""
+    service = scope.service
+    sni = f"outbound_.{scope.port.number}_.{subset}_.{service.hostname}"
+    http2 = speaks_http2(scope.port, policy.connection_pool or ConnectionPool())
+    if policy.tls is not None:
+        cluster.transport_socket = upstream_socket(policy.tls, sni, service.subject_alt_names, http2=http2)
+    elif scope.mesh.enable_auto_mtls and not service.mesh_external and not _hides_its_workloads(service, policy):
+        mutual = ClientTls(TlsMode.ISTIO_MUTUAL)
+        socket = upstream_socket(mutual, sni, service.subject_alt_names, http2=http2)
+        assert socket is not None
+        if cluster.type is _Type.ORIGINAL_DST:
+            cluster.transport_socket = socket
+        else:
+            cluster.transport_socket_matches = auto_mtls_matches(socket)
+    return policy.tls
+
+
+def _hides_its_workloads(service: Service, policy: TrafficPolicy) -> bool:
+    """Passthrough cannot tell endpoints apart: mTLS only if all of them have it (BestEffortInferServiceMTLSMode)."""
+    passthrough = policy.load_balancer is not None and policy.load_balancer.simple is SimpleLb.PASSTHROUGH
+    if service.resolution is not Resolution.NONE and not passthrough:
+        return False
+    return not service.workloads or any(workload.tls_mode in ("", "disabled") for workload in service.workloads)
+
+
+def _eds(name: str) -> xds.cluster.ClusterEdsClusterConfig:
+    source = xds.core.ConfigSource(
+        ads=xds.core.AggregatedConfigSource(),
+        initial_fetch_timeout=timedelta(0),
+        resource_api_version=xds.core.ApiVersion.V3,
+    )
+    return xds.cluster.ClusterEdsClusterConfig(eds_config=source, service_name=name)
+
+
+def _metadata(scope: ClusterScope, subset: str, tls: ClientTls | None) -> xds.core.Metadata:
+    service = scope.service
+    named = {"name": service.hostname, "namespace": service.namespace, "host": service.hostname}
+    fields: dict[str, xds.JsonScalar | list[dict[str, xds.JsonScalar]]] = {"services": [{**named}]}
+    if scope.rule is not None:
+        fields["config"] = scope.rule.config
+    if subset:
+        fields["subset"] = subset
+    elif service.mesh_external:
+        fields["external"] = True
+    if tls is not None and tls.mode is TlsMode.SIMPLE:
+        fields["alpn_override"] = "false"
+    return xds.istio_metadata(fields)

@@ -1,0 +1,71 @@
+"""The HttpProtocolOptions of a cluster: which HTTP it speaks, and the limits of its connections. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localmesh import xds
+from localmesh.config.destination_rule import ConnectionPool, H2UpgradePolicy, TlsMode
+from localmesh.config.service_entry import Protocol
+
+if TYPE_CHECKING:
+    from localmesh.config.destination_rule import ClientTls
+    from localmesh.config.service_entry import ServicePort
+
+NAME = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def speaks_http2(port: ServicePort, pool: ConnectionPool) -> bool:
+    """By protocol or by h2UpgradePolicy; useClientProtocol leaves it to the caller."""
+    http = pool.http
+    if http.use_client_protocol:
+        return False
+    return port.parsed_protocol.is_http2 or http.h2_upgrade_policy is H2UpgradePolicy.UPGRADE
+
+
+def http_protocol_options(
+    port: ServicePort, pool: ConnectionPool, tls: ClientTls | None
+) -> xds.http.HttpProtocolOptions | None:
+    """None where istiod writes none: HTTP/1.1 or TCP without any setting."""
+    http2 = speaks_http2(port, pool)
+    follows_client = pool.http.use_client_protocol or (port.parsed_protocol is Protocol.SNIFFED and not http2)
+    common = _common(pool)
+    upstream = _upstream(tls)
+    if not (http2 or follows_client or common or upstream):
+        return None
+    options = xds.http.HttpProtocolOptions()
+    options.common_http_protocol_options = common
+    options.upstream_http_protocol_options = upstream
+    if follows_client:
+        options.use_downstream_protocol_config = xds.http.HttpProtocolOptionsUseDownstreamHttpConfig(
+            http_protocol_options=xds.core.Http1ProtocolOptions(),
+            http2_protocol_options=xds.core.Http2ProtocolOptions(),
+        )
+    elif http2:
+        streams = pool.http.max_concurrent_streams or None
+        options.explicit_http_config = xds.http.HttpProtocolOptionsExplicitHttpConfig(
+            http2_protocol_options=xds.core.Http2ProtocolOptions(max_concurrent_streams=streams)
+        )
+    else:
+        options.explicit_http_config = xds.http.HttpProtocolOptionsExplicitHttpConfig(
+            http_protocol_options=xds.core.Http1ProtocolOptions()
+        )
+    return options
+
+
+def _common(pool: ConnectionPool) -> xds.core.HttpProtocolOptions | None:
+    idle = pool.tcp.idle_timeout if pool.http.idle_timeout is None else pool.http.idle_timeout
+    requests = pool.http.max_requests_per_connection or None
+    duration = pool.tcp.max_connection_duration
+    if idle is None and requests is None and duration is None and not pool.http.max_concurrent_streams:
+        return None
+    return xds.core.HttpProtocolOptions(
+        idle_timeout=idle, max_connection_duration=duration, max_requests_per_connection=requests
+    )
+
+
+def _upstream(tls: ClientTls | None) -> xds.core.UpstreamHttpProtocolOptions | None:
+    """Without an SNI of its own, TLS origination takes it, and the name to verify, from the request's authority."""
+    if tls is None or tls.mode is not TlsMode.SIMPLE or tls.sni:
+        return None
+    return xds.core.UpstreamHttpProtocolOptions(auto_sni=True, auto_san_validation=not tls.subject_alt_names)

@@ -1,0 +1,178 @@
+"""Services and their workload endpoints, from ServiceEntry and WorkloadEntry. Frozen values, made once per config.
+
+Follows istiod's `pilot/pkg/serviceregistry/serviceentry/conversion.go`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localmesh.compile.hosts import is_ip
+from localmesh.config.service_entry import Location, Protocol, Resolution, ServiceEntry, ServicePort, WorkloadEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from localmesh.config import Resource, Resources
+
+TLS_MODE_LABEL = "security.istio.io/tlsMode"
+ISTIO_TLS = "istio"
+_LOCALITY_LABEL = "istio-locality"
+_CANONICAL_NAME_LABELS = ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
+_CANONICAL_REVISION_LABELS = ("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version")
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One WorkloadEntry (or inline endpoint), whatever service selects it."""
+
+    name: str
+    namespace: str
+    address: str
+    labels: Mapping[str, str]
+    locality: str
+    weight: int
+    tls_mode: str
+    service_account: str  # SPIFFE URI, or empty
+    ports: Mapping[str, int]
+
+    def port_of(self, port: ServicePort) -> int:
+        """The workload's own port by name, else the service's target port, else its number."""
+        return self.ports.get(port.name) or port.target_port or port.number
+
+    def metadata(self, cluster_id: str) -> str:
+        """istio.workload: name;namespace;canonical service;canonical revision;cluster."""
+        service = next((self.labels[key] for key in _CANONICAL_NAME_LABELS if self.labels.get(key)), self.name)
+        revision = next((self.labels[key] for key in _CANONICAL_REVISION_LABELS if self.labels.get(key)), "")
+        return ";".join((self.name, self.namespace, service, "" if revision == "latest" else revision, cluster_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    hostname: str
+    namespace: str
+    ports: tuple[ServicePort, ...]
+    resolution: Resolution
+    mesh_external: bool
+    subject_alt_names: tuple[str, ...]  # the entry's own and its workloads' service accounts, sorted
+    workloads: tuple[Workload, ...]
+
+    @property
+    def is_dns(self) -> bool:
+        return self.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN)
+
+    def port(self, number: int) -> ServicePort | None:
+        return next((port for port in self.ports if port.number == number), None)
+
+
+class Registry:
+    """All services, by the host that they answer to."""
+
+    def __init__(self, resources: Resources, cluster_id: str) -> None:
+        self._cluster_id = cluster_id
+        self._trust_domain = resources.mesh.trust_domain
+        self._by_host: dict[str, dict[str, Service]] = {}
+        workloads = [self._workload(entry.name, entry) for entry in resources.workload_entries]
+        for entry in resources.service_entries:
+            for host in dict.fromkeys(entry.spec.hosts):
+                service = self._service(host.lower(), entry, workloads)
+                namespaces = self._by_host.setdefault(service.hostname, {})
+                before = namespaces.get(service.namespace)
+                namespaces[service.namespace] = _merged(before, service) if before else service
+
+    def service(self, hostname: str, namespace: str) -> Service | None:
+        """The service that a client in the namespace means: its own first, else the first one there is."""
+        found = self._by_host.get(hostname.lower(), {})
+        return found.get(namespace) or next(iter(found.values()), None)
+
+    def services(self, namespace: str) -> Iterator[Service]:
+        for hostname in sorted(self._by_host):
+            service = self.service(hostname, namespace)
+            if service is not None:
+                yield service
+
+    def _service(self, host: str, entry: Resource[ServiceEntry], workloads: list[Workload]) -> Service:
+        spec = entry.spec
+        chosen = tuple(self._workloads(host, entry, workloads))
+        accounts = {workload.service_account for workload in chosen} - {""}
+        return Service(
+            hostname=host,
+            namespace=entry.namespace,
+            ports=spec.ports,
+            resolution=spec.resolution,
+            mesh_external=spec.location is Location.MESH_EXTERNAL,
+            subject_alt_names=tuple(sorted(accounts | set(spec.subject_alt_names))),
+            workloads=chosen,
+        )
+
+    def _workloads(self, host: str, entry: Resource[ServiceEntry], workloads: list[Workload]) -> Iterator[Workload]:
+        spec = entry.spec
+        is_dns = spec.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN)
+        if spec.workload_selector is not None:
+            wanted = spec.workload_selector.labels.items()
+            for workload in workloads:
+                usable = is_dns or is_ip(workload.address)
+                if usable and workload.namespace == entry.namespace and wanted <= workload.labels.items():
+                    yield workload
+        elif spec.endpoints:
+            for index, endpoint in enumerate(spec.endpoints):
+                yield self._make(f"{entry.name}-{index}", entry.namespace, endpoint, endpoint.labels)
+        elif is_dns:
+            yield Workload(entry.name, entry.namespace, host, {}, "", 1, "", "", {})
+
+    def _workload(self, name: str, entry: Resource[WorkloadEntry]) -> Workload:
+        # labels of the metadata win over labels of the spec (ConvertWorkloadEntry)
+        return self._make(name, entry.namespace, entry.spec, {**entry.spec.labels, **entry.labels})
+
+    def _make(self, name: str, namespace: str, entry: WorkloadEntry, labels: Mapping[str, str]) -> Workload:
+        account = ""
+        if entry.service_account:
+            account = f"spiffe://{self._trust_domain}/ns/{namespace}/sa/{entry.service_account}"
+        locality = entry.locality or labels.get(_LOCALITY_LABEL, "").replace(".", "/")
+        return Workload(
+            name=name,
+            namespace=namespace,
+            address=entry.address,
+            labels={**labels, **self._topology(locality)},
+            locality=locality,
+            weight=entry.weight or 1,
+            # getTLSModeFromWorkloadEntry: the label decides, else having an identity does
+            tls_mode=labels.get(TLS_MODE_LABEL, ISTIO_TLS if account else ""),
+            service_account=account,
+            ports=entry.ports,
+        )
+
+    def _topology(self, locality: str) -> dict[str, str]:
+        """Labels that istiod adds, so that subsets can choose by them (AugmentLabels)."""
+        region, zone, sub_zone, *_ = [*locality.split("/"), "", "", ""]
+        added = {
+            "topology.kubernetes.io/region": region,
+            "topology.kubernetes.io/zone": zone,
+            "topology.istio.io/subzone": sub_zone,
+            "topology.istio.io/cluster": self._cluster_id,
+        }
+        return {key: value for key, value in added.items() if value}
+
+
+def _merged(first: Service, second: Service) -> Service:
+    """Two entries for one host of one namespace: the first one's nature, the ports and workloads of both."""
+    known = {port.number for port in first.ports}
+    return Service(
+        first.hostname,
+        first.namespace,
+        (*first.ports, *(port for port in second.ports if port.number not in known)),
+        first.resolution,
+        first.mesh_external,
+        tuple(sorted({*first.subject_alt_names, *second.subject_alt_names})),
+        (*first.workloads, *(workload for workload in second.workloads if workload not in first.workloads)),
+    )
+
+
+def has_routes(service: Service, port: int) -> bool:
+    found = service.port(port)
+    return found is not None and found.parsed_protocol.has_routes
+
+
+def is_udp(port: ServicePort) -> bool:
+    return port.parsed_protocol is Protocol.UDP

@@ -1,0 +1,226 @@
+"""From YAML nodes to typed, frozen dataclasses, by their annotations; every refusal keeps its line.
+
+A spec class says what Istio knows and localmesh does not do yet (``UNSUPPORTED``), which fields exclude one another
+(``ONEOFS``) and, in ``problems()``, what else makes a value unusable. Pure; any thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import MISSING, dataclass, fields
+from datetime import timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from localmesh.errors import Problem
+
+MAX_UINT32 = 2**32 - 1
+
+_SCALARS = yaml.constructor.SafeConstructor()
+_STR, _INT, _FLOAT, _BOOL, _NULL, _TIMESTAMP = (
+    f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp")
+)
+# Go's time.ParseDuration, which is what Istio reads durations with
+_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_UNIT = {"ns": "1e-9", "us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "h": "3600"}
+
+
+class Refused(Exception):  # noqa: N818  # control flow inside this package: it ends up as a Problem
+    """The node cannot be read; the problem is already recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What every decoded class may say about itself."""
+
+    UNSUPPORTED: ClassVar[frozenset[str]] = frozenset()
+    ONEOFS: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    RENAMED: ClassVar[Mapping[str, str]] = {}  # where camelCase(field) is not Istio's name
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Pairs of a YAML field name ("" for the whole) and a reason."""
+        yield from ()
+
+
+def camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _istio_name(cls: type[Spec], name: str) -> str:
+    return cls.RENAMED.get(name, camel(name))
+
+
+def _key(cls: type[Spec]) -> Any:
+    """For mypy, which does not believe that a class of dataclasses is hashable."""
+    return cls
+
+
+@cache
+def _hints(cls: type[Any]) -> Mapping[str, Any]:
+    return get_type_hints(cls)
+
+
+@cache
+def _names(cls: type[Any]) -> Mapping[str, str]:
+    """Istio's name of a field (camelCase, or the proto's own: protojson takes both) to ours."""
+    names = {field.name: field.name for field in fields(cls)}
+    return {**names, **{_istio_name(cls, name): name for name in names}}
+
+
+def parse_duration(text: str) -> timedelta | None:
+    """Go's duration syntax; None if it is not one."""
+    parts = _DURATION_PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    seconds = sum((Decimal(number) * Decimal(_UNIT[unit]) for number, unit in parts), Decimal(0))
+    return timedelta(microseconds=int(seconds * 1_000_000))
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+class Decoder:
+    """Reads the documents of one file and collects what is wrong with them."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+
+    def report(self, node: yaml.Node, reason: str) -> None:
+        self.problems.append(Problem(self.file, node.start_mark.line + 1, reason))
+
+    def refuse(self, node: yaml.Node, path: str, reason: str) -> Refused:
+        self.report(node, f"{path}: {reason}")
+        return Refused()
+
+    def entries(self, node: yaml.Node, path: str) -> dict[str, yaml.Node]:
+        """A mapping's values by key, nulls left out (protojson reads null as absent)."""
+        if not isinstance(node, yaml.MappingNode):
+            raise self.refuse(node, path, f"must be a mapping, not {_called(node)}")
+        found: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise self.refuse(key, path, "a key must be a plain string")
+            if key.value in found:
+                raise self.refuse(key, path, f"{key.value!r} is written twice")
+            if value.tag != _NULL:
+                found[key.value] = value
+        return found
+
+    def spec(self, node: yaml.Node, cls: type[SpecT], path: str) -> SpecT:
+        """The dataclass that the mapping describes. Every problem in it is recorded before `Refused` is raised."""
+        hints = _hints(_key(cls))
+        before = len(self.problems)
+        nodes = self._fields(node, cls, path)
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            name = _istio_name(cls, field.name)
+            if name in nodes:
+                with suppress(Refused):
+                    values[field.name] = self.value(nodes[name], hints[field.name], f"{path}.{name}")
+            elif field.default is MISSING and field.default_factory is MISSING:
+                self.report(node, f"{path}.{name}: is missing")
+        for group in cls.ONEOFS:
+            if len(given := [name for name in group if name in nodes]) > 1:
+                self.report(nodes[given[1]], f"{path}: {' and '.join(given)} exclude each other")
+        if len(self.problems) > before:
+            raise Refused
+        made = cls(**values)
+        for name, reason in made.problems():
+            self.report(nodes.get(name, node), f"{path}.{name}: {reason}" if name else f"{path}: {reason}")
+        if len(self.problems) > before:
+            raise Refused
+        return made
+
+    def _fields(self, node: yaml.Node, cls: type[Spec], path: str) -> dict[str, yaml.Node]:
+        """The nodes of the fields that we read, by Istio's name; the others are reported."""
+        names, nodes = _names(_key(cls)), {}
+        for key, value in self.entries(node, path).items():
+            name = names.get(key)
+            if key in cls.UNSUPPORTED:
+                self.report(value, f"{path}.{key}: localmesh does not support this field yet")
+            elif name is None:
+                self.report(value, f"{path}.{key}: unknown field")
+            else:
+                nodes[_istio_name(cls, name)] = value
+        return nodes
+
+    def value(self, node: yaml.Node, hint: Any, path: str) -> Any:
+        """What the node says, as the annotation ``hint`` wants it."""
+        origin = get_origin(hint)
+        if origin in (Union, UnionType):
+            hint = next(arg for arg in get_args(hint) if arg is not NoneType)
+            origin = get_origin(hint)
+        if origin is tuple:
+            return self._sequence(node, get_args(hint)[0], path)
+        if origin is Mapping:
+            return self._mapping(node, get_args(hint)[1], path)
+        if hint is Any:
+            return None
+        if issubclass(hint, Spec):
+            return self.spec(node, hint, path)
+        return self._scalar(node, hint, path)
+
+    def _sequence(self, node: yaml.Node, item: Any, path: str) -> tuple[Any, ...]:
+        if not isinstance(node, yaml.SequenceNode):
+            raise self.refuse(node, path, f"must be a list, not {_called(node)}")
+        items, before = [], len(self.problems)
+        for index, child in enumerate(node.value):
+            with suppress(Refused):
+                items.append(self.value(child, item, f"{path}[{index}]"))
+        if len(self.problems) > before:
+            raise Refused
+        return tuple(items)
+
+    def _mapping(self, node: yaml.Node, item: Any, path: str) -> Mapping[str, Any]:
+        found, before = {}, len(self.problems)
+        for key, child in self.entries(node, path).items():
+            with suppress(Refused):
+                found[key] = self.value(child, item, f"{path}.{key}")
+        if len(self.problems) > before:
+            raise Refused
+        return found
+
+    def _scalar(self, node: yaml.Node, hint: type[Any], path: str) -> Any:
+        if not isinstance(node, yaml.ScalarNode):
+            raise self.refuse(node, path, f"must be {_wanted(hint)}, not {_called(node)}")
+        if issubclass(hint, Enum):
+            if node.value not in hint.__members__:
+                raise self.refuse(node, path, f"{node.value!r} is not one of {', '.join(hint.__members__)}")
+            return hint[node.value]
+        if hint is timedelta and node.tag == _STR:
+            duration = parse_duration(node.value)
+            if duration is None:
+                raise self.refuse(node, path, f"{node.value!r} is not a duration such as 250ms or 1.5s")
+            return duration
+        accepted = {str: (_STR, _TIMESTAMP), bool: (_BOOL,), int: (_INT,), float: (_FLOAT, _INT)}.get(hint, ())
+        if node.tag not in accepted:
+            raise self.refuse(node, path, f"must be {_wanted(hint)}, not {_called(node)} {node.value!r}")
+        if hint is str:
+            return node.value
+        value = hint(_SCALARS.construct_object(node))
+        if hint is int and not 0 <= value <= MAX_UINT32:
+            raise self.refuse(node, path, f"{value} is not between 0 and {MAX_UINT32}")
+        return value
+
+
+def _called(node: yaml.Node) -> str:
+    if isinstance(node, yaml.MappingNode):
+        return "a mapping"
+    if isinstance(node, yaml.SequenceNode):
+        return "a list"
+    kinds = {_STR: "the string", _INT: "the number", _FLOAT: "the number", _BOOL: "the boolean", _NULL: "null"}
+    return kinds.get(node.tag, "the value")
+
+
+def _wanted(hint: type) -> str:
+    kinds = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", timedelta: "a duration"}
+    return kinds.get(hint, "one word")

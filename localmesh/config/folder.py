@@ -1,0 +1,154 @@
+"""Reads a folder of Istio YAML into typed resources: all of it, or a `ConfigError` that lists all that is wrong.
+
+Pure but for reading the files; any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import yaml
+
+from localmesh.config.decode import Decoder, Refused, Spec
+from localmesh.config.destination_rule import DestinationRule
+from localmesh.config.kinds import Standing, standing_of
+from localmesh.config.mesh_config import MeshConfig
+from localmesh.config.service_entry import ServiceEntry, WorkloadEntry
+from localmesh.config.virtual_service import VirtualService
+from localmesh.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MESH_FILES = ("mesh.yaml", "mesh.yml")
+DEFAULT_NAMESPACE = "default"
+
+SpecT_co = TypeVar("SpecT_co", bound=Spec, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource(Generic[SpecT_co]):
+    """One document: a spec and the metadata that istiod reads."""
+
+    name: str
+    namespace: str
+    spec: SpecT_co
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Everything in the folder, each kind in istiod's order: by name, then namespace (all are of one age).
+
+    ``ignored`` are file and kind of the documents that are known to Istio or Kubernetes, but not served.
+    """
+
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    service_entries: tuple[Resource[ServiceEntry], ...] = ()
+    workload_entries: tuple[Resource[WorkloadEntry], ...] = ()
+    virtual_services: tuple[Resource[VirtualService], ...] = ()
+    destination_rules: tuple[Resource[DestinationRule], ...] = ()
+    ignored: tuple[tuple[str, str], ...] = ()
+
+
+_SPECS: dict[str, type[Spec]] = {
+    "ServiceEntry": ServiceEntry,
+    "WorkloadEntry": WorkloadEntry,
+    "VirtualService": VirtualService,
+    "DestinationRule": DestinationRule,
+}
+
+
+class _Reader:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.mesh = MeshConfig()
+        self.found: dict[str, dict[tuple[str, str], Resource[Any]]] = {kind: {} for kind in _SPECS}
+        self.problems: list[Problem] = []
+        self.ignored: dict[tuple[str, str], None] = {}  # (file, kind), in order
+
+    def read(self) -> Resources:
+        if not self.folder.is_dir():
+            raise ConfigError([Problem(str(self.folder), 1, "is not a folder of Istio YAML")])
+        for path in sorted(self.folder.rglob("*.y*ml")):
+            if path.suffix not in (".yaml", ".yml") or not path.is_file():
+                continue
+            decoder = Decoder(str(path))
+            for node in self._documents(path, decoder):
+                try:
+                    self._document(path, node, decoder)
+                except Refused:
+                    continue
+            self.problems += decoder.problems
+        if self.problems:
+            raise ConfigError(self.problems)
+        ordered = {kind: tuple(found[key] for key in sorted(found)) for kind, found in self.found.items()}
+        return Resources(
+            mesh=self.mesh,
+            service_entries=ordered["ServiceEntry"],
+            workload_entries=ordered["WorkloadEntry"],
+            virtual_services=ordered["VirtualService"],
+            destination_rules=ordered["DestinationRule"],
+            ignored=tuple(self.ignored),
+        )
+
+    def _documents(self, path: Path, decoder: Decoder) -> Iterator[yaml.Node]:
+        try:
+            yield from [node for node in yaml.compose_all(path.read_text("utf-8"), yaml.SafeLoader) if node is not None]
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            reason = " ".join(part for part in (error.context, error.problem) if part)
+            decoder.problems.append(Problem(str(path), mark.line + 1 if mark else 1, f"is not YAML: {reason}"))
+        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+            decoder.problems.append(Problem(str(path), 1, f"cannot be read: {error}"))
+
+    def _document(self, path: Path, node: yaml.Node, decoder: Decoder) -> None:
+        if path.parent == self.folder and path.name in MESH_FILES:
+            self.mesh = decoder.spec(node, MeshConfig, "MeshConfig")
+            return
+        entries = decoder.entries(node, "document")
+        if not entries:
+            return
+        for key in ("apiVersion", "kind"):
+            if key not in entries:
+                raise decoder.refuse(node, key, "is missing: every document needs apiVersion and kind")
+        api_version = decoder.value(entries["apiVersion"], str, "apiVersion")
+        kind = decoder.value(entries["kind"], str, "kind")
+        match standing_of(api_version, kind):
+            case Standing.UNKNOWN_VERSION:
+                raise decoder.refuse(entries["apiVersion"], kind, f"unknown apiVersion {api_version!r}")
+            case Standing.UNKNOWN_KIND:
+                raise decoder.refuse(entries["kind"], api_version, f"unknown kind {kind!r}")
+            case Standing.IGNORED:
+                self.ignored[str(path), kind] = None
+            case Standing.SERVED:
+                self._resource(node, entries, kind, decoder)
+
+    def _resource(self, node: yaml.Node, entries: dict[str, yaml.Node], kind: str, decoder: Decoder) -> None:
+        for key in ("metadata", "spec"):
+            if key not in entries:
+                raise decoder.refuse(node, kind, f"{key} is missing")
+        for key in entries.keys() - {"apiVersion", "kind", "metadata", "spec", "status"}:
+            decoder.report(entries[key], f"{kind}.{key}: unknown field")
+        given = decoder.entries(entries["metadata"], f"{kind}.metadata")
+        if "name" not in given:
+            raise decoder.refuse(entries["metadata"], f"{kind}.metadata", "name is missing")
+        name = decoder.value(given["name"], str, f"{kind}.metadata.name")
+        namespace = DEFAULT_NAMESPACE
+        if "namespace" in given:
+            namespace = decoder.value(given["namespace"], str, f"{kind}.metadata.namespace")
+        labels: Mapping[str, str] = {}
+        if "labels" in given:
+            labels = decoder.value(given["labels"], Mapping[str, str], f"{kind}.metadata.labels")
+        spec = decoder.spec(entries["spec"], _SPECS[kind], f"{kind} {namespace}/{name} spec")
+        if (name, namespace) in self.found[kind]:
+            raise decoder.refuse(node, kind, f"{namespace}/{name} is defined twice")
+        self.found[kind][name, namespace] = Resource(name, namespace, spec, labels)
+
+
+def read_folder(folder: Path) -> Resources:
+    """The folder's resources; raises `ConfigError` with every problem found."""
+    return _Reader(folder).read()

@@ -1,0 +1,53 @@
+"""Which kinds of document localmesh serves, which it knows and leaves out, and which nobody knows."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+SERVED_KINDS = frozenset({"ServiceEntry", "WorkloadEntry", "VirtualService", "DestinationRule"})
+_VERSIONS = frozenset({"v1", "v1beta1", "v1alpha3"})
+
+_ISTIO_KINDS = {
+    "networking.istio.io": {"Gateway", "Sidecar", "EnvoyFilter", "WorkloadGroup", "ProxyConfig"},
+    "security.istio.io": {"PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy"},
+    "telemetry.istio.io": {"Telemetry"},
+    "extensions.istio.io": {"WasmPlugin"},
+}
+# the core and apps groups that people keep beside their Istio YAML
+_KUBERNETES_KINDS = frozenset(
+    {
+        *(
+            "ConfigMap",
+            "CronJob",
+            "DaemonSet",
+            "Deployment",
+            "Endpoints",
+            "HorizontalPodAutoscaler",
+            "Job",
+            "Namespace",
+        ),
+        *("Node", "PersistentVolume", "PersistentVolumeClaim", "Pod", "PodDisruptionBudget", "ReplicaSet", "Secret"),
+        *("Service", "ServiceAccount", "StatefulSet"),
+    }
+)
+_KUBERNETES_GROUPS = frozenset({"", "apps", "batch", "autoscaling", "policy"})
+
+
+class Standing(Enum):
+    SERVED = auto()
+    IGNORED = auto()
+    UNKNOWN_KIND = auto()
+    UNKNOWN_VERSION = auto()
+
+
+def standing_of(api_version: str, kind: str) -> Standing:
+    group, _, version = api_version.rpartition("/")
+    if group.endswith(".k8s.io"):
+        return Standing.IGNORED
+    if group in _KUBERNETES_GROUPS:
+        return Standing.IGNORED if kind in _KUBERNETES_KINDS else Standing.UNKNOWN_KIND
+    if group not in _ISTIO_KINDS:
+        return Standing.UNKNOWN_VERSION
+    if group == "networking.istio.io" and kind in SERVED_KINDS:
+        return Standing.SERVED if version in _VERSIONS else Standing.UNKNOWN_VERSION
+    return Standing.IGNORED if kind in _ISTIO_KINDS[group] else Standing.UNKNOWN_KIND

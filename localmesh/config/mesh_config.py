@@ -1,0 +1,20 @@
+"""The part of Istio's MeshConfig (`mesh.yaml` in the folder) that changes what a sidecar is sent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from localmesh.config.decode import Spec
+
+
+@dataclass(frozen=True, slots=True)
+class MeshConfig(Spec):
+    """``default_config`` is for proxies and read by nobody here. Defaults are istiod's."""
+
+    trust_domain: str = "cluster.local"
+    root_namespace: str = "istio-system"
+    enable_auto_mtls: bool = True
+    connect_timeout: timedelta = timedelta(seconds=10)
+    dns_refresh_rate: timedelta = timedelta(seconds=60)
+    default_config: Mapping[str, Any] = field(default_factory=dict)

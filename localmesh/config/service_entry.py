@@ -1,0 +1,133 @@
+"""ServiceEntry and WorkloadEntry, as far as localmesh serves them. Field meanings are Istio's (networking/v1)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import ClassVar
+
+from localmesh.config.decode import Spec
+
+MAX_PORT = 65535
+
+
+class Location(Enum):
+    MESH_EXTERNAL = 0
+    MESH_INTERNAL = 1
+
+
+class Resolution(Enum):
+    NONE = 0
+    STATIC = 1
+    DNS = 2
+    DNS_ROUND_ROBIN = 3
+
+
+class Protocol(Enum):
+    """`pkg/config/protocol/instance.go`; a name that Istio does not know means the port is sniffed."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    GRPC = "grpc"
+    GRPC_WEB = "grpc-web"
+    HTTP = "http"
+    HTTP_PROXY = "http_proxy"
+    HTTP2 = "http2"
+    HTTPS = "https"
+    TLS = "tls"
+    MONGO = "mongo"
+    REDIS = "redis"
+    MYSQL = "mysql"
+    SNIFFED = ""
+
+    @property
+    def is_http2(self) -> bool:
+        return self in (Protocol.GRPC, Protocol.GRPC_WEB, Protocol.HTTP2)
+
+    @property
+    def has_routes(self) -> bool:
+        """Whether RDS answers for ports of this protocol (IsHTTPOrSniffed)."""
+        return self.is_http2 or self in (Protocol.HTTP, Protocol.HTTP_PROXY, Protocol.SNIFFED)
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort(Spec):
+    number: int
+    name: str
+    protocol: str = "TCP"
+    target_port: int = 0
+
+    @property
+    def parsed_protocol(self) -> Protocol:
+        known = {protocol.value: protocol for protocol in Protocol}
+        return known.get(self.protocol.lower(), Protocol.SNIFFED)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if not 0 < self.number <= MAX_PORT:
+            yield "number", f"{self.number} is not a port (1 to {MAX_PORT})"
+        if self.target_port > MAX_PORT:
+            yield "targetPort", f"{self.target_port} is not a port (1 to {MAX_PORT})"
+        if not self.name:
+            yield "name", "must not be empty"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadEntry(Spec):
+    UNSUPPORTED: ClassVar[frozenset[str]] = frozenset({"network"})
+
+    address: str
+    ports: Mapping[str, int] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    locality: str = ""
+    weight: int = 0
+    service_account: str = ""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if not self.address:
+            yield "address", "must not be empty"
+        if self.address.startswith("unix://"):
+            yield "address", "localmesh does not support unix:// addresses yet"
+        for name, port in self.ports.items():
+            if not 0 < port <= MAX_PORT:
+                yield "ports", f"{name}: {port} is not a port (1 to {MAX_PORT})"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSelector(Spec):
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if not self.labels:
+            yield "labels", "must not be empty"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEntry(Spec):
+    hosts: tuple[str, ...]
+    ports: tuple[ServicePort, ...]
+    addresses: tuple[str, ...] = ()
+    location: Location = Location.MESH_EXTERNAL
+    resolution: Resolution = Resolution.NONE
+    endpoints: tuple[WorkloadEntry, ...] = ()
+    workload_selector: WorkloadSelector | None = None
+    export_to: tuple[str, ...] = ("*",)
+    subject_alt_names: tuple[str, ...] = ()
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if not self.hosts:
+            yield "hosts", "needs at least one host"
+        if any("*" in host for host in self.hosts):
+            yield "hosts", "localmesh does not support wildcard hosts yet"
+        for what in ("number", "name"):
+            seen = [getattr(port, what) for port in self.ports]
+            if twice := {value for value in seen if seen.count(value) > 1}:
+                yield "ports", f"port {what} {twice.pop()!r} is used twice"
+        if self.endpoints and self.workload_selector:
+            yield "endpoints", "endpoints and workloadSelector exclude each other"
+        if self.resolution is Resolution.DNS_ROUND_ROBIN and len(self.endpoints) > 1:
+            yield "endpoints", "DNS_ROUND_ROBIN takes one endpoint"
+        yield from exported_to_all(self.export_to)
+
+
+def exported_to_all(export_to: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    if export_to not in ((), ("*",)):
+        yield "exportTo", 'localmesh supports only ["*"] yet'

@@ -1,0 +1,194 @@
+"""LocalMesh: a folder of Istio YAML, compiled, served over delta ADS, and watched.
+
+Any thread may call it; one lock orders reloads, so that versions are published in the order of their numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import grpc
+
+from localmesh.compile import Snapshot
+from localmesh.config import Resources, read_folder
+from localmesh.errors import ConfigError, LocalMeshError, Problem
+from localmesh.serve.session import Published, Rejection
+from localmesh.serve.streams import Streams
+from localmesh.serve.watch import FolderWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+log = logging.getLogger("localmesh")
+
+DEFAULT_ADDRESS = "127.0.0.1:0"
+MAX_STREAMS = 200
+PUSH_TIMEOUT = 10.0
+DEFAULT_GRACE = 0.0
+
+
+class LocalMesh:
+    """An embedded control plane.
+
+    >>> with LocalMesh("mesh/") as mesh:          # doctest: +SKIP
+    ...     run_the_program(mesh.address)
+
+    Starting raises `ConfigError` if the folder cannot be served. Later on, a folder that becomes bad changes nothing
+    but ``errors``: the last good config is served until it is mended. ``on_reload`` and ``on_refusal`` are called
+    after each, from the thread that noticed.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        auto_mtls: bool | None = None,
+        domain: str = "cluster.local",
+        cluster_id: str = "Kubernetes",
+        watch: bool = True,
+        on_reload: Callable[[int], None] | None = None,
+        on_refusal: Callable[[ConfigError], None] | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self._asked_address = address
+        self._auto_mtls = auto_mtls
+        self._domain = domain
+        self._cluster_id = cluster_id
+        self._watch = FolderWatch(self.folder, self._folder_changed) if watch else None
+        self._on_reload = on_reload
+        self._on_refusal = on_refusal
+        self._lock = threading.Lock()
+        self._resources: Resources | None = None
+        self._version = 0
+        self._errors: tuple[Problem, ...] = ()
+        self._warned: set[tuple[str, str]] = set()
+        self._streams: Streams | None = None
+        self._server: grpc.Server | None = None
+
+    @property
+    def address(self) -> str:
+        """``HOST:PORT``; the port is known once the mesh was started, and stays the same when it is started again."""
+        return self._asked_address
+
+    @property
+    def version(self) -> int:
+        """Counts the configs that were published; 0 before the first."""
+        return self._version
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """What is wrong with the folder now; empty while what it says is what is served."""
+        return self._errors
+
+    @property
+    def rejections(self) -> tuple[Rejection, ...]:
+        """The NACKs of all clients since the start, the last 1,000."""
+        return self._streams.rejections if self._streams is not None else ()
+
+    @property
+    def open_streams(self) -> int:
+        return self._streams.open_streams if self._streams is not None else 0
+
+    def start(self) -> Self:
+        """Read the folder and serve it; raises `ConfigError` for the folder, `LocalMeshError` for the address."""
+        if self._server is not None:
+            raise LocalMeshError(f"the mesh of {self.folder} is already started on {self.address}")
+        with self._lock:
+            published = self._adopt(self._read())
+            self._streams = Streams(published)
+        server = grpc.server(
+            ThreadPoolExecutor(MAX_STREAMS, thread_name_prefix="localmesh-stream"),
+            handlers=[self._streams],
+            options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)],
+            maximum_concurrent_rpcs=MAX_STREAMS,  # each holds a thread: refuse the next one rather than keep it waiting
+        )
+        try:
+            port = server.add_insecure_port(self._asked_address)
+        except RuntimeError as error:
+            raise LocalMeshError(f"cannot listen on {self._asked_address}: {error}") from error
+        self._asked_address = f"{self._asked_address.rpartition(':')[0]}:{port}"
+        server.start()
+        self._server = server
+        if self._watch is not None:
+            self._watch.start()
+        return self
+
+    def stop(self, grace: float = DEFAULT_GRACE) -> None:
+        """End all streams after ``grace`` seconds and let go of the port. May be started again."""
+        if self._watch is not None:
+            self._watch.stop()
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop(grace).wait()
+
+    def reload(self, timeout: float = PUSH_TIMEOUT) -> int:
+        """Read the folder again and push it, changed or not; returns its version once every stream was written to.
+
+        Raises `ConfigError` if the folder cannot be served (the last good config stays), `LocalMeshError` if a stream
+        was not written to in time.
+        """
+        return self._reload(timeout, only_if_changed=False)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def _folder_changed(self) -> None:
+        try:
+            self._reload(None, only_if_changed=True)
+        except ConfigError:
+            return  # already logged, and in `errors`
+
+    def _reload(self, timeout: float | None, *, only_if_changed: bool) -> int:
+        with self._lock:
+            try:
+                resources = self._read()
+            except ConfigError as error:
+                self._refuse(error)
+                raise
+            self._errors = ()
+            if only_if_changed and resources == self._resources:
+                return self._version
+            published, version = self._adopt(resources), self._version
+            written = self._streams is None or self._streams.publish(published, timeout)
+        log.info("%s: version %d", self.folder, version)
+        if self._on_reload is not None:
+            self._on_reload(version)
+        if not written:
+            raise LocalMeshError(f"version {version}: not every stream was written to within {timeout} s")
+        return version
+
+    def _read(self) -> Resources:
+        resources = read_folder(self.folder)
+        if self._auto_mtls is not None:
+            resources = replace(resources, mesh=replace(resources.mesh, enable_auto_mtls=self._auto_mtls))
+        for file, kind in resources.ignored:
+            if (file, kind) not in self._warned:
+                self._warned.add((file, kind))
+                log.warning("%s: %s is ignored: localmesh does not serve it yet", file, kind)
+        return resources
+
+    def _adopt(self, resources: Resources) -> Published:
+        snapshot = Snapshot(resources, self._cluster_id, self._domain)
+        self._resources = resources
+        self._version += 1
+        return Published(snapshot, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}/{self._version}")
+
+    def _refuse(self, error: ConfigError) -> None:
+        if error.problems == self._errors:
+            return
+        self._errors = error.problems
+        for problem in error.problems:
+            log.error("%s (version %d is still served)", problem, self._version)
+        if self._on_refusal is not None:
+            self._on_refusal(error)

@@ -1,0 +1,1 @@
+"""Delta ADS over plaintext gRPC, as istiod serves it."""

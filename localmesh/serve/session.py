@@ -1,0 +1,139 @@
+"""One delta ADS stream, without I/O: requests and pushes in, responses out, by the rules of istiod's `delta.go`.
+
+Confined to the thread of its stream. The theory:
+- a type is *watched* from its first request on, which is answered with what it names (CDS: everything);
+- a request with a stale nonce is ignored; one with an error detail is a NACK: it is recorded, its names are dropped;
+- any other changes the subscription; names that are new are answered, alone; an ACK that changes nothing is silent;
+- CDS is answered whole and reports as removed what the client holds (``initial_resource_versions``, or was sent) and
+  is gone; EDS and RDS answer every name, known or not, and never remove; LDS is empty here;
+- a CDS request is followed by all watched EDS, or clusters could stay warming (envoy issue 13009);
+- a push sends all that is watched again, in the order CDS, EDS, LDS, RDS. Resource versions are empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from localmesh import xds
+from localmesh.serve.node import Node, parse_node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from localmesh.compile import Snapshot
+
+_PREFIX = "type.googleapis.com/envoy.config."
+CLUSTER = f"{_PREFIX}cluster.v3.Cluster"
+ENDPOINT = f"{_PREFIX}endpoint.v3.ClusterLoadAssignment"
+LISTENER = f"{_PREFIX}listener.v3.Listener"
+ROUTE = f"{_PREFIX}route.v3.RouteConfiguration"
+PUSH_ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
+_WILDCARD_TYPES = (CLUSTER, LISTENER)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A NACK: which node refused which response, and why."""
+
+    node: str
+    type_url: str
+    nonce: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A snapshot and the version under which it is sent."""
+
+    snapshot: Snapshot
+    version: str
+
+
+@dataclass(slots=True)
+class _Watched:
+    names: set[str] = field(default_factory=set)
+    nonce: str = ""
+
+
+class DeltaSession:
+    def __init__(self, published: Published, new_nonce: Callable[[], str], reject: Callable[[Rejection], None]) -> None:
+        self._published = published
+        self._new_nonce = new_nonce
+        self._reject = reject
+        self._node: Node | None = None
+        self._watched: dict[str, _Watched] = {}
+
+    def receive(self, request: xds.discovery.DeltaDiscoveryRequest) -> list[xds.discovery.DeltaDiscoveryResponse]:
+        """The responses to a request; raises `InvalidNode` if the first one does not say who asks."""
+        if self._node is None:
+            self._node = parse_node(request.node)
+        if request.type_url not in PUSH_ORDER:
+            return []
+        if not self._wants_answer(request):
+            return []
+        names = {*request.resource_names_subscribe, *request.initial_resource_versions} - {"*"}
+        responses = self._answer(request.type_url, names)
+        if request.type_url == CLUSTER and ENDPOINT in self._watched:
+            responses += self._answer(ENDPOINT, self._watched[ENDPOINT].names)
+        return responses
+
+    def push(self, published: Published) -> list[xds.discovery.DeltaDiscoveryResponse]:
+        """Everything that is watched, from the new config."""
+        self._published = published
+        responses = []
+        for type_url in PUSH_ORDER:
+            if type_url in self._watched:
+                responses += self._answer(type_url, self._watched[type_url].names)
+        return responses
+
+    def _wants_answer(self, request: xds.discovery.DeltaDiscoveryRequest) -> bool:
+        """Records what the request says; whether it must be answered."""
+        if request.error_detail is not None:
+            assert self._node is not None
+            reason = request.error_detail.message
+            self._reject(Rejection(self._node.id, request.type_url, request.response_nonce, reason))
+            return False
+        watched = self._watched.get(request.type_url)
+        is_first = watched is None
+        if watched is None:
+            watched = self._watched[request.type_url] = _Watched()
+        elif request.response_nonce and request.response_nonce != watched.nonce:
+            return False
+        before = set(watched.names)
+        watched.names |= {*request.resource_names_subscribe, *request.initial_resource_versions}
+        watched.names -= {*request.resource_names_unsubscribe, "*"}
+        return is_first or watched.names != before
+
+    def _answer(self, type_url: str, names: Iterable[str]) -> list[xds.discovery.DeltaDiscoveryResponse]:
+        """One response with these names (of a wildcard type: with all there is), or none when nothing was asked."""
+        watched = self._watched[type_url]
+        wildcard = type_url in _WILDCARD_TYPES
+        resources = self._resources(type_url, sorted(names))
+        if not resources and not wildcard and watched.nonce:
+            return []
+        removed = sorted(set(names) - resources.keys()) if wildcard else []
+        if wildcard:
+            watched.names = set(resources)
+        watched.nonce = self._new_nonce()
+        return [
+            xds.discovery.DeltaDiscoveryResponse(
+                system_version_info=self._published.version,
+                type_url=type_url,
+                nonce=watched.nonce,
+                resources=[xds.discovery.Resource(name=name, resource=body) for name, body in resources.items()],
+                removed_resources=removed,
+                control_plane=xds.core.ControlPlane(identifier="localmesh"),
+            )
+        ]
+
+    def _resources(self, type_url: str, names: list[str]) -> Mapping[str, xds.protobuf.Any]:
+        assert self._node is not None
+        snapshot, view = self._published.snapshot, self._node.view
+        if type_url == CLUSTER:
+            return snapshot.clusters(view)
+        if type_url == ENDPOINT:
+            return {name: snapshot.endpoints(name, view) for name in names}
+        if type_url == ROUTE:
+            return {name: snapshot.routes(name, view) for name in names}
+        return {}

@@ -1,0 +1,139 @@
+"""The gRPC side: one thread per stream, fed by a queue of requests and pushes; and the set of all streams.
+
+gRPC's threads run `Streams.serve`; any thread may publish. The lock guards the set's structure and what is published,
+and is never held across I/O.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from queue import SimpleQueue
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from localmesh import xds
+from localmesh.serve.node import InvalidNode
+from localmesh.serve.session import DeltaSession, Published, Rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = logging.getLogger("localmesh")
+
+METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+_KEPT_REJECTIONS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Push:
+    published: Published
+    sent: threading.Event = field(default_factory=threading.Event)
+
+
+_Event = xds.discovery.DeltaDiscoveryRequest | _Push | None  # None: the stream is over
+
+
+class Streams(grpc.GenericRpcHandler):
+    def __init__(self, published: Published) -> None:
+        self._lock = threading.Lock()
+        self._published = published
+        self._queues: set[SimpleQueue[_Event]] = set()
+        self._nonces = count(1)
+        self._rejections: list[Rejection] = []
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        if handler_call_details.method != METHOD:
+            return None
+        return grpc.stream_stream_rpc_method_handler(
+            self._serve,
+            request_deserializer=xds.discovery.DeltaDiscoveryRequest.parse,
+            response_serializer=bytes,
+        )
+
+    @property
+    def rejections(self) -> tuple[Rejection, ...]:
+        with self._lock:
+            return tuple(self._rejections)
+
+    @property
+    def open_streams(self) -> int:
+        with self._lock:
+            return len(self._queues)
+
+    def publish(self, published: Published, timeout: float | None) -> bool:
+        """Push to every stream; with a time-out, wait until all of them were written (False: some were not)."""
+        with self._lock:
+            self._published = published
+            pushes = []
+            for queue in self._queues:
+                pushes.append(_Push(published))
+                queue.put(pushes[-1])
+        if timeout is None:
+            return True
+        deadline = monotonic() + timeout
+        return all(push.sent.wait(max(0.0, deadline - monotonic())) for push in pushes)
+
+    def _serve(
+        self, requests: Iterator[xds.discovery.DeltaDiscoveryRequest], context: grpc.ServicerContext
+    ) -> Iterator[xds.discovery.DeltaDiscoveryResponse]:
+        queue: SimpleQueue[_Event] = SimpleQueue()
+        if not context.add_callback(lambda: queue.put(None)):
+            return
+        with self._lock:
+            session = DeltaSession(self._published, self._new_nonce, self._reject)
+            self._queues.add(queue)
+        reader = threading.Thread(target=_read, args=(requests, queue), name="localmesh-stream-reader", daemon=True)
+        reader.start()
+        try:
+            yield from self._responses(session, queue, context)
+        finally:
+            with self._lock:
+                self._queues.discard(queue)
+            _let_go(queue)
+
+    def _responses(
+        self, session: DeltaSession, queue: SimpleQueue[_Event], context: grpc.ServicerContext
+    ) -> Iterator[xds.discovery.DeltaDiscoveryResponse]:
+        while (event := queue.get()) is not None:
+            if isinstance(event, _Push):
+                try:
+                    yield from session.push(event.published)  # resumed when the last one was written
+                finally:
+                    event.sent.set()
+            else:
+                try:
+                    responses = session.receive(event)
+                except InvalidNode as error:
+                    log.warning("%s: refused: %s", context.peer(), error)
+                    context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+                yield from responses
+
+    def _new_nonce(self) -> str:
+        return f"{self._published.version}-{next(self._nonces)}"
+
+    def _reject(self, rejection: Rejection) -> None:
+        log.warning("%s rejected %s: %s", rejection.node, rejection.type_url, rejection.reason)
+        with self._lock:
+            self._rejections.append(rejection)
+            del self._rejections[:-_KEPT_REJECTIONS]
+
+
+def _read(requests: Iterator[xds.discovery.DeltaDiscoveryRequest], queue: SimpleQueue[_Event]) -> None:
+    with suppress(Exception):  # however the client leaves (grpc raises a bare Exception), the stream is over
+        for request in requests:
+            queue.put(request)
+    queue.put(None)
+
+
+def _let_go(queue: SimpleQueue[_Event]) -> None:
+    """Nobody waits for pushes that this stream will not send any more."""
+    while not queue.empty():
+        event = queue.get()
+        if isinstance(event, _Push):
+            event.sent.set()

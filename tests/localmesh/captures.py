@@ -1,0 +1,87 @@
+"""The captures of a real istiod as upb messages, and messages as flat tables of fields."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.http.cors.v3 import cors_pb2
+from envoy.extensions.filters.http.fault.v3 import fault_pb2
+from envoy.extensions.network.dns_resolver.cares.v3 import cares_dns_resolver_pb2
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from envoy.extensions.retry.priority.previous_priorities.v3 import previous_priorities_config_pb2
+from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
+from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+from google.protobuf import json_format
+from udpa.type.v1 import typed_struct_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.protobuf.message import Message
+
+# Any is read as JSON only if its class is loaded
+LOADED = (
+    cors_pb2,
+    fault_pb2,
+    cares_dns_resolver_pb2,
+    previous_hosts_pb2,
+    previous_priorities_config_pb2,
+    raw_buffer_pb2,
+    tls_pb2,
+    http_protocol_options_pb2,
+    typed_struct_pb2,
+)
+
+FOLDER = Path(__file__).parent / "istiod"
+CONFIG = FOLDER / "config"
+
+CLASSES: dict[str, type[Message]] = {
+    "CDS": cluster_pb2.Cluster,
+    "EDS": endpoint_pb2.ClusterLoadAssignment,
+    "RDS": route_pb2.RouteConfiguration,
+}
+
+
+def captured(file: str) -> dict[str, Message]:
+    """The resources of a captured response, by name."""
+    kind = file.removesuffix(".json").rpartition("-")[2]
+    found = {}
+    for item in json.loads((FOLDER / file).read_text())["resources"]:
+        body = item.get("resource", item)
+        name = body.get("cluster_name") or body["name"]
+        found[name] = json_format.ParseDict(body, CLASSES[kind]())
+    return found
+
+
+def fields(message: Message) -> dict[str, Any]:
+    """Every field that is set, by its path; presence counts, so an empty message is a row of its own."""
+    as_json = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    return dict(_flatten(as_json, ""))
+
+
+def _flatten(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _flatten(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from _flatten(item, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
+def differences(theirs: Message | None, ours: Message | None) -> dict[str, tuple[Any, Any]]:
+    """The fields that are not equal: path to (istiod's value, ours); None where one has none."""
+    left = fields(theirs) if theirs is not None else {}
+    right = fields(ours) if ours is not None else {}
+    return {
+        path: (left.get(path), right.get(path))
+        for path in sorted(left.keys() | right.keys())
+        if left.get(path) != right.get(path)
+    }
