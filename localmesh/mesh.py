@@ -72,6 +72,7 @@ class LocalMesh:
         self._warned: set[tuple[str, str]] = set()
         self._streams: Streams | None = None
         self._server: grpc.Server | None = None
+        self._threads: ThreadPoolExecutor | None = None
 
     @property
     def address(self) -> str:
@@ -104,8 +105,9 @@ class LocalMesh:
         with self._lock:
             published = self._adopt(self._read())
             self._streams = Streams(published)
+        threads = ThreadPoolExecutor(MAX_STREAMS, thread_name_prefix="localmesh-stream")
         server = grpc.server(
-            ThreadPoolExecutor(MAX_STREAMS, thread_name_prefix="localmesh-stream"),
+            threads,
             handlers=[self._streams],
             options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)],
             maximum_concurrent_rpcs=MAX_STREAMS,  # each holds a thread: refuse the next one rather than keep it waiting
@@ -116,7 +118,7 @@ class LocalMesh:
             raise LocalMeshError(f"cannot listen on {self._asked_address}: {error}") from error
         self._asked_address = f"{self._asked_address.rpartition(':')[0]}:{port}"
         server.start()
-        self._server = server
+        self._server, self._threads = server, threads
         if self._watch is not None:
             self._watch.start()
         return self
@@ -128,6 +130,8 @@ class LocalMesh:
         server, self._server = self._server, None
         if server is not None:
             server.stop(grace).wait()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
 
     def reload(self, timeout: float = PUSH_TIMEOUT) -> int:
         """Read the folder again and push it, changed or not; returns its version once every stream was written to.

@@ -29,7 +29,7 @@ with warnings.catch_warnings():
     from envoy_data_plane.envoy.service.discovery import v3 as discovery
     from envoy_data_plane.envoy.type import v3 as types
     from envoy_data_plane.envoy.type.matcher import v3 as matcher
-    from envoy_data_plane.google import protobuf
+    from envoy_data_plane.google import protobuf, rpc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +61,7 @@ __all__ = [
     "protobuf",
     "raw_buffer",
     "route",
+    "rpc",
     "struct",
     "tls",
     "types",
@@ -73,6 +74,10 @@ def any_of(message: betterproto2.Message) -> protobuf.Any:
     """The message in an Any (its class need not be imported by whoever reads it with upb)."""
     return protobuf.Any.pack(message)
 
+
+# pydantic resolves a message's annotations when it is first made, and looks at the maker's names first: a caller who
+# has a class of his own called Locality would spoil Node for the process. So it is made here, where nothing is.
+core.Node()
 
 _LENGTH_DELIMITED = 2
 

@@ -9,10 +9,10 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from localmesh import xds
-from localmesh.compile.hosts import is_ip
 from localmesh.compile.registry import ISTIO_TLS
 from localmesh.compile.view import Locality
 from localmesh.config.destination_rule import LocalityLb, TlsMode
+from localmesh.config.service_entry import is_ip
 
 if TYPE_CHECKING:
     from localmesh.compile.policy import Rule

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
+
+from localmesh.config.service_entry import is_ip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-def is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def fully_qualified(host: str, namespace: str, domain: str) -> str:

@@ -8,8 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localmesh.compile.hosts import is_ip
-from localmesh.config.service_entry import Location, Protocol, Resolution, ServiceEntry, ServicePort, WorkloadEntry
+from localmesh.config.service_entry import (
+    Location,
+    Protocol,
+    Resolution,
+    ServiceEntry,
+    ServicePort,
+    WorkloadEntry,
+    is_ip,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

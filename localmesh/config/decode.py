@@ -24,7 +24,7 @@ from localmesh.errors import Problem
 MAX_UINT32 = 2**32 - 1
 
 _SCALARS = yaml.constructor.SafeConstructor()
-_STR, _INT, _FLOAT, _BOOL, _NULL, _TIMESTAMP = (
+_STR, _INT, _FLOAT, _BOOL, NULL, _TIMESTAMP = (
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp")
 )
 # Go's time.ParseDuration, which is what Istio reads durations with
@@ -111,7 +111,7 @@ class Decoder:
                 raise self.refuse(key, path, "a key must be a plain string")
             if key.value in found:
                 raise self.refuse(key, path, f"{key.value!r} is written twice")
-            if value.tag != _NULL:
+            if value.tag != NULL:
                 found[key.value] = value
         return found
 
@@ -217,7 +217,7 @@ def _called(node: yaml.Node) -> str:
         return "a mapping"
     if isinstance(node, yaml.SequenceNode):
         return "a list"
-    kinds = {_STR: "the string", _INT: "the number", _FLOAT: "the number", _BOOL: "the boolean", _NULL: "null"}
+    kinds = {_STR: "the string", _INT: "the number", _FLOAT: "the number", _BOOL: "the boolean", NULL: "null"}
     return kinds.get(node.tag, "the value")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import yaml
 
-from localmesh.config.decode import Decoder, Refused, Spec
+from localmesh.config.decode import NULL, Decoder, Refused, Spec
 from localmesh.config.destination_rule import DestinationRule
 from localmesh.config.kinds import Standing, standing_of
 from localmesh.config.mesh_config import MeshConfig
@@ -82,7 +82,7 @@ class _Reader:
                     self._document(path, node, decoder)
                 except Refused:
                     continue
-            self.problems += decoder.problems
+            self.problems += sorted(decoder.problems, key=lambda problem: problem.line)
         if self.problems:
             raise ConfigError(self.problems)
         ordered = {kind: tuple(found[key] for key in sorted(found)) for kind, found in self.found.items()}
@@ -97,7 +97,8 @@ class _Reader:
 
     def _documents(self, path: Path, decoder: Decoder) -> Iterator[yaml.Node]:
         try:
-            yield from [node for node in yaml.compose_all(path.read_text("utf-8"), yaml.SafeLoader) if node is not None]
+            nodes = list(yaml.compose_all(path.read_text("utf-8"), yaml.SafeLoader))
+            yield from (node for node in nodes if node is not None and node.tag != NULL)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             reason = " ".join(part for part in (error.context, error.problem) if part)

@@ -1,5 +1,6 @@
 """ServiceEntry and WorkloadEntry, as far as localmesh serves them. Field meanings are Istio's (networking/v1)."""
 
+import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -8,6 +9,14 @@ from typing import ClassVar
 from localmesh.config.decode import Spec
 
 MAX_PORT = 65535
+
+
+def is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
 
 
 class Location(Enum):
@@ -23,7 +32,7 @@ class Resolution(Enum):
 
 
 class Protocol(Enum):
-    """`pkg/config/protocol/instance.go`; a name that Istio does not know means the port is sniffed."""
+    """`pkg/config/protocol/instance.go`; no protocol means that the port is sniffed."""
 
     TCP = "tcp"
     UDP = "udp"
@@ -53,13 +62,12 @@ class Protocol(Enum):
 class ServicePort(Spec):
     number: int
     name: str
-    protocol: str = "TCP"
+    protocol: str = ""
     target_port: int = 0
 
     @property
     def parsed_protocol(self) -> Protocol:
-        known = {protocol.value: protocol for protocol in Protocol}
-        return known.get(self.protocol.lower(), Protocol.SNIFFED)
+        return Protocol(self.protocol.lower())
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if not 0 < self.number <= MAX_PORT:
@@ -68,6 +76,8 @@ class ServicePort(Spec):
             yield "targetPort", f"{self.target_port} is not a port (1 to {MAX_PORT})"
         if not self.name:
             yield "name", "must not be empty"
+        if self.protocol.lower() not in {protocol.value for protocol in Protocol}:
+            yield "protocol", f"{self.protocol!r} is not a protocol that Istio knows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +133,10 @@ class ServiceEntry(Spec):
                 yield "ports", f"port {what} {twice.pop()!r} is used twice"
         if self.endpoints and self.workload_selector:
             yield "endpoints", "endpoints and workloadSelector exclude each other"
+        if self.resolution is Resolution.NONE and self.endpoints:
+            yield "endpoints", "resolution NONE takes no endpoints"
+        if self.resolution is Resolution.STATIC and not all(is_ip(endpoint.address) for endpoint in self.endpoints):
+            yield "endpoints", "resolution STATIC takes IP addresses only"
         if self.resolution is Resolution.DNS_ROUND_ROBIN and len(self.endpoints) > 1:
             yield "endpoints", "DNS_ROUND_ROBIN takes one endpoint"
         yield from exported_to_all(self.export_to)

@@ -1,0 +1,204 @@
+"""A folder is read whole, or refused with file, line and reason of everything that is wrong."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from localmesh import ConfigError
+from localmesh.config import read_folder
+from localmesh.config.decode import parse_duration
+from tests.localmesh.yaml_folder import SERVICE, resource, write
+
+
+def refused(folder, text):
+    with pytest.raises(ConfigError) as caught:
+        read_folder(write(folder, bad=text))
+    assert {problem.file for problem in caught.value.problems} == {str(folder / "bad.yaml")}
+    return [(problem.line, problem.reason) for problem in caught.value.problems]
+
+
+HEAD = "apiVersion: networking.istio.io/v1\nkind: {kind}\nmetadata: {{name: x, namespace: demo}}\nspec:\n"
+
+REFUSALS = {
+    "not YAML": ("a: 1\nb: c: d\n", 2, "is not YAML: mapping values are not allowed here"),
+    "no kind": ("apiVersion: v1\n", 1, "kind: is missing"),
+    "not a mapping": ("- 1\n", 1, "must be a mapping, not a list"),
+    "unknown kind": ("apiVersion: networking.istio.io/v1\nkind: VirtualServce\n", 2, "unknown kind 'VirtualServce'"),
+    "unknown version": ("apiVersion: networking.istio.io/v9\nkind: VirtualService\n", 1, "unknown apiVersion"),
+    "unknown group": ("apiVersion: example.org/v1\nkind: Thing\n", 1, "unknown apiVersion"),
+    "unknown field": (HEAD.format(kind="DestinationRule") + "  host: a\n  hots: b\n", 6, "hots: unknown field"),
+    "wrong type": (HEAD.format(kind="DestinationRule") + "  host: 7\n", 5, "must be a string, not the number '7'"),
+    "missing field": (HEAD.format(kind="DestinationRule") + "  subsets: []\n", 5, "host: is missing"),
+    "unsupported field": (
+        HEAD.format(kind="DestinationRule") + "  host: a\n  trafficPolicy:\n    tunnel: {}\n",
+        7,
+        "trafficPolicy.tunnel: localmesh does not support this field yet",
+    ),
+    "unknown word": (
+        HEAD.format(kind="DestinationRule") + "  host: a\n  trafficPolicy:\n    loadBalancer: {simple: FASTEST}\n",
+        7,
+        "'FASTEST' is not one of UNSPECIFIED, LEAST_CONN, RANDOM",
+    ),
+    "bad duration": (
+        HEAD.format(kind="VirtualService")
+        + "  hosts: [a]\n  http:\n  - timeout: soon\n    route: [{destination: {host: a}}]\n",
+        7,
+        "'soon' is not a duration",
+    ),
+    "oneof": (
+        HEAD.format(kind="VirtualService")
+        + "  hosts: [a]\n  http:\n  - match:\n    - uri: {exact: /a, prefix: /b}\n"
+        + "    route: [{destination: {host: a}}]\n",
+        8,
+        "exact and prefix exclude each other",
+    ),
+    "no action": (
+        HEAD.format(kind="VirtualService") + "  hosts: [a]\n  http:\n  - name: nothing\n",
+        7,
+        "exactly one of route, redirect, directResponse",
+    ),
+    "no weight": (
+        HEAD.format(kind="VirtualService")
+        + "  hosts: [a]\n  http:\n  - route: [{destination: {host: a}}, {destination: {host: b}}]\n",
+        7,
+        "the weights sum to 0",
+    ),
+    "TCP routes": (HEAD.format(kind="VirtualService") + "  hosts: [a]\n  tcp: []\n", 6, "tcp: localmesh does not supp"),
+    "bad port": (
+        HEAD.format(kind="ServiceEntry") + "  hosts: [a]\n  ports:\n  - {number: 70000, name: a}\n",
+        7,
+        "70000 is not a port",
+    ),
+    "negative": (
+        HEAD.format(kind="ServiceEntry") + "  hosts: [a]\n  ports:\n  - {number: -1, name: a}\n",
+        7,
+        "-1 is not between 0 and",
+    ),
+    "exportTo": (
+        HEAD.format(kind="DestinationRule") + "  host: a\n  exportTo: ['.']\n",
+        6,
+        'exportTo: localmesh supports only ["*"] yet',
+    ),
+    "key twice": (HEAD.format(kind="DestinationRule") + "  host: a\n  host: b\n", 6, "'host' is written twice"),
+    "unknown protocol": (
+        HEAD.format(kind="ServiceEntry") + "  hosts: [a]\n  ports:\n  - {number: 1, name: a, protocol: GPRC}\n",
+        7,
+        "'GPRC' is not a protocol that Istio knows",
+    ),
+    "host name where an address is due": (
+        HEAD.format(kind="ServiceEntry")
+        + "  hosts: [a]\n  ports: [{number: 1, name: a}]\n  resolution: STATIC\n  endpoints: [{address: b.c}]\n",
+        8,
+        "resolution STATIC takes IP addresses only",
+    ),
+    "metadata": ("apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {}\nspec: {}\n", 3, "name is"),
+    "subset twice": (
+        HEAD.format(kind="DestinationRule") + "  host: a\n  subsets: [{name: v1}, {name: v1}]\n",
+        6,
+        "subset 'v1' is defined twice",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "line", "reason"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_refusal_names_file_line_and_reason(tmp_path, text, line, reason):
+    (problem,) = refused(tmp_path, text)
+    assert problem[0] == line
+    assert reason in problem[1]
+
+
+def test_all_problems_of_all_files_are_listed_in_order(tmp_path):
+    bad = HEAD.format(kind="DestinationRule") + "  hots: b\n  exportTo: 3\n"
+    write(tmp_path, a=bad, b="kind: Nothing\n", good=SERVICE)
+    with pytest.raises(ConfigError) as caught:
+        read_folder(tmp_path)
+    lines = str(caught.value).splitlines()
+    assert [line.split(": ")[0] for line in lines] == [
+        f"{tmp_path}/a.yaml:5",
+        f"{tmp_path}/a.yaml:5",
+        f"{tmp_path}/a.yaml:6",
+        f"{tmp_path}/b.yaml:1",
+    ]
+
+
+def test_the_same_resource_twice_is_refused_where_it_comes_again(tmp_path):
+    ((line, reason),) = refused(tmp_path, f"{SERVICE}---{SERVICE}")
+    assert line == SERVICE.count("\n") + 2
+    assert "ServiceEntry: demo/reviews is defined twice" in reason
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path):
+    (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_folder(tmp_path)
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="is not a folder"):
+        read_folder(tmp_path / "nowhere")
+
+
+def test_kinds_that_are_not_served_are_left_out_by_name(tmp_path):
+    others = (
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: x}\nspec: {}\n"
+        "---\napiVersion: v1\nkind: Service\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n---\n---\n"
+    )
+    resources = read_folder(write(tmp_path, others=others, service=SERVICE))
+    file = str(tmp_path / "others.yaml")
+    assert resources.ignored == ((file, "PeerAuthentication"), (file, "Service"), (file, "HTTPRoute"))
+    assert [entry.name for entry in resources.service_entries] == ["reviews"]
+
+
+def test_all_versions_and_both_spellings_are_read(tmp_path):
+    rule = (
+        "apiVersion: networking.istio.io/{v}\nkind: DestinationRule\nmetadata: {{name: {v}}}\nspec: {{host: a, {p}}}\n"
+    )
+    texts = [
+        rule.format(v="v1alpha3", p="traffic_policy: {load_balancer: {simple: RANDOM}}"),
+        rule.format(v="v1beta1", p="trafficPolicy: {loadBalancer: {simple: RANDOM}}"),
+        rule.format(v="v1", p="trafficPolicy: {outlierDetection: {consecutive5xxErrors: 4}}"),
+    ]
+    rules = read_folder(write(tmp_path, rules="---\n".join(texts))).destination_rules
+    assert [rule.name for rule in rules] == ["v1", "v1alpha3", "v1beta1"]
+    assert rules[1].spec == rules[2].spec
+    assert rules[0].spec.traffic_policy.outlier_detection.consecutive_5xx_errors == 4
+    assert {rule.namespace for rule in rules} == {"default"}
+
+
+def test_mesh_yaml_is_the_mesh_config_and_subfolders_are_read(tmp_path):
+    write(tmp_path, mesh="enableAutoMtls: false\ntrustDomain: td\ndefaultConfig: {discoveryAddress: 'x:1'}\n")
+    write(tmp_path / "more", service=SERVICE)
+    resources = read_folder(tmp_path)
+    assert not resources.mesh.enable_auto_mtls
+    assert resources.mesh.trust_domain == "td"
+    assert len(resources.service_entries) == 1
+
+
+def test_a_mesh_yaml_with_an_unknown_field_is_refused(tmp_path):
+    (tmp_path / "mesh.yaml").write_text("enableAutoMtls: false\nenableAutoMTLS: true\n")
+    with pytest.raises(ConfigError, match=r"mesh\.yaml:2: MeshConfig\.enableAutoMTLS: unknown field"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1.5s", 1.5),
+        ("250ms", 0.25),
+        ("1h2m3s", 3723),
+        ("50us", 5e-5),
+        ("0s", 0),
+        ("s", None),
+        ("5", None),
+        ("-1s", None),
+    ],
+)
+def test_durations_are_written_as_in_go(text, seconds):
+    assert parse_duration(text) == (None if seconds is None else timedelta(seconds=seconds))
+
+
+def test_null_is_absent(tmp_path):
+    rule = resource("DestinationRule", "r", "host: a\nsubsets: null\ntrafficPolicy:\n")
+    assert read_folder(write(tmp_path, rule=rule)).destination_rules[0].spec.subsets == ()
