@@ -135,9 +135,7 @@ class AdsLoop:
         if serial != self._serial:
             return
         self._caches = self._caches.new_stream()
-        self._send(self._session.open(self._clock()))
-        if self._stream is not None:
-            self._stream.read()
+        self._session.on_wire(self._clock())
 
     def received(self, serial: int, data: bytes) -> None:
         self._confined()
@@ -194,6 +192,7 @@ class AdsLoop:
         self._connection = Connection(Phase.CONNECTING, self._connection.streams + 1, self._connection.last_error)
         logger.debug("attempt %d at control plane %s", self._connection.streams, self._transport.address)
         self._stream = self._transport.connect(self._session.method, _Events(self, self._serial, self._post))
+        self._send(self._session.open())
 
     def _settle(self) -> Late:
         """Bring subscriptions, then observers, in line with the caches. Returns malformed resources newly met."""

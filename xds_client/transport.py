@@ -14,13 +14,12 @@ import grpc
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CONNECT_TIMEOUT = 20.0
-
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),  # CDS of a large mesh is one message
     ("grpc.keepalive_time_ms", 30_000),  # as pilot-agent does: a dead istiod is noticed although the stream is quiet
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.enable_retries", 0),  # the stream is the session's to repeat, not the channel's
     ("grpc.use_local_subchannel_pool", 1),  # else a new channel inherits the old one's connection back-off
     ("grpc.enable_http_proxy", 0),  # the control plane is inside the cluster
 )
@@ -30,7 +29,7 @@ class StreamEvents(Protocol):
     """What a stream reports, in this order: opened at most once, received any number of times, closed once."""
 
     def opened(self) -> None:
-        """What is sent from now on goes on the wire at once."""
+        """There is a connection: what was sent has left, and what is sent from now on leaves at once."""
 
     def received(self, data: bytes) -> None:
         """One message. The next comes only after `AdsStream.read`."""
@@ -72,14 +71,15 @@ class _GrpcStream:
 
     def __init__(self, channel: grpc.Channel, method: str, events: StreamEvents) -> None:
         self._channel = channel
-        # Without serializers: bytes in, bytes out.
-        self._call: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(method)
         self._events = events
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
         self._may_read = threading.Semaphore(0)
-        self._settled = threading.Event()
-        self._ready = False
+        self._opened = False
+        self._opening = threading.Lock()
         self._closing = False
+        # Without serializers: bytes in, bytes out.
+        call: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(method)
+        self._responses = call(self._outgoing())
         self._pump = threading.Thread(target=self._run, name="xds-stream", daemon=True)
         self._pump.start()
 
@@ -91,55 +91,44 @@ class _GrpcStream:
 
     def close(self) -> None:
         self._closing = True
-        self._settled.set()
-        self._requests.put(None)
         self._may_read.release()
-        self._channel.close()  # cancels the call
+        self._channel.close()  # cancels the call, and that ends the pump
         if threading.current_thread() is not self._pump:
             self._pump.join(timeout=1.0)
 
+    def _outgoing(self) -> Iterator[bytes]:
+        """The queue. grpcio asks for a message only when the one before has left.
+
+        So its second question is the sign that there is a connection, and nothing else in its API tells: the clock of
+        "does not exist" must not run before.
+        """
+        first = True
+        for data in iter(self._requests.get, None):
+            yield data
+            if first:
+                first = False
+                self._announce_opened()
+
+    def _announce_opened(self) -> None:
+        with self._opening:  # an answer may overtake the sign
+            if not self._opened:
+                self._opened = True
+                self._events.opened()
+
     def _run(self) -> None:
+        reason = "the control plane ended the stream"
         try:
-            reason = self._talk() if self._connected() else self._refusal()
+            for data in self._responses:
+                self._announce_opened()
+                self._events.received(data)
+                self._may_read.acquire()
+                if self._closing:
+                    break
         except grpc.RpcError as error:
             reason = _reason(error)
-        except ValueError as error:  # grpcio's "Cannot invoke RPC on closed channel!"
-            reason = str(error)
-        self._requests.put(None)
-        if not self._closing:
-            self._channel.close()
+        self._requests.put(None)  # frees grpcio's thread
+        self._channel.close()
         self._events.closed(reason)
-
-    def _connected(self) -> bool:
-        """Wait until requests would go on the wire at once: the clock of "does not exist" must not run before."""
-        self._channel.subscribe(self._on_connectivity, try_to_connect=True)
-        self._settled.wait(CONNECT_TIMEOUT)
-        self._channel.unsubscribe(self._on_connectivity)
-        return self._ready and not self._closing
-
-    def _on_connectivity(self, state: grpc.ChannelConnectivity) -> None:
-        if state in (grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE):
-            self._ready = state is grpc.ChannelConnectivity.READY
-            self._settled.set()
-
-    def _talk(self) -> str:
-        call = self._call(iter(self._requests.get, None))
-        self._events.opened()
-        for data in call:
-            self._events.received(data)
-            self._may_read.acquire()
-            if self._closing:
-                break
-        return "the control plane ended the stream"
-
-    def _refusal(self) -> str:
-        """Why there is no connection. Connectivity is a bare state; only a call that fails says the reason."""
-        if self._closing:
-            return "closed"
-        nothing: Iterator[bytes] = iter(())
-        for _ in self._call(nothing, timeout=1.0):
-            break
-        return "no connection"
 
 
 def _reason(error: grpc.RpcError) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.xds_client.ads_server import AdsServer
+from tests.xds_client.wire import Wire
 from xds_client import Bootstrap, Node, PilotExchanger, ReconnectSchedule
 
 
@@ -39,3 +40,8 @@ def open_exchanger(node):
     yield start
     for exchanger in exchangers:
         exchanger.close()
+
+
+@pytest.fixture
+def wire(node):
+    return Wire(node)

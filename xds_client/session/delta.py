@@ -45,6 +45,7 @@ class _Stream:
     """What dies with the stream."""
 
     introduced: bool = False
+    on_wire: bool = False
     asked: set[ResourceType] = field(default_factory=set)
     nonces: dict[ResourceType, str] = field(default_factory=dict)
     deadlines: dict[tuple[ResourceType, str], float] = field(default_factory=dict)
@@ -63,9 +64,15 @@ class DeltaSession:
         self._stream: _Stream | None = None
         self._warned: set[str] = set()
 
-    def open(self, now: float) -> list[DeltaRequest]:
+    def open(self) -> list[DeltaRequest]:
         self._stream = _Stream()
-        return [self._first(self._stream, kind, now) for kind in ResourceType if self._wanted.get(kind)]
+        return [self._first(self._stream, kind) for kind in ResourceType if self._wanted.get(kind)]
+
+    def on_wire(self, now: float) -> None:
+        assert self._stream is not None, "only an open stream can reach the wire"
+        self._stream.on_wire = True
+        for kind in self._stream.asked:
+            self._start_timers(self._stream, kind, self._wanted[kind], now)
 
     def close(self) -> None:
         self._stream = None
@@ -82,9 +89,11 @@ class DeltaSession:
             if self._stream is None:
                 continue
             if kind in self._stream.asked:
-                requests.append(self._change(self._stream, kind, before, after, now))
+                requests.append(self._change(self._stream, kind, before, after))
             else:
-                requests.append(self._first(self._stream, kind, now))
+                requests.append(self._first(self._stream, kind))
+            if self._stream.on_wire:
+                self._start_timers(self._stream, kind, after - before, now)
         return requests
 
     def receive(self, data: bytes, now: float) -> Update | None:  # noqa: ARG002 - state of the world will need it
@@ -125,21 +134,18 @@ class DeltaSession:
     def next_expiry(self) -> float | None:
         return min(self._stream.deadlines.values(), default=None) if self._stream else None
 
-    def _first(self, stream: _Stream, kind: ResourceType, now: float) -> DeltaRequest:
-        wanted = self._wanted[kind]
+    def _first(self, stream: _Stream, kind: ResourceType) -> DeltaRequest:
         node = None if stream.introduced else self._node
         stream.introduced = True
         stream.asked.add(kind)
-        self._start_timers(stream, kind, wanted, now)
         held = tuple(sorted(self._held[kind].items()))
-        return DeltaRequest(kind, subscribe=tuple(sorted(wanted)), initial_versions=held, node=node)
+        return DeltaRequest(kind, subscribe=tuple(sorted(self._wanted[kind])), initial_versions=held, node=node)
 
     def _change(
-        self, stream: _Stream, kind: ResourceType, before: frozenset[str], after: frozenset[str], now: float
+        self, stream: _Stream, kind: ResourceType, before: frozenset[str], after: frozenset[str]
     ) -> DeltaRequest:
         for name in before - after:
             stream.deadlines.pop((kind, name), None)
-        self._start_timers(stream, kind, after - before, now)
         return DeltaRequest(kind, subscribe=tuple(sorted(after - before)), unsubscribe=tuple(sorted(before - after)))
 
     def _start_timers(self, stream: _Stream, kind: ResourceType, names: Iterable[str], now: float) -> None:

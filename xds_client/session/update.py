@@ -48,8 +48,11 @@ class AdsSession(Protocol):
     @property
     def method(self) -> str: ...
 
-    def open(self, now: float) -> Sequence[Request]:
-        """A new stream is on the wire: what to say first."""
+    def open(self) -> Sequence[Request]:
+        """A new stream is being opened: what to say first."""
+
+    def on_wire(self, now: float) -> None:
+        """What was said has left: from now on a name not answered counts its seconds. Not while connecting."""
 
     def close(self) -> None:
         """The stream is gone, and its timers with it: a name is not missing because nobody could be asked."""

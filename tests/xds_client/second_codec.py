@@ -1,0 +1,142 @@
+"""An independent reading of the same bytes: envoy-data-plane's messages to our model, written from the .proto files.
+
+Deliberately shares no code with xds_client.decode. It knows what istiod was seen to send, and no errors.
+"""
+
+from __future__ import annotations
+
+from betterproto2 import which_one_of
+from envoy_data_plane.envoy.config.cluster import v3 as cds
+from envoy_data_plane.envoy.config.endpoint import v3 as eds
+from envoy_data_plane.envoy.config.listener import v3 as lds
+from envoy_data_plane.envoy.config.route import v3 as rds
+from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
+
+from xds_client import model as m
+from xds_client.resource_type import ResourceType
+
+
+def read(kind, data):
+    return {
+        ResourceType.CLUSTER: lambda: cluster(cds.Cluster.parse(data)),
+        ResourceType.ENDPOINT: lambda: load_assignment(eds.ClusterLoadAssignment.parse(data)),
+        ResourceType.LISTENER: lambda: m.Listener(lds.Listener.parse(data).name),
+        ResourceType.ROUTE: lambda: route_configuration(rds.RouteConfiguration.parse(data)),
+    }[kind]()
+
+
+def cluster(c):
+    discovery = m.DiscoveryType[c.type.name] if c.type is not None else m.DiscoveryType.STATIC
+    limits = [t.max_requests for t in (c.circuit_breakers.thresholds if c.circuit_breakers is not None else [])]
+    inline = discovery in (m.DiscoveryType.STATIC, m.DiscoveryType.STRICT_DNS, m.DiscoveryType.LOGICAL_DNS)
+    return m.Cluster(
+        name=c.name,
+        discovery=discovery,
+        eds_name=c.eds_cluster_config.service_name if discovery is m.DiscoveryType.EDS else "",
+        lb_policy=m.LbPolicy[c.lb_policy.name],
+        connect_timeout=c.connect_timeout.total_seconds() if c.connect_timeout is not None else 5.0,
+        tls=upstream_tls(c.transport_socket) if c.transport_socket is not None else None,
+        transport_matches=tuple(
+            m.TransportSocketMatch(t.name, labels(t.match), upstream_tls(t.transport_socket))
+            for t in c.transport_socket_matches
+        ),
+        inline_endpoints=load_assignment(c.load_assignment or eds.ClusterLoadAssignment()) if inline else None,
+        max_requests=None if limits and limits[0] == 0xFFFFFFFF else (limits or [1024])[0],
+    )
+
+
+def upstream_tls(socket):
+    if socket.typed_config.type_url.endswith("RawBuffer"):
+        return None
+    context = tls.UpstreamTlsContext.parse(socket.typed_config.value)
+    common = context.common_tls_context
+    matchers = common.combined_validation_context.default_validation_context.match_subject_alt_names
+    return m.UpstreamTls(context.sni, tuple(common.alpn_protocols), tuple(string_match(x) for x in matchers))
+
+
+def labels(struct):
+    return tuple(sorted((k, v.string_value) for k, v in (struct.fields if struct is not None else {}).items()))
+
+
+def load_assignment(assignment):
+    return m.ClusterLoadAssignment(
+        assignment.cluster_name,
+        tuple(
+            m.LocalityEndpoints(
+                m.Locality(group.locality.region, group.locality.zone, group.locality.sub_zone)
+                if group.locality is not None
+                else m.Locality(),
+                group.priority,
+                group.load_balancing_weight or 0,
+                tuple(map(endpoint, group.lb_endpoints)),
+            )
+            for group in assignment.endpoints
+        ),
+    )
+
+
+def endpoint(e):
+    metadata = e.metadata.filter_metadata if e.metadata is not None else {}
+    workload = metadata["istio"].fields["workload"].string_value if "istio" in metadata else ""
+    address = e.endpoint.address.socket_address
+    return m.Endpoint(
+        address.address,
+        address.port_value,
+        1 if e.load_balancing_weight is None else e.load_balancing_weight,
+        m.HealthStatus[e.health_status.name],
+        labels(metadata.get("envoy.transport_socket_match")),
+        workload,
+    )
+
+
+def route_configuration(table):
+    return m.RouteConfiguration(
+        table.name,
+        tuple(
+            m.VirtualHost(v.name, tuple(v.domains), tuple(route(r) for r in v.routes if not r.match.query_parameters))
+            for v in table.virtual_hosts
+        ),
+        table.ignore_port_in_host_matching,
+    )
+
+
+def route(r):
+    kind, action = which_one_of(r, "action")
+    return m.Route(r.name, route_match(r.match), forward(action) if kind == "route" else m.UnsupportedAction(kind))
+
+
+def forward(action):
+    kind, value = which_one_of(action, "cluster_specifier")
+    if kind == "cluster":
+        clusters = (m.WeightedCluster(value, 1),)
+    else:
+        clusters = tuple(m.WeightedCluster(c.name, c.weight) for c in value.clusters)
+    limits = [action.timeout if action.max_grpc_timeout is None else action.max_grpc_timeout]
+    if action.max_stream_duration is not None:
+        limits.append(action.max_stream_duration.max_stream_duration)
+    positive = [limit.total_seconds() for limit in limits if limit is not None and limit.total_seconds() > 0]
+    return m.ForwardAction(clusters, min(positive, default=None))
+
+
+def route_match(match):
+    kind, value = which_one_of(match, "path_specifier")
+    case_sensitive = match.case_sensitive is not False
+    path = {
+        "path": lambda: m.PathMatch(m.PathMatchKind.EXACT, value, case_sensitive),
+        "prefix": lambda: m.PathMatch(m.PathMatchKind.PREFIX, value, case_sensitive),
+        "safe_regex": lambda: m.PathMatch(m.PathMatchKind.REGEX, value.regex),
+    }[kind]()
+    return m.RouteMatch(path, tuple(map(header, match.headers)), None)
+
+
+def header(h):
+    kind, value = which_one_of(h, "header_match_specifier")
+    rule = m.PresentMatch(value) if kind == "present_match" else string_match(value)
+    return m.HeaderMatch(h.name, rule, h.invert_match, h.treat_missing_header_as_empty)
+
+
+def string_match(matcher):
+    kind, value = which_one_of(matcher, "match_pattern")
+    if kind == "safe_regex":
+        return m.StringMatch(m.StringMatchKind.REGEX, value.regex)
+    return m.StringMatch(m.StringMatchKind(kind), value, matcher.ignore_case)

@@ -1,0 +1,175 @@
+"""Routes: Envoy's rules for a gRPC request, and a clear refusal of what cannot be evaluated."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf import json_format
+
+from tests.xds_client.mesh import route
+from xds_client import model as m
+from xds_client.decode import parse
+from xds_client.errors import DecodeError
+from xds_client.resource_type import ResourceType
+
+FORWARD = {"cluster": "c", "timeout": "0s"}
+
+
+def routes(*said):
+    """Decode a table whose only virtual host has these routes, written as JSON."""
+    message = route("a:1", "c")
+    del message.virtual_hosts[0].routes[:]
+    for one in said:
+        json_format.ParseDict(one, message.virtual_hosts[0].routes.add())
+    table = parse(ResourceType.ROUTE, "a:1", ResourceType.ROUTE.value, message.SerializeToString()).value()
+    return table.virtual_hosts[0].routes
+
+
+def match(**said):
+    [only] = routes({"match": {"prefix": "/", **said}, "route": FORWARD})
+    return only.match
+
+
+def action(**said):
+    [only] = routes({"match": {"prefix": "/"}, "route": said})
+    return only.action
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ({"path": "/a"}, m.PathMatch(m.PathMatchKind.EXACT, "/a")),
+        ({"prefix": "/a", "case_sensitive": False}, m.PathMatch(m.PathMatchKind.PREFIX, "/a", case_sensitive=False)),
+        ({"path_separated_prefix": "/a"}, m.PathMatch(m.PathMatchKind.SEPARATED_PREFIX, "/a")),
+        ({"safe_regex": {"regex": "/a.*"}, "case_sensitive": False}, m.PathMatch(m.PathMatchKind.REGEX, "/a.*")),
+    ],
+)
+def test_paths(path, expected):
+    [only] = routes({"match": path, "route": FORWARD})
+    assert only.match.path == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "rule"),
+    [
+        ({}, m.PresentMatch()),
+        ({"present_match": False}, m.PresentMatch(present=False)),
+        ({"range_match": {"start": "-1", "end": "5"}}, m.RangeMatch(-1, 5)),
+        ({"string_match": {"suffix": "x", "ignore_case": True}}, m.StringMatch(m.StringMatchKind.SUFFIX, "x", True)),
+        ({"string_match": {"contains": "x"}}, m.StringMatch(m.StringMatchKind.CONTAINS, "x")),
+        ({"string_match": {"safe_regex": {"regex": "x+"}}}, m.StringMatch(m.StringMatchKind.REGEX, "x+")),
+        ({"exact_match": "x"}, m.StringMatch(m.StringMatchKind.EXACT, "x")),
+        ({"prefix_match": "x"}, m.StringMatch(m.StringMatchKind.PREFIX, "x")),
+        ({"safe_regex_match": {"regex": "x"}}, m.StringMatch(m.StringMatchKind.REGEX, "x")),
+    ],
+)
+def test_headers(header, rule):
+    [condition] = match(headers=[{"name": "X-User", **header}]).headers
+    assert condition == m.HeaderMatch("x-user", rule)
+
+
+def test_header_flags():
+    [condition] = match(
+        headers=[{"name": "a", "exact_match": "x", "invert_match": True, "treat_missing_header_as_empty": True}]
+    ).headers
+    assert (condition.invert, condition.missing_as_empty) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "per_million"),
+    [({"numerator": 40}, 400_000), ({"numerator": 125, "denominator": "TEN_THOUSAND"}, 12_500), ({}, 0)],
+)
+def test_fractions(fraction, per_million):
+    assert match(runtime_fraction={"default_value": fraction}).fraction_per_million == per_million
+
+
+def test_routes_that_no_grpc_call_can_take_are_left_out():
+    kept = routes(
+        {"match": {"prefix": "/", "query_parameters": [{"name": "q", "present_match": True}]}, "route": FORWARD},
+        {"match": {"connect_matcher": {}}, "route": FORWARD},
+        {"match": {"prefix": "/", "query_parameters": [{"name": "q", "present_match": False}]}, "route": FORWARD},
+        {"name": "last", "match": {"prefix": "/", "grpc": {}}, "route": FORWARD},
+    )
+    assert [r.name for r in kept] == ["", "last"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ({"redirect": {}}, "redirect"),
+        ({"direct_response": {"status": 503}}, "direct_response"),
+        ({"non_forwarding_action": {}}, "non_forwarding_action"),
+        ({"route": {"cluster_header": "x"}}, "cluster_header"),
+        ({"route": {"weighted_clusters": {"clusters": [{"cluster_header": "x"}]}}}, "weighted_clusters.cluster_header"),
+    ],
+)
+def test_actions_we_do_not_carry_out_are_named(said, kind):
+    [only] = routes({"match": {"prefix": "/"}, **said})
+    assert only.action == m.UnsupportedAction(kind)
+
+
+def test_weights():
+    split = action(
+        weighted_clusters={"clusters": [{"name": "a", "weight": 3}, {"name": "b"}, {"name": "c", "weight": 1}]}
+    )
+    assert [(c.name, c.weight) for c in split.clusters] == [("a", 3), ("b", 0), ("c", 1)]
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ({}, 15.0),
+        ({"timeout": "0s"}, None),
+        ({"timeout": "3s"}, 3.0),
+        ({"timeout": "3s", "max_grpc_timeout": "0s"}, None),
+        ({"timeout": "3s", "max_grpc_timeout": "1.5s"}, 1.5),
+        ({"max_grpc_timeout": "2s", "max_stream_duration": {"grpc_timeout_header_max": "1s"}}, 1.0),
+        ({"timeout": "3s", "max_stream_duration": {"max_stream_duration": "2s"}}, 2.0),
+        ({"timeout": "0s", "max_stream_duration": {"max_stream_duration": "0s"}}, None),
+    ],
+)
+def test_timeouts_are_envoys_for_a_grpc_request(said, seconds):
+    assert action(cluster="c", **said).timeout == seconds
+
+
+@pytest.mark.parametrize(
+    ("said", "field", "reason"),
+    [
+        ({"match": {"safe_regex": {"regex": "("}}, "route": FORWARD}, "match.safe_regex", "does not compile"),
+        ({"match": {"safe_regex": {"regex": "[[:alpha:]]"}}, "route": FORWARD}, "match.safe_regex", "POSIX"),
+        ({"match": {}, "route": FORWARD}, "match.path_specifier", "not a path match"),
+        ({"match": {"prefix": "/", "headers": [{"name": ""}]}, "route": FORWARD}, "match.headers[0].name", "empty"),
+        (
+            {"match": {"prefix": "/", "headers": [{"name": "x", "string_match": {}}]}, "route": FORWARD},
+            "match.headers[0].match_pattern",
+            "not a string match",
+        ),
+        ({"match": {"prefix": "/", "dynamic_metadata": [{}]}, "route": FORWARD}, "match.dynamic_metadata", "condition"),
+        ({"match": {"prefix": "/", "tls_context": {}}, "route": FORWARD}, "match.tls_context", "condition"),
+        ({"match": {"prefix": "/"}}, "action", "missing"),
+        ({"match": {"prefix": "/"}, "route": {"cluster": ""}}, "route.cluster", "empty"),
+        (
+            {"match": {"prefix": "/"}, "route": {"weighted_clusters": {"clusters": [{"name": "a"}]}}},
+            "route.weighted_clusters",
+            "add up to 0",
+        ),
+    ],
+)
+def test_an_error_names_type_resource_field_and_reason(said, field, reason):
+    fine = {"match": {"prefix": "/"}, "route": FORWARD}
+    with pytest.raises(DecodeError, match=reason) as raised:
+        routes(fine, said)
+    assert raised.value.field == f"virtual_hosts[0].routes[1].{field}"
+    assert str(raised.value).startswith("RouteConfiguration 'a:1': virtual_hosts[0].routes[1].")
+
+
+def test_an_unknown_denominator_is_an_error():
+    message = route("a:1", "c")
+    message.virtual_hosts[0].routes[0].match.runtime_fraction.default_value.denominator = 9
+    with pytest.raises(DecodeError, match="denominator: 9 is not supported"):
+        parse(ResourceType.ROUTE, "a:1", ResourceType.ROUTE.value, message.SerializeToString()).value()
+
+
+def test_a_virtual_host_needs_a_domain():
+    message = route("a:1", "c", domains=())
+    with pytest.raises(DecodeError, match=r"virtual_hosts\[0\].domains"):
+        parse(ResourceType.ROUTE, "a:1", ResourceType.ROUTE.value, message.SerializeToString()).value()

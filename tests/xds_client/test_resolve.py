@@ -1,0 +1,164 @@
+"""Whole or nothing: what a target resolves to, what it asks for, and when it must be resolved again."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.xds_client.mesh import REVIEWS, REVIEWS_ROUTE, broken_cluster, cluster, endpoints, kind_of, name_of, route
+from xds_client import TargetConfig, TargetMissing
+from xds_client.cache import Caches
+from xds_client.decode import parse
+from xds_client.errors import DecodeError
+from xds_client.model import Target
+from xds_client.resolve import Selection, resolve
+from xds_client.resource_type import ResourceType
+from xds_client.session import Update
+
+TARGET = Target("reviews", 9080)
+
+
+def update(*messages, **fields):
+    kind = kind_of(messages[0]) if messages else fields.pop("kind")
+    parsed = {name_of(m): parse(kind, name_of(m), kind.value, m.SerializeToString()) for m in messages}
+    return Update(kind, accepted=parsed, whole=kind.by_wildcard, **fields)
+
+
+def caches(*messages, base=None):
+    result = base or Caches()
+    for message in messages:
+        result = result.apply(update(message))
+    return result
+
+
+def asked(resolution):
+    return {(kind.name, name) for kind, name in resolution.read}
+
+
+def test_names_are_asked_step_by_step_and_nothing_is_announced_before_all_is_there(node):
+    state = caches()
+    resolution = resolve(TARGET, state, node)
+    assert (resolution.outcome, asked(resolution)) == (None, {("ROUTE", REVIEWS_ROUTE)})
+    state = caches(route(REVIEWS_ROUTE, "c1", "c2"), base=state)
+    resolution = resolve(TARGET, state, node)
+    assert resolution.outcome is None
+    assert asked(resolution) == {("ROUTE", REVIEWS_ROUTE), ("CLUSTER", "c1"), ("CLUSTER", "c2")}
+    state = caches(cluster("c1"), cluster("c2"), endpoints("c1", "10.0.0.1"), base=state)
+    resolution = resolve(TARGET, state, node)
+    assert resolution.outcome is None
+    assert ("ENDPOINT", "c2") in asked(resolution)
+    config = resolve(TARGET, caches(endpoints("c2"), base=state), node).outcome
+    assert isinstance(config, TargetConfig)
+    assert (config.host, config.route_name) == (REVIEWS, REVIEWS_ROUTE)
+    assert [c.name for c in config.clusters] == ["c1", "c2"]
+    assert all(c.error is None for c in config.clusters)
+
+
+def test_a_missing_cluster_fails_only_itself(node):
+    state = caches(route(REVIEWS_ROUTE, "c1", "c2"), cluster("c1"), endpoints("c1", "10.0.0.1"))
+    good, bad = resolve(TARGET, state, node).outcome.clusters
+    assert good.error is None
+    assert (bad.cluster, bad.endpoints) == (None, None)
+    assert "'c2'" in bad.error
+
+
+def test_missing_endpoints_fail_only_their_cluster(node):
+    state = caches(route(REVIEWS_ROUTE, "c1", "c2"), cluster("c1"), cluster("c2"), endpoints("c1", "10.0.0.1"))
+    state = state.apply(update(kind=ResourceType.ENDPOINT, removed={"c2": "nobody knows it"}))
+    good, bad = resolve(TARGET, state, node).outcome.clusters
+    assert good.error is None
+    assert bad.error == "endpoints 'c2': nobody knows it"
+
+
+def test_a_cluster_that_was_never_good_fails_only_itself(node):
+    state = caches(route(REVIEWS_ROUTE, "c1", "c2"), broken_cluster("c1"), cluster("c2"), endpoints("c2", "10.0.0.1"))
+    resolution = resolve(TARGET, state, node)
+    bad, good = resolution.outcome.clusters
+    assert good.error is None
+    assert "made.up.Transport" in bad.error
+    assert [e.name for e in resolution.errors] == ["c1"]
+
+
+def test_the_last_good_form_stays_when_the_newest_makes_no_sense(node):
+    state = caches(route(REVIEWS_ROUTE, "c1"), cluster("c1"), endpoints("c1", "10.0.0.1"))
+    before = resolve(TARGET, state, node).outcome
+    state = caches(broken_cluster("c1"), base=state)
+    for _ in range(2):
+        resolution = resolve(TARGET, state, node)
+        assert resolution.outcome == before
+        assert [e.name for e in resolution.errors] == ["c1"]
+    state = caches(cluster("c1", alt_stat_name="another bad one comes"), broken_cluster("c1"), base=state)
+    assert resolve(TARGET, state, node).outcome == before
+
+
+def test_an_unknown_host_names_host_answer_and_node(node):
+    missing = resolve(TARGET, caches(route(REVIEWS_ROUTE)), node).outcome
+    assert isinstance(missing, TargetMissing)
+    for part in ("'reviews'", f"empty route table for {REVIEWS_ROUTE}", node.id):
+        assert part in missing.reason
+
+
+def test_the_next_candidate_is_asked_only_when_the_one_before_is_known_to_be_unknown(node):
+    target = Target("example.org", 80)  # or is it service "example" in namespace "org"?
+    first, second = "example.org.svc.cluster.local:80", "example.org:80"
+    assert asked(resolve(target, caches(), node)) == {("ROUTE", first)}
+    state = caches(route(first))
+    assert asked(resolve(target, state, node)) == {("ROUTE", first), ("ROUTE", second)}
+    state = caches(route(second, "c"), cluster("c"), endpoints("c"), base=state)
+    resolution = resolve(target, state, node)
+    assert resolution.outcome.host == "example.org"
+    assert ("ROUTE", first) in asked(resolution), "it may appear later, and then it is the one meant"
+
+
+def test_a_table_without_a_virtual_host_of_that_name_is_an_absence(node):
+    missing = resolve(TARGET, caches(route(REVIEWS_ROUTE, "c", domains=("other",))), node).outcome
+    assert "no virtual host of that name" in missing.reason
+
+
+def test_a_malformed_table_that_was_never_good_is_said(node):
+    state = caches(route(REVIEWS_ROUTE, "c", domains=()))
+    missing = resolve(TARGET, state, node).outcome
+    assert "domains: at least one is required" in missing.reason
+
+
+def test_dns_clusters_bring_their_endpoints_and_original_dst_is_refused(node):
+    dns = cluster("dns")
+    dns.type = dns.STRICT_DNS
+    dns.load_assignment.CopyFrom(endpoints("dns", "api.example.org"))
+    passthrough = cluster("pass")
+    passthrough.type = passthrough.ORIGINAL_DST
+    state = caches(route(REVIEWS_ROUTE, "dns", "pass"), dns, passthrough)
+    first, second = resolve(TARGET, state, node).outcome.clusters
+    assert first.endpoints.localities[0].endpoints[0].address == "api.example.org"
+    assert "ORIGINAL_DST" in second.error
+
+
+def test_a_resolution_stands_until_something_it_read_changes(node):
+    state = caches(route(REVIEWS_ROUTE, "c1"), cluster("c1"), endpoints("c1", "10.0.0.1"))
+    resolution = resolve(TARGET, state, node)
+    for unrelated in (cluster("c9"), endpoints("c9", "10.0.0.9"), route("other:1", "c1")):
+        state = caches(unrelated, base=state)
+        assert resolution.stands(state)
+    again = caches(route(REVIEWS_ROUTE, "c1"), cluster("c1"), endpoints("c1", "10.0.0.1"), base=state)
+    assert resolution.stands(again), "the same bytes under a new version are no change"
+    assert not resolution.stands(caches(endpoints("c1", "10.0.0.2"), base=state))
+
+
+def test_a_selection_tells_found_from_missing_and_leaves_out_what_is_not_answered(node):
+    state = caches(endpoints("a", "10.0.0.1"))
+    state = state.apply(update(kind=ResourceType.ENDPOINT, removed={"b": "gone"}))
+    bad = DecodeError(ResourceType.ENDPOINT, "c", "", "is not valid protobuf")
+    state = state.apply(update(kind=ResourceType.ENDPOINT, rejected=(bad,)))
+    selected = resolve(Selection(ResourceType.ENDPOINT, frozenset("abcd")), state, node).outcome
+    assert list(selected.found) == ["a"]
+    assert selected.missing["b"] == "gone"
+    assert "protobuf" in selected.missing["c"]
+    assert "d" not in selected.missing
+    assert resolve(Selection(ResourceType.ENDPOINT, frozenset("d")), state, node).outcome is None
+
+
+@pytest.mark.parametrize("kind", [ResourceType.CLUSTER, ResourceType.ENDPOINT])
+def test_absence_says_something_only_for_a_type_that_was_sent_whole(node, kind):
+    state = caches(cluster("a"), endpoints("a"))
+    selected = resolve(Selection(kind, frozenset("z")), state, node).outcome
+    assert (selected is not None) == kind.by_wildcard
+    assert resolve(Selection(kind, frozenset("z")), state.new_stream(), node).outcome is None
