@@ -1,0 +1,276 @@
+//! A set of links and listeners that one event loop, or one thread, drives through one epoll.
+//!
+//! An asyncio loop watches the epoll's own descriptor and calls `poll` without waiting; a thread waits inside it.
+//! Links that their callers lead are watched only while nobody leads them.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use super::link::{Link, News};
+use super::socket::{self, Alarm, Bell, Epoll};
+use crate::grpc;
+use crate::http2::{Key, Settings};
+
+const ALARM: u64 = 0;
+const BELL: u64 = 1;
+const FIRST_FREE: u64 = 2;
+
+/// How long callers may leave a link alone before the hub looks after it.
+const IDLE: Duration = Duration::from_secs(1);
+
+#[derive(Clone)]
+pub struct ServerSettings {
+    pub http2: Settings,
+    pub max_message: usize,
+}
+
+enum Member {
+    Link { link: Arc<Link>, callers_lead: bool },
+    Listener { socket: OwnedFd, settings: ServerSettings },
+}
+
+#[derive(Default)]
+struct Members {
+    by_token: HashMap<u64, Member>,
+    next_look: Option<Instant>,
+}
+
+pub struct Hub {
+    epoll: Epoll,
+    alarm: Alarm,
+    bell: Bell,
+    /// An event loop flushes once per turn; without one, commands flush at once.
+    defers_flush: bool,
+    alarm_at: Mutex<Option<Instant>>,
+    members: Mutex<Members>,
+    dirty: Mutex<Vec<Arc<Link>>>,
+    next_token: AtomicU64,
+}
+
+/// What one poll brought.
+#[derive(Default)]
+pub struct Turn {
+    pub accepted: Vec<(Arc<Link>, Key)>,
+    pub news: Vec<News>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Hub {
+    pub fn new(defers_flush: bool) -> io::Result<Arc<Self>> {
+        let (epoll, alarm, bell) = (Epoll::new()?, Alarm::new()?, Bell::new()?);
+        epoll.add(alarm.fd(), libc::EPOLLIN, ALARM)?;
+        epoll.add(bell.fd(), libc::EPOLLIN, BELL)?;
+        Ok(Arc::new(Self {
+            epoll,
+            alarm,
+            bell,
+            defers_flush,
+            alarm_at: Mutex::default(),
+            members: Mutex::default(),
+            dirty: Mutex::default(),
+            next_token: AtomicU64::new(FIRST_FREE),
+        }))
+    }
+
+    pub fn fd(&self) -> RawFd {
+        self.epoll.fd()
+    }
+
+    pub fn defers_flush(&self) -> bool {
+        self.defers_flush
+    }
+
+    // ---- members
+
+    /// Takes a connected socket in. With `callers_lead` it is watched only on demand.
+    pub fn adopt(self: &Arc<Self>, fd: OwnedFd, grpc: grpc::Connection, callers_lead: bool) -> io::Result<Arc<Link>> {
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        socket::set_nonblocking(fd.as_raw_fd())?;
+        let link = Arc::new(Link::new(fd, grpc, callers_lead, Arc::downgrade(self), token));
+        let events = if callers_lead { 0 } else { libc::EPOLLIN };
+        self.epoll.add(link.fd(), events, token)?;
+        let mut members = locked(&self.members);
+        members.by_token.insert(token, Member::Link { link: link.clone(), callers_lead });
+        if callers_lead && members.next_look.is_none() {
+            members.next_look = Some(Instant::now() + IDLE);
+            self.bell.ring();
+        }
+        Ok(link)
+    }
+
+    pub fn listen(&self, socket: OwnedFd, settings: ServerSettings) -> io::Result<u64> {
+        socket::set_nonblocking(socket.as_raw_fd())?;
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        self.epoll.add(socket.as_raw_fd(), libc::EPOLLIN, token)?;
+        locked(&self.members).by_token.insert(token, Member::Listener { socket, settings });
+        Ok(token)
+    }
+
+    /// Closes the listeners; returns the links that are left.
+    pub fn stop_listening(&self) -> Vec<Arc<Link>> {
+        let mut members = locked(&self.members);
+        members.by_token.retain(|_, member| matches!(member, Member::Link { .. }));
+        members.links()
+    }
+
+    pub fn links(&self) -> Vec<Arc<Link>> {
+        locked(&self.members).links()
+    }
+
+    pub fn release(&self, token: u64, fd: RawFd) {
+        self.epoll.remove(fd);
+        let released = locked(&self.members).by_token.remove(&token);
+        drop(released); // outside the lock: a link's end reaches back here
+    }
+
+    // ---- what links ask
+
+    pub fn watch(&self, fd: RawFd, token: u64, also_writable: bool) {
+        let events = if also_writable { libc::EPOLLIN | libc::EPOLLOUT } else { libc::EPOLLIN };
+        let _ = self.epoll.modify(fd, events, token); // fails only for a link that was released meanwhile
+    }
+
+    pub fn watch_once(&self, fd: RawFd, token: u64, readable: bool, writable: bool) {
+        let events = if readable { libc::EPOLLIN } else { 0 } | if writable { libc::EPOLLOUT } else { 0 };
+        let _ = self.epoll.modify(fd, events | libc::EPOLLONESHOT, token);
+    }
+
+    pub fn ignore(&self, fd: RawFd, token: u64) {
+        let _ = self.epoll.modify(fd, 0, token);
+    }
+
+    pub fn wake_at(&self, deadline: Instant) {
+        let mut alarm_at = locked(&self.alarm_at);
+        if alarm_at.is_none_or(|at| deadline < at) {
+            *alarm_at = Some(deadline);
+            self.alarm.set(deadline);
+        }
+    }
+
+    /// True for the first since the last `flush`: the loop should be asked for one.
+    pub fn note_dirty(&self, link: Arc<Link>) -> bool {
+        let mut dirty = locked(&self.dirty);
+        dirty.push(link);
+        dirty.len() == 1
+    }
+
+    pub fn flush(&self) {
+        let dirty = std::mem::take(&mut *locked(&self.dirty));
+        for link in dirty {
+            link.flush_deferred();
+        }
+    }
+
+    pub fn wake(&self) {
+        self.bell.ring();
+    }
+
+    // ---- the turn
+
+    /// Waits until `until` (None: for ever) for something to do, and does it.
+    pub fn poll(self: &Arc<Self>, until: Option<Instant>) -> Turn {
+        let look = locked(&self.members).next_look;
+        let until = match (until, look) {
+            (Some(until), Some(look)) => Some(until.min(look)),
+            (until, look) => until.or(look),
+        };
+        let mut turn = Turn::default();
+        for token in self.epoll.wait(until) {
+            match token {
+                BELL => self.bell.silence(),
+                ALARM => self.alarm_rang(&mut turn),
+                token => self.serve(token, &mut turn),
+            }
+        }
+        if look.is_some_and(|look| look <= Instant::now()) {
+            self.look_after_idle();
+        }
+        turn
+    }
+
+    fn serve(self: &Arc<Self>, token: u64, turn: &mut Turn) {
+        let mut accepted = Vec::new();
+        let link = match locked(&self.members).by_token.get(&token) {
+            Some(Member::Link { link, .. }) => Some(link.clone()),
+            Some(Member::Listener { socket, settings }) => {
+                accept_all(socket.as_raw_fd(), settings, &mut accepted);
+                None
+            }
+            None => None,
+        };
+        for (socket, connection) in accepted {
+            // Without a descriptor to spare the connection is dropped; its client tries again.
+            let _ = self.adopt(socket, connection, false);
+        }
+        if let Some(link) = link {
+            self.turn_link(&link, token, turn);
+        }
+    }
+
+    fn turn_link(&self, link: &Arc<Link>, token: u64, turn: &mut Turn) {
+        let mut accepted = Vec::new();
+        turn.news.append(&mut link.turn(&mut accepted));
+        turn.accepted.extend(accepted.into_iter().map(|key| (link.clone(), key)));
+        if link.dead() {
+            self.release(token, link.fd());
+        }
+    }
+
+    fn alarm_rang(&self, turn: &mut Turn) {
+        self.alarm.silence();
+        *locked(&self.alarm_at) = None;
+        for link in self.links() {
+            let token = link.token();
+            self.turn_link(&link, token, turn);
+        }
+    }
+
+    fn look_after_idle(&self) {
+        let now = Instant::now();
+        let links: Vec<_> = {
+            let mut members = locked(&self.members);
+            members.next_look = Some(now + IDLE);
+            members
+                .by_token
+                .values()
+                .filter_map(|member| match member {
+                    Member::Link { link, callers_lead: true } => Some(link.clone()),
+                    _ => None,
+                })
+                .collect()
+        };
+        for link in links {
+            if link.dead() {
+                self.release(link.token(), link.fd());
+            } else {
+                link.tend_if_idle(now - IDLE);
+            }
+        }
+    }
+}
+
+impl Members {
+    fn links(&self) -> Vec<Arc<Link>> {
+        self.by_token
+            .values()
+            .filter_map(|member| match member {
+                Member::Link { link, .. } => Some(link.clone()),
+                Member::Listener { .. } => None,
+            })
+            .collect()
+    }
+}
+
+/// The accept path. Plaintext HTTP/2 today: sniffing and TLS take their place here, before the connection is made.
+fn accept_all(listener: RawFd, settings: &ServerSettings, accepted: &mut Vec<(OwnedFd, grpc::Connection)>) {
+    while let Ok(Some(socket)) = socket::accept(listener) {
+        accepted.push((socket, grpc::Connection::server(&settings.http2, settings.max_message)));
+    }
+}

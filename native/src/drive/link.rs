@@ -1,0 +1,487 @@
+//! One socket and its gRPC connection, driven by whoever waits for an answer.
+//!
+//! Blocking callers take turns (leader/follower): one thread, the leader, polls the socket and reads for all; the
+//! others sleep until their call changed or the lead is free. Whoever leaves passes the lead on. Event loops call
+//! `turn` when the socket is readable. Watchers (Python callables) are told outside the lock.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+
+use super::socket::{self, Polled};
+use super::hub::Hub;
+use crate::grpc::status::{Status, code};
+use crate::grpc::{self, Call};
+use crate::http2::Key;
+use crate::py::Outcome;
+
+/// How long the main thread sleeps before it lets Python look for signals.
+const SIGNAL_CHECK: Duration = Duration::from_millis(100);
+const READ_BUFFER: usize = 64 * 1024;
+/// What one turn reads at the most, so that a busy peer does not starve the others.
+const READ_PER_TURN: usize = 512 * 1024;
+
+/// Who is told of a call's changes when no thread waits for it.
+pub enum Watcher {
+    /// Once, with the whole outcome of a unary call.
+    Outcome(Py<PyAny>),
+    /// At each change, without arguments.
+    Change(Arc<Py<PyAny>>),
+}
+
+/// What to tell a watcher once the lock is released.
+pub enum News {
+    Outcome(Py<PyAny>, Box<Outcome>),
+    Change(Arc<Py<PyAny>>),
+    Lost(Py<PyAny>),
+}
+
+impl News {
+    pub fn tell(self, py: Python<'_>) {
+        let told = match self {
+            Self::Outcome(callback, outcome) => outcome.into_py(py).and_then(|args| callback.call1(py, (args,))),
+            Self::Change(callback) => callback.call0(py),
+            Self::Lost(callback) => callback.call0(py),
+        };
+        if let Err(error) = told {
+            error.write_unraisable(py, None);
+        }
+    }
+}
+
+pub fn tell_all(news: Vec<News>) {
+    if !news.is_empty() {
+        Python::attach(|py| news.into_iter().for_each(|item| item.tell(py)));
+    }
+}
+
+pub enum Waited {
+    Ready,
+    DeadlinePassed,
+    /// The main thread should let Python run signal handlers, then wait on.
+    Interrupted,
+}
+
+pub struct State {
+    pub grpc: grpc::Connection,
+    output: Vec<u8>,
+    written: usize,
+    /// A thread polls the socket.
+    led: bool,
+    waiters: Vec<(Key, Arc<Condvar>)>,
+    watchers: HashMap<Key, Watcher>,
+    on_lost: Option<Py<PyAny>>,
+    socket_dead: bool,
+    /// The hub waits for room to write.
+    blocked: bool,
+    last_turn: Instant,
+    /// The hub's epoll watches the socket (always so where callers do not lead).
+    tended: bool,
+    /// The hub knows that output waits.
+    pub dirty: bool,
+}
+
+pub struct Link {
+    fd: OwnedFd,
+    pub peer: String,
+    /// Callers take turns to lead. Otherwise the hub drives alone.
+    callers_lead: bool,
+    /// Who looks after the link when no caller leads it, and by what name it knows it.
+    hub: Weak<Hub>,
+    token: u64,
+    state: Mutex<State>,
+}
+
+thread_local! {
+    static SLEEP: Arc<Condvar> = Arc::new(Condvar::new());
+    /// Where received bytes stay until the protocol has them; per thread, so that an idle link costs none.
+    static RECEIVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Link {
+    pub fn new(fd: OwnedFd, grpc: grpc::Connection, callers_lead: bool, hub: Weak<Hub>, token: u64) -> Self {
+        socket::set_nodelay(fd.as_raw_fd());
+        Self {
+            peer: socket::peer_name(fd.as_raw_fd()),
+            fd,
+            callers_lead,
+            hub,
+            token,
+            state: Mutex::new(State {
+                grpc,
+                output: Vec::new(),
+                written: 0,
+                led: false,
+                waiters: Vec::new(),
+                watchers: HashMap::new(),
+                on_lost: None,
+                socket_dead: false,
+                blocked: false,
+                last_turn: Instant::now(),
+                tended: false,
+                dirty: false,
+            }),
+        }
+    }
+
+    pub fn fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// A panic elsewhere leaves at worst a half-told call, which the peer's answer or its absence ends.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn watch(&self, key: Key, watcher: Watcher) {
+        let replaced = self.lock().watchers.insert(key, watcher);
+        drop(replaced);
+    }
+
+    pub fn unwatch(&self, key: Key) {
+        let removed = self.lock().watchers.remove(&key);
+        drop(removed);
+    }
+
+    pub fn on_lost(&self, callback: Py<PyAny>) {
+        self.lock().on_lost = Some(callback);
+    }
+
+    // ---- bytes
+
+    /// Writes what waits; false if the socket has no room for all of it.
+    pub fn flush(&self) -> bool {
+        self.lock().flush(self.fd())
+    }
+
+    /// The news that a command itself made (a cancelled call, a refused request).
+    pub fn news(&self) -> Vec<News> {
+        self.lock().spread()
+    }
+
+    // ---- driven by callers
+
+    /// Writes what waits and blocks while the socket has no room. The leader does not wait for room on our behalf.
+    pub fn flush_all(&self, until: Option<Instant>) {
+        while !self.flush() {
+            if let Polled::TimedOut = socket::poll(self.fd(), libc::POLLOUT, until) {
+                return;
+            }
+        }
+    }
+
+    /// Blocks until `ready` holds for the call (or it finished, or is gone). Without the GIL.
+    pub fn wait(&self, key: Key, deadline: Option<Instant>, ready: &dyn Fn(&Call) -> bool) -> Waited {
+        let signals = socket::on_main_thread();
+        let mut state = self.lock();
+        let mut interrupted = false;
+        let result = loop {
+            if state.grpc.call(key).is_none_or(|call| call.finished.is_some() || ready(call)) {
+                break Waited::Ready;
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                break Waited::DeadlinePassed;
+            }
+            if interrupted {
+                break Waited::Interrupted;
+            }
+            let until = if signals { Some(sooner(deadline, Instant::now() + SIGNAL_CHECK)) } else { deadline };
+            if state.led || !self.callers_lead {
+                state = self.follow(state, key, until);
+            } else {
+                let (next, signal) = self.lead(state, until);
+                state = next;
+                interrupted |= signal;
+            }
+            interrupted |= signals && until != deadline && until.is_some_and(|until| until <= Instant::now());
+        };
+        self.pass_lead_on(&mut state);
+        result
+    }
+
+    fn follow<'a>(&'a self, mut state: MutexGuard<'a, State>, key: Key, until: Option<Instant>) -> MutexGuard<'a, State> {
+        let sleep = SLEEP.with(Arc::clone);
+        state.waiters.push((key, sleep.clone()));
+        let mut state = match until {
+            None => sleep.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner()),
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                sleep.wait_timeout(state, left).unwrap_or_else(|poisoned| poisoned.into_inner()).0
+            }
+        };
+        state.waiters.retain(|(_, other)| !Arc::ptr_eq(other, &sleep));
+        state
+    }
+
+    fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>, until: Option<Instant>) -> (MutexGuard<'a, State>, bool) {
+        state.led = true;
+        self.untend(&mut state);
+        let events = if state.flush(self.fd()) { libc::POLLIN } else { libc::POLLIN | libc::POLLOUT };
+        if state.socket_dead {
+            // Nothing will ever be read: let the protocol end its calls.
+            state.read(self.fd());
+        }
+        drop(state);
+        let polled = socket::poll(self.fd(), events, until);
+        let mut state = self.lock();
+        if let Polled::Ready = polled {
+            state.read(self.fd());
+            state.flush(self.fd());
+        }
+        state.led = false;
+        let news = state.spread();
+        if !news.is_empty() {
+            state.led = true; // nobody else reads meanwhile: answers keep their order
+            drop(state);
+            tell_all(news);
+            state = self.lock();
+            state.led = false;
+        }
+        (state, matches!(polled, Polled::Interrupted))
+    }
+
+    fn pass_lead_on(&self, state: &mut State) {
+        if state.led || !self.callers_lead {
+            return;
+        }
+        match state.waiters.first() {
+            Some((_, sleep)) => sleep.notify_one(),
+            None if !state.watchers.is_empty() => self.tend(state),
+            None => {}
+        }
+    }
+
+    // ---- left alone
+
+    /// After a command that nobody will wait for: gets its bytes out and the answer looked for.
+    /// True: the hub's loop should be asked to flush.
+    pub fn commanded(self: &Arc<Self>) -> bool {
+        let mut state = self.lock();
+        let Some(hub) = self.hub.upgrade() else {
+            state.flush(self.fd());
+            return false;
+        };
+        if let Some(deadline) = state.grpc.next_deadline() {
+            hub.wake_at(deadline);
+        }
+        if hub.defers_flush() {
+            return !std::mem::replace(&mut state.dirty, true) && hub.note_dirty(self.clone());
+        }
+        self.flush_under(&mut state, &hub);
+        self.tend(&mut state);
+        false
+    }
+
+    /// Writes what waits; the hub goes on when the socket has room again.
+    pub fn flush_deferred(&self) {
+        let mut state = self.lock();
+        state.dirty = false;
+        if let Some(hub) = self.hub.upgrade() {
+            self.flush_under(&mut state, &hub);
+        }
+    }
+
+    fn flush_under(&self, state: &mut State, hub: &Hub) {
+        let drained = state.flush(self.fd());
+        if self.callers_lead {
+            if !drained {
+                hub.watch_once(self.fd(), self.token, !state.led, true);
+                state.tended = true;
+            }
+        } else if state.blocked == drained {
+            state.blocked = !drained;
+            hub.watch(self.fd(), self.token, !drained);
+        }
+    }
+
+    /// Lets the hub read while no caller does.
+    fn tend(&self, state: &mut State) {
+        if !self.callers_lead || state.tended || state.led || state.socket_dead {
+            return;
+        }
+        if let Some(hub) = self.hub.upgrade() {
+            hub.watch_once(self.fd(), self.token, true, state.written < state.output.len());
+            state.tended = true;
+        }
+    }
+
+    fn untend(&self, state: &mut State) {
+        if self.callers_lead && std::mem::take(&mut state.tended) {
+            if let Some(hub) = self.hub.upgrade() {
+                hub.ignore(self.fd(), self.token);
+            }
+        }
+    }
+
+    /// For the hub's look at links that callers left: an idle one must still answer pings and see its end.
+    pub fn tend_if_idle(&self, since: Instant) {
+        let mut state = self.lock();
+        if state.last_turn < since && state.waiters.is_empty() {
+            self.tend(&mut state);
+        }
+    }
+
+    /// The hub's turn. A socket that a caller leads is left to it.
+    pub fn turn(&self, accepted: &mut Vec<Key>) -> Vec<News> {
+        let mut state = self.lock();
+        if self.callers_lead {
+            state.tended = false;
+            if state.led {
+                // The leader reads; what others left to write has no one else.
+                if let Some(hub) = self.hub.upgrade() {
+                    self.flush_under(&mut state, &hub);
+                }
+                return Vec::new();
+            }
+        }
+        state.read(self.fd());
+        state.expire();
+        if let Some(hub) = self.hub.upgrade() {
+            self.flush_under(&mut state, &hub);
+            if let Some(deadline) = state.grpc.next_deadline() {
+                hub.wake_at(deadline);
+            }
+        }
+        accepted.append(&mut state.grpc.take_accepted());
+        if self.callers_lead && state.waiters.is_empty() {
+            self.tend(&mut state);
+        }
+        state.spread()
+    }
+
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
+    pub fn dead(&self) -> bool {
+        self.lock().socket_dead
+    }
+
+    /// Ends it: what waits is written if there is room, every call is told, the socket is shut.
+    pub fn close(&self) -> Vec<News> {
+        let mut state = self.lock();
+        state.grpc.shut_down();
+        state.flush(self.fd());
+        state.lose();
+        socket::shut(self.fd());
+        for (_, sleep) in &state.waiters {
+            sleep.notify_one();
+        }
+        state.on_lost = None;
+        state.spread()
+    }
+}
+
+impl State {
+    pub fn watch(&mut self, key: Key, watcher: Watcher) {
+        self.watchers.insert(key, watcher);
+    }
+
+    fn read(&mut self, fd: RawFd) {
+        self.last_turn = Instant::now();
+        let mut total = 0;
+        RECEIVED.with_borrow_mut(|buffer| {
+            buffer.resize(READ_BUFFER, 0);
+            while !self.socket_dead && total < READ_PER_TURN {
+                match socket::receive(fd, buffer) {
+                    Ok(None) => break,
+                    Ok(Some(0)) | Err(_) => self.lose(),
+                    Ok(Some(n)) => {
+                        total += n;
+                        self.grpc.feed(&buffer[..n]);
+                        // Progress after each piece keeps the bytes that wait inside the protocol few.
+                        self.grpc.advance();
+                        if n < READ_BUFFER {
+                            break;
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    fn lose(&mut self) {
+        self.socket_dead = true;
+        self.grpc.feed_eof();
+        self.grpc.advance();
+    }
+
+    fn expire(&mut self) {
+        if self.grpc.next_deadline().is_some() {
+            self.grpc.expire(Instant::now());
+            self.grpc.advance();
+        }
+    }
+
+    pub fn flush(&mut self, fd: RawFd) -> bool {
+        self.grpc.advance();
+        loop {
+            if self.written == self.output.len() {
+                self.output.clear();
+                self.written = 0;
+                self.grpc.take_output(&mut self.output);
+                if self.output.is_empty() {
+                    return true;
+                }
+            }
+            if self.socket_dead {
+                self.written = self.output.len();
+                continue;
+            }
+            match socket::send(fd, &self.output[self.written..]) {
+                Ok(Some(n)) => self.written += n,
+                Ok(None) => return false,
+                // The read side tells the calls: what the peer said last may still be there.
+                Err(_) => self.lose(),
+            }
+        }
+    }
+
+    /// Wakes the threads whose calls changed and collects what to tell the watchers of the others.
+    fn spread(&mut self) -> Vec<News> {
+        let mut news = Vec::new();
+        for key in self.grpc.take_changed() {
+            for (_, sleep) in self.waiters.iter().filter(|(waiting, _)| *waiting == key) {
+                sleep.notify_one();
+            }
+            match self.watchers.get(&key) {
+                Some(Watcher::Change(callback)) => news.push(News::Change(callback.clone())),
+                Some(Watcher::Outcome(_)) => {
+                    let finished = self.grpc.call(key).is_none_or(|call| call.finished.is_some());
+                    if finished {
+                        if let Some(Watcher::Outcome(callback)) = self.watchers.remove(&key) {
+                            news.push(News::Outcome(callback, Box::new(self.outcome(key))));
+                        }
+                    }
+                }
+                None => {}
+            }
+        }
+        if !self.grpc.usable() {
+            if let Some(callback) = self.on_lost.take() {
+                news.push(News::Lost(callback));
+            }
+        }
+        news
+    }
+
+    /// Takes a finished unary call out of the connection.
+    pub fn outcome(&mut self, key: Key) -> Outcome {
+        let Some(call) = self.grpc.call_mut(key) else {
+            return Outcome::failed(Status::new(code::CANCELLED, "the call is gone"));
+        };
+        let status = call.finished.take().unwrap_or_else(|| Status::new(code::CANCELLED, "the call was dropped"));
+        let outcome = Outcome::unary(status, call.head.take(), &mut call.inbox);
+        call.finished = Some(Status::new(outcome.code(), ""));
+        self.grpc.forget(key);
+        outcome
+    }
+}
+
+fn sooner(deadline: Option<Instant>, other: Instant) -> Instant {
+    deadline.map_or(other, |deadline| deadline.min(other))
+}

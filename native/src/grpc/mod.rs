@@ -1,0 +1,454 @@
+//! gRPC over one HTTP/2 connection, sans I/O: calls, messages, status, deadlines.
+//!
+//! A call's life, as seen from here:
+//! - the head (client: the response's metadata; server: the request),
+//! - messages, pulled from HTTP/2 only while fewer are ready than `wanted` (so an unread stream closes its window),
+//! - the end: `half_closed` (server: the client sent its last message) and `finished` (client: the status;
+//!   server: the client cancelled, its deadline passed, or the connection was lost).
+//!
+//! `advance` moves everything that can move and notes the keys of calls that changed; the driver wakes their owners.
+
+pub mod message;
+pub mod status;
+pub mod timeout;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+
+use crate::http2::{self, Incoming, Key, RequestHead, Settings};
+use message::{Assembler, Malformed};
+use status::{Status, code};
+
+pub const ANY_NUMBER: usize = usize::MAX;
+pub const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Client,
+    Server,
+}
+
+/// One call. The driver and its owner read the public fields; only this module writes them.
+pub struct Call {
+    /// Client: response headers. Server: request headers. Empty for a Trailers-Only answer.
+    pub head: Option<HeaderMap>,
+    /// Server: `/package.Service/Method`.
+    pub path: String,
+    pub inbox: VecDeque<Bytes>,
+    pub half_closed: bool,
+    pub finished: Option<Status>,
+    /// Everything given to `send` fits the peer's window.
+    pub all_sent: bool,
+    pub deadline: Option<Instant>,
+    /// Server: the response's head is on its way.
+    head_sent: bool,
+    /// The owner let go while the last bytes still wait for the peer's window.
+    forgotten: bool,
+    wanted: usize,
+    assembler: Assembler,
+    http_status: u16,
+    trailers_only: Option<HeaderMap>,
+}
+
+impl Call {
+    fn new(limit: usize) -> Self {
+        Self {
+            head: None,
+            path: String::new(),
+            inbox: VecDeque::new(),
+            half_closed: false,
+            finished: None,
+            all_sent: true,
+            deadline: None,
+            head_sent: false,
+            forgotten: false,
+            wanted: 0,
+            assembler: Assembler::new(limit),
+            http_status: 200,
+            trailers_only: None,
+        }
+    }
+
+    /// A message to hand out, or the certainty that none will come.
+    pub fn message_ready(&self) -> bool {
+        !self.inbox.is_empty() || self.half_closed || self.finished.is_some()
+    }
+
+    fn reads(&self) -> bool {
+        self.finished.is_none() && !self.half_closed && self.inbox.len() < self.wanted
+    }
+
+    /// Moves cut messages to the inbox, as many as are wanted.
+    fn fill(&mut self) {
+        while self.inbox.len() < self.wanted {
+            match self.assembler.next() {
+                Some(message) => self.inbox.push_back(message),
+                None => break,
+            }
+        }
+    }
+}
+
+pub struct Connection {
+    http2: http2::Connection,
+    role: Role,
+    calls: HashMap<Key, Call>,
+    deadlines: BinaryHeap<Reverse<(Instant, Key)>>,
+    max_message: usize,
+    accepted: Vec<Key>,
+    changed: Vec<Key>,
+    ready: Vec<Key>,
+    arrived: Vec<(Key, RequestHead)>,
+}
+
+impl Connection {
+    fn new(http2: http2::Connection, role: Role, max_message: usize) -> Self {
+        Self {
+            http2,
+            role,
+            calls: HashMap::new(),
+            deadlines: BinaryHeap::new(),
+            max_message,
+            accepted: Vec::new(),
+            changed: Vec::new(),
+            ready: Vec::new(),
+            arrived: Vec::new(),
+        }
+    }
+
+    pub fn client(settings: &Settings, max_message: usize) -> Self {
+        Self::new(http2::Connection::client(settings), Role::Client, max_message)
+    }
+
+    pub fn server(settings: &Settings, max_message: usize) -> Self {
+        Self::new(http2::Connection::server(settings), Role::Server, max_message)
+    }
+
+    // ---- bytes and progress
+
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.http2.feed(bytes);
+    }
+
+    pub fn feed_eof(&mut self) {
+        self.http2.feed_eof();
+    }
+
+    pub fn take_output(&mut self, out: &mut Vec<u8>) {
+        self.http2.take_output(out);
+    }
+
+    pub fn usable(&self) -> bool {
+        self.http2.usable()
+    }
+
+    pub fn ended(&self) -> Option<&str> {
+        self.http2.ended()
+    }
+
+    pub fn open_calls(&self) -> usize {
+        self.calls.values().filter(|call| call.finished.is_none()).count()
+    }
+
+    /// Moves all that can move.
+    pub fn advance(&mut self) {
+        loop {
+            let mut ready = std::mem::take(&mut self.ready);
+            self.http2.advance(&mut self.arrived, &mut ready);
+            for (key, head) in std::mem::take(&mut self.arrived) {
+                self.accept(key, head);
+            }
+            for key in ready.drain(..) {
+                self.progress(key);
+            }
+            self.ready = ready;
+            if !self.http2.moved() {
+                return;
+            }
+        }
+    }
+
+    /// The calls that changed since the last time; each should be shown to its owner.
+    pub fn take_changed(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Server: the calls that came since the last time.
+    pub fn take_accepted(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.accepted)
+    }
+
+    pub fn call(&self, key: Key) -> Option<&Call> {
+        self.calls.get(&key)
+    }
+
+    pub fn call_mut(&mut self, key: Key) -> Option<&mut Call> {
+        self.calls.get_mut(&key)
+    }
+
+    fn accept(&mut self, key: Key, head: RequestHead) {
+        let content_type = head.headers.get("content-type").map(HeaderValue::as_bytes).unwrap_or_default();
+        if !content_type.starts_with(b"application/grpc") {
+            self.http2.respond(key, StatusCode::UNSUPPORTED_MEDIA_TYPE, HeaderMap::new(), true);
+            self.http2.forget(key);
+            return;
+        }
+        let mut call = Call::new(self.max_message);
+        call.path = head.path.path().to_owned();
+        call.deadline = head
+            .headers
+            .get("grpc-timeout")
+            .and_then(|value| timeout::decode(value.as_bytes()))
+            .and_then(|timeout| Instant::now().checked_add(timeout));
+        call.head = Some(head.headers);
+        // One message and the look behind it: a unary request is whole without being asked for.
+        call.wanted = 2;
+        self.calls.insert(key, call);
+        self.watch_deadline(key);
+        self.accepted.push(key);
+        self.progress(key);
+    }
+
+    fn progress(&mut self, key: Key) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if call.finished.is_some() {
+            return;
+        }
+        let before = (call.head.is_some(), call.inbox.len(), call.half_closed, call.all_sent);
+        match self.role {
+            Role::Client => {
+                if call.head.is_none() {
+                    match self.http2.response(key) {
+                        Poll::Pending => {}
+                        Poll::Ready(Ok(head)) => {
+                            call.http_status = head.status;
+                            if head.headers.contains_key("grpc-status") {
+                                call.trailers_only = Some(head.headers);
+                                call.head = Some(HeaderMap::new());
+                                call.wanted = ANY_NUMBER;
+                            } else {
+                                call.head = Some(head.headers);
+                            }
+                        }
+                        Poll::Ready(Err(broken)) => call.finished = Some(Status::from_broken(&broken)),
+                    }
+                }
+            }
+            Role::Server => {
+                if let Some(broken) = self.http2.reset_by_peer(key) {
+                    call.finished = Some(Status::from_broken(&broken));
+                }
+            }
+        }
+        call.fill();
+        while call.reads() {
+            match self.http2.data(key) {
+                Incoming::Pending => break,
+                Incoming::Data(data) => match call.assembler.push(data) {
+                    Ok(()) => call.fill(),
+                    Err(malformed) => call.finished = Some(refuse(&mut self.http2, self.role, key, call, &malformed)),
+                },
+                Incoming::End(trailers) => finish_reading(self.role, call, trailers),
+                Incoming::Broken(broken) => call.finished = Some(Status::from_broken(&broken)),
+            }
+        }
+        call.all_sent = self.http2.sent(key);
+        let after = (call.head.is_some(), call.inbox.len(), call.half_closed, call.all_sent);
+        if before != after || call.finished.is_some() {
+            self.changed.push(key);
+        }
+        if call.forgotten && (call.all_sent || call.finished.is_some()) {
+            self.calls.remove(&key);
+            self.http2.forget(key);
+        } else if call.finished.is_some() && self.role == Role::Client {
+            self.http2.forget(key);
+        }
+    }
+
+    // ---- commands
+
+    /// Client: starts a call. `end`: the message given with it is the only one.
+    pub fn start(&mut self, request: Request<()>, deadline: Option<Instant>, only: Option<Bytes>) -> Key {
+        let key = self.http2.open(request, false);
+        let mut call = Call::new(self.max_message);
+        call.deadline = deadline;
+        if let Some(message) = only {
+            call.wanted = ANY_NUMBER;
+            self.http2.send(key, message, true);
+        }
+        self.calls.insert(key, call);
+        key
+    }
+
+    /// Lets the deadline be enforced by `expire`, for calls that no thread waits for.
+    pub fn watch_deadline(&mut self, key: Key) {
+        if let Some(deadline) = self.calls.get(&key).and_then(|call| call.deadline) {
+            self.deadlines.push(Reverse((deadline, key)));
+        }
+        // Most calls end long before their deadline: do not let theirs pile up.
+        if self.deadlines.len() > 64 + 2 * self.calls.len() {
+            let calls = &self.calls;
+            self.deadlines.retain(|Reverse((_, key))| calls.get(key).is_some_and(|call| call.finished.is_none()));
+        }
+    }
+
+    pub fn next_deadline(&mut self) -> Option<Instant> {
+        while let Some(Reverse((deadline, key))) = self.deadlines.peek() {
+            if self.calls.get(key).is_some_and(|call| call.finished.is_none()) {
+                return Some(*deadline);
+            }
+            self.deadlines.pop();
+        }
+        None
+    }
+
+    pub fn expire(&mut self, now: Instant) {
+        while self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            if let Some(Reverse((_, key))) = self.deadlines.pop() {
+                match self.role {
+                    Role::Client => self.cancel(key, Status::deadline_exceeded()),
+                    Role::Server => {
+                        if let Some(call) = self.calls.get_mut(&key) {
+                            call.finished = Some(Status::deadline_exceeded());
+                        }
+                        // As grpc's servers do: the client gave up by its own clock; the handler's answer is not sent.
+                        self.http2.reset(key, http2::code::CANCEL);
+                        self.changed.push(key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a message (already framed). `all_sent` tells when the window has taken it.
+    pub fn send(&mut self, key: Key, message: Bytes, end: bool) {
+        self.http2.send(key, message, end);
+        self.note_sent(key);
+    }
+
+    /// Client: no more messages.
+    pub fn half_close(&mut self, key: Key) {
+        self.http2.send(key, Bytes::new(), true);
+    }
+
+    fn note_sent(&mut self, key: Key) {
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.all_sent = self.http2.sent(key);
+        }
+    }
+
+    /// Reads on until so many messages wait in the inbox.
+    pub fn want(&mut self, key: Key, messages: usize) {
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.wanted = call.wanted.max(messages);
+            self.progress(key);
+        }
+    }
+
+    pub fn take_message(&mut self, key: Key) -> Option<Bytes> {
+        let call = self.calls.get_mut(&key)?;
+        let message = call.inbox.pop_front()?;
+        if call.wanted != ANY_NUMBER {
+            call.wanted = call.inbox.len(); // one was asked for and one is handed out
+        }
+        Some(message)
+    }
+
+    /// Client: gives the call up; the server is told with RST_STREAM(CANCEL).
+    pub fn cancel(&mut self, key: Key, status: Status) {
+        if let Some(call) = self.calls.get_mut(&key) {
+            if call.finished.is_none() {
+                call.finished = Some(status);
+                self.http2.reset(key, http2::code::CANCEL);
+                self.changed.push(key);
+            }
+        }
+    }
+
+    /// Server: the response's head; only the first is sent.
+    pub fn respond(&mut self, key: Key, headers: HeaderMap) {
+        if let Some(call) = self.calls.get_mut(&key) {
+            if !std::mem::replace(&mut call.head_sent, true) {
+                self.http2.respond(key, StatusCode::OK, headers, false);
+            }
+        }
+    }
+
+    /// Server: the end of the response. Without a head before it: Trailers-Only.
+    pub fn finish(&mut self, key: Key, mut trailers: HeaderMap) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if std::mem::replace(&mut call.head_sent, true) {
+            self.http2.send_trailers(key, trailers);
+        } else {
+            trailers.insert("content-type", CONTENT_TYPE);
+            self.http2.respond(key, StatusCode::OK, trailers, true);
+        }
+        self.note_sent(key);
+    }
+
+    /// The owner lets go of a call. What is queued for it is still sent.
+    pub fn forget(&mut self, key: Key) {
+        if let Some(call) = self.calls.get_mut(&key) {
+            if !call.all_sent && call.finished.is_none() {
+                call.forgotten = true;
+            } else {
+                self.calls.remove(&key);
+                self.http2.forget(key);
+            }
+        }
+    }
+
+    pub fn shut_down(&mut self) {
+        self.http2.shut_down();
+    }
+}
+
+/// Ends a call over a message that cannot be read: a server still answers with the status, a client tells the peer.
+fn refuse(http2: &mut http2::Connection, role: Role, key: Key, call: &mut Call, malformed: &Malformed) -> Status {
+    let status = refusal(malformed);
+    if role == Role::Server && !std::mem::replace(&mut call.head_sent, true) {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("content-type", CONTENT_TYPE);
+        status::write(status.code, &status.message, &mut trailers);
+        http2.respond(key, StatusCode::OK, trailers, true);
+    } else {
+        http2.reset(key, http2::code::CANCEL);
+    }
+    status
+}
+
+fn finish_reading(role: Role, call: &mut Call, trailers: Option<HeaderMap>) {
+    if !call.assembler.is_empty() {
+        call.finished = Some(Status::new(code::INTERNAL, "the peer ended the stream inside a message"));
+        return;
+    }
+    match role {
+        Role::Server => call.half_closed = true,
+        Role::Client => {
+            let trailers = call.trailers_only.take().or(trailers);
+            call.finished = Some(
+                trailers
+                    .as_ref()
+                    .and_then(Status::from_trailers)
+                    .unwrap_or_else(|| Status::from_http(call.http_status)),
+            );
+        }
+    }
+}
+
+fn refusal(malformed: &Malformed) -> Status {
+    match malformed {
+        Malformed::TooLarge { length, limit } => {
+            Status::new(code::RESOURCE_EXHAUSTED, format!("Received message larger than max ({length} vs. {limit})"))
+        }
+        Malformed::Compressed => {
+            Status::new(code::UNIMPLEMENTED, "the peer compressed a message, though no encoding was offered")
+        }
+        Malformed::Flags(flags) => Status::new(code::INTERNAL, format!("a message has unknown flags {flags:#04x}")),
+    }
+}

@@ -1,0 +1,391 @@
+//! `Method`, `ClientLink`, `ClientCall`: the client's side.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method as HttpMethod, Request, Uri};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyTuple};
+
+use super::{deadline_after, metadata};
+use crate::drive::hub::Hub as Driven;
+use crate::drive::link::{Link, Waited, Watcher, tell_all};
+use crate::grpc::status::Status;
+use crate::grpc::{self, Call, message, timeout};
+use crate::http2::Key;
+
+/// What every request of one method has in common, made once.
+#[pyclass(frozen, module = "rpc._native")]
+pub struct Method {
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+#[pymethods]
+impl Method {
+    #[new]
+    fn new(path: &str, authority: &str, user_agent: &str) -> PyResult<Self> {
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(authority)
+            .path_and_query(path)
+            .build()
+            .map_err(|error| PyValueError::new_err(format!("{authority:?}, {path:?}: {error}")))?;
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert("te", HeaderValue::from_static("trailers"));
+        headers.insert("content-type", grpc::CONTENT_TYPE);
+        let user_agent = HeaderValue::from_str(user_agent)
+            .map_err(|error| PyValueError::new_err(format!("user agent {user_agent:?}: {error}")))?;
+        headers.insert("user-agent", user_agent);
+        headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
+        Ok(Self { uri, headers })
+    }
+}
+
+impl Method {
+    fn request(&self, extra: Option<&Bound<'_, PyAny>>, deadline: Option<Instant>) -> PyResult<Request<()>> {
+        let mut request = Request::new(());
+        *request.method_mut() = HttpMethod::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        if let Some(deadline) = deadline {
+            let left = timeout::encode(deadline.saturating_duration_since(Instant::now()));
+            if let Ok(value) = HeaderValue::from_str(&left) {
+                request.headers_mut().insert("grpc-timeout", value);
+            }
+        }
+        if let Some(extra) = extra {
+            metadata::from_py(extra, request.headers_mut())?;
+        }
+        Ok(request)
+    }
+}
+
+/// One connection to a server.
+#[pyclass(frozen, module = "rpc._native")]
+pub struct ClientLink {
+    hub: Arc<Driven>,
+    link: Arc<Link>,
+    on_dirty: Option<Arc<Py<PyAny>>>,
+}
+
+impl ClientLink {
+    pub fn new(hub: Arc<Driven>, link: Arc<Link>, on_dirty: Option<Arc<Py<PyAny>>>) -> Self {
+        Self { hub, link, on_dirty }
+    }
+}
+
+/// Gets a command's bytes out, or asks the loop to.
+pub fn commanded(py: Python<'_>, link: &Arc<Link>, on_dirty: Option<&Arc<Py<PyAny>>>) -> PyResult<()> {
+    if link.commanded() {
+        if let Some(on_dirty) = on_dirty {
+            on_dirty.call0(py)?;
+        }
+    }
+    Ok(())
+}
+
+#[pymethods]
+impl ClientLink {
+    /// False once the connection is lost or told to go away.
+    #[getter]
+    fn usable(&self) -> bool {
+        self.link.lock().grpc.usable()
+    }
+
+    #[getter]
+    fn peer(&self) -> &str {
+        &self.link.peer
+    }
+
+    /// Why the connection is over, once it is.
+    #[getter]
+    fn ended(&self) -> Option<String> {
+        self.link.lock().grpc.ended().map(str::to_owned)
+    }
+
+    /// Makes a whole unary call while the calling thread waits. `timeout` in seconds. Returns an outcome tuple (see
+    /// `rpc/_native.pyi`). Raises what a Python signal handler raises; the call is cancelled then.
+    #[pyo3(signature = (method, metadata, payload, timeout))]
+    fn call_unary(
+        &self,
+        py: Python<'_>,
+        method: &Method,
+        metadata: Option<&Bound<'_, PyAny>>,
+        payload: &[u8],
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyTuple>> {
+        let deadline = deadline_after(timeout)?;
+        let request = method.request(metadata, deadline)?;
+        let message = message::encode(payload);
+        let link = &self.link;
+        let key = py.detach(|| {
+            let key = link.lock().grpc.start(request, deadline, Some(message));
+            link.flush_all(deadline);
+            key
+        });
+        wait(py, link, key, deadline, &|_| false)?;
+        let outcome = link.lock().outcome(key);
+        outcome.into_py(py)
+    }
+
+    /// Starts a unary call; `callback(outcome)` is called when it ended. Returns a key for `cancel`.
+    #[pyo3(signature = (method, metadata, payload, timeout, callback))]
+    fn start_unary(
+        &self,
+        py: Python<'_>,
+        method: &Method,
+        metadata: Option<&Bound<'_, PyAny>>,
+        payload: &[u8],
+        timeout: Option<f64>,
+        callback: Py<PyAny>,
+    ) -> PyResult<Key> {
+        let deadline = deadline_after(timeout)?;
+        let request = method.request(metadata, deadline)?;
+        let message = message::encode(payload);
+        let key = {
+            let mut state = self.link.lock();
+            let key = state.grpc.start(request, deadline, Some(message));
+            state.grpc.watch_deadline(key);
+            state.watch(key, Watcher::Outcome(callback));
+            key
+        };
+        commanded(py, &self.link, self.on_dirty.as_ref())?;
+        Ok(key)
+    }
+
+    /// Ends a call of `start_unary` early: its callback gets this code and these details.
+    fn cancel(&self, py: Python<'_>, key: Key, code: i32, details: &str) -> PyResult<()> {
+        cancel(py, &self.link, self.on_dirty.as_ref(), key, Status::new(code, details))
+    }
+
+    /// Starts a call whose messages are sent and received one by one. `on_change`, where given, is called without
+    /// arguments whenever something about the call changed, and the deadline is enforced without anybody waiting.
+    #[pyo3(signature = (method, metadata, timeout, on_change=None))]
+    fn start(
+        &self,
+        py: Python<'_>,
+        method: &Method,
+        metadata: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+        on_change: Option<Py<PyAny>>,
+    ) -> PyResult<ClientCall> {
+        let deadline = deadline_after(timeout)?;
+        let request = method.request(metadata, deadline)?;
+        let key = {
+            let mut state = self.link.lock();
+            let key = state.grpc.start(request, deadline, None);
+            if let Some(on_change) = on_change {
+                state.grpc.watch_deadline(key);
+                state.watch(key, Watcher::Change(Arc::new(on_change)));
+            }
+            key
+        };
+        let call = ClientCall { link: self.link.clone(), on_dirty: self.on_dirty.clone(), key, deadline };
+        commanded(py, &self.link, self.on_dirty.as_ref())?;
+        Ok(call)
+    }
+
+    /// No new calls; those in progress go on and the connection ends after the last.
+    fn drain(&self, py: Python<'_>) {
+        py.detach(|| {
+            self.link.lock().grpc.shut_down();
+            self.link.flush_deferred();
+        });
+    }
+
+    /// Ends the connection now; calls in progress fail with UNAVAILABLE.
+    fn close(&self, py: Python<'_>) {
+        super::hub::close(py, &self.hub, &self.link);
+    }
+}
+
+fn cancel(
+    py: Python<'_>,
+    link: &Arc<Link>,
+    on_dirty: Option<&Arc<Py<PyAny>>>,
+    key: Key,
+    status: Status,
+) -> PyResult<()> {
+    link.lock().grpc.cancel(key, status);
+    commanded(py, link, on_dirty)?;
+    for news in link.news() {
+        news.tell(py);
+    }
+    Ok(())
+}
+
+/// Waits without the GIL, letting Python's signal handlers run. An expired deadline ends the call.
+pub fn wait(
+    py: Python<'_>,
+    link: &Arc<Link>,
+    key: Key,
+    deadline: Option<Instant>,
+    ready: &(dyn Fn(&Call) -> bool + Sync),
+) -> PyResult<()> {
+    loop {
+        match py.detach(|| link.wait(key, deadline, ready)) {
+            Waited::Ready => return Ok(()),
+            Waited::DeadlinePassed => {
+                py.detach(|| {
+                    link.lock().grpc.cancel(key, Status::deadline_exceeded());
+                    link.flush();
+                    tell_all(link.news());
+                });
+                return Ok(());
+            }
+            Waited::Interrupted => {
+                if let Err(raised) = py.check_signals() {
+                    link.unwatch(key);
+                    let mut state = link.lock();
+                    state.grpc.cancel(key, Status::new(1, "interrupted"));
+                    drop(state);
+                    link.flush();
+                    link.lock().grpc.forget(key);
+                    return Err(raised);
+                }
+            }
+        }
+    }
+}
+
+/// One call in progress. Blocking methods are for callers' threads; the others never wait.
+#[pyclass(frozen, module = "rpc._native")]
+pub struct ClientCall {
+    link: Arc<Link>,
+    on_dirty: Option<Arc<Py<PyAny>>>,
+    key: Key,
+    deadline: Option<Instant>,
+}
+
+#[pymethods]
+impl ClientCall {
+    /// Queues a message; `sent` tells when the server's window has taken it.
+    #[pyo3(signature = (payload, end=false))]
+    fn send(&self, py: Python<'_>, payload: &[u8], end: bool) -> PyResult<()> {
+        self.link.lock().grpc.send(self.key, message::encode(payload), end);
+        commanded(py, &self.link, self.on_dirty.as_ref())
+    }
+
+    /// Sends a message and waits for room in the server's window. False: the call is over.
+    #[pyo3(signature = (payload, end=false))]
+    fn send_blocking(&self, py: Python<'_>, payload: &[u8], end: bool) -> PyResult<bool> {
+        let message = message::encode(payload);
+        py.detach(|| {
+            self.link.lock().grpc.send(self.key, message, end);
+            self.link.flush_all(self.deadline);
+        });
+        wait(py, &self.link, self.key, self.deadline, &|call| call.all_sent)?;
+        Ok(!self.finished())
+    }
+
+    /// No more messages from this side.
+    fn half_close(&self, py: Python<'_>) -> PyResult<()> {
+        self.link.lock().grpc.half_close(self.key);
+        commanded(py, &self.link, self.on_dirty.as_ref())
+    }
+
+    /// All that was sent fits the server's window.
+    #[getter]
+    fn sent(&self) -> bool {
+        self.link.lock().grpc.call(self.key).is_none_or(|call| call.all_sent || call.finished.is_some())
+    }
+
+    #[getter]
+    fn finished(&self) -> bool {
+        self.link.lock().grpc.call(self.key).is_none_or(|call| call.finished.is_some())
+    }
+
+    /// The next message if it is there, else None, and asks for it. At the end None: look at `finished`.
+    fn receive<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let message = receive(&self.link, self.key);
+        if message.is_none() {
+            commanded(py, &self.link, self.on_dirty.as_ref())?; // the window's release has to go out
+        }
+        Ok(message.map(|message| PyBytes::new(py, &message)))
+    }
+
+    /// Waits for the next message; None after the last.
+    fn receive_blocking<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        if let Some(message) = receive(&self.link, self.key) {
+            return Ok(Some(PyBytes::new(py, &message)));
+        }
+        py.detach(|| self.link.flush());
+        wait(py, &self.link, self.key, self.deadline, &Call::message_ready)?;
+        Ok(receive(&self.link, self.key).map(|message| PyBytes::new(py, &message)))
+    }
+
+    /// The server has answered with its head (or the call is over).
+    #[getter]
+    fn headed(&self) -> bool {
+        self.link.lock().grpc.call(self.key).is_none_or(|call| call.head.is_some() || call.finished.is_some())
+    }
+
+    fn wait_head_blocking(&self, py: Python<'_>) -> PyResult<()> {
+        wait(py, &self.link, self.key, self.deadline, &|call| call.head.is_some())
+    }
+
+    /// Waits for the end of the call. It does not come while messages wait that nobody takes.
+    fn wait_end_blocking(&self, py: Python<'_>) -> PyResult<()> {
+        self.link.lock().grpc.want(self.key, 1);
+        py.detach(|| self.link.flush());
+        wait(py, &self.link, self.key, self.deadline, &|_| false)
+    }
+
+    /// The response's initial metadata, None where there is none (yet).
+    fn initial_metadata<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
+        let head = self.link.lock().grpc.call(self.key).and_then(|call| call.head.clone());
+        head.map(|head| metadata::to_py(py, &head)).transpose().map(Option::flatten)
+    }
+
+    /// `(code, details, trailing metadata | None, unprocessed)` once the call is over, else None.
+    #[allow(clippy::type_complexity)]
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Option<(i32, String, Option<Bound<'py, PyList>>, bool)>> {
+        let status = self.link.lock().grpc.call(self.key).and_then(|call| call.finished.clone());
+        match status {
+            None => Ok(None),
+            Some(status) => {
+                let trailing = metadata::to_py(py, &status.trailers)?;
+                Ok(Some((status.code, status.message, trailing, status.unprocessed)))
+            }
+        }
+    }
+
+    /// Ends the call early with this code and these details, if it is not over.
+    fn cancel(&self, py: Python<'_>, code: i32, details: &str) -> PyResult<()> {
+        cancel(py, &self.link, self.on_dirty.as_ref(), self.key, Status::new(code, details))
+    }
+
+    #[getter]
+    fn peer(&self) -> &str {
+        &self.link.peer
+    }
+}
+
+fn receive(link: &Link, key: Key) -> Option<Bytes> {
+    let mut state = link.lock();
+    let message = state.grpc.take_message(key);
+    if message.is_none() {
+        state.grpc.want(key, 1);
+        return state.grpc.take_message(key);
+    }
+    message
+}
+
+impl Drop for ClientCall {
+    /// An unfinished call that nobody holds any more is cancelled on the wire.
+    fn drop(&mut self) {
+        self.link.unwatch(self.key);
+        let mut state = self.link.lock();
+        state.grpc.cancel(self.key, Status::new(1, "the call was dropped"));
+        state.grpc.forget(self.key);
+        drop(state);
+        Python::attach(|py| {
+            if let Err(error) = commanded(py, &self.link, self.on_dirty.as_ref()) {
+                error.write_unraisable(py, None);
+            }
+        });
+    }
+}

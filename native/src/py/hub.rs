@@ -1,0 +1,116 @@
+//! `Hub`: what one event loop, or one thread, drives.
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use super::client::ClientLink;
+use super::deadline_after;
+use super::server::ServerCall;
+use crate::drive::hub::{Hub as Driven, ServerSettings};
+use crate::drive::link::Link;
+use crate::grpc;
+use crate::http2::Settings;
+
+/// A set of connections and listeners driven together.
+///
+/// With `on_dirty` it belongs to an event loop: the loop watches `fileno()` and calls `poll(0)` when it is readable,
+/// and `flush()` once per turn after `on_dirty` was called. Without, a thread calls `poll(None)` again and again.
+#[pyclass(frozen, module = "rpc._native")]
+pub struct Hub {
+    hub: Arc<Driven>,
+    on_dirty: Option<Arc<Py<PyAny>>>,
+}
+
+#[pymethods]
+impl Hub {
+    #[new]
+    #[pyo3(signature = (on_dirty=None))]
+    fn new(on_dirty: Option<Py<PyAny>>) -> PyResult<Self> {
+        Ok(Self { hub: Driven::new(on_dirty.is_some())?, on_dirty: on_dirty.map(Arc::new) })
+    }
+
+    fn fileno(&self) -> RawFd {
+        self.hub.fd()
+    }
+
+    /// Waits up to `timeout` seconds (None: for ever, 0: not at all), moves everything that can move, runs the
+    /// callbacks of what finished, and returns the calls that came in.
+    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Vec<ServerCall>> {
+        let until = deadline_after(timeout)?;
+        let turn = if timeout == Some(0.0) {
+            self.hub.poll(until) // never blocks: not worth giving the GIL away
+        } else {
+            py.detach(|| self.hub.poll(until))
+        };
+        for news in turn.news {
+            news.tell(py);
+        }
+        Ok(turn.accepted.into_iter().map(|(link, key)| ServerCall::new(link, key, self.on_dirty.clone())).collect())
+    }
+
+    /// Writes what the commands since the last time left to send.
+    fn flush(&self) {
+        self.hub.flush();
+    }
+
+    /// Makes a `poll` in another thread return.
+    fn wake(&self) {
+        self.hub.wake();
+    }
+
+    /// Takes over a listening socket's descriptor. `max_message` and `max_concurrent_streams` hold per connection.
+    fn listen(&self, fd: RawFd, max_message: usize, max_concurrent_streams: u32) -> PyResult<()> {
+        let http2 = Settings { max_concurrent_streams, ..Settings::default() };
+        self.hub.listen(own(fd), ServerSettings { http2, max_message })?;
+        Ok(())
+    }
+
+    /// Takes over a connected socket's descriptor and speaks first. `on_lost` is called once, when no new call can be
+    /// put on the connection any more (lost, or told to go away).
+    fn connect(&self, fd: RawFd, max_message: usize, on_lost: Py<PyAny>) -> PyResult<ClientLink> {
+        let connection = grpc::Connection::client(&Settings::default(), max_message);
+        let callers_lead = self.on_dirty.is_none();
+        let link = self.hub.adopt(own(fd), connection, callers_lead)?;
+        link.on_lost(on_lost);
+        link.flush();
+        Ok(ClientLink::new(self.hub.clone(), link, self.on_dirty.clone()))
+    }
+
+    /// Closes the listeners and tells every client to go away; calls in progress go on.
+    fn drain(&self, py: Python<'_>) {
+        let links = self.hub.stop_listening();
+        py.detach(|| {
+            for link in links {
+                link.lock().grpc.shut_down();
+                link.flush_deferred();
+            }
+        });
+    }
+
+    /// Calls in progress on all connections.
+    fn active_calls(&self) -> usize {
+        self.hub.links().iter().map(|link| link.lock().grpc.open_calls()).sum()
+    }
+
+    /// Ends every connection at once.
+    fn close(&self, py: Python<'_>) {
+        for link in self.hub.stop_listening() {
+            close(py, &self.hub, &link);
+        }
+    }
+}
+
+pub fn close(py: Python<'_>, hub: &Driven, link: &Arc<Link>) {
+    let news = py.detach(|| link.close());
+    hub.release(link.token(), link.fd());
+    for item in news {
+        item.tell(py);
+    }
+}
+
+fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the caller hands over a descriptor that it has detached from its Python socket.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}

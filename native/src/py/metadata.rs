@@ -1,0 +1,89 @@
+//! Metadata between Python's pairs and HTTP headers (grpc/doc/PROTOCOL-HTTP2.md, "Custom-Metadata").
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+
+/// Sent without padding, taken with or without.
+const BINARY: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_encode_padding(false).with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What the protocol says for itself and applications do not see, as in grpcio.
+fn hidden(name: &str) -> bool {
+    matches!(
+        name,
+        "content-type"
+            | "te"
+            | "grpc-status"
+            | "grpc-message"
+            | "grpc-timeout"
+            | "grpc-encoding"
+            | "grpc-accept-encoding"
+    )
+}
+
+/// A list of `(name, str | bytes)`; None where there is nothing to see. A binary value that is no base64 is left out.
+pub fn to_py<'py>(py: Python<'py>, headers: &HeaderMap) -> PyResult<Option<Bound<'py, PyList>>> {
+    let mut pairs: Vec<Bound<'py, PyTuple>> = Vec::new();
+    for (name, value) in headers {
+        let name = name.as_str();
+        if hidden(name) {
+            continue;
+        }
+        if name.ends_with("-bin") {
+            // Several values may come joined by commas.
+            for piece in value.as_bytes().split(|byte| *byte == b',') {
+                if let Ok(bytes) = BINARY.decode(piece.trim_ascii()) {
+                    pairs.push((name, PyBytes::new(py, &bytes)).into_pyobject(py)?);
+                }
+            }
+        } else {
+            pairs.push((name, text(py, value.as_bytes())).into_pyobject(py)?);
+        }
+    }
+    if pairs.is_empty() { Ok(None) } else { Ok(Some(PyList::new(py, pairs)?)) }
+}
+
+/// Peers send UTF-8 (dubbo-go) or Latin-1 (Dubbo Java) where ASCII is asked for.
+fn text<'py>(py: Python<'py>, raw: &[u8]) -> Bound<'py, PyString> {
+    match std::str::from_utf8(raw) {
+        Ok(text) => PyString::new(py, text),
+        Err(_) => PyString::new(py, &raw.iter().map(|&byte| byte as char).collect::<String>()),
+    }
+}
+
+/// Adds Python's pairs to `headers`. ValueError names the pair that cannot be sent.
+pub fn from_py(metadata: &Bound<'_, PyAny>, headers: &mut HeaderMap) -> PyResult<()> {
+    for pair in metadata.try_iter()? {
+        let pair = pair?;
+        let (name, value): (String, Bound<'_, PyAny>) =
+            pair.extract().map_err(|_| PyTypeError::new_err("metadata must be pairs of a name and a value"))?;
+        let invalid = |why: &str| PyValueError::new_err(format!("metadata was invalid: {name:?}: {why}"));
+        // HTTP/2 allows lower case only; `from_bytes` would lower it silently, grpcio refuses.
+        if name.is_empty() || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.')) {
+            return Err(invalid("a name is made of a-z, 0-9, '-', '_' and '.'"));
+        }
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid("not a header name"))?;
+        let value = if name.ends_with("-bin") {
+            let bytes: &[u8] = value.extract().map_err(|_| invalid("the value of a -bin name must be bytes"))?;
+            HeaderValue::from_str(&BINARY.encode(bytes)).map_err(|_| invalid("not a header value"))?
+        } else if let Ok(text) = value.extract::<&str>() {
+            ascii(text.as_bytes()).ok_or_else(|| invalid("a value is printable ASCII"))?
+        } else {
+            let bytes: &[u8] = value.extract().map_err(|_| invalid("a value is a str or bytes"))?;
+            ascii(bytes).ok_or_else(|| invalid("a value is printable ASCII"))?
+        };
+        headers.append(header, value);
+    }
+    Ok(())
+}
+
+fn ascii(bytes: &[u8]) -> Option<HeaderValue> {
+    bytes.iter().all(|byte| matches!(byte, 0x20..=0x7e)).then(|| HeaderValue::from_bytes(bytes).ok()).flatten()
+}

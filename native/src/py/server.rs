@@ -1,0 +1,210 @@
+//! `ServerCall`: one call that a client made, for the handler that answers it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use super::client::{commanded, wait};
+use super::metadata;
+use crate::drive::link::{Link, Watcher};
+use crate::grpc::{self, Call, message, status};
+use crate::http2::Key;
+
+#[pyclass(frozen, module = "rpc._native")]
+pub struct ServerCall {
+    link: Arc<Link>,
+    key: Key,
+    on_dirty: Option<Arc<Py<PyAny>>>,
+}
+
+impl ServerCall {
+    pub fn new(link: Arc<Link>, key: Key, on_dirty: Option<Arc<Py<PyAny>>>) -> Self {
+        Self { link, key, on_dirty }
+    }
+
+    /// After a command: an event loop flushes later; a handler's thread does it now, without the GIL.
+    fn commanded(&self, py: Python<'_>) -> PyResult<()> {
+        if self.on_dirty.is_some() {
+            return commanded(py, &self.link, self.on_dirty.as_ref());
+        }
+        py.detach(|| self.link.flush_deferred());
+        Ok(())
+    }
+
+    fn head(initial: Option<&Bound<'_, PyAny>>) -> PyResult<HeaderMap> {
+        let mut headers = HeaderMap::with_capacity(4);
+        headers.insert("content-type", grpc::CONTENT_TYPE);
+        if let Some(initial) = initial {
+            metadata::from_py(initial, &mut headers)?;
+        }
+        Ok(headers)
+    }
+
+    fn trailers(code: i32, details: &str, trailing: Option<&Bound<'_, PyAny>>) -> PyResult<HeaderMap> {
+        let mut trailers = HeaderMap::with_capacity(4);
+        status::write(code, details, &mut trailers);
+        if let Some(trailing) = trailing {
+            metadata::from_py(trailing, &mut trailers)?;
+        }
+        Ok(trailers)
+    }
+}
+
+#[pymethods]
+impl ServerCall {
+    /// `/package.Service/Method`
+    #[getter]
+    fn path(&self) -> String {
+        self.link.lock().grpc.call(self.key).map(|call| call.path.clone()).unwrap_or_default()
+    }
+
+    #[getter]
+    fn peer(&self) -> &str {
+        &self.link.peer
+    }
+
+    /// The request's metadata, None where there is none.
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
+        let head = self.link.lock().grpc.call(self.key).and_then(|call| call.head.clone());
+        head.map(|head| metadata::to_py(py, &head)).transpose().map(Option::flatten)
+    }
+
+    /// Seconds until the client's deadline, None without one.
+    fn time_remaining(&self) -> Option<f64> {
+        let deadline = self.link.lock().grpc.call(self.key).and_then(|call| call.deadline);
+        deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64())
+    }
+
+    /// A unary request, once it is whole: its only message.
+    fn request<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        let mut state = self.link.lock();
+        let whole = state.grpc.call(self.key).is_some_and(|call| call.half_closed && call.inbox.len() == 1);
+        let message = if whole { state.grpc.take_message(self.key) } else { None };
+        drop(state);
+        message.map(|message| PyBytes::new(py, &message))
+    }
+
+    /// Nothing more will arrive: the request ended, or the call did.
+    #[getter]
+    fn ended(&self) -> bool {
+        self.link.lock().grpc.call(self.key).is_none_or(|call| call.half_closed || call.finished.is_some())
+    }
+
+    /// How many messages wait to be received.
+    #[getter]
+    fn waiting(&self) -> usize {
+        self.link.lock().grpc.call(self.key).map_or(0, |call| call.inbox.len())
+    }
+
+    /// False once the client cancelled, its deadline passed or the connection was lost.
+    #[getter]
+    fn active(&self) -> bool {
+        self.link.lock().grpc.call(self.key).is_some_and(|call| call.finished.is_none())
+    }
+
+    /// `callback()` is called at each change until `close`.
+    fn watch(&self, callback: Py<PyAny>) {
+        self.link.watch(self.key, Watcher::Change(Arc::new(callback)));
+    }
+
+    /// The next message if it is there, else None, and asks for more. At the end None: look at `ended`.
+    fn receive<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let message = self.take();
+        self.commanded(py)?;
+        Ok(message.map(|message| PyBytes::new(py, &message)))
+    }
+
+    /// Waits for the next message; None after the last, or when the call is over.
+    fn receive_blocking<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let mut message = self.take();
+        if message.is_none() {
+            py.detach(|| self.link.flush_deferred());
+            wait(py, &self.link, self.key, None, &Call::message_ready)?;
+            message = self.take();
+        }
+        Ok(message.map(|message| PyBytes::new(py, &message)))
+    }
+
+    /// Sends the initial metadata. Only the first time counts.
+    fn send_head(&self, py: Python<'_>, initial: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let headers = Self::head(initial)?;
+        self.link.lock().grpc.respond(self.key, headers);
+        self.commanded(py)
+    }
+
+    /// Queues a message (`send_head` first); `sent` tells when the client's window has taken it.
+    fn send(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
+        self.link.lock().grpc.send(self.key, message::encode(payload), false);
+        self.commanded(py)
+    }
+
+    /// Sends a message and waits for room in the client's window. False: the call is over.
+    fn send_blocking(&self, py: Python<'_>, payload: &[u8]) -> PyResult<bool> {
+        self.link.lock().grpc.send(self.key, message::encode(payload), false);
+        self.commanded(py)?;
+        wait(py, &self.link, self.key, None, &|call| call.all_sent)?;
+        Ok(self.active())
+    }
+
+    #[getter]
+    fn sent(&self) -> bool {
+        self.link.lock().grpc.call(self.key).is_none_or(|call| call.all_sent || call.finished.is_some())
+    }
+
+    /// The whole answer to a unary call in one go.
+    fn reply(
+        &self,
+        py: Python<'_>,
+        payload: &[u8],
+        initial: Option<&Bound<'_, PyAny>>,
+        trailing: Option<&Bound<'_, PyAny>>,
+        details: &str,
+    ) -> PyResult<()> {
+        let headers = Self::head(initial)?;
+        let trailers = Self::trailers(0, details, trailing)?;
+        let message = message::encode(payload);
+        {
+            let mut state = self.link.lock();
+            state.grpc.respond(self.key, headers);
+            state.grpc.send(self.key, message, false);
+            state.grpc.finish(self.key, trailers);
+        }
+        self.commanded(py)
+    }
+
+    /// Ends the call with a status. Initial metadata that was not sent is lost: the answer is Trailers-Only then.
+    #[pyo3(signature = (code, details, trailing))]
+    fn finish(
+        &self,
+        py: Python<'_>,
+        code: i32,
+        details: &str,
+        trailing: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let trailers = Self::trailers(code, details, trailing)?;
+        self.link.lock().grpc.finish(self.key, trailers);
+        self.commanded(py)
+    }
+}
+
+impl ServerCall {
+    fn take(&self) -> Option<Bytes> {
+        let mut state = self.link.lock();
+        let message = state.grpc.take_message(self.key);
+        // One ahead, so that the client's next message is on its way while this one is worked on.
+        state.grpc.want(self.key, 1);
+        message.or_else(|| state.grpc.take_message(self.key))
+    }
+}
+
+impl Drop for ServerCall {
+    fn drop(&mut self) {
+        self.link.unwatch(self.key);
+        self.link.lock().grpc.forget(self.key);
+        self.link.flush_deferred();
+    }
+}

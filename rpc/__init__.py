@@ -1,0 +1,19 @@
+"""The data plane: gRPC's Python API on our own engine, routed by the mesh.
+
+    channel = rpc.insecure_channel("xds:///reviews.demo:9080")
+    stub = GreeterStub(channel)                       # as generated
+
+`insecure_channel` and `server` are for threads; the same names in `rpc.aio` are for asyncio.
+"""
+
+import logging
+
+from rpc import aio
+from rpc.blocking import Channel
+from rpc.blocking.channel import insecure_channel
+from rpc.blocking.server import Server, server
+from rpc.errors import CallFailed
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+__all__ = ["CallFailed", "Channel", "Server", "aio", "insecure_channel", "server"]

@@ -1,0 +1,115 @@
+"""`grpc.aio.Channel`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import grpc
+from grpc import aio
+
+from rpc.aio.driver import Driver
+from rpc.aio.stream import StreamStream, StreamUnary, UnaryStream
+from rpc.aio.unary import UnaryUnary
+from rpc.method import MethodSpec
+from rpc.options import ChannelOptions
+from rpc.resolver import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from rpc.method import Deserializer, Serializer
+    from rpc.options import Options
+    from xds_client import PilotExchanger
+
+
+class Channel(aio.Channel):  # type: ignore[misc]  # types-grpcio leaves it untyped
+    """One target, seen through the mesh or as written. It lives in the event loop of its first call."""
+
+    def __init__(self, target: str, options: Options, mesh: PilotExchanger | None) -> None:
+        """Raises `xds_client.model.InvalidTarget`, and `xds_client.BootstrapError` for a mesh target."""
+        self._options = ChannelOptions.parse(options)
+        self._resolution = parse(target, mesh)
+        self._driver = Driver(target, self._options.max_receive_message_length)
+        self._driver.core.waiting_for = self._resolution.waiting_for
+        self._resolution.start(self._driver.core.on_config)
+
+    def _method(self, path: str, serialize: Serializer, deserialize: Deserializer) -> MethodSpec:
+        return MethodSpec(path, serialize, deserialize, self._options.user_agent)
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Serializer = None,
+        response_deserializer: Deserializer = None,
+        _registered_method: bool | None = False,
+    ) -> UnaryUnary:
+        return UnaryUnary(self._driver, self._method(method, request_serializer, response_deserializer))
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Serializer = None,
+        response_deserializer: Deserializer = None,
+        _registered_method: bool | None = False,
+    ) -> UnaryStream:
+        return UnaryStream(self._driver, self._method(method, request_serializer, response_deserializer))
+
+    def stream_unary(
+        self,
+        method: str,
+        request_serializer: Serializer = None,
+        response_deserializer: Deserializer = None,
+        _registered_method: bool | None = False,
+    ) -> StreamUnary:
+        return StreamUnary(self._driver, self._method(method, request_serializer, response_deserializer))
+
+    def stream_stream(
+        self,
+        method: str,
+        request_serializer: Serializer = None,
+        response_deserializer: Deserializer = None,
+        _registered_method: bool | None = False,
+    ) -> StreamStream:
+        return StreamStream(self._driver, self._method(method, request_serializer, response_deserializer))
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """`SHUTDOWN`, `READY` when some connection is, else `IDLE`."""
+        del try_to_connect
+        return self._driver.core.connectivity()
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        raise NotImplementedError("connectivity watching is not supported in this release; use wait_for_ready=True")
+
+    async def channel_ready(self) -> None:
+        raise NotImplementedError("connectivity watching is not supported in this release; use wait_for_ready=True")
+
+    async def close(self, grace: float | None = None) -> None:
+        """End the channel; calls in progress fail."""
+        del grace
+        self._resolution.close()
+        await self._driver.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def insecure_channel(
+    target: str,
+    options: Options = None,
+    compression: grpc.Compression | None = None,
+    interceptors: Sequence[Any] | None = None,
+    *,
+    mesh: PilotExchanger | None = None,
+) -> Channel:
+    """`grpc.aio.insecure_channel` on our engine; see `rpc.insecure_channel` for targets, ``mesh`` and errors."""
+    if compression not in (None, grpc.Compression.NoCompression):
+        raise NotImplementedError(f"compression {compression!r} is not supported in this release")
+    if interceptors:
+        raise NotImplementedError("asyncio client interceptors are not supported in this release")
+    return Channel(target, options, mesh)

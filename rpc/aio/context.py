@@ -1,0 +1,101 @@
+"""`grpc.aio.ServicerContext`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from grpc import aio
+
+from rpc.context import AbortedError, CallState
+from rpc.errors import metadata_tuple
+
+if TYPE_CHECKING:
+    import grpc
+
+    from rpc._native import Pairs, ServerCall
+
+
+class ServicerContext(CallState, aio.ServicerContext):  # type: ignore[misc]  # types-grpcio leaves it generic
+    """One call, for the coroutine that answers it."""
+
+    def __init__(self, call: ServerCall, loop: asyncio.AbstractEventLoop, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
+        super().__init__(call)
+        self._loop = loop
+        self._handler = handler
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._callbacks: list[Any] = []
+        self._over = False
+
+    def on_change(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _change(self) -> None:
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    async def read(self) -> Any:
+        """The next request, or `grpc.aio.EOF` after the last."""
+        call = self.call
+        while True:
+            payload = call.receive()
+            if payload is not None:
+                deserialize = self._handler.request_deserializer
+                return payload if deserialize is None else deserialize(payload)
+            if call.ended:
+                return aio.EOF
+            await self._change()
+
+    async def write(self, message: Any) -> None:
+        """Send a response; returns when the client's window has taken it."""
+        serialize = self._handler.response_serializer
+        payload = bytes(message) if serialize is None else serialize(message)
+        call = self.call
+        if not call.active:
+            raise asyncio.CancelledError
+        self.send_head_once()
+        call.send(payload)
+        while not call.sent:
+            await self._change()
+
+    def send_head_once(self, metadata: Pairs | None = None) -> None:
+        if not self.head_sent:
+            self.head_sent = True
+            self.call.send_head(metadata)
+
+    async def send_initial_metadata(self, initial_metadata: Pairs) -> None:
+        if self.head_sent:
+            raise RuntimeError("Send initial metadata failed: already sent")
+        self.send_head_once(metadata_tuple(initial_metadata))
+
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Pairs = ()) -> NoReturn:
+        self.begin_abort(code, details, trailing_metadata)
+        raise AbortedError
+
+    async def abort_with_status(self, status: Any) -> NoReturn:
+        self.begin_abort(status.code, status.details, status.trailing_metadata or ())
+        raise AbortedError
+
+    def add_done_callback(self, callback: Any) -> None:
+        if self._over:
+            callback(self)
+        else:
+            self._callbacks.append(callback)
+
+    def end(self) -> None:
+        """The handler is through: tell who asked."""
+        self._over = True
+        for callback in self._callbacks:
+            callback(self)
+
+    def cancelled(self) -> bool:
+        return not self.call.active
+
+    def done(self) -> bool:
+        return self._over

@@ -1,0 +1,137 @@
+"""Drives call plans in an event loop, by callbacks: a call that can go out at once needs no task."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import grpc
+
+from rpc.aio.hub import shared_hub
+from rpc.core import ChannelCore
+from rpc.errors import failed
+from rpc.plan import Attempt, Dial, Wait
+from rpc.transport.dial import dial_in_loop, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rpc._native import Outcome
+    from rpc.plan import Plan
+    from rpc.transport import Connection
+
+
+class Driver:
+    """One per channel. It lives in the loop of its first call."""
+
+    def __init__(self, target: str, max_message: int) -> None:
+        self._max_message = max_message
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: set[_Waiting] = set()
+        self._dials: set[asyncio.Task[None]] = set()
+        self.core = ChannelCore(target, self._notify)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The running loop; raises RuntimeError in another one than the channel's."""
+        running = asyncio.get_running_loop()
+        if self._loop is not running:
+            if self._loop is not None and not self._loop.is_closed():
+                raise RuntimeError(f"channel {self.core.target} belongs to another event loop")
+            self._loop = running
+        return running
+
+    def _notify(self) -> None:
+        """Any thread: the exchanger's brings configurations."""
+        loop = self._loop
+        if self._waiting and loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        for waiting in tuple(self._waiting):
+            waiting.end()
+
+    def perform(self, step: Dial | Wait, then: Callable[[], None]) -> Callable[[], None] | None:
+        """Do the step and call ``then``; returns how to call it off, if it is not done yet."""
+        if isinstance(step, Dial):
+            if step.connection.claim():
+                task = self.loop.create_task(self._dial(step.connection))
+                self._dials.add(task)
+                task.add_done_callback(self._dials.discard)
+            then()
+            return None
+        waiting = _Waiting(self._waiting, then)
+        if step.until is not None:
+            waiting.timer = self.loop.call_later(max(0.0, step.until - time.monotonic()), waiting.end)
+        if self.core.generation != step.generation:
+            self.loop.call_soon(waiting.end)
+        return waiting.call_off
+
+    async def _dial(self, connection: Connection) -> None:
+        try:
+            fd = await dial_in_loop(connection.key, connection.connect_timeout)
+            link = shared_hub(self.loop).connect(fd, self._max_message, connection.lost)
+        except OSError as error:  # TimeoutError is one
+            connection.failed(reason(error))
+        except BaseException as error:
+            connection.failed(reason(error))
+            raise
+        else:
+            connection.opened(link)
+
+    async def close(self) -> None:
+        for task in tuple(self._dials):
+            task.cancel()
+        self.core.close()
+
+
+class _Waiting:
+    """One plan that waits: for a change, for a time, or to be called off."""
+
+    __slots__ = ("_then", "_where", "timer")
+
+    def __init__(self, where: set[_Waiting], then: Callable[[], None]) -> None:
+        self._where = where
+        self._then = then
+        self.timer: asyncio.TimerHandle | None = None
+        where.add(self)
+
+    def call_off(self) -> None:
+        self._where.discard(self)
+        if self.timer is not None:
+            self.timer.cancel()
+
+    def end(self) -> None:
+        if self in self._where:
+            self.call_off()
+            self._then()
+
+
+class PlannedCall:
+    """A call that follows a plan. Subclasses say what an attempt is (`_attempt`) and what the end is (`_ended`)."""
+
+    _driver: Driver
+    _plan: Plan
+    _call_off: Callable[[], None] | None = None
+
+    def _go_on(self, answer: Outcome | None = None) -> None:
+        try:
+            step = self._plan.send(answer)
+        except StopIteration as end:
+            self._ended(end.value)
+            return
+        except Exception as error:  # noqa: BLE001 - nobody else would hear of it: the call has to end
+            self._ended(failed(grpc.StatusCode.INTERNAL, f"the call plan failed: {error!r}"))
+            return
+        if isinstance(step, Attempt):
+            self._call_off = None
+            self._attempt(step)
+        else:
+            self._call_off = self._driver.perform(step, self._go_on)
+
+    def _attempt(self, step: Attempt) -> None:
+        raise NotImplementedError
+
+    def _ended(self, outcome: Outcome) -> None:
+        raise NotImplementedError

@@ -1,0 +1,52 @@
+"""An engine hub driven by an event loop: the loop watches one descriptor and flushes once per turn."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import TYPE_CHECKING
+
+from rpc._native import Hub
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rpc._native import ServerCall
+
+_shared: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+
+
+def attach(loop: asyncio.AbstractEventLoop, on_calls: Callable[[list[ServerCall]], None] | None = None) -> Hub:
+    """A hub that this loop drives until `detach`; what comes in goes to ``on_calls``."""
+    # The hub must not keep the loop alive: loops are forgotten, channels often are not closed.
+    loop_ref = weakref.ref(loop)
+
+    def ask_for_flush() -> None:
+        running = loop_ref()
+        if running is not None and not running.is_closed():
+            running.call_soon_threadsafe(hub.flush) if _elsewhere(running) else running.call_soon(hub.flush)
+
+    hub = Hub(ask_for_flush)
+    if on_calls is None:
+        loop.add_reader(hub.fileno(), hub.poll, 0.0)
+    else:
+        loop.add_reader(hub.fileno(), lambda: on_calls(hub.poll(0.0)))
+    return hub
+
+
+def _elsewhere(loop: asyncio.AbstractEventLoop) -> bool:
+    return asyncio._get_running_loop() is not loop  # noqa: SLF001 - the documented one raises, which costs 1 µs
+
+
+def detach(loop: asyncio.AbstractEventLoop, hub: Hub) -> None:
+    if not loop.is_closed():
+        loop.remove_reader(hub.fileno())
+    hub.close()
+
+
+def shared_hub(loop: asyncio.AbstractEventLoop) -> Hub:
+    """The hub of all channels that live in this loop."""
+    hub = _shared.get(loop)
+    if hub is None:
+        hub = _shared[loop] = attach(loop)
+    return hub

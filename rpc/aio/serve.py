@@ -1,0 +1,80 @@
+"""Running one asyncio handler: request in, response or stream out, status last."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc import aio
+
+from rpc.context import AbortedError, code_number
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from rpc.aio.context import ServicerContext
+
+_log = logging.getLogger(__name__)
+
+
+async def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
+    """Answer the call, whatever the handler does."""
+    try:
+        request = requests(context) if payload is None else _deserialized(context, handler, payload)
+        if handler.response_streaming:
+            await _stream(context, handler, request)
+        else:
+            behaviour: Any = handler.unary_unary or handler.stream_unary
+            _reply(context, handler, await behaviour(request, context))
+    except AbortedError:
+        context.finish()
+    except asyncio.CancelledError:
+        if context.call.active:  # not the client's doing: the server stops, or the handler was cancelled
+            context.fail(grpc.StatusCode.CANCELLED, "the handler was cancelled")
+    except Exception as error:
+        _log.exception("Unexpected [%s] raised by servicer method [%s]", type(error).__name__, context.call.path)
+        context.fail(grpc.StatusCode.UNKNOWN, f"Unexpected {type(error)}: {error}")
+    finally:
+        context.end()
+
+
+def _deserialized(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes) -> Any:
+    if handler.request_deserializer is None:
+        return payload
+    try:
+        return handler.request_deserializer(payload)
+    except Exception:
+        _log.exception("Exception deserializing request!")
+        context.begin_abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+        raise AbortedError from None
+
+
+async def requests(context: ServicerContext) -> AsyncIterator[Any]:
+    """The client's messages; ends with its last."""
+    while (request := await context.read()) is not aio.EOF:
+        yield request
+
+
+def _reply(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], response: Any) -> None:
+    if code_number(context.status) != 0:
+        context.finish()
+        return
+    serialize = handler.response_serializer
+    payload = bytes(response) if serialize is None else serialize(response)
+    context.call.reply(payload, None, context.trailing or None, context.message)
+
+
+async def _stream(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], request: Any) -> None:
+    behaviour: Any = handler.unary_stream or handler.stream_stream
+    responses = behaviour(request, context)
+    if inspect.isawaitable(responses):
+        await responses  # the handler wrote by context.write
+    else:
+        async for response in responses:
+            await context.write(response)
+    if code_number(context.status) == 0:
+        context.send_head_once()
+    context.finish()

@@ -1,0 +1,209 @@
+"""`grpc.aio.Server`: connections are read in the caller's own loop, each handler runs in a task of it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc import aio
+
+from rpc.aio.context import ServicerContext
+from rpc.aio.hub import attach, detach
+from rpc.aio.serve import serve_call
+from rpc.handlers import HandlerTable
+from rpc.listening import bind, listen
+from rpc.options import ServerOptions
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable, Mapping
+    from concurrent import futures
+
+    from rpc._native import Hub, ServerCall
+    from rpc.handlers import CallDetails
+    from rpc.options import Options
+
+_log = logging.getLogger(__name__)
+
+
+class Server(aio.Server):  # type: ignore[misc]  # types-grpcio leaves it untyped
+    """It lives in the loop that starts it."""
+
+    def __init__(
+        self,
+        handlers: Iterable[grpc.GenericRpcHandler[Any, Any]] | None,
+        interceptors: Iterable[Any] | None,
+        options: Options,
+        maximum_concurrent_rpcs: int | None,
+    ) -> None:
+        self._options = ServerOptions.parse(options)
+        self._table = HandlerTable(handlers or (), interceptors or ())
+        self._maximum = maximum_concurrent_rpcs
+        self._bound: list[socket.socket] = []
+        self._hub: Hub | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped: asyncio.Event | None = None
+        self._stopping = False
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler[Any, Any]]) -> None:
+        self._table.add_generic(generic_rpc_handlers)
+
+    def add_registered_method_handlers(
+        self, service_name: str, method_handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None:
+        self._table.add_registered(service_name, method_handlers)
+
+    def add_insecure_port(self, address: str) -> int:
+        """Bind; returns the port. Raises RuntimeError naming the address."""
+        listener = bind(address, reuse_port=self._options.reuse_port)
+        self._bound.append(listener)
+        port: int = listener.getsockname()[1]
+        return port
+
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+        raise NotImplementedError(f"{address}: this release does not speak TLS; see add_insecure_port")
+
+    async def start(self) -> None:
+        if self._hub is not None:
+            raise aio.UsageError("Cannot start already-started server!")
+        self._loop = asyncio.get_running_loop()
+        self._stopped = asyncio.Event()
+        self._hub = attach(self._loop, self._on_calls)
+        for listener in self._bound:
+            self._hub.listen(
+                listen(listener), self._options.max_receive_message_length, self._options.max_concurrent_streams
+            )
+
+    async def stop(self, grace: float | None) -> None:
+        """No new calls; those in progress get ``grace`` seconds, then they are cancelled."""
+        if self._hub is None or self._loop is None or self._stopped is None:
+            return
+        if self._stopping and grace is not None:
+            await self._stopped.wait()
+            return
+        self._stopping = True
+        self._hub.drain()
+        if self._tasks and grace:
+            await asyncio.wait(tuple(self._tasks), timeout=grace)
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+        self._hub.flush()
+        detach(self._loop, self._hub)
+        self._stopped.set()
+
+    async def wait_for_termination(self, timeout: float | None = None) -> bool:
+        """Wait until the server stopped; False if ``timeout`` seconds passed before."""
+        if self._stopped is None:
+            return True
+        try:
+            async with asyncio.timeout(timeout):
+                await self._stopped.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """End at once, from a destructor or a signal handler."""
+        if self._hub is not None and self._loop is not None:
+            detach(self._loop, self._hub)
+
+    # ---- serving
+
+    def _on_calls(self, calls: list[ServerCall]) -> None:
+        for call in calls:
+            try:
+                self._accept(call)
+            except Exception as error:
+                _log.exception("%s could not be served", call.path)
+                call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Exception servicing handler: {error}", None)
+
+    def _accept(self, call: ServerCall) -> None:
+        handler = self._table.plain(call.path)
+        if handler is not None:
+            self._dispatch(call, handler)
+        elif self._table.interceptors:
+            self._task(self._intercept(call))
+        elif (found := self._table.find(self._table.details(call))) is not None:
+            self._dispatch(call, found)
+        else:
+            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "Method not found!", None)
+
+    async def _intercept(self, call: ServerCall) -> None:
+        async def innermost(details: CallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+            return self._table.find(details)
+
+        continuation: Any = innermost
+        for interceptor in reversed(self._table.interceptors):
+            continuation = functools.partial(interceptor.intercept_service, continuation)
+        handler = await continuation(self._table.details(call))
+        if handler is None:
+            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "Method not found!", None)
+        else:
+            self._dispatch(call, handler)
+
+    def _dispatch(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
+        if self._maximum is not None and len(self._tasks) >= self._maximum:
+            call.finish(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "Concurrent RPC limit exceeded!", None)
+        elif handler.request_streaming:
+            self._run(call, handler, None)
+        elif (payload := call.request()) is not None:
+            self._run(call, handler, payload)
+        else:
+            call.watch(functools.partial(self._when_whole, call, handler))
+
+    def _when_whole(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
+        """A unary request that came in pieces."""
+        payload = call.request()
+        if payload is not None:
+            self._run(call, handler, payload)
+        elif call.ended and call.active:
+            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "a unary request needs exactly one message", None)
+
+    def _run(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
+        assert self._loop is not None
+        context = ServicerContext(call, self._loop, handler)
+        task = self._task(serve_call(context, handler, payload))
+
+        def on_change() -> None:
+            # The client gave up, or its deadline passed: the handler is cancelled, as grpc.aio does.
+            if not call.active and not task.done():
+                task.cancel()
+            context.on_change()
+
+        call.watch(on_change)
+
+    def _task(self, coroutine: Any) -> asyncio.Task[None]:
+        assert self._loop is not None
+        task: asyncio.Task[None] = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def is_async(handler: grpc.RpcMethodHandler[Any, Any]) -> bool:
+    """Whether the handler is a coroutine function or an async generator."""
+    behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    return inspect.iscoroutinefunction(behaviour) or inspect.isasyncgenfunction(behaviour)
+
+
+def server(
+    migration_thread_pool: futures.Executor | None = None,
+    handlers: Iterable[grpc.GenericRpcHandler[Any, Any]] | None = None,
+    interceptors: Iterable[Any] | None = None,
+    options: Options = None,
+    maximum_concurrent_rpcs: int | None = None,
+    compression: grpc.Compression | None = None,
+) -> Server:
+    """`grpc.aio.server` on our engine. Handlers are coroutines or async generators; none is run in a thread pool."""
+    if migration_thread_pool is not None:
+        raise NotImplementedError("blocking handlers in an asyncio server are not supported in this release")
+    if compression not in (None, grpc.Compression.NoCompression):
+        raise NotImplementedError(f"compression {compression!r} is not supported in this release")
+    return Server(handlers, interceptors, options, maximum_concurrent_rpcs)

@@ -1,0 +1,340 @@
+"""Streaming calls in asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc import aio
+
+from rpc.aio.driver import PlannedCall
+from rpc.aio.unary import CANCELLED, LOCALLY_CANCELLED, aio_error, aio_metadata
+from rpc.blocking.driver import deadline_of, time_left
+from rpc.errors import STATUS_CODES, failed
+from rpc.method import refuse_unsupported, undeserializable
+from rpc.plan import plan_call
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator
+
+    from rpc._native import ClientCall, Outcome, Pairs
+    from rpc.aio.driver import Driver
+    from rpc.method import MethodSpec
+    from rpc.plan import Attempt
+
+
+class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[misc]  # types-grpcio leaves it generic
+    """What the three streaming kinds share: placed by the plan, then messages one by one.
+
+    Everything happens in the loop; the engine calls `_changed` when something about the call is new.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        method: MethodSpec,
+        timeout: float | None,
+        metadata: Pairs | None,
+        wait_for_ready: bool | None,
+        *,
+        only: bytes | None = None,
+        requests: Any = None,
+    ) -> None:
+        self._driver = driver
+        self._method = method
+        self._metadata = None if metadata is None else tuple(metadata)
+        self._deadline = deadline_of(timeout)
+        self._only = only
+        self._call: ClientCall | None = None
+        self._outcome: Outcome | None = None
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._callbacks: list[Callable[[Any], None]] = []
+        self._sender: asyncio.Task[None] | None = None
+        self._half_closed = only is not None
+        self._plan = plan_call(
+            driver.core, method.path, self._metadata, self._deadline, wait_for_ready=bool(wait_for_ready)
+        )
+        self._go_on()
+        if requests is not None:
+            self._sender = driver.loop.create_task(self._send_all(requests))
+
+    # ---- placed, changed, over
+
+    def _attempt(self, step: Attempt) -> None:
+        native = self._method.native(step.authority)
+        call = step.link.start(native, self._metadata, time_left(step.deadline), self._changed)
+        self._call = call
+        if self._only is not None:
+            call.send(self._only, end=True)
+        self._changed()
+
+    def _ended(self, outcome: Outcome) -> None:
+        if self._outcome is not None:
+            return
+        self._outcome = outcome
+        self._call_off = None
+        if self._sender is not None and outcome[0] != CANCELLED:
+            self._sender.cancel()
+        for callback in self._callbacks:
+            callback(self)
+        self._wake()
+
+    def _changed(self) -> None:
+        call = self._call
+        if call is not None and self._outcome is None:
+            status = call.status()
+            if status is not None:
+                code, details, trailing, unprocessed = status
+                self._ended((code, details, None, call.initial_metadata(), trailing, call.headed, unprocessed))
+                return
+        self._wake()
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _change(self) -> None:
+        waiter: asyncio.Future[None] = self._driver.loop.create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    async def _placed(self) -> ClientCall | None:
+        while self._call is None and self._outcome is None:
+            await self._change()
+        return self._call
+
+    async def _end(self) -> Outcome:
+        """Wait for the end. It does not come while responses wait that nobody reads."""
+        while self._outcome is None:
+            await self._change()
+        return self._outcome
+
+    # ---- responses
+
+    async def read(self) -> Any:
+        """The next response, or `grpc.aio.EOF` after the last; raises `grpc.aio.AioRpcError`."""
+        try:
+            payload = await self._receive()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        if payload is None:
+            outcome = await self._end()
+            if outcome[0] == 0:
+                return aio.EOF
+            if self.cancelled() and outcome[1] == LOCALLY_CANCELLED:
+                raise asyncio.CancelledError
+            raise aio_error(outcome)
+        try:
+            return self._method.deserialize(payload)
+        except Exception as error:
+            outcome = undeserializable(failed(grpc.StatusCode.INTERNAL, ""), error)
+            self.cancel()
+            raise aio_error(outcome) from error
+
+    async def _receive(self) -> bytes | None:
+        call = await self._placed()
+        while call is not None:
+            payload = call.receive()
+            if payload is not None:
+                return payload
+            if call.finished:
+                self._changed()
+                return None
+            await self._change()
+        return None
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._responses()
+
+    async def _responses(self) -> AsyncIterator[Any]:
+        while (response := await self.read()) is not aio.EOF:
+            yield response
+
+    # ---- requests
+
+    async def write(self, request: Any) -> None:
+        """Send a message; returns when the server's window has taken it."""
+        payload = self._method.serialize(request)
+        call = await self._placed()
+        if call is None or call.finished:
+            if self._outcome is not None and self._outcome[0] != 0:
+                raise aio_error(self._outcome)
+            raise asyncio.InvalidStateError("RPC already finished.")
+        if self._half_closed:
+            raise asyncio.InvalidStateError("RPC is half closed after calling done_writing().")
+        call.send(payload)
+        while not call.sent:
+            await self._change()
+
+    async def done_writing(self) -> None:
+        if self._half_closed:
+            return
+        call = await self._placed()
+        self._half_closed = True
+        if call is not None:
+            call.half_close()
+
+    async def _send_all(self, requests: Any) -> None:
+        try:
+            if inspect.isasyncgen(requests) or hasattr(requests, "__aiter__"):
+                async for request in requests:
+                    await self.write(request)
+            else:
+                for request in requests:
+                    await self.write(request)
+            await self.done_writing()
+        except (aio.AioRpcError, asyncio.InvalidStateError):
+            pass  # the call ended; who reads is told
+        except Exception as error:  # noqa: BLE001 - the user's iterator failed: so does the call
+            self._give_up(failed(grpc.StatusCode.UNKNOWN, f"Exception iterating requests! ({error!r})"))
+
+    # ---- grpc.aio.Call
+
+    def _give_up(self, outcome: Outcome) -> None:
+        if self._call_off is not None:
+            self._call_off()
+        if self._call is not None:
+            self._call.cancel(outcome[0], outcome[1])
+        self._plan.close()
+        self._ended(outcome)
+
+    def cancel(self) -> bool:
+        if self._outcome is not None:
+            return False
+        if self._sender is not None:
+            self._sender.cancel()
+        self._give_up(failed(grpc.StatusCode.CANCELLED, LOCALLY_CANCELLED))
+        return True
+
+    def cancelled(self) -> bool:
+        return self._outcome is not None and self._outcome[0] == CANCELLED
+
+    def done(self) -> bool:
+        return self._outcome is not None
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        if self._outcome is not None:
+            callback(self)
+        else:
+            self._callbacks.append(callback)
+
+    def time_remaining(self) -> float | None:
+        left = time_left(self._deadline)
+        return None if left is None else max(0.0, left)
+
+    async def initial_metadata(self) -> aio.Metadata:
+        call = await self._placed()
+        while call is not None and not call.headed:
+            await self._change()
+        return aio_metadata(call.initial_metadata() if call is not None else None)
+
+    async def trailing_metadata(self) -> aio.Metadata:
+        return aio_metadata((await self._end())[4])
+
+    async def code(self) -> grpc.StatusCode:
+        return STATUS_CODES[(await self._end())[0]]
+
+    async def details(self) -> str:
+        return (await self._end())[1]
+
+    async def debug_error_string(self) -> str:
+        return (await self._end())[1]
+
+    async def wait_for_connection(self) -> None:
+        """Wait until the call is on a connection; raises `grpc.aio.AioRpcError` when it failed before."""
+        if await self._placed() is None and self._outcome is not None:
+            raise aio_error(self._outcome)
+
+
+class StreamUnaryCall(StreamCall):
+    """`grpc.aio.StreamUnaryCall`: awaited for its one response."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._response = self._driver.loop.create_task(self._only_response())
+        # A call that is dropped without being awaited is no error to report.
+        self._response.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def _only_response(self) -> Any:
+        response = await self.read()
+        outcome = failed(grpc.StatusCode.UNIMPLEMENTED, "a client stream was not answered by exactly one message")
+        if response is aio.EOF:
+            raise aio_error(outcome)
+        if await self.read() is not aio.EOF:
+            self.cancel()
+            raise aio_error(outcome)
+        return response
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._response.__await__()
+
+
+class UnaryStream(aio.UnaryStreamMultiCallable):  # type: ignore[misc]  # as above
+    """`grpc.aio.UnaryStreamMultiCallable`."""
+
+    def __init__(self, driver: Driver, method: MethodSpec) -> None:
+        self._driver = driver
+        self._method = method
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        metadata: Pairs | None = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> StreamCall:
+        refuse_unsupported(credentials, compression)
+        only = self._method.serialize(request)
+        return StreamCall(self._driver, self._method, timeout, metadata, wait_for_ready, only=only)
+
+
+class StreamUnary(aio.StreamUnaryMultiCallable):  # type: ignore[misc]  # as above
+    """`grpc.aio.StreamUnaryMultiCallable`."""
+
+    def __init__(self, driver: Driver, method: MethodSpec) -> None:
+        self._driver = driver
+        self._method = method
+
+    def __call__(
+        self,
+        request_iterator: Any = None,
+        timeout: float | None = None,
+        metadata: Pairs | None = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> StreamUnaryCall:
+        refuse_unsupported(credentials, compression)
+        return StreamUnaryCall(
+            self._driver, self._method, timeout, metadata, wait_for_ready, requests=request_iterator
+        )
+
+
+class StreamStream(aio.StreamStreamMultiCallable):  # type: ignore[misc]  # as above
+    """`grpc.aio.StreamStreamMultiCallable`."""
+
+    def __init__(self, driver: Driver, method: MethodSpec) -> None:
+        self._driver = driver
+        self._method = method
+
+    def __call__(
+        self,
+        request_iterator: Any = None,
+        timeout: float | None = None,
+        metadata: Pairs | None = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> StreamCall:
+        refuse_unsupported(credentials, compression)
+        return StreamCall(self._driver, self._method, timeout, metadata, wait_for_ready, requests=request_iterator)

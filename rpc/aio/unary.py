@@ -1,0 +1,162 @@
+"""Unary calls in asyncio: started at once, completed by the engine from within the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc import aio
+
+from rpc.aio.driver import PlannedCall
+from rpc.blocking.driver import deadline_of, time_left
+from rpc.errors import STATUS_CODES, failed
+from rpc.method import refuse_unsupported, undeserializable
+from rpc.plan import plan_call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from rpc._native import ClientLink, Outcome, Pairs
+    from rpc.aio.driver import Driver
+    from rpc.method import MethodSpec
+    from rpc.plan import Attempt
+
+CANCELLED = grpc.StatusCode.CANCELLED.value[0]
+LOCALLY_CANCELLED = "Locally cancelled by application!"
+
+
+def aio_metadata(pairs: Any) -> aio.Metadata:
+    return aio.Metadata(*pairs) if pairs else aio.Metadata()
+
+
+def aio_error(outcome: Outcome) -> aio.AioRpcError:
+    return aio.AioRpcError(
+        STATUS_CODES[outcome[0]], aio_metadata(outcome[3]), aio_metadata(outcome[4]), outcome[1], outcome[1]
+    )
+
+
+class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[misc]  # types-grpcio leaves it generic
+    """`grpc.aio.UnaryUnaryCall`. Cancelling the task that awaits it cancels the call on the wire."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        method: MethodSpec,
+        payload: bytes,
+        timeout: float | None,
+        metadata: Pairs | None,
+        wait_for_ready: bool | None,
+    ) -> None:
+        self._driver = driver
+        self._method = method
+        self._payload = payload
+        self._metadata = None if metadata is None else tuple(metadata)
+        self._deadline = deadline_of(timeout)
+        self._outcome: Outcome | None = None
+        self._sent: tuple[ClientLink, int] | None = None
+        self._future: asyncio.Future[Outcome] = driver.loop.create_future()
+        self._plan = plan_call(
+            driver.core, method.path, self._metadata, self._deadline, wait_for_ready=bool(wait_for_ready)
+        )
+        self._go_on()
+
+    def _attempt(self, step: Attempt) -> None:
+        native = self._method.native(step.authority)
+        key = step.link.start_unary(native, self._metadata, self._payload, time_left(step.deadline), self._go_on)
+        self._sent = (step.link, key)
+
+    def _ended(self, outcome: Outcome) -> None:
+        if self._outcome is None:
+            self._outcome = outcome
+            if not self._future.done():
+                self._future.set_result(outcome)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        try:
+            outcome = yield from self._future
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        if outcome[0] != 0 or outcome[2] is None:
+            raise aio_error(outcome)
+        try:
+            return self._method.deserialize(outcome[2])
+        except Exception as error:
+            raise aio_error(undeserializable(outcome, error)) from error
+
+    def cancel(self) -> bool:
+        if self._outcome is not None:
+            return False
+        self._outcome = failed(grpc.StatusCode.CANCELLED, LOCALLY_CANCELLED)
+        if self._call_off is not None:
+            self._call_off()
+        if self._sent is not None:
+            self._sent[0].cancel(self._sent[1], CANCELLED, LOCALLY_CANCELLED)
+        self._plan.close()
+        self._future.cancel()
+        return True
+
+    def cancelled(self) -> bool:
+        return self._outcome is not None and self._outcome[0] == CANCELLED
+
+    def done(self) -> bool:
+        return self._outcome is not None
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self._future.add_done_callback(lambda _: callback(self))
+
+    def time_remaining(self) -> float | None:
+        left = time_left(self._deadline)
+        return None if left is None else max(0.0, left)
+
+    async def _end(self) -> Outcome:
+        if self._outcome is None:
+            await asyncio.wait([self._future])
+        assert self._outcome is not None
+        return self._outcome
+
+    async def initial_metadata(self) -> aio.Metadata:
+        return aio_metadata((await self._end())[3])
+
+    async def trailing_metadata(self) -> aio.Metadata:
+        return aio_metadata((await self._end())[4])
+
+    async def code(self) -> grpc.StatusCode:
+        return STATUS_CODES[(await self._end())[0]]
+
+    async def details(self) -> str:
+        return (await self._end())[1]
+
+    async def debug_error_string(self) -> str:
+        return (await self._end())[1]
+
+    async def wait_for_connection(self) -> None:
+        """Wait until the call is on a connection; raises `grpc.aio.AioRpcError` when it failed before."""
+        while self._sent is None and self._outcome is None:
+            await asyncio.sleep(0.001)
+        if self._sent is None and self._outcome is not None:
+            raise aio_error(self._outcome)
+
+
+class UnaryUnary(aio.UnaryUnaryMultiCallable):  # type: ignore[misc]  # as above
+    """`grpc.aio.UnaryUnaryMultiCallable`."""
+
+    def __init__(self, driver: Driver, method: MethodSpec) -> None:
+        self._driver = driver
+        self._method = method
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        metadata: Pairs | None = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> UnaryUnaryCall:
+        if credentials is not None or compression is not None:
+            refuse_unsupported(credentials, compression)
+        method = self._method
+        return UnaryUnaryCall(self._driver, method, method.serialize(request), timeout, metadata, wait_for_ready)

@@ -1,0 +1,110 @@
+"""`grpc.Channel` for threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import grpc
+
+from rpc.blocking.driver import Driver
+from rpc.blocking.stream import StreamStream, StreamUnary, UnaryStream
+from rpc.blocking.unary import UnaryUnary
+from rpc.method import MethodSpec
+from rpc.options import ChannelOptions
+from rpc.resolver import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from rpc.method import Deserializer, Serializer
+    from rpc.options import Options
+    from xds_client import PilotExchanger
+
+
+class Channel(grpc.Channel):  # type: ignore[misc]  # types-grpcio leaves it untyped
+    """One target, seen through the mesh or as written. Safe to use from any thread."""
+
+    def __init__(self, target: str, options: Options, mesh: PilotExchanger | None) -> None:
+        """Raises `xds_client.model.InvalidTarget`, and `xds_client.BootstrapError` for a mesh target."""
+        self._options = ChannelOptions.parse(options)
+        self._resolution = parse(target, mesh)
+        self._driver = Driver(target, self._options.max_receive_message_length)
+        self._driver.core.waiting_for = self._resolution.waiting_for
+        self._resolution.start(self._driver.core.on_config)
+
+    def _method(self, path: str, serialize: Serializer, deserialize: Deserializer) -> MethodSpec:
+        return MethodSpec(path, serialize, deserialize, self._options.user_agent)
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Serializer = None,
+        response_deserializer: Deserializer = None,
+        _registered_method: bool | None = False,
+    ) -> UnaryUnary:
+        return UnaryUnary(self._driver, self._method(method, request_serializer, response_deserializer))
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Serializer = None,
+        response_deserializer: Deserializer = None,
+        _registered_method: bool | None = False,
+    ) -> UnaryStream:
+        return UnaryStream(self._driver, self._method(method, request_serializer, response_deserializer))
+
+    def stream_unary(
+        self,
+        method: str,
+        request_serializer: Serializer = None,
+        response_deserializer: Deserializer = None,
+        _registered_method: bool | None = False,
+    ) -> StreamUnary:
+        return StreamUnary(self._driver, self._method(method, request_serializer, response_deserializer))
+
+    def stream_stream(
+        self,
+        method: str,
+        request_serializer: Serializer = None,
+        response_deserializer: Deserializer = None,
+        _registered_method: bool | None = False,
+    ) -> StreamStream:
+        return StreamStream(self._driver, self._method(method, request_serializer, response_deserializer))
+
+    def subscribe(self, callback: Callable[[grpc.ChannelConnectivity], None], try_to_connect: bool | None = None) -> Any:
+        raise NotImplementedError("connectivity watching is not supported in this release; use wait_for_ready=True")
+
+    def unsubscribe(self, callback: Callable[[grpc.ChannelConnectivity], None]) -> None:
+        """Nothing is ever subscribed."""
+
+    def close(self) -> None:
+        """End the channel; calls in progress fail."""
+        self._resolution.close()
+        self._driver.core.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def insecure_channel(
+    target: str,
+    options: Options = None,
+    compression: grpc.Compression | None = None,
+    *,
+    mesh: PilotExchanger | None = None,
+) -> Channel:
+    """`grpc.insecure_channel` on our engine, for ``host:port`` and for ``xds:///host[.namespace[.svc…]]:port``.
+
+    ``mesh``: the exchanger that a mesh target is observed on; without it the process's own, opened from the
+    environment. Never plaintext by accident: an endpoint that the mesh wants called over mutual TLS is refused.
+    Raises `xds_client.model.InvalidTarget`, and `xds_client.BootstrapError` for a mesh target.
+    """
+    if compression not in (None, grpc.Compression.NoCompression):
+        raise NotImplementedError(f"compression {compression!r} is not supported in this release")
+    return Channel(target, options, mesh)

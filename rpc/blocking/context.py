@@ -1,0 +1,64 @@
+"""`grpc.ServicerContext` for handlers that run in threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+
+from rpc.context import AbortedError, CallState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rpc._native import Pairs, ServerCall
+
+
+class ServicerContext(CallState, grpc.ServicerContext):  # type: ignore[misc]  # types-grpcio leaves it untyped
+    """One call, for the thread that answers it."""
+
+    def __init__(self, call: ServerCall) -> None:
+        super().__init__(call)
+        self._callbacks: list[Callable[[], None]] | None = []
+        self.initial: Pairs | None = None
+
+    def is_active(self) -> bool:
+        return self.call.active
+
+    def cancel(self) -> bool:
+        """End the call with CANCELLED; the handler runs on."""
+        if not self.call.active:
+            return False
+        self.fail(grpc.StatusCode.CANCELLED, "cancelled by the server")
+        return True
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Run ``callback`` when the call is over: answered, cancelled, or past its deadline."""
+        if self._callbacks is None or not self.call.active:
+            return False
+        self._callbacks.append(callback)
+        self.call.watch(self._on_change)
+        return True
+
+    def _on_change(self) -> None:
+        if not self.call.active:
+            self.run_callbacks()
+
+    def run_callbacks(self) -> None:
+        callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            callback()
+
+    def send_initial_metadata(self, initial_metadata: Pairs) -> None:
+        if self.head_sent:
+            raise ValueError("Initial metadata no longer allowed!")
+        self.head_sent = True
+        self.call.send_head(tuple(initial_metadata))
+
+    def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        self.begin_abort(code, details)
+        raise AbortedError
+
+    def abort_with_status(self, status: Any) -> NoReturn:
+        self.begin_abort(status.code, status.details, status.trailing_metadata or ())
+        raise AbortedError

@@ -1,0 +1,87 @@
+"""Drives call plans in threads: dials in short-lived ones, waits on a condition."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from rpc.blocking.tender import tended_hub
+from rpc.core import ChannelCore
+from rpc.plan import Attempt, Dial, Wait
+from rpc.transport.dial import dial, reason
+
+if TYPE_CHECKING:
+    from rpc._native import Outcome
+    from rpc.plan import Plan, Step
+    from rpc.transport import Connection
+
+
+class Driver:
+    """One per channel."""
+
+    def __init__(self, target: str, max_message: int) -> None:
+        self._changed = threading.Condition()
+        self._max_message = max_message
+        self.core = ChannelCore(target, self._notify)
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def advance(self, plan: Plan, answer: Outcome | None) -> Attempt | Outcome:
+        """Run the plan, waiting where it says so, until it wants to send the request or has its outcome."""
+        while True:
+            try:
+                step = plan.send(answer)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return outcome
+            if type(step) is Attempt:
+                return step
+            answer = None
+            self.perform(step)
+
+    def advance_now(self, plan: Plan) -> Attempt | Outcome | Wait:
+        """The same without waiting: a `Wait` comes back when the plan has to."""
+        while True:
+            try:
+                step = plan.send(None)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return outcome
+            if isinstance(step, (Attempt, Wait)):
+                return step
+            self.perform(step)
+
+    def perform(self, step: Step) -> None:
+        if isinstance(step, Dial):
+            if step.connection.claim():
+                threading.Thread(
+                    target=self._dial, args=(step.connection,), name=f"dial {step.connection.key}", daemon=True
+                ).start()
+        elif isinstance(step, Wait):
+            left = None if step.until is None else step.until - time.monotonic()
+            with self._changed:
+                self._changed.wait_for(lambda: self.core.generation != step.generation, left)
+
+    def _dial(self, connection: Connection) -> None:
+        try:
+            fd = dial(connection.key, connection.connect_timeout)
+            link = tended_hub().connect(fd, self._max_message, connection.lost)
+        except OSError as error:
+            connection.failed(reason(error))
+        except BaseException as error:
+            connection.failed(reason(error))
+            raise
+        else:
+            connection.opened(link)
+
+
+def time_left(deadline: float | None) -> float | None:
+    """Seconds until ``deadline`` (monotonic), as the engine takes them."""
+    return None if deadline is None else deadline - time.monotonic()
+
+
+def deadline_of(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout

@@ -1,0 +1,101 @@
+"""Running one handler in its thread: request in, response or stream out, status last."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from rpc.context import AbortedError, code_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rpc.blocking.context import ServicerContext
+
+_log = logging.getLogger(__name__)
+
+
+def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
+    """Answer the call, whatever the handler does."""
+    try:
+        request: Any
+        if payload is None:
+            request = requests(context, handler)
+        else:
+            request = _deserialized(context, handler, payload)
+        behaviour = _behaviour(handler)
+        if handler.response_streaming:
+            _send_all(context, handler, behaviour(request, context))
+            context.finish()
+        else:
+            _reply(context, handler, behaviour(request, context))
+    except AbortedError:
+        context.finish()
+    except Exception as error:
+        _log.exception("Exception calling application: %s", context.call.path)
+        context.fail(grpc.StatusCode.UNKNOWN, f"Exception calling application: {error}")
+
+
+def _behaviour(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
+    return handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+
+
+def _deserialized(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes) -> Any:
+    if handler.request_deserializer is None:
+        return payload
+    try:
+        return handler.request_deserializer(payload)
+    except Exception:
+        _log.exception("Exception deserializing request!")
+        context.begin_abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+        raise AbortedError from None
+
+
+def _serialized(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], response: Any) -> bytes:
+    if handler.response_serializer is None:
+        return bytes(response)
+    try:
+        return handler.response_serializer(response)
+    except Exception:
+        _log.exception("Failed to serialize response!")
+        context.begin_abort(grpc.StatusCode.INTERNAL, "Failed to serialize response!")
+        raise AbortedError from None
+
+
+def requests(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any]) -> Iterator[Any]:
+    """The client's messages; ends with its last, or when the call is over."""
+    call = context.call
+    while (payload := call.receive_blocking()) is not None:
+        yield _deserialized(context, handler, payload)
+    if not call.active:
+        raise _CallOverError
+
+
+class _CallOverError(AbortedError):
+    """The client is gone: there is nobody to answer."""
+
+
+def _reply(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], response: Any) -> None:
+    payload = _serialized(context, handler, response)
+    if code_number(context.status) != 0:
+        context.finish()
+    else:
+        context.call.reply(payload, None, context.trailing or None, context.message)
+
+
+def _send_all(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], responses: Iterator[Any]) -> None:
+    for response in responses:
+        payload = _serialized(context, handler, response)
+        if not context.head_sent:
+            context.head_sent = True
+            context.call.send_head(None)
+        if not context.call.send_blocking(payload):
+            close = getattr(responses, "close", None)
+            if close is not None:
+                close()
+            return
+    if not context.head_sent and code_number(context.status) == 0:
+        context.head_sent = True
+        context.call.send_head(None)

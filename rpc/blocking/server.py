@@ -1,0 +1,206 @@
+"""`grpc.Server` for threads: one thread reads all connections, handlers run in the pool that the user gave.
+
+A handler's thread writes its answer to the socket itself; nothing is handed back.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from rpc._native import Hub
+from rpc.blocking.context import ServicerContext
+from rpc.blocking.serve import serve_call
+from rpc.handlers import HandlerTable
+from rpc.listening import bind, listen
+from rpc.options import ServerOptions
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable, Mapping
+    from concurrent import futures
+
+    from rpc._native import ServerCall
+    from rpc.handlers import CallDetails
+    from rpc.options import Options
+
+_log = logging.getLogger(__name__)
+_DRAIN_CHECK = 0.01  # seconds between looks at what is still running
+
+
+class Server(grpc.Server):  # type: ignore[misc]  # types-grpcio leaves it untyped
+    """``thread_pool`` None: handlers run on the thread that reads the connections, for handlers that never block."""
+
+    def __init__(
+        self,
+        thread_pool: futures.Executor | None,
+        handlers: Iterable[grpc.GenericRpcHandler[Any, Any]] | None,
+        interceptors: Iterable[grpc.ServerInterceptor[Any, Any]] | None,
+        options: Options,
+        maximum_concurrent_rpcs: int | None,
+    ) -> None:
+        self._options = ServerOptions.parse(options)
+        self._pool = thread_pool
+        self._table = HandlerTable(handlers or (), interceptors or ())
+        self._maximum = maximum_concurrent_rpcs
+        self._hub = Hub()
+        self._bound: list[socket.socket] = []
+        self._thread: threading.Thread | None = None
+        self._running = 0
+        self._lock = threading.Lock()
+        self._stopping: threading.Event | None = None
+        self._stopped = threading.Event()
+
+    # ---- grpc.Server
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler[Any, Any]]) -> None:
+        self._table.add_generic(generic_rpc_handlers)
+
+    def add_registered_method_handlers(
+        self, service_name: str, method_handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None:
+        self._table.add_registered(service_name, method_handlers)
+
+    def add_insecure_port(self, address: str) -> int:
+        """Bind; returns the port. Raises RuntimeError naming the address."""
+        if self._thread is not None:
+            raise ValueError("ports are added before the server is started")
+        listener = bind(address, reuse_port=self._options.reuse_port)
+        self._bound.append(listener)
+        port: int = listener.getsockname()[1]
+        return port
+
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+        raise NotImplementedError(f"{address}: this release does not speak TLS; see add_insecure_port")
+
+    def start(self) -> None:
+        """Listen and serve; returns at once."""
+        if self._thread is not None:
+            raise ValueError("Cannot start already-started server!")
+        for listener in self._bound:
+            self._hub.listen(
+                listen(listener), self._options.max_receive_message_length, self._options.max_concurrent_streams
+            )
+        self._thread = threading.Thread(target=self._serve, name="rpc server", daemon=True)
+        self._thread.start()
+
+    def stop(self, grace: float | None) -> threading.Event:
+        """No new calls; those in progress get ``grace`` seconds, then they are cancelled. The event: all is over."""
+        with self._lock:
+            if self._stopping is None:
+                self._stopping = threading.Event()
+                stopper = threading.Thread(target=self._stop, args=(self._stopping, grace), name="rpc stop")
+                stopper.start()
+            elif grace is None:
+                self._hub.close()
+        return self._stopped
+
+    def wait_for_termination(self, timeout: float | None = None) -> bool:
+        """Block until the server stopped; True if ``timeout`` seconds passed before."""
+        return not self._stopped.wait(timeout)
+
+    def __del__(self) -> None:
+        """A server that nobody holds any more stops, as in grpcio."""
+        if getattr(self, "_thread", None) is not None and not self._stopped.is_set():
+            self._hub.close()
+
+    # ---- serving
+
+    def _serve(self) -> None:
+        while not self._stopped.is_set():
+            for call in self._hub.poll(None):
+                try:
+                    self._accept(call)
+                except Exception as error:
+                    _log.exception("%s could not be served", call.path)
+                    call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Exception servicing handler: {error}", None)
+
+    def _stop(self, requested: threading.Event, grace: float | None) -> None:
+        requested.set()
+        self._hub.drain()
+        until = time.monotonic() + (grace or 0.0)
+        while self._running and time.monotonic() < until:
+            self._stopped.wait(_DRAIN_CHECK)
+        self._hub.close()
+        self._stopped.set()
+        self._hub.wake()
+        for listener in self._bound:
+            listener.close()
+
+    def _accept(self, call: ServerCall) -> None:
+        handler = self._table.plain(call.path)
+        if handler is None:
+            handler = self._intercepted(self._table.details(call))
+        if handler is None:
+            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "Method not found!", None)
+        elif self._maximum is not None and self._running >= self._maximum:
+            call.finish(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "Concurrent RPC limit exceeded!", None)
+        elif handler.request_streaming:
+            self._submit(call, handler, None)
+        elif (payload := call.request()) is not None:
+            self._submit(call, handler, payload)
+        else:
+            call.watch(functools.partial(self._when_whole, call, handler))
+            self._when_whole(call, handler)  # it may have become whole before it was watched
+
+    def _intercepted(self, details: CallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        continuation = self._table.find
+        for interceptor in reversed(self._table.interceptors):
+            continuation = functools.partial(interceptor.intercept_service, continuation)
+        return continuation(details)
+
+    def _when_whole(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
+        """A unary request that came in pieces. Runs on the serving thread only, like all of its changes."""
+        payload = call.request()
+        if payload is not None:
+            call.watch(_nothing)
+            self._submit(call, handler, payload)
+        elif call.ended and call.active:
+            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "a unary request needs exactly one message", None)
+
+    def _submit(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
+        with self._lock:
+            self._running += 1
+        if self._pool is None:
+            self._run(call, handler, payload)
+            return
+        try:
+            self._pool.submit(self._run, call, handler, payload)
+        except RuntimeError:  # the pool was shut down
+            self._done()
+            call.finish(grpc.StatusCode.UNAVAILABLE.value[0], "the server is shutting down", None)
+
+    def _run(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
+        context = ServicerContext(call)
+        try:
+            serve_call(context, handler, payload)
+        finally:
+            self._done()
+            context.run_callbacks()
+
+    def _done(self) -> None:
+        with self._lock:
+            self._running -= 1
+
+
+def _nothing() -> None:
+    """The request is whole; its call's changes interest nobody until the servicer asks."""
+
+
+def server(
+    thread_pool: futures.Executor | None,
+    handlers: Iterable[grpc.GenericRpcHandler[Any, Any]] | None = None,
+    interceptors: Iterable[grpc.ServerInterceptor[Any, Any]] | None = None,
+    options: Options = None,
+    maximum_concurrent_rpcs: int | None = None,
+    compression: grpc.Compression | None = None,
+) -> Server:
+    """`grpc.server` on our engine. ``thread_pool`` None runs handlers on the thread that reads the connections."""
+    if compression not in (None, grpc.Compression.NoCompression):
+        raise NotImplementedError(f"compression {compression!r} is not supported in this release")
+    return Server(thread_pool, handlers, interceptors, options, maximum_concurrent_rpcs)

@@ -1,0 +1,294 @@
+"""Streaming calls in threads."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+import grpc
+
+from rpc.blocking.driver import deadline_of, time_left
+from rpc.blocking.unary import CANCELLED, LOCALLY_CANCELLED
+from rpc.errors import STATUS_CODES, CallFailed, EndedCall, Metadatum, failed, metadata_tuple
+from rpc.method import refuse_unsupported, undeserializable
+from rpc.plan import Attempt, Wait, plan_call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from rpc._native import ClientCall, Metadata, Outcome, Pairs
+    from rpc.blocking.driver import Driver
+    from rpc.method import MethodSpec
+    from rpc.plan import Plan
+
+
+class StreamCall(grpc.Call):  # type: ignore[misc]  # types-grpcio leaves it untyped
+    """A streaming call: started without blocking, its requests sent by a thread of its own, its responses iterated."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        method: MethodSpec,
+        requests: Iterable[Any],
+        timeout: float | None,
+        metadata: Pairs | None,
+        wait_for_ready: bool | None,
+    ) -> None:
+        self._driver = driver
+        self._method = method
+        self._metadata = None if metadata is None else tuple(metadata)
+        self._deadline = deadline_of(timeout)
+        self._placed = threading.Condition()
+        self._call: ClientCall | None = None
+        self._failure: Outcome | None = None
+        self._callbacks: list[Callable[[], None]] = []
+        plan = plan_call(
+            driver.core, method.path, self._metadata, self._deadline, wait_for_ready=bool(wait_for_ready)
+        )
+        step = driver.advance_now(plan)
+        if isinstance(step, Wait):
+            threading.Thread(target=self._wait_and_place, args=(plan, step, requests), daemon=True).start()
+            return
+        self._place(step)
+        self._begin(requests)
+
+    def _wait_and_place(self, plan: Plan, wait: Wait, requests: Iterable[Any]) -> None:
+        self._driver.perform(wait)
+        self._place(self._driver.advance(plan, None))
+        self._begin(requests)
+
+    def _place(self, step: Attempt | Outcome) -> None:
+        """Put the call on its connection, or note why there is none."""
+        with self._placed:
+            if self._failure is None:
+                if isinstance(step, tuple):
+                    self._failure = step
+                else:
+                    native = self._method.native(step.authority)
+                    self._call = step.link.start(native, self._metadata, time_left(step.deadline))
+            self._placed.notify_all()
+
+    def _begin(self, requests: Iterable[Any]) -> None:
+        call = self._call
+        if call is None:
+            self._run_callbacks()
+        elif isinstance(requests, _One):
+            # The engine's window is the only buffer: what does not fit at once is sent while the responses are read.
+            call.send(requests.payload, end=True)
+        else:
+            threading.Thread(target=self._send_all, args=(call, requests), name="rpc requests", daemon=True).start()
+
+    def _send_all(self, call: ClientCall, requests: Iterable[Any]) -> None:
+        try:
+            for request in requests:
+                if not call.send_blocking(self._method.serialize(request)):
+                    return
+            call.half_close()
+        except Exception as error:  # noqa: BLE001 - the user's iterator failed: so does the call, as in grpcio
+            call.cancel(grpc.StatusCode.UNKNOWN.value[0], f"Exception iterating requests! ({error!r})")
+
+    def _running(self) -> ClientCall | None:
+        with self._placed:
+            self._placed.wait_for(lambda: self._call is not None or self._failure is not None)
+            return self._call
+
+    # responses
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        call = self._running()
+        payload = call.receive_blocking() if call is not None else None
+        if payload is None:
+            outcome = self._end()
+            self._run_callbacks()
+            if outcome[0] == 0:
+                raise StopIteration
+            raise CallFailed(outcome)
+        try:
+            return self._method.deserialize(payload)
+        except Exception as error:
+            failure = undeserializable(self._outcome_now(), error)
+            self.cancel()
+            raise CallFailed(failure) from error
+
+    def _initial(self) -> Metadata | None:
+        return self._call.initial_metadata() if self._call is not None else None
+
+    def _outcome_now(self) -> Outcome:
+        return (CANCELLED, "", None, self._initial(), None, True, False)
+
+    def _end(self) -> Outcome:
+        """Wait for the end of the call."""
+        call = self._running()
+        if call is None:
+            assert self._failure is not None
+            return self._failure
+        call.wait_end_blocking()
+        status = call.status()
+        if status is None:
+            return failed(grpc.StatusCode.UNKNOWN, "the call ended without a status")
+        code, details, trailing, unprocessed = status
+        return (code, details, None, call.initial_metadata(), trailing, call.headed, unprocessed)
+
+    def _run_callbacks(self) -> None:
+        with self._placed:
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    # grpc.Call
+
+    def initial_metadata(self) -> tuple[Metadatum, ...]:
+        """Wait for the response's head."""
+        call = self._running()
+        if call is not None:
+            call.wait_head_blocking()
+        return metadata_tuple(self._initial())
+
+    def trailing_metadata(self) -> tuple[Metadatum, ...]:
+        return metadata_tuple(self._end()[4])
+
+    def code(self) -> grpc.StatusCode:
+        """Wait for the end of the call. It does not come while responses wait that nobody takes."""
+        return STATUS_CODES[self._end()[0]]
+
+    def details(self) -> str:
+        return self._end()[1]
+
+    def debug_error_string(self) -> str:
+        return f"{self.code().name}: {self.details()}"
+
+    def is_active(self) -> bool:
+        return self._failure is None and (self._call is None or not self._call.finished)
+
+    def time_remaining(self) -> float | None:
+        left = time_left(self._deadline)
+        return None if left is None else max(0.0, left)
+
+    def cancel(self) -> bool:
+        """Give the call up; False if it is over already."""
+        with self._placed:
+            if not self.is_active():
+                return False
+            call = self._call
+            if call is None:
+                self._failure = failed(grpc.StatusCode.CANCELLED, LOCALLY_CANCELLED)
+                self._placed.notify_all()
+        if call is not None:
+            call.cancel(CANCELLED, LOCALLY_CANCELLED)
+        self._run_callbacks()
+        return True
+
+    def cancelled(self) -> bool:
+        return not self.is_active() and self._end()[0] == CANCELLED
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Run ``callback`` when the end of the call was seen by a reader; False if it is over already."""
+        with self._placed:
+            if not self.is_active():
+                return False
+            self._callbacks.append(callback)
+            return True
+
+
+class _One(list[Any]):
+    """The only request of a call, serialized."""
+
+    def __init__(self, payload: bytes) -> None:
+        super().__init__()
+        self.payload = payload
+
+
+class UnaryStream(grpc.UnaryStreamMultiCallable):  # type: ignore[misc]  # as above
+    """`grpc.UnaryStreamMultiCallable`."""
+
+    def __init__(self, driver: Driver, method: MethodSpec) -> None:
+        self._driver = driver
+        self._method = method
+
+    def __call__(
+        self,
+        request: Any,
+        timeout: float | None = None,
+        metadata: Pairs | None = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> StreamCall:
+        refuse_unsupported(credentials, compression)
+        one = _One(self._method.serialize(request))
+        return StreamCall(self._driver, self._method, one, timeout, metadata, wait_for_ready)
+
+
+class StreamStream(grpc.StreamStreamMultiCallable):  # type: ignore[misc]  # as above
+    """`grpc.StreamStreamMultiCallable`."""
+
+    def __init__(self, driver: Driver, method: MethodSpec) -> None:
+        self._driver = driver
+        self._method = method
+
+    def __call__(
+        self,
+        request_iterator: Iterator[Any],
+        timeout: float | None = None,
+        metadata: Pairs | None = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> StreamCall:
+        refuse_unsupported(credentials, compression)
+        return StreamCall(self._driver, self._method, request_iterator, timeout, metadata, wait_for_ready)
+
+
+class StreamUnary(grpc.StreamUnaryMultiCallable):  # type: ignore[misc]  # as above
+    """`grpc.StreamUnaryMultiCallable`. Built on the streaming call: its one response is the first and only."""
+
+    def __init__(self, driver: Driver, method: MethodSpec) -> None:
+        self._driver = driver
+        self._method = method
+
+    def __call__(
+        self,
+        request_iterator: Iterator[Any],
+        timeout: float | None = None,
+        metadata: Pairs | None = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> Any:
+        return self.with_call(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)[0]
+
+    def with_call(
+        self,
+        request_iterator: Iterator[Any],
+        timeout: float | None = None,
+        metadata: Pairs | None = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> tuple[Any, grpc.Call]:
+        refuse_unsupported(credentials, compression)
+        call = StreamCall(self._driver, self._method, request_iterator, timeout, metadata, wait_for_ready)
+        return call_result(call)
+
+    def future(
+        self,
+        request_iterator: Iterator[Any],
+        timeout: float | None = None,
+        metadata: Pairs | None = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> grpc.Future:
+        raise NotImplementedError("StreamUnary.future is not supported in this release; call it from a thread")
+
+
+def call_result(call: StreamCall) -> tuple[Any, grpc.Call]:
+    """The only response of a client-streaming call."""
+    responses = list(call)
+    outcome = call._end()  # noqa: SLF001 - the same module
+    if len(responses) != 1:
+        raise CallFailed(failed(grpc.StatusCode.UNIMPLEMENTED, f"expected one response, got {len(responses)}"))
+    return responses[0], EndedCall(outcome)

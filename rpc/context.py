@@ -1,0 +1,98 @@
+"""What a servicer learns and says about its call, in both worlds (`grpc.ServicerContext`'s common part)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from rpc.errors import metadata_tuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rpc._native import Pairs, ServerCall
+    from rpc.errors import Metadatum
+
+
+class AbortedError(Exception):
+    """Raised by `abort` to leave the handler; not an error of the application."""
+
+
+def code_number(code: Any) -> int:
+    """A status code as the wire says it; an unknown kind of value becomes UNKNOWN, as in grpcio."""
+    if isinstance(code, grpc.StatusCode):
+        number: int = code.value[0]
+        return number
+    return code if isinstance(code, int) and 0 <= code <= 16 else grpc.StatusCode.UNKNOWN.value[0]  # noqa: PLR2004
+
+
+class CallState:
+    """The answer's status and metadata as the handler builds them."""
+
+    def __init__(self, call: ServerCall) -> None:
+        self.call = call
+        self.status: Any = grpc.StatusCode.OK
+        self.message = ""
+        self.trailing: tuple[Metadatum, ...] = ()
+        self.head_sent = False
+
+    def invocation_metadata(self) -> tuple[Metadatum, ...]:
+        return metadata_tuple(self.call.metadata())
+
+    def peer(self) -> str:
+        return self.call.peer
+
+    def peer_identities(self) -> Iterable[bytes] | None:
+        """None: the peer is not authenticated (this release serves plaintext)."""
+        return None
+
+    def peer_identity_key(self) -> str | None:
+        return None
+
+    def auth_context(self) -> dict[str, Iterable[bytes]]:
+        return {}
+
+    def set_compression(self, compression: grpc.Compression) -> None:
+        if compression is not grpc.Compression.NoCompression:
+            raise NotImplementedError(f"compression {compression!r} is not supported in this release")
+
+    def disable_next_message_compression(self) -> None:
+        """Nothing is ever compressed."""
+
+    def time_remaining(self) -> float | None:
+        return self.call.time_remaining()
+
+    def set_trailing_metadata(self, trailing_metadata: Pairs) -> None:
+        self.trailing = metadata_tuple(trailing_metadata)
+
+    def trailing_metadata(self) -> tuple[Metadatum, ...]:
+        return self.trailing
+
+    def set_code(self, code: Any) -> None:
+        self.status = code
+
+    def code(self) -> Any:
+        return self.status
+
+    def set_details(self, details: str) -> None:
+        self.message = details
+
+    def details(self) -> str:
+        return self.message
+
+    def begin_abort(self, code: Any, details: str, trailing_metadata: Pairs = ()) -> None:
+        """Note how the call ends. Aborting with OK is a mistake of the handler (grpc.ServicerContext.abort)."""
+        if code == grpc.StatusCode.OK:
+            code, details = grpc.StatusCode.UNKNOWN, f"abort() called with StatusCode.OK; details: {details}"
+        self.status, self.message = code, details
+        if trailing_metadata:
+            self.trailing = metadata_tuple(trailing_metadata)
+
+    def finish(self) -> None:
+        """Send the status as it stands."""
+        self.call.finish(code_number(self.status), self.message, self.trailing or None)
+
+    def fail(self, code: grpc.StatusCode, details: str) -> None:
+        """Send this status instead."""
+        self.call.finish(code.value[0], details, self.trailing or None)

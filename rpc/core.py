@@ -1,0 +1,77 @@
+"""What a channel is, whichever world it lives in: a target, its configuration, its connections.
+
+Configurations come in from one thread at a time (the exchanger's, or the loop). Calls read `snapshot` without a lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+import grpc
+
+from rpc.routing import InvalidPattern
+from rpc.snapshot import Snapshot, keys
+from rpc.transport import Pool
+from xds_client.model import TargetMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xds_client.model import TargetConfig
+
+_log = logging.getLogger(__name__)
+
+
+class ChannelCore:
+    """``notify`` wakes the calls that wait for a change; ``waiting_for`` tells what the first configuration needs."""
+
+    def __init__(self, target: str, notify: Callable[[], None]) -> None:
+        self.target = target
+        self.snapshot: Snapshot | None = None
+        self.problem: str | None = None
+        self.closed = False
+        self.generation = 0
+        self.waiting_for: Callable[[], str] = lambda: "nothing was resolved"
+        self._notify = notify
+        self._lock = threading.Lock()
+        self._pool = Pool(self.changed)
+
+    def changed(self) -> None:
+        """Something that a waiting call may wait for is different now. Any thread."""
+        with self._lock:
+            self.generation += 1
+        self._notify()
+
+    def on_config(self, config: TargetConfig | TargetMissing) -> None:
+        """A new configuration. One that cannot be used leaves the last good one in place."""
+        if self.closed:
+            return
+        if isinstance(config, TargetMissing):
+            self.problem, self.snapshot = config.reason, None
+            self._pool.retire({})
+        else:
+            wanted = keys(config)
+            try:
+                snapshot = Snapshot(config, self._pool.reconcile(wanted))
+            except InvalidPattern as error:
+                _log.warning("%s: configuration not used, the last good one stays: %s", self.target, error)
+                return
+            self.snapshot, self.problem = snapshot, None
+            self._pool.retire(wanted)
+        self.changed()
+
+    def connectivity(self) -> grpc.ChannelConnectivity:
+        """`SHUTDOWN`, `READY` when some connection is, else `IDLE`."""
+        if self.closed:
+            return grpc.ChannelConnectivity.SHUTDOWN
+        ready = any(connection.link is not None for connection in self._pool.connections)
+        return grpc.ChannelConnectivity.READY if ready else grpc.ChannelConnectivity.IDLE
+
+    def close(self) -> None:
+        """End every connection; calls in progress fail with CANCELLED."""
+        self.closed = True
+        self.problem, self.snapshot = "Channel closed!", None
+        self._pool.close()
+        self.changed()

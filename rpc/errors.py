@@ -1,0 +1,80 @@
+"""How calls fail, as grpc says it.
+
+grpc.RpcError
+├── CallFailed          a blocking call ended with a status other than OK
+└── grpc.aio.AioRpcError  the same in asyncio (grpc's own class)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rpc._native import Outcome
+
+# By number, as the wire says it; what gRPC does not define never leaves the engine.
+STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class Metadatum(NamedTuple):
+    """One metadata entry; equals the plain pair."""
+
+    key: str
+    value: str | bytes
+
+
+def metadata_tuple(pairs: Iterable[tuple[str, str | bytes]] | None) -> tuple[Metadatum, ...]:
+    return tuple(Metadatum(key, value) for key, value in pairs) if pairs else ()
+
+
+def failed(code: grpc.StatusCode, details: str, *, unprocessed: bool = False) -> Outcome:
+    """The outcome of a call that failed on this side."""
+    return (code.value[0], details, None, None, None, False, unprocessed)
+
+
+class EndedCall(grpc.Call):  # type: ignore[misc]  # types-grpcio leaves grpc.Call untyped
+    """A call that is over: `code()`, `details()` and both kinds of metadata."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+
+    def code(self) -> grpc.StatusCode:
+        return STATUS_CODES[self._outcome[0]]
+
+    def details(self) -> str:
+        return self._outcome[1]
+
+    def initial_metadata(self) -> tuple[Metadatum, ...]:
+        return metadata_tuple(self._outcome[3])
+
+    def trailing_metadata(self) -> tuple[Metadatum, ...]:
+        return metadata_tuple(self._outcome[4])
+
+    def debug_error_string(self) -> str:
+        return f"{self.code().name}: {self.details()}"
+
+    def is_active(self) -> bool:
+        return False
+
+    def time_remaining(self) -> float | None:
+        return None
+
+    def cancel(self) -> bool:
+        return False
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        del callback
+        return False
+
+
+class CallFailed(EndedCall, grpc.RpcError):  # type: ignore[misc]  # as above
+    """A call that ended with a status other than OK, raised where its result was asked for."""
+
+    def __str__(self) -> str:
+        return f"<{type(self).__name__} of RPC that terminated with {self.code()}: {self.details()}>"
+
+    __repr__ = __str__

@@ -1,0 +1,62 @@
+"""Which handler answers a method: what both servers share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import grpc
+
+from rpc.errors import metadata_tuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from rpc._native import ServerCall
+    from rpc.errors import Metadatum
+
+    Continuation = Callable[["CallDetails"], grpc.RpcMethodHandler[Any, Any] | None]
+
+
+class _CallDetails(NamedTuple):
+    method: str
+    invocation_metadata: tuple[Metadatum, ...]
+
+
+class CallDetails(_CallDetails, grpc.HandlerCallDetails):
+    """What generic handlers and interceptors are shown."""
+
+
+class HandlerTable:
+    """Registered handlers by path, then generic ones in order; interceptors around both."""
+
+    def __init__(self, generic: Iterable[grpc.GenericRpcHandler[Any, Any]], interceptors: Iterable[Any]) -> None:
+        self._registered: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._generic: list[grpc.GenericRpcHandler[Any, Any]] = list(generic)
+        self.interceptors = tuple(interceptors)
+
+    def add_generic(self, handlers: Iterable[grpc.GenericRpcHandler[Any, Any]]) -> None:
+        for handler in handlers:
+            if getattr(handler, "service", None) is None:
+                raise AttributeError(f'"{handler}" must conform to grpc.GenericRpcHandler: it has no service method')
+            self._generic.append(handler)
+
+    def add_registered(self, service: str, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
+        self._registered.update({f"/{service}/{name}": handler for name, handler in handlers.items()})
+
+    def plain(self, path: str) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The fast way: a registered handler that no interceptor wants to see. None: ask `find`."""
+        return None if self.interceptors else self._registered.get(path)
+
+    def details(self, call: ServerCall) -> CallDetails:
+        return CallDetails(call.path, metadata_tuple(call.metadata()))
+
+    def find(self, details: CallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Without interceptors; the innermost step of their chain."""
+        registered = self._registered.get(details.method)
+        if registered is not None:
+            return registered
+        for generic in self._generic:
+            handler = generic.service(details)
+            if handler is not None:
+                return handler
+        return None

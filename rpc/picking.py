@@ -1,0 +1,76 @@
+"""Which endpoint the next call goes to. A picker is made once per configuration and is safe from any thread.
+
+A picker yields endpoints without end, in the order that its policy wants them tried; who asks skips those that cannot
+be used right now. Weights are relative (envoy ClusterLoadAssignment.LbEndpoint.load_balancing_weight).
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from math import gcd
+from typing import Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+# Beyond this many slots a schedule is no longer worth its memory: weights are rounded to fit.
+_MAX_SLOTS = 4096
+
+
+class Picker(Protocol[T_co]):
+    def candidates(self) -> Iterator[T_co]:
+        """The endpoints to try for one call, best first; each at least once."""
+
+
+def _scaled(weights: Sequence[int]) -> list[int]:
+    divisor = gcd(*weights)
+    scaled = [weight // divisor for weight in weights]
+    total = sum(scaled)
+    if total > _MAX_SLOTS:
+        scaled = [max(1, round(weight * _MAX_SLOTS / total)) for weight in scaled]
+    return scaled
+
+
+def interleave(weights: Sequence[int]) -> list[int]:
+    """Indexes, each as often as its weight says, spread evenly (smooth weighted round robin, as in nginx)."""
+    scaled = _scaled(weights)
+    total = sum(scaled)
+    current = [0] * len(scaled)
+    order: list[int] = []
+    for _ in range(total):
+        for index, weight in enumerate(scaled):
+            current[index] += weight
+        best = max(range(len(scaled)), key=current.__getitem__)
+        current[best] -= total
+        order.append(best)
+    return order
+
+
+class RoundRobin(Generic[T]):
+    """In turn, each as often as its weight says. Starts at a random place, so that clients do not march in step."""
+
+    def __init__(self, endpoints: Sequence[T], weights: Sequence[int]) -> None:
+        self._slots = tuple(endpoints[index] for index in interleave(weights))
+        # next() on a count is one C call: atomic under the GIL and free of locks.
+        self._next = itertools.count(random.randrange(len(self._slots))).__next__  # noqa: S311 - not a secret
+
+    def candidates(self) -> Iterator[T]:
+        slots = self._slots
+        start = self._next() % len(slots)
+        yield slots[start]
+        yield from slots[start + 1 :]
+        yield from slots[:start]
+
+
+class Random(Generic[T]):
+    """By dice, each as likely as its weight says."""
+
+    def __init__(self, endpoints: Sequence[T], weights: Sequence[int]) -> None:
+        self._endpoints = tuple(endpoints)
+        self._bounds = tuple(itertools.accumulate(weights))
+
+    def candidates(self) -> Iterator[T]:
+        yield random.choices(self._endpoints, cum_weights=self._bounds)[0]  # noqa: S311 - a share, not a secret
+        yield from random.sample(self._endpoints, len(self._endpoints))

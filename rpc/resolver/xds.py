@@ -1,0 +1,52 @@
+"""A target of the mesh, observed through the exchanger. The only place in `rpc` that knows it."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from typing import TYPE_CHECKING
+
+from xds_client import Bootstrap, PilotExchanger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xds_client import ObserverHandle
+    from xds_client.model import Target, TargetConfig, TargetMissing
+
+_lock = threading.Lock()
+_shared: PilotExchanger | None = None
+
+
+def process_exchanger() -> PilotExchanger:
+    """The one exchanger of this process, opened from the environment when first needed.
+
+    Raises `xds_client.BootstrapError` naming file and field.
+    """
+    global _shared  # noqa: PLW0603 - one stream per process is the point; it is made on demand, never at import
+    with _lock:
+        if _shared is None:
+            _shared = PilotExchanger(Bootstrap.load())
+            atexit.register(_shared.close)
+        return _shared
+
+
+class XdsResolution:
+    """Observes one target, on the given exchanger or on the process's."""
+
+    def __init__(self, target: Target, mesh: PilotExchanger | None) -> None:
+        self._target = target
+        self._mesh = mesh if mesh is not None else process_exchanger()
+        self._handle: ObserverHandle | None = None
+
+    def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
+        self._handle = self._mesh.observe_target(self._target, on_config)
+
+    def waiting_for(self) -> str:
+        status = self._mesh.status()
+        trouble = f" ({status.connection.last_error})" if status.connection.last_error else ""
+        return f"control plane {status.address} is {status.connection.phase.value}{trouble}, node {status.node_id}"
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.close()

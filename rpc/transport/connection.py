@@ -1,0 +1,127 @@
+"""One connection to one address, made again when it is lost. Dialling is the driver's; what it means is decided here.
+
+                 claim()             opened(link)
+    IDLE ───────────────▶ CONNECTING ─────────────▶ READY
+     ▲ ▲                      │ failed(error)          │ lost()
+     │ └── back-off over ── FAILED ◀──────────────┐    │
+     └─────────────────────────────────────────────────┘
+
+Called from any thread. Only `claim` needs the lock: one thread wins the right to dial.
+Back-off: grpc/doc/connection-backoff.md (1 s × 1.6, ±20 %, at most 120 s).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rpc._native import ClientLink
+
+_INITIAL, _MULTIPLIER, _JITTER, _MAX = 1.0, 1.6, 0.2, 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionKey:
+    """What makes two endpoints share a connection. ``security`` will name the TLS identity; None is plaintext."""
+
+    address: str
+    port: int
+    security: None = None
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+class Connection:
+    """``link`` is the engine's connection while READY, else None. ``error`` is why the last dial failed."""
+
+    __slots__ = (
+        "_attempts",
+        "_closed",
+        "_dialling",
+        "_lock",
+        "_retry_at",
+        "connect_timeout",
+        "error",
+        "key",
+        "link",
+        "on_change",
+    )
+
+    def __init__(self, key: ConnectionKey, connect_timeout: float, on_change: Callable[[], None]) -> None:
+        self.key = key
+        self.connect_timeout = connect_timeout
+        self.on_change = on_change
+        self.link: ClientLink | None = None
+        self.error: str | None = None
+        self._lock = threading.Lock()
+        self._dialling = False
+        self._closed = False
+        self._attempts = 0
+        self._retry_at = 0.0
+
+    @property
+    def dialling(self) -> bool:
+        return self._dialling
+
+    @property
+    def retry_in(self) -> float:
+        """Seconds until a dial is allowed again; 0 when it is."""
+        return max(0.0, self._retry_at - time.monotonic()) if self.error is not None else 0.0
+
+    @property
+    def idle(self) -> bool:
+        """A dial is allowed now and nobody is at it."""
+        return self.link is None and not self._dialling and self.retry_in == 0.0
+
+    def claim(self) -> bool:
+        """Take the right to dial; who gets True must call `opened` or `failed`."""
+        with self._lock:
+            if self._closed or not self.idle:
+                return False
+            self._dialling = True
+            return True
+
+    def opened(self, link: ClientLink) -> None:
+        with self._lock:
+            self._dialling = False
+            closed = self._closed
+            if not closed:
+                self.link, self.error, self._attempts = link, None, 0
+        if closed:
+            link.close()
+        elif not link.usable:  # lost before it was found
+            self.lost()
+        self.on_change()
+
+    def failed(self, error: str) -> None:
+        with self._lock:
+            backoff = min(_INITIAL * _MULTIPLIER**self._attempts, _MAX)
+            jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, no secret
+            self._retry_at = time.monotonic() + backoff * jitter
+            self._attempts += 1
+            self.error = error
+            self._dialling = False
+        self.on_change()
+
+    def lost(self) -> None:
+        """The engine says that no new call can use the link. Calls in progress on it go on; it ends after them."""
+        self.link = None
+        self.on_change()
+
+    def close(self, *, drain: bool) -> None:
+        """No new calls. With ``drain`` those in progress may finish, else they fail."""
+        with self._lock:
+            self._closed = True
+            link, self.link = self.link, None
+        if link is not None:
+            if drain:
+                link.drain()
+            else:
+                link.close()

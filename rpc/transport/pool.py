@@ -1,0 +1,50 @@
+"""The connections of one channel, by key. Reconciled with each configuration: equal keys keep their connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rpc.transport.connection import Connection, ConnectionKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+class Pool:
+    """``on_change`` is told when a connection's state changes. `reconcile` and `close` have one caller at a time."""
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._on_change = on_change
+        self._connections: dict[ConnectionKey, Connection] = {}
+
+    @property
+    def connections(self) -> Iterable[Connection]:
+        return tuple(self._connections.values())
+
+    def reconcile(self, wanted: Mapping[ConnectionKey, float]) -> Mapping[ConnectionKey, Connection]:
+        """Keep what is still wanted (key → connect time-out in seconds), add what is new.
+
+        What is gone is not closed here: the snapshot that calls work from still names it. See `retire`.
+        """
+        connections = dict(self._connections)
+        for key, connect_timeout in wanted.items():
+            known = connections.get(key)
+            if known is None:
+                connections[key] = Connection(key, connect_timeout, self._on_change)
+            else:
+                known.connect_timeout = connect_timeout
+        self._connections = connections
+        return connections
+
+    def retire(self, wanted: Mapping[ConnectionKey, float]) -> None:
+        """Let go of connections that nothing wants any more; calls in progress on them finish."""
+        gone = [connection for key, connection in self._connections.items() if key not in wanted]
+        self._connections = {key: kept for key, kept in self._connections.items() if key in wanted}
+        for connection in gone:
+            connection.close(drain=True)
+
+    def close(self) -> None:
+        """End every connection now."""
+        connections, self._connections = self._connections, {}
+        for connection in connections.values():
+            connection.close(drain=False)
