@@ -15,7 +15,7 @@ from xds_client.errors import (
     ResourceTimeoutError,
 )
 from xds_client.loop import AdsLoop
-from xds_client.observers import ObserverHandle, ObserverMap
+from xds_client.observers import Observer, ObserverHandle, ObserverMap
 from xds_client.reconnect import ReconnectSchedule
 from xds_client.resolve import Interest, Outcome, Selected, Selection
 from xds_client.transport import GrpcTransport
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from xds_client.transport import AdsTransport
 
 logger = logging.getLogger(__name__)
-
-Handle = ObserverHandle[Interest, Outcome]
 
 
 class PilotExchanger:
@@ -75,14 +73,18 @@ class PilotExchanger:
         self._thread = threading.Thread(target=self._run, name="xds-exchanger", daemon=True)
         self._thread.start()
 
-    def observe_target(self, target: Target, callback: Callable[[TargetConfig | TargetMissing], object]) -> Handle:
+    def observe_target(
+        self, target: Target, callback: Callable[[TargetConfig | TargetMissing], object]
+    ) -> ObserverHandle:
         """Call back with the target's whole configuration now and at every change, or with why there is none.
 
         While something of a new configuration is still missing the last good one stays, and nothing is called.
         """
         return self._observe(target, cast("Callable[[Outcome], object]", callback))
 
-    def observe(self, kind: ResourceType, names: Iterable[str], callback: Callable[[Selected], object]) -> Handle:
+    def observe(
+        self, kind: ResourceType, names: Iterable[str], callback: Callable[[Selected], object]
+    ) -> ObserverHandle:
         """Call back with what is known of these resources, at every change; close the handle to end it."""
         chosen = frozenset([names] if isinstance(names, str) else names)
         if not chosen or not all(chosen):
@@ -140,17 +142,17 @@ class PilotExchanger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _observe(self, interest: Interest, callback: Callable[[Outcome], object]) -> Handle:
+    def _observe(self, interest: Interest, callback: Callable[[Outcome], object]) -> ObserverHandle:
         if self._closing:
             raise ExchangerClosedError(f"{interest} cannot be observed: this exchanger is closed; open a new one")
-        handle = ObserverHandle(interest, callback, self._unobserve)
-        self._observers.add(handle)
+        observer = Observer(interest, callback, self._unobserve)
+        self._observers.add(observer)
         # Replayed on the exchanger's thread: registered first, so nothing is missed, and in order with what comes.
-        self._inbox.put(lambda: self._loop.added(handle))
-        return handle
+        self._inbox.put(lambda: self._loop.added(observer))
+        return observer.handle
 
-    def _unobserve(self, handle: Handle) -> None:
-        self._observers.remove(handle)
+    def _unobserve(self, observer: Observer[Interest, Outcome]) -> None:
+        self._observers.remove(observer)
         self._inbox.put(self._loop.removed)
 
     def _value(self, selected: Selected, name: str) -> Value:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from xds_client.node import Node
-    from xds_client.observers import ObserverHandle, ObserverMap
+    from xds_client.observers import Observer, ObserverMap
     from xds_client.reconnect import ReconnectSchedule
     from xds_client.session import AdsSession, Names, Request
     from xds_client.transport import AdsStream, AdsTransport
@@ -98,12 +98,12 @@ class AdsLoop:
 
     # What users cause
 
-    def added(self, handle: ObserverHandle[Interest, Outcome]) -> None:
+    def added(self, observer: Observer[Interest, Outcome]) -> None:
         """Replay what is announced already, then see whether there is more."""
         self._confined()
-        current = self._announced.get(handle.key)
+        current = self._announced.get(observer.key)
         if current is not None:
-            handle.deliver(current)
+            observer.deliver(current)
         self._complain(self._settle())
 
     def removed(self) -> None:

@@ -1,4 +1,4 @@
-"""Who wants to hear about what: the observer map under its read-write lock, and the handles given out.
+"""Who wants to hear about what: the observer map under its read-write lock, and the handles given to users.
 
 Any thread adds and closes; only the exchanger's thread delivers, so an observer sees values in order and one at a time.
 """
@@ -55,32 +55,18 @@ class ReadWriteLock:
                 self._changed.notify_all()
 
 
-class ObserverHandle(Generic[K, V]):
-    """One observation. `close` (or leaving a ``with`` block) ends it; a delivery under way may still finish."""
+class ObserverHandle:
+    """One observation, given to whoever started it. `close` (or leaving a ``with`` block) ends it."""
 
-    def __init__(
-        self, key: K, callback: Callable[[V], object], on_close: Callable[[ObserverHandle[K, V]], None]
-    ) -> None:
-        self.key = key
+    def __init__(self, on_close: Callable[[], None]) -> None:
         self.closed = False
-        self._callback = callback
         self._on_close = on_close
-        self._last: V | None = None
 
     def close(self) -> None:
+        """Hear nothing any more, except for a delivery that is already under way on the exchanger's thread."""
         if not self.closed:
             self.closed = True
-            self._on_close(self)
-
-    def deliver(self, value: V) -> None:
-        """Call the observer, unless this very value was its last. Exchanger's thread only."""
-        if self.closed or value is self._last:
-            return
-        self._last = value
-        try:
-            self._callback(value)
-        except Exception:  # one observer's bug must not cost the others their news, nor the process its stream
-            logger.exception("observer %r of %s failed; it stays registered", self._callback, self.key)
+            self._on_close()
 
     def __enter__(self) -> Self:
         return self
@@ -89,31 +75,51 @@ class ObserverHandle(Generic[K, V]):
         self.close()
 
 
+class Observer(Generic[K, V]):
+    """Whom to call about what, and what was told last."""
+
+    def __init__(self, key: K, callback: Callable[[V], object], on_close: Callable[[Observer[K, V]], None]) -> None:
+        self.key = key
+        self.handle = ObserverHandle(lambda: on_close(self))
+        self._callback = callback
+        self._last: V | None = None
+
+    def deliver(self, value: V) -> None:
+        """Call back, unless this very value was the last. Exchanger's thread only."""
+        if self.handle.closed or value is self._last:
+            return
+        self._last = value
+        try:
+            self._callback(value)
+        except Exception:  # one observer's bug must not cost the others their news, nor the process its stream
+            logger.exception("observer %r of %s failed; it stays registered", self._callback, self.key)
+
+
 class ObserverMap(Generic[K, V]):
-    """Handles by what they observe. The lock guards this structure only and is never held while an observer runs."""
+    """Observers by what they observe. The lock guards this structure only and is never held while an observer runs."""
 
     def __init__(self) -> None:
         self._lock = ReadWriteLock()
-        self._handles: dict[K, tuple[ObserverHandle[K, V], ...]] = {}
+        self._observers: dict[K, tuple[Observer[K, V], ...]] = {}
 
-    def add(self, handle: ObserverHandle[K, V]) -> None:
+    def add(self, observer: Observer[K, V]) -> None:
         with self._lock.write():
-            self._handles[handle.key] = (*self._handles.get(handle.key, ()), handle)
+            self._observers[observer.key] = (*self._observers.get(observer.key, ()), observer)
 
-    def remove(self, handle: ObserverHandle[K, V]) -> None:
+    def remove(self, observer: Observer[K, V]) -> None:
         with self._lock.write():
-            left = tuple(h for h in self._handles.get(handle.key, ()) if h is not handle)
+            left = tuple(o for o in self._observers.get(observer.key, ()) if o is not observer)
             if left:
-                self._handles[handle.key] = left
+                self._observers[observer.key] = left
             else:
-                self._handles.pop(handle.key, None)
+                self._observers.pop(observer.key, None)
 
     def keys(self) -> frozenset[K]:
         with self._lock.read():
-            return frozenset(self._handles)
+            return frozenset(self._observers)
 
     def notify(self, key: K, value: V) -> None:
         with self._lock.read():
-            handles = self._handles.get(key, ())
-        for handle in handles:
-            handle.deliver(value)
+            observers = self._observers.get(key, ())
+        for observer in observers:
+            observer.deliver(value)

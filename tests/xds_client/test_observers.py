@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 
-from xds_client.observers import ObserverHandle, ObserverMap, ReadWriteLock
+from xds_client.observers import Observer, ObserverMap, ReadWriteLock
 
 
 def observe(observers, key, callback):
-    handle = ObserverHandle(key, callback, observers.remove)
-    observers.add(handle)
-    return handle
+    observer = Observer(key, callback, observers.remove)
+    observers.add(observer)
+    return observer.handle
 
 
 def test_each_key_has_its_observers():
@@ -38,10 +38,10 @@ def test_the_last_one_to_leave_takes_the_key_with_it():
 
 def test_the_same_value_is_not_delivered_twice():
     news = []
-    handle = ObserverHandle("a", news.append, print)
+    observer = Observer("a", news.append, print)
     value = object()
-    handle.deliver(value)
-    handle.deliver(value)
+    observer.deliver(value)
+    observer.deliver(value)
     assert news == [value]
 
 

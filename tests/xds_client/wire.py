@@ -6,7 +6,7 @@ from collections import deque
 
 from tests.xds_client.mesh import request
 from xds_client.loop import AdsLoop
-from xds_client.observers import ObserverHandle, ObserverMap
+from xds_client.observers import Observer, ObserverMap
 from xds_client.reconnect import ReconnectSchedule
 
 
@@ -98,14 +98,14 @@ class Wire:
     def observe(self, interest, callback=None):
         """Observe; the list of what was heard, or the handle if a callback is given."""
         news = []
-        handle = ObserverHandle(interest, callback or news.append, self._unobserve)
-        self.observers.add(handle)
-        self._inbox.append(lambda: self.loop.added(handle))
+        observer = Observer(interest, callback or news.append, self._unobserve)
+        self.observers.add(observer)
+        self._inbox.append(lambda: self.loop.added(observer))
         self.run()
-        return handle if callback else news
+        return observer.handle if callback else news
 
-    def _unobserve(self, handle):
-        self.observers.remove(handle)
+    def _unobserve(self, observer):
+        self.observers.remove(observer)
         self._inbox.append(self.loop.removed)
 
     def run(self):
