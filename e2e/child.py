@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -12,18 +11,18 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 class Child:
-    """One process. ``start`` returns what stands after the word ``ready`` on its stdout, as JSON."""
+    """One process. It is started when a line of its output begins with the word ``ready``."""
 
-    def __init__(self, name: str, command: list[str], log: Path, limit: float = 30.0) -> None:
+    def __init__(self, name: str, command: list[str], log: Path, ready: str = "ready", limit: float = 20.0) -> None:
         self.name = name
         self.log = log
         self._command = command
+        self._ready = ready
         self._limit = limit
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -31,7 +30,7 @@ class Child:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self) -> dict[str, Any]:
+    def start(self) -> None:
         assert not self.running, f"{self.name} runs already"
         # setpriv: whatever becomes of the test process, its children end with it.
         guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
@@ -41,7 +40,7 @@ class Child:
                 [*guard, *self._command], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT, env=_environment()
             )
         try:
-            return self._wait_ready(said_before)
+            self._wait_ready(said_before)
         except BaseException:
             self.kill()
             raise
@@ -70,15 +69,13 @@ class Child:
     def tail(self, size: int = 4000) -> str:
         return self.log.read_text(errors="replace")[-size:] if self.log.exists() else ""
 
-    def _wait_ready(self, offset: int) -> dict[str, Any]:
+    def _wait_ready(self, offset: int) -> None:
         assert self._process is not None
         end = time.monotonic() + self._limit
         while time.monotonic() < end:
             said = self.log.read_bytes()[offset:].decode(errors="replace")
-            for line in said.splitlines(keepends=True):
-                if line.startswith("ready") and line.endswith("\n"):
-                    rest = line.removeprefix("ready").strip()
-                    return json.loads(rest) if rest.startswith("{") else {"text": rest}
+            if any(line.startswith(self._ready) for line in said.splitlines()):
+                return
             if self._process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended with {self._process.returncode} before ready:\n{self.tail()}")
             time.sleep(0.01)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from e2e.calls import CLIENTS, Client
 from e2e.child import Child
 from e2e.exchange import open_exchanger
 from e2e.mesh import KINDS, Mesh
@@ -26,7 +27,7 @@ CHILDREN = pytest.StashKey[list[Child]]()
 
 StartMesh = Callable[..., Mesh]
 Exchange = Callable[..., PilotExchanger]
-Connect = Callable[..., Any]
+Connect = Callable[..., Client]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -96,14 +97,12 @@ def exchange() -> Iterator[Exchange]:
         yield open_to
 
 
-@pytest.fixture(params=["aio", "sync"])
+@pytest.fixture(params=sorted(CLIENTS))
 def connect(request: pytest.FixtureRequest, exchange: Exchange) -> Iterator[Connect]:
     """Open a client on a mesh: blocking in one run of the test, asyncio in the other."""
     with ExitStack() as opened:
 
-        def connect_to(mesh: Mesh, target: str = TARGET) -> Any:
-            from e2e.calls import CLIENTS
-
+        def connect_to(mesh: Mesh, target: str = TARGET) -> Client:
             client = CLIENTS[request.param](target, exchange(mesh))
             opened.callback(client.close)
             return client

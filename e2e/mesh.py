@@ -20,6 +20,7 @@ class Mesh(ABC):
     """A control plane as a child process. Its address stays the same from start to restart."""
 
     kind: ClassVar[str]
+    ready: ClassVar[str] = "ready"  # what it says when it is
     _numbers: ClassVar[itertools.count[int]] = itertools.count(1)
 
     def __init__(self, folder: Path, auto_mtls: bool = False) -> None:
@@ -29,7 +30,7 @@ class Mesh(ABC):
         self.address = f"127.0.0.1:{free_port()}"
         self.auto_mtls = auto_mtls
         self._write_mesh_config()
-        self.child = Child(self.kind, self._command(), self.state / "log", limit=60.0)
+        self.child = Child(self.kind, self._command(), self.state / "log", self.ready)
 
     @property
     @abstractmethod
@@ -95,6 +96,7 @@ class LocalMesh(Mesh):
     """Our own embedded control plane, as a process of its own so that it can be killed."""
 
     kind = "local"
+    ready = "serving"
 
     @property
     def mesh_config(self) -> Path:

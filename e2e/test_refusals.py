@@ -96,5 +96,5 @@ def test_an_endpoint_that_demands_mtls_is_refused(
     assert outcome.code is grpc.StatusCode.UNAVAILABLE
     assert outcome.seconds < 5.0
     assert f"127.0.0.1:{wiretap.port}" in outcome.details
-    assert "mTLS" in outcome.details
+    assert "mutual TLS" in outcome.details
     assert wiretap.heard == b"", "bytes were sent to an endpoint that must not be called in plaintext"

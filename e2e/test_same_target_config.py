@@ -6,6 +6,7 @@ is listed in same_target_config.toml: a difference that is not listed fails, and
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
+from e2e.calls import until
 from e2e.differences import differences
 from e2e.exchange import target_configs
+from xds_client.model import Target
 
 if TYPE_CHECKING:
     from e2e.conftest import Exchange, StartMesh
@@ -79,6 +82,31 @@ def test_same_yaml_same_target_config(start_mesh: StartMesh, exchange: Exchange,
     if news:
         pytest.fail(f"{len(news)} differences that {KNOWN.name} does not list:\n{as_table(case.name, news)}")
     assert not gone, f"listed in {KNOWN.name} and gone, so take them out: {gone}"
+
+
+def test_edits_lead_where_a_fresh_start_does(start_mesh: StartMesh, exchange: Exchange) -> None:
+    """One stream is led through all cases by edits; after each it knows what a new stream to a new mesh is told."""
+    cases = [case for case in CASES if not case.auto_mtls and not case.locality]
+    edited = start_mesh({})
+    exchanger = exchange(edited)
+    targets = {target for case in cases for target in case.targets}
+    told: dict[str, Any] = {}
+    handles = [
+        exchanger.observe_target(Target.parse(target), functools.partial(told.__setitem__, target))
+        for target in targets
+    ]
+    for case in cases:
+        fresh = start_mesh({"edited": case.text})
+        expected = target_configs(exchange(fresh), case.targets)
+        fresh.stop()
+        edited.apply("edited", case.text)
+        until(
+            lambda expected=expected: all(told.get(target) == config for target, config in expected.items()),
+            limit=5.0,
+            what=f"the edit to {case.name}.yaml gives what a fresh start gives",
+        )
+    for handle in handles:
+        handle.close()
 
 
 def test_the_table_names_only_cases_that_exist() -> None:
