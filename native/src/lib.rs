@@ -1,9 +1,7 @@
-//! The engine of proxyless: gRPC over HTTP/2 without I/O of its own (`http2`, `grpc`), the drivers that read and
-//! write sockets for whoever waits (`drive`), and what Python sees of it (`py`). It knows nothing of a mesh.
+//! The engine of proxyless as a Python module: the drivers that read and write sockets for whoever waits (`drive`)
+//! around the sans-I/O core (`proxyless_core`), and what Python sees of them (`py`).
 
 mod drive;
-mod grpc;
-mod http2;
 mod py;
 
 pub use py::_native;

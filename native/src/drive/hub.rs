@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::link::{Link, News};
 use super::socket::{self, Alarm, Bell, Epoll};
-use crate::grpc;
-use crate::http2::{Key, Settings};
+use proxyless_core::grpc;
+use proxyless_core::http2::{Key, Settings};
 
 const ALARM: u64 = 0;
 const BELL: u64 = 1;

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-use super::socket::{self, Polled};
 use super::hub::Hub;
-use crate::grpc::status::{Status, code};
-use crate::grpc::{self, Call};
-use crate::http2::Key;
+use super::socket::{self, Polled};
 use crate::py::Outcome;
+use proxyless_core::grpc::status::{Status, code};
+use proxyless_core::grpc::{self, Call};
+use proxyless_core::http2::Key;
 
 /// How long the main thread sleeps before it lets Python look for signals.
 const SIGNAL_CHECK: Duration = Duration::from_millis(100);
@@ -203,7 +203,12 @@ impl Link {
         result
     }
 
-    fn follow<'a>(&'a self, mut state: MutexGuard<'a, State>, key: Key, until: Option<Instant>) -> MutexGuard<'a, State> {
+    fn follow<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        key: Key,
+        until: Option<Instant>,
+    ) -> MutexGuard<'a, State> {
         let sleep = SLEEP.with(Arc::clone);
         state.waiters.push((key, sleep.clone()));
         let mut state = match until {

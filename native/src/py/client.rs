@@ -12,9 +12,9 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 use super::{deadline_after, metadata};
 use crate::drive::hub::Hub as Driven;
 use crate::drive::link::{Link, Waited, Watcher, tell_all};
-use crate::grpc::status::Status;
-use crate::grpc::{self, Call, message, timeout};
-use crate::http2::Key;
+use proxyless_core::grpc::status::Status;
+use proxyless_core::grpc::{self, Call, message, timeout};
+use proxyless_core::http2::Key;
 
 /// What every request of one method has in common, made once.
 #[pyclass(frozen, module = "rpc._native")]

@@ -10,8 +10,8 @@ use super::deadline_after;
 use super::server::ServerCall;
 use crate::drive::hub::{Hub as Driven, ServerSettings};
 use crate::drive::link::Link;
-use crate::grpc;
-use crate::http2::Settings;
+use proxyless_core::grpc;
+use proxyless_core::http2::Settings;
 
 /// A set of connections and listeners driven together.
 ///

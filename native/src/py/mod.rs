@@ -14,7 +14,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
-use crate::grpc::status::{Status, code};
+use proxyless_core::grpc::status::{Status, code};
 
 /// How a call ended, ready to become a Python tuple.
 pub struct Outcome {

@@ -11,8 +11,8 @@ use pyo3::types::{PyBytes, PyList};
 use super::client::{commanded, wait};
 use super::metadata;
 use crate::drive::link::{Link, Watcher};
-use crate::grpc::{self, Call, message, status};
-use crate::http2::Key;
+use proxyless_core::grpc::{self, Call, message, status};
+use proxyless_core::http2::Key;
 
 #[pyclass(frozen, module = "rpc._native")]
 pub struct ServerCall {
@@ -178,13 +178,7 @@ impl ServerCall {
 
     /// Ends the call with a status. Initial metadata that was not sent is lost: the answer is Trailers-Only then.
     #[pyo3(signature = (code, details, trailing))]
-    fn finish(
-        &self,
-        py: Python<'_>,
-        code: i32,
-        details: &str,
-        trailing: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
+    fn finish(&self, py: Python<'_>, code: i32, details: &str, trailing: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let trailers = Self::trailers(code, details, trailing)?;
         self.link.lock().grpc.finish(self.key, trailers);
         self.commanded(py)

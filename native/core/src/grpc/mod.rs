@@ -86,7 +86,7 @@ impl Call {
     /// Moves cut messages to the inbox, as many as are wanted.
     fn fill(&mut self) {
         while self.inbox.len() < self.wanted {
-            match self.assembler.next() {
+            match self.assembler.pop() {
                 Some(message) => self.inbox.push_back(message),
                 None => break,
             }

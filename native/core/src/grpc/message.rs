@@ -39,7 +39,7 @@ impl Assembler {
         self.partial.is_empty() && self.whole.is_empty()
     }
 
-    pub fn next(&mut self) -> Option<Bytes> {
+    pub fn pop(&mut self) -> Option<Bytes> {
         self.whole.pop_front()
     }
 
@@ -91,7 +91,7 @@ mod tests {
         let mut out = Vec::new();
         for piece in pieces {
             assembler.push(Bytes::copy_from_slice(piece))?;
-            while let Some(message) = assembler.next() {
+            while let Some(message) = assembler.pop() {
                 out.push(message);
             }
         }

@@ -58,7 +58,7 @@ impl Wake for StreamWaker {
 }
 
 enum Side {
-    Client { requests: Option<client::SendRequest<Bytes>>, connection: client::Connection<Pipe, Bytes> },
+    Client { requests: Option<client::SendRequest<Bytes>>, connection: Box<client::Connection<Pipe, Bytes>> },
     Handshake(Pin<Box<server::Handshake<Pipe, Bytes>>>),
     Server(Box<server::Connection<Pipe, Bytes>>),
     Closed,
@@ -126,7 +126,9 @@ impl Connection {
         );
         // Over a pipe that always takes what is written, a client's handshake (it only writes) is done at once.
         let side = match handshake.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok((requests, connection))) => Side::Client { requests: Some(requests), connection },
+            Poll::Ready(Ok((requests, connection))) => {
+                Side::Client { requests: Some(requests), connection: Box::new(connection) }
+            }
             Poll::Ready(Err(_)) | Poll::Pending => Side::Closed,
         };
         Self::new(pipe, side)
@@ -196,10 +198,14 @@ impl Connection {
             }
         }
         match &mut self.side {
-            Side::Client { connection, .. } => match Pin::new(connection).poll(&mut cx) {
+            Side::Client { connection, requests } => match Pin::new(connection).poll(&mut cx) {
                 Poll::Ready(Ok(())) => self.end("the peer closed the connection"),
                 Poll::Ready(Err(error)) => self.end(&error.to_string()),
-                Poll::Pending => {}
+                // h2 keeps a GOAWAY to itself; asking for room is how it shows before a call is put on the connection.
+                Poll::Pending => {
+                    let refused = requests.as_mut().map(|requests| requests.poll_ready(&mut cx));
+                    self.going_away |= matches!(refused, Some(Poll::Ready(Err(_))));
+                }
             },
             Side::Server(connection) => loop {
                 match connection.poll_accept(&mut cx) {

@@ -1,0 +1,71 @@
+# The commands of this project. Each one sets up what it needs and says what it does.
+#
+#   make demo    three providers, a consumer and the embedded control plane, for half a minute
+#   make test    the tests
+#   make check   formatting, lints, types, import contracts, clippy, cargo test
+#   make e2e     the tests on a real istiod (builds it first: about eight minutes once)
+#   make bench   ours beside grpcio
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMPS := .build/stamps
+NATIVE := $(shell find native -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
+CARGO := cargo --quiet
+
+.PHONY: demo test check e2e bench setup lock clean
+.DELETE_ON_ERROR:
+
+demo: setup
+	$(RUN) -m examples.demo
+
+test: setup
+	$(RUN) -m pytest tests
+
+check: setup
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	cd native && $(CARGO) fmt --check
+	cd native && PYO3_PYTHON=$(CURDIR)/$(RUN) $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	cd native && $(CARGO) test --locked --package proxyless-core
+
+e2e: setup
+	e2e/controlplane/build
+	$(RUN) -m pytest e2e --mesh=local
+	$(RUN) -m pytest e2e --mesh=istiod
+
+bench: setup
+	$(RUN) -m bench rpc
+
+setup: $(STAMPS)/native $(STAMPS)/protos
+
+$(STAMPS)/prerequisites:
+	@PYTHON=$(PYTHON) tools/prerequisites
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/environment: requirements/dev.lock | $(STAMPS)/prerequisites
+	@echo '== Python environment in $(VENV) (once, about a minute)'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/native: $(STAMPS)/environment $(NATIVE) pyproject.toml
+	@echo '== The native engine (a minute the first time)'
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" VIRTUAL_ENV=$(CURDIR)/$(VENV) $(VENV)/bin/maturin develop --release --locked
+	@touch $@
+
+$(STAMPS)/protos: $(STAMPS)/environment examples/hello/hello.proto
+	@echo '== Python code from examples/hello/hello.proto'
+	$(RUN) -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. examples/hello/hello.proto
+	@touch $@
+
+# Pins everything anew, with hashes, for every Python that is supported.
+lock: $(STAMPS)/environment
+	$(RUN) -m pip install --quiet uv
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --all-extras --group dev pyproject.toml --upgrade --output-file requirements/dev.lock
+
+clean:
+	rm -rf $(VENV) .build native/target rpc/*.so

@@ -1,0 +1,261 @@
+//! A client core and a server core joined by nothing but their bytes.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request};
+use proxyless_core::grpc::status::{self, Status, code};
+use proxyless_core::grpc::{ANY_NUMBER, Connection, message};
+use proxyless_core::http2::{Key, Settings};
+
+const LIMIT: usize = 4 * 1024 * 1024;
+
+struct Pair {
+    client: Connection,
+    server: Connection,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self::with(&Settings::default())
+    }
+
+    fn with(settings: &Settings) -> Self {
+        Self { client: Connection::client(settings, LIMIT), server: Connection::server(settings, LIMIT) }
+    }
+
+    /// Carries bytes until neither side has any; returns the server's new calls.
+    fn settle(&mut self) -> Vec<Key> {
+        loop {
+            let (mut up, mut down) = (Vec::new(), Vec::new());
+            self.client.advance();
+            self.client.take_output(&mut up);
+            self.server.feed(&up);
+            self.server.advance();
+            self.server.take_output(&mut down);
+            self.client.feed(&down);
+            self.client.advance();
+            if up.is_empty() && down.is_empty() {
+                return self.server.take_accepted();
+            }
+        }
+    }
+
+    fn unary(&mut self, payload: &[u8]) -> Key {
+        self.client.start(request(), None, Some(message::encode(payload)))
+    }
+
+    fn reply(&mut self, key: Key, payload: &[u8]) {
+        self.server.respond(key, head());
+        self.server.send(key, message::encode(payload), false);
+        self.server.finish(key, trailers(0, ""));
+    }
+
+    fn status(&self, key: Key) -> Status {
+        self.client.call(key).and_then(|call| call.finished.clone()).expect("the call is over")
+    }
+}
+
+fn request() -> Request<()> {
+    let mut request = Request::post("http://test/pkg.Service/Method").body(()).unwrap();
+    request.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+    request.headers_mut().insert("te", HeaderValue::from_static("trailers"));
+    request
+}
+
+fn head() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+    headers
+}
+
+fn trailers(code: i32, text: &str) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    status::write(code, text, &mut trailers);
+    trailers
+}
+
+#[test]
+fn a_unary_call_goes_there_and_back() {
+    let mut pair = Pair::new();
+    let call = pair.unary(b"question");
+    let [served] = pair.settle()[..] else { panic!("one call") };
+    let seen = pair.server.call(served).unwrap();
+    assert_eq!((seen.path.as_str(), seen.half_closed), ("/pkg.Service/Method", true));
+    assert_eq!(pair.server.take_message(served).unwrap(), &b"question"[..]);
+    pair.reply(served, b"answer");
+    pair.settle();
+    assert_eq!(pair.status(call).code, code::OK);
+    assert_eq!(pair.client.take_message(call).unwrap(), &b"answer"[..]);
+}
+
+#[test]
+fn a_thousand_small_replies_in_one_read_do_not_end_the_connection() {
+    // With h2's default DATA-frame budget, some two hundred did (ENHANCE_YOUR_CALM).
+    let mut pair = Pair::new();
+    let calls: Vec<Key> = (0..1000).map(|_| pair.unary(b"q")).collect();
+    let mut served = pair.settle();
+    assert_eq!(served.len(), calls.len());
+    served.drain(..).for_each(|key| pair.reply(key, b"a"));
+    pair.settle();
+    assert!(calls.iter().all(|&call| pair.status(call).code == code::OK));
+    assert!(pair.client.usable());
+}
+
+#[test]
+fn calls_over_the_peers_limit_wait_and_are_not_refused() {
+    let mut pair = Pair::with(&Settings { max_concurrent_streams: 2, ..Settings::default() });
+    pair.settle(); // the limit is known now
+    let calls: Vec<Key> = (0..5).map(|_| pair.unary(b"q")).collect();
+    let mut answered = 0;
+    while answered < calls.len() {
+        let served = pair.settle();
+        assert!((1..=2).contains(&served.len()), "{} at once", served.len());
+        answered += served.len();
+        for key in served {
+            pair.reply(key, b"a");
+            pair.server.forget(key);
+        }
+    }
+    pair.settle();
+    assert!(calls.iter().all(|&call| pair.status(call).code == code::OK));
+}
+
+#[test]
+fn an_unread_stream_stops_its_sender_and_nobody_else() {
+    let settings = Settings { stream_window: 64 * 1024, ..Settings::default() };
+    let mut pair = Pair::with(&settings);
+    let stalled = pair.client.start(request(), None, None);
+    pair.client.half_close(stalled);
+    let [served] = pair.settle()[..] else { panic!("one call") };
+    pair.server.respond(served, head());
+    let mut sent = 0;
+    while pair.server.call(served).unwrap().all_sent {
+        pair.server.send(served, message::encode(&[0; 16 * 1024]), false);
+        pair.settle();
+        sent += 1;
+        assert!(sent < 100, "nothing holds the sender back");
+    }
+    let call = pair.unary(b"q");
+    let [other] = pair.settle()[..] else { panic!("one call") };
+    pair.reply(other, b"a");
+    pair.settle();
+    assert_eq!(pair.status(call).code, code::OK);
+    // The reader comes back: everything arrives.
+    for _ in 0..sent {
+        pair.client.want(stalled, 1);
+        pair.settle();
+        assert_eq!(pair.client.take_message(stalled).unwrap().len(), 16 * 1024);
+    }
+    assert!(pair.server.call(served).unwrap().all_sent);
+}
+
+#[test]
+fn a_message_larger_than_the_window_gets_through() {
+    let settings = Settings { stream_window: 64 * 1024, ..Settings::default() };
+    let mut pair = Pair::with(&settings);
+    let call = pair.unary(&[7; 1024 * 1024]);
+    let [served] = pair.settle()[..] else { panic!("one call") };
+    assert_eq!(pair.server.take_message(served).unwrap().len(), 1024 * 1024);
+    pair.reply(served, &[8; 1024 * 1024]);
+    pair.settle();
+    assert_eq!(pair.client.take_message(call).unwrap().len(), 1024 * 1024);
+}
+
+#[test]
+fn a_cancelled_call_ends_on_both_sides() {
+    let mut pair = Pair::new();
+    let call = pair.client.start(request(), None, None);
+    let [served] = pair.settle()[..] else { panic!("one call") };
+    pair.client.cancel(call, Status::new(code::CANCELLED, "enough"));
+    pair.settle();
+    assert_eq!(pair.server.call(served).unwrap().finished.as_ref().unwrap().code, code::CANCELLED);
+    assert_eq!(pair.status(call).message, "enough");
+}
+
+#[test]
+fn a_deadline_ends_the_call_on_both_sides() {
+    let mut pair = Pair::new();
+    let deadline = Instant::now() + Duration::from_millis(1);
+    let call = pair.client.start(request(), Some(deadline), None);
+    pair.client.watch_deadline(call);
+    assert_eq!(pair.client.next_deadline(), Some(deadline));
+    pair.client.expire(deadline);
+    pair.settle();
+    assert_eq!(pair.status(call).code, code::DEADLINE_EXCEEDED);
+    assert_eq!(pair.client.next_deadline(), None);
+}
+
+#[test]
+fn a_draining_server_finishes_what_it_began_and_marks_the_rest_unprocessed() {
+    let mut pair = Pair::new();
+    let begun = pair.unary(b"q");
+    let [served] = pair.settle()[..] else { panic!("one call") };
+    pair.server.shut_down();
+    pair.settle();
+    assert!(!pair.client.usable());
+    let late = pair.unary(b"q");
+    pair.settle();
+    assert!(pair.status(late).unprocessed);
+    pair.reply(served, b"a");
+    pair.settle();
+    assert_eq!(pair.status(begun).code, code::OK);
+}
+
+#[test]
+fn a_lost_connection_ends_every_call_as_unavailable() {
+    let mut pair = Pair::new();
+    let call = pair.unary(b"q");
+    pair.settle();
+    pair.client.feed_eof();
+    pair.client.advance();
+    let status = pair.status(call);
+    assert_eq!((status.code, status.unprocessed), (code::UNAVAILABLE, false));
+    assert!(!pair.client.usable());
+}
+
+#[test]
+fn trailers_only_is_a_status_without_metadata() {
+    let mut pair = Pair::new();
+    let call = pair.unary(b"q");
+    let [served] = pair.settle()[..] else { panic!("one call") };
+    pair.server.finish(served, trailers(code::PERMISSION_DENIED, "not you"));
+    pair.settle();
+    let status = pair.status(call);
+    assert_eq!((status.code, status.message.as_str()), (code::PERMISSION_DENIED, "not you"));
+    assert!(pair.client.call(call).unwrap().head.as_ref().unwrap().is_empty());
+}
+
+#[test]
+fn streams_flow_both_ways_and_end_in_order() {
+    let mut pair = Pair::new();
+    let call = pair.client.start(request(), None, None);
+    let [served] = pair.settle()[..] else { panic!("one call") };
+    pair.server.respond(served, head());
+    for round in 0..10u8 {
+        pair.client.send(call, message::encode(&[round]), round == 9);
+        pair.settle();
+        assert_eq!(pair.server.take_message(served).unwrap(), Bytes::copy_from_slice(&[round]));
+        pair.server.want(served, 1);
+        pair.server.send(served, message::encode(&[round, round]), false);
+    }
+    pair.server.finish(served, trailers(0, ""));
+    pair.settle();
+    assert!(pair.server.call(served).unwrap().half_closed);
+    pair.client.want(call, ANY_NUMBER);
+    pair.settle();
+    for round in 0..10u8 {
+        assert_eq!(pair.client.take_message(call).unwrap(), Bytes::copy_from_slice(&[round, round]));
+    }
+    assert_eq!(pair.status(call).code, code::OK);
+}
+
+#[test]
+fn garbage_instead_of_a_preface_ends_only_that_connection() {
+    for garbage in [&b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..], &[0; 64], &[0xff; 64]] {
+        let mut server = Connection::server(&Settings::default(), LIMIT);
+        server.feed(garbage);
+        server.advance();
+        assert!(server.ended().is_some(), "{garbage:?}");
+    }
+}
