@@ -100,6 +100,9 @@ def _cluster(scope: ClusterScope, subset: str) -> xds.cluster.Cluster | None:
     cluster.common_lb_config = xds.cluster.ClusterCommonLbConfig(healthy_panic_threshold=xds.types.Percent())
     if service.is_dns and not _resolve_by_dns(cluster, scope, subset, policy):
         return None
+    if service.resolution is Resolution.NONE and port.target_port:
+        override = xds.cluster.ClusterOriginalDstLbConfig(upstream_port_override=port.target_port)
+        cluster.original_dst_lb_config = override
     apply_connection_pool(cluster, pool, scope.mesh.connect_timeout)
     if policy.outlier_detection is not None:
         apply_outlier_detection(cluster, policy.outlier_detection)
@@ -139,7 +142,7 @@ def _apply_tls(
     http2 = speaks_http2(scope.port, policy.connection_pool or ConnectionPool())
     if policy.tls is not None:
         cluster.transport_socket = upstream_socket(policy.tls, sni, service.subject_alt_names, http2=http2)
-    elif scope.mesh.enable_auto_mtls and not service.mesh_external and not _hides_its_workloads(service, policy):
+    elif scope.mesh.enable_auto_mtls and not service.mesh_external and not _hides_its_workloads(scope, subset):
         mutual = ClientTls(TlsMode.ISTIO_MUTUAL)
         socket = upstream_socket(mutual, sni, service.subject_alt_names, http2=http2)
         assert socket is not None
@@ -150,12 +153,19 @@ def _apply_tls(
     return policy.tls
 
 
-def _hides_its_workloads(service: Service, policy: TrafficPolicy) -> bool:
-    """Passthrough cannot tell endpoints apart: mTLS only if all of them have it (BestEffortInferServiceMTLSMode)."""
-    passthrough = policy.load_balancer is not None and policy.load_balancer.simple is SimpleLb.PASSTHROUGH
-    if service.resolution is not Resolution.NONE and not passthrough:
+def _hides_its_workloads(scope: ClusterScope, subset: str) -> bool:
+    """Passthrough cannot tell endpoints apart: mTLS only if all of them have it (BestEffortInferServiceMTLSMode).
+
+    istiod looks for PASSTHROUGH in the policy as it is written: not inherited by the subset, not of the port.
+    """
+    chosen = scope.rule.subset(subset) if scope.rule and subset else None
+    written = chosen.traffic_policy if chosen else scope.rule.policy if scope.rule and not subset else None
+    balancer = written.load_balancer if written else None
+    passthrough = balancer is not None and balancer.simple is SimpleLb.PASSTHROUGH
+    if scope.service.resolution is not Resolution.NONE and not passthrough:
         return False
-    return not service.workloads or any(workload.tls_mode in ("", "disabled") for workload in service.workloads)
+    workloads = scope.service.workloads
+    return not workloads or any(workload.tls_mode in ("", "disabled") for workload in workloads)
 
 
 def _eds(name: str) -> xds.cluster.ClusterEdsClusterConfig:

@@ -33,12 +33,12 @@ def locality_endpoints(
     wanted = chosen.labels.items() if chosen else {}.items()
     tls = rule.tls_for(port.number, subset) if rule else None
     by_locality: dict[str, list[xds.endpoint.LbEndpoint]] = {}
-    for workload in service.workloads:
-        if not service.is_dns and not is_ip(workload.address):
+    for workload, own_port in service.instances:
+        if own_port.name != port.name or not (service.is_dns or is_ip(workload.address)):
             continue
         if wanted <= workload.labels.items():
             mtls = workload.tls_mode == ISTIO_TLS if tls is None else tls.mode is TlsMode.ISTIO_MUTUAL
-            endpoint = _lb_endpoint(workload, port, cluster_id, mtls=mtls)
+            endpoint = _lb_endpoint(workload, own_port, cluster_id, mtls=mtls)
             by_locality.setdefault(workload.locality, []).append(endpoint)
     return [
         xds.endpoint.LocalityLbEndpoints(

@@ -63,7 +63,11 @@ class Service:
     resolution: Resolution
     mesh_external: bool
     subject_alt_names: tuple[str, ...]  # the entry's own and its workloads' service accounts, sorted
-    workloads: tuple[Workload, ...]
+    instances: tuple[tuple[Workload, ServicePort], ...]  # the port is that of the entry that selected the workload
+
+    @property
+    def workloads(self) -> list[Workload]:
+        return [workload for workload, _ in self.instances]
 
     @property
     def is_dns(self) -> bool:
@@ -101,7 +105,9 @@ class Registry:
 
     def _service(self, host: str, entry: Resource[ServiceEntry], workloads: list[Workload]) -> Service:
         spec = entry.spec
-        chosen = tuple(self._workloads(host, entry, workloads))
+        chosen = list(self._workloads(host, entry, workloads))
+        # one service for each address, in istiod: each brings the workloads along, once more
+        times = max(1, len(spec.addresses))
         accounts = {workload.service_account for workload in chosen} - {""}
         return Service(
             hostname=host,
@@ -110,7 +116,7 @@ class Registry:
             resolution=spec.resolution,
             mesh_external=spec.location is Location.MESH_EXTERNAL,
             subject_alt_names=tuple(sorted(accounts | set(spec.subject_alt_names))),
-            workloads=chosen,
+            instances=tuple((workload, port) for workload in chosen for port in spec.ports) * times,
         )
 
     def _workloads(self, host: str, entry: Resource[ServiceEntry], workloads: list[Workload]) -> Iterator[Workload]:
@@ -172,7 +178,7 @@ def _merged(first: Service, second: Service) -> Service:
         first.resolution,
         first.mesh_external,
         tuple(sorted({*first.subject_alt_names, *second.subject_alt_names})),
-        (*first.workloads, *(workload for workload in second.workloads if workload not in first.workloads)),
+        first.instances + second.instances,
     )
 
 

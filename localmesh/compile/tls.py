@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _TLS = "envoy.transport_sockets.tls"
 _RAW = "envoy.transport_sockets.raw_buffer"
 _MATCH_SUBJECT_ALT_NAMES = 9  # the deprecated field number, as istiod
+_FILE_ROOT = "file-root:"
 _IN_MESH_ALPN = ("istio-peer-exchange", "istio")
 
 
@@ -53,7 +54,7 @@ def upstream_socket(
         context.sni = tls.sni or default_sni
         return _socket(context)
     if tls.mode is TlsMode.SIMPLE:
-        context = _context(["h2"] if http2 else [], f"file-root:{tls.ca_certificates or 'system'}", names)
+        context = _context(["h2"] if http2 else [], _FILE_ROOT + (tls.ca_certificates or "system"), names)
         context.sni = tls.sni
         return _socket(context)
     return None
@@ -91,11 +92,7 @@ def _sds(name: str) -> xds.tls.SdsSecretConfig:
         set_node_on_first_message_only=True,
         transport_api_version=xds.core.ApiVersion.V3,
     )
-    return xds.tls.SdsSecretConfig(
-        name=name,
-        sds_config=xds.core.ConfigSource(
-            api_config_source=source,
-            initial_fetch_timeout=timedelta(0),
-            resource_api_version=xds.core.ApiVersion.V3,
-        ),
-    )
+    config = xds.core.ConfigSource(api_config_source=source, resource_api_version=xds.core.ApiVersion.V3)
+    if not name.startswith(_FILE_ROOT):
+        config.initial_fetch_timeout = timedelta(0)
+    return xds.tls.SdsSecretConfig(name=name, sds_config=config)

@@ -23,12 +23,14 @@ from localmesh.errors import Problem
 
 MAX_UINT32 = 2**32 - 1
 
+_GO_BOOLS = frozenset("yYnN")  # istiod's YAML reader takes these, unquoted, for booleans; PyYAML does not
 _SCALARS = yaml.constructor.SafeConstructor()
 _STR, _INT, _FLOAT, _BOOL, NULL, _TIMESTAMP = (
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp")
 )
 # Go's time.ParseDuration, which is what Istio reads durations with
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_MILLISECOND = timedelta(milliseconds=1)
 _UNIT = {"ns": "1e-9", "us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "h": "3600"}
 
 
@@ -85,6 +87,13 @@ def parse_duration(text: str) -> timedelta | None:
 
 
 SpecT = TypeVar("SpecT", bound=Spec)
+
+
+def too_fine(duration: timedelta | None) -> str | None:
+    """Why Istio refuses the duration where it runs `ValidateDuration`."""
+    if duration is None or (duration >= _MILLISECOND and not duration % _MILLISECOND):
+        return None
+    return "must be at least 1ms, in whole milliseconds"
 
 
 class Decoder:
@@ -201,12 +210,14 @@ class Decoder:
             if duration is None:
                 raise self.refuse(node, path, f"{node.value!r} is not a duration such as 250ms or 1.5s")
             return duration
+        tag = _BOOL if node.style is None and node.value in _GO_BOOLS else node.tag
         accepted = {str: (_STR, _TIMESTAMP), bool: (_BOOL,), int: (_INT,), float: (_FLOAT, _INT)}.get(hint, ())
-        if node.tag not in accepted:
-            raise self.refuse(node, path, f"must be {_wanted(hint)}, not {_called(node)} {node.value!r}")
+        if tag not in accepted:
+            kind = "the boolean" if tag == _BOOL else _called(node)
+            raise self.refuse(node, path, f"must be {_wanted(hint)}, not {kind} {node.value!r}")
         if hint is str:
             return node.value
-        value = hint(_SCALARS.construct_object(node))
+        value = node.value in "yY" if node.value in _GO_BOOLS else hint(_SCALARS.construct_object(node))
         if hint is int and not 0 <= value <= MAX_UINT32:
             raise self.refuse(node, path, f"{value} is not between 0 and {MAX_UINT32}")
         return value

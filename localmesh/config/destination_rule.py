@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import ClassVar
 
-from localmesh.config.decode import Spec
+from localmesh.config.decode import Spec, too_fine
 from localmesh.config.service_entry import exported_to_all
 
 
@@ -113,6 +113,10 @@ class TcpSettings(Spec):
     max_connection_duration: timedelta | None = None
     idle_timeout: timedelta | None = None
 
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if reason := too_fine(self.connect_timeout):
+            yield "connectTimeout", reason
+
 
 class H2UpgradePolicy(Enum):
     DEFAULT = 0
@@ -133,6 +137,12 @@ class HttpSettings(Spec):
     h2_upgrade_policy: H2UpgradePolicy = H2UpgradePolicy.DEFAULT
     use_client_protocol: bool = False
     max_concurrent_streams: int = 0
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if reason := too_fine(self.idle_timeout):
+            yield "idleTimeout", reason
+        if self.use_client_protocol and self.h2_upgrade_policy is H2UpgradePolicy.UPGRADE:
+            yield "useClientProtocol", "must not be true when h2UpgradePolicy is UPGRADE"
 
 
 @dataclass(frozen=True, slots=True)

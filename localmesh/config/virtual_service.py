@@ -4,13 +4,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
+from http import HTTPStatus
 from typing import ClassVar
 
-from localmesh.config.decode import Spec
+from localmesh.config.decode import Spec, too_fine
 from localmesh.config.destination_rule import PortSelector
 from localmesh.config.service_entry import exported_to_all
 
 MESH_GATEWAY = "mesh"
+_STATUS_CODES = frozenset(status.value for status in HTTPStatus)
+_RETRY_ON = frozenset(
+    {
+        *("5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "retriable-4xx"),
+        *("refused-stream", "retriable-status-codes", "retriable-headers", "envoy-ratelimited"),
+        *("http3-post-connect-failure", "cancelled", "deadline-exceeded", "internal", "resource-exhausted"),
+        "unavailable",
+    }
+)
 REDIRECT_CODES = (301, 302, 303, 307, 308)
 
 
@@ -26,8 +36,13 @@ class StringMatch(Spec):
 
     @property
     def is_present_match(self) -> bool:
-        """`*` is no RE2: istiod reads it as "any value" (istio PR 20629)."""
-        return self.regex == "*" or (self.exact is None and self.prefix is None and self.regex is None)
+        return self.exact is None and self.prefix is None and self.regex is None
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if self.prefix == "":
+            yield "prefix", "must not be empty"
+        if self.regex is not None and (not self.regex or self.regex[0] in "*+?"):
+            yield "regex", f"{self.regex!r} is not a regular expression (RE2)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +117,8 @@ class Redirect(Spec):
     redirect_code: int = 301
 
     def problems(self) -> Iterator[tuple[str, str]]:
+        if not (self.uri or self.authority or self.port or self.scheme):
+            yield "", "needs one of uri, authority, port, scheme"
         if self.redirect_code not in REDIRECT_CODES:
             yield "redirectCode", f"{self.redirect_code} is not one of {', '.join(map(str, REDIRECT_CODES))}"
 
@@ -140,6 +157,15 @@ class Retries(Spec):
     retry_remote_localities: bool = False
     retry_ignore_previous_hosts: bool | None = None
     backoff: timedelta | None = None
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if reason := too_fine(self.per_try_timeout):
+            yield "perTryTimeout", reason
+        if not self.attempts and (self.per_try_timeout is not None or self.retry_on):
+            yield "attempts", "0 turns retries off: nothing else may be set"
+        for word in self.retry_on.split(",") if self.retry_on else ():
+            if word not in _RETRY_ON and not (word.isdigit() and int(word) in _STATUS_CODES):
+                yield "retryOn", f"{word!r} is not a policy that Istio knows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +267,8 @@ class HttpRoute(Spec):
             yield "route", "a route needs exactly one of route, redirect, directResponse"
         if len(self.route) > 1 and not any(destination.weight for destination in self.route):
             yield "route", "the weights sum to 0"
+        if reason := too_fine(self.timeout):
+            yield "timeout", reason
         if self.mirror is not None and self.mirrors:
             yield "mirrors", "mirror and mirrors exclude each other"
 

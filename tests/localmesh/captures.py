@@ -59,6 +59,15 @@ def captured(file: str) -> dict[str, Message]:
     return found
 
 
+def captured_of_all_types(file: str) -> dict[tuple[str, str], Message]:
+    """The resources of a file that holds a list for each type, by type and name."""
+    found = {}
+    for kind, items in json.loads((FOLDER / file).read_text()).items():
+        for body in items:
+            found[kind, body.get("cluster_name") or body["name"]] = json_format.ParseDict(body, CLASSES[kind]())
+    return found
+
+
 def fields(message: Message) -> dict[str, Any]:
     """Every field that is set, by its path; presence counts, so an empty message is a row of its own."""
     as_json = json_format.MessageToDict(message, preserving_proto_field_name=True)

@@ -220,6 +220,6 @@ def test_a_port_without_a_protocol_follows_the_client_and_has_routes(tmp_path):
 
 def test_a_service_without_resolution_goes_where_the_caller_points(tmp_path):
     spec = "hosts: [n.example.org]\nresolution: NONE\nports: [{number: 1, name: a, protocol: HTTP}]"
-    cluster = Compiled(tmp_path, resource("ServiceEntry", "n", spec)).cluster("outbound|1||n.example.org")
+    cluster = Compiled(tmp_path, resource("ServiceEntry", "none", spec)).cluster("outbound|1||n.example.org")
     assert (cluster.type, cluster.lb_policy) == (Cluster.ORIGINAL_DST, Cluster.CLUSTER_PROVIDED)
     assert not cluster.transport_socket_matches

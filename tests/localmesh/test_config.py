@@ -30,6 +30,7 @@ REFUSALS = {
     "unknown group": ("apiVersion: example.org/v1\nkind: Thing\n", 1, "unknown apiVersion"),
     "unknown field": (HEAD.format(kind="DestinationRule") + "  host: a\n  hots: b\n", 6, "hots: unknown field"),
     "wrong type": (HEAD.format(kind="DestinationRule") + "  host: 7\n", 5, "must be a string, not the number '7'"),
+    "y is a boolean": (HEAD.format(kind="DestinationRule") + "  host: y\n", 5, "must be a string, not the boolean 'y'"),
     "missing field": (HEAD.format(kind="DestinationRule") + "  subsets: []\n", 5, "host: is missing"),
     "unsupported field": (
         HEAD.format(kind="DestinationRule") + "  host: a\n  trafficPolicy:\n    tunnel: {}\n",
@@ -99,6 +100,18 @@ REFUSALS = {
         6,
         "subset 'v1' is defined twice",
     ),
+}
+
+HTTP = HEAD.format(kind="VirtualService") + "  hosts: [a]\n  http:\n  - MATCH\n    route: [{destination: {host: a}}]\n"
+REFUSALS |= {
+    text: (HTTP.replace("MATCH", text), 7, reason)
+    for text, reason in {
+        "retries: {attempts: 1, retryOn: 'often'}": "retryOn: 'often' is not a policy that Istio knows",
+        "retries: {retryOn: 5xx}": "0 turns retries off",
+        "timeout: 0s": "timeout: must be at least 1ms",
+        "match: [{headers: {a: {regex: '*'}}}]": "'*' is not a regular expression",
+        "match: [{headers: {a: {prefix: ''}}}]": "prefix: must not be empty",
+    }.items()
 }
 
 

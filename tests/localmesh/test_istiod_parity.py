@@ -8,7 +8,7 @@ import pytest
 
 from localmesh.compile import Locality, Snapshot, View
 from localmesh.config import read_folder
-from tests.localmesh.captures import CLASSES, CONFIG, captured, differences
+from tests.localmesh.captures import CLASSES, CONFIG, FOLDER, captured, captured_of_all_types, differences
 
 # the node of the captures; the delta EDS was taken by a node without a locality
 NODE = View("demo", Locality("eu-west", "zone-a", "rack-1"))
@@ -71,6 +71,30 @@ def test_every_difference_from_istiod_is_named(snapshot):
         used.add(row)
     assert unnamed == []
     assert DIFFERENCES.keys() - used == set(), "these differences are gone: take them out of the table"
+
+
+CORNERS = {
+    "corners-demo.json": View("demo", Locality("eu-west", "zone-a", "rack-2")),
+    "corners-other.json": View("other", Locality("us-east")),
+}
+
+
+@pytest.mark.parametrize(("file", "node"), CORNERS.items(), ids=CORNERS)
+def test_the_corners_of_the_api_are_as_istiods(file, node):
+    snapshot = Snapshot(read_folder(FOLDER / "corners"))
+    asked = {"CDS": lambda name: snapshot.clusters(node).get(name)}
+    asked["EDS"] = lambda name: snapshot.endpoints(name, node)
+    asked["RDS"] = lambda name: snapshot.routes(name, node)
+    unnamed = []
+    for (kind, name), message in captured_of_all_types(file).items():
+        packed = asked[kind](name)
+        found = differences(message, ours(kind, packed) if packed is not None else None)
+        unnamed += [
+            f"{kind} {name} {path}: {values}" for path, values in found.items() if not path.startswith("filters[0].")
+        ]
+    assert unnamed == []
+    names = {name for kind, name in captured_of_all_types(file) if kind == "CDS"}
+    assert snapshot.clusters(node).keys() == names
 
 
 def test_the_captures_are_not_empty():
