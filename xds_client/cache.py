@@ -146,6 +146,13 @@ class Caches:
     def retain(self, names: Names) -> Caches:
         return Caches({kind: pool.retain(names.get(kind, _NOBODY)) for kind, pool in self.pools.items()})
 
+    def forget(self, keys: Iterable[Key]) -> Caches:
+        """As if these had never been answered."""
+        pools = dict(self.pools)
+        for kind, name in keys:
+            pools[kind] = pools[kind].retain(frozenset((*pools[kind].known, *pools[kind].missing)) - {name})
+        return Caches(pools)
+
     def new_stream(self) -> Caches:
         """Absence on the last stream says nothing about what the next one is about to send."""
         return Caches({kind: replace(pool, whole=False) for kind, pool in self.pools.items()})

@@ -70,7 +70,7 @@ class AdsLoop:
 
     def start(self) -> None:
         self._owner = threading.get_ident()
-        self._settle()
+        self._subscribe()
         self._connect()
 
     def wait(self) -> float | None:
@@ -117,15 +117,16 @@ class AdsLoop:
 
     def status(self) -> Status:
         """Any thread."""
-        caches, wanted = self._caches, self._wanted
+        caches, wanted, connection = self._caches, self._wanted, self._connection
         return Status(
             node_id=self._node.id,
             address=self._transport.address,
-            connection=self._connection,
+            connection=connection,
             wanted=wanted,
             known={kind: len(pool.known) for kind, pool in caches.pools.items()},
             missing={kind: {n: m.reason for n, m in pool.missing.items()} for kind, pool in caches.pools.items()},
             rejected=tuple(error for pool in caches.pools.values() for error in pool.errors()),
+            retry_in=None if connection.retry_at is None else max(0.0, connection.retry_at - self._clock()),
         )
 
     # What the stream causes
@@ -197,7 +198,8 @@ class AdsLoop:
     def _settle(self) -> Late:
         """Bring subscriptions, then observers, in line with the caches. Returns malformed resources newly met."""
         observed = self._observers.keys()
-        for interest in self._resolutions.keys() - observed:
+        gone = self._resolutions.keys() - observed
+        for interest in gone:
             del self._resolutions[interest]
             self._announced.pop(interest, None)
         changed = [i for i in observed if i not in self._resolutions or not self._resolutions[i].stands(self._caches)]
@@ -209,7 +211,9 @@ class AdsLoop:
                     self._complained[error.kind, error.name] = error
                     late[error.kind].append(error)
                     logger.warning("rejected, the last good one stays: %s", error)
-        self._subscribe()
+        if changed or gone:
+            self._subscribe()
+        self._ask_again(key for interest in changed for key in self._resolutions[interest].again)
         for interest in changed:
             self._announce(interest, self._resolutions[interest].outcome)
         return late
@@ -223,6 +227,11 @@ class AdsLoop:
         self._wanted = {kind: frozenset(wanted) for kind, wanted in names.items()}
         self._send(self._session.want(self._wanted, self._clock()))
         self._caches = self._caches.retain(self._wanted)
+
+    def _ask_again(self, keys: Iterable[Key]) -> None:
+        for kind, name in set(keys):
+            self._caches = self._caches.forget([(kind, name)])
+            self._send(self._session.ask_again(kind, [name], self._clock()))
 
     def _announce(self, interest: Interest, outcome: Outcome | None) -> None:
         """Only what is whole and new. Not whole: observers keep the last good one."""

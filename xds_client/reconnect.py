@@ -10,12 +10,13 @@ from tenacity import RetryCallState, Retrying, wait_exponential
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# gRPC's connection back-off is 1 s growing by 1.6 up to 120 s, and Envoy's for xDS 0.5 s up to 30 s. A client here has
-# one stream, not one per target, and old configuration costs its user more than an idle SYN costs istiod: so it starts
-# as Envoy does and stops growing at 10 s. 1,000 clients then knock 100 times a second at a control plane that is away.
+# gRPC's back-off is 1 s growing by 1.6 up to 120 s, and Envoy's for xDS starts at 0.5 s and ends at 30 s. A client here
+# has one stream, not one per target, and old configuration costs its user more than a refused SYN costs anybody (with
+# no istiod behind the Service the node itself refuses it): so it starts as Envoy does and stops growing at 5 s. What
+# protects an istiod that comes back is its own limit of new streams, whose refusals are failures here.
 FIRST = 0.5
 GROWTH = 1.6
-LONGEST = 10.0
+LONGEST = 5.0
 JITTER = 0.2
 
 

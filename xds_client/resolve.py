@@ -55,11 +55,15 @@ Outcome = TargetConfig | TargetMissing | Selected
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """``outcome`` None: not whole yet, so there is nothing to announce. ``errors``: malformed resources met."""
+    """``outcome`` None: not whole yet, so there is nothing to announce. ``errors``: malformed resources met.
+
+    ``again``: answers that cannot be right; to be forgotten and asked once more.
+    """
 
     outcome: Outcome | None
     read: Mapping[Key, Found]
     errors: tuple[DecodeError, ...]
+    again: frozenset[Key] = frozenset()
 
     def stands(self, caches: Caches) -> bool:
         """Whether resolving again would give the same answer."""
@@ -69,7 +73,7 @@ class Resolution:
 def resolve(interest: Interest, caches: Caches, node: Node) -> Resolution:
     reader = _Reader(caches)
     outcome = _target(interest, reader, node) if isinstance(interest, Target) else _selection(interest, reader)
-    return Resolution(outcome, reader.read, tuple(reader.errors))
+    return Resolution(outcome, reader.read, tuple(reader.errors), frozenset(reader.again))
 
 
 class _Reader:
@@ -79,6 +83,7 @@ class _Reader:
         self._caches = caches
         self.read: dict[Key, Found] = {}
         self.errors: list[DecodeError] = []
+        self.again: set[Key] = set()
 
     def value(self, kind: ResourceType, name: str) -> Value | Missing | DecodeError | None:
         """The last good value; or why there is none; or None when nobody knows yet."""
@@ -98,6 +103,12 @@ class _Reader:
             if found.error is not None:
                 self.errors.append(found.error)
 
+    def ask_again(self, kind: ResourceType, name: str, instead_of: str) -> None:
+        """Read ``name`` as if it had not been answered, and ``instead_of`` not at all."""
+        del self.read[kind, instead_of]
+        self.read[kind, name] = NOT_YET
+        self.again.add((kind, name))
+
 
 def _selection(selection: Selection, reader: _Reader) -> Selected | None:
     found: dict[str, Value] = {}
@@ -114,8 +125,13 @@ def _selection(selection: Selection, reader: _Reader) -> Selected | None:
 
 
 def _target(target: Target, reader: _Reader, node: Node) -> TargetConfig | TargetMissing | None:
-    """Ask for one candidate after the other: istiod leaves one of two names of a service empty when both are asked."""
-    answers = []
+    """Ask for one candidate after the other.
+
+    When istiod generates two names of one service at once, it gives the virtual host to one of them and leaves the
+    other table empty (route/httproute getVirtualHostsForSniffedServicePort). That happens to a host that appears after
+    both its names were asked in vain; the virtual host's own name tells which name was meant.
+    """
+    answers: dict[str, str] = {}
     for host in target.candidates(node.namespace, node.domain):
         name = f"{host}:{target.port}"
         table = reader.value(ResourceType.ROUTE, name)
@@ -125,11 +141,14 @@ def _target(target: Target, reader: _Reader, node: Node) -> TargetConfig | Targe
             return TargetMissing(target, f"host {target.host!r}: {table} (asked by node {node.id})")
         if isinstance(table, RouteConfiguration):
             virtual_host = virtual_host_for(host, target.port, table)
+            if virtual_host is not None and virtual_host.name in answers:
+                reader.ask_again(ResourceType.ROUTE, virtual_host.name, instead_of=name)
+                return None
             if virtual_host is not None:
                 return _whole(TargetConfig(target, host, name, virtual_host, ()), reader)
-        answers.append(_absence(name, table))
+        answers[name] = _absence(name, table)
     reason = (
-        f"no host {target.host!r} with an HTTP or gRPC port {target.port} in the mesh: {'; '.join(answers)} "
+        f"no host {target.host!r} with an HTTP or gRPC port {target.port} in the mesh: {'; '.join(answers.values())} "
         f"(asked by node {node.id}); check the name, the namespace and the port's protocol"
     )
     return TargetMissing(target, reason)

@@ -34,7 +34,8 @@ class Connection:
 class Status:
     """``wanted``: what is subscribed to (``*`` is all); ``known``: how many of it arrived.
 
-    ``rejected``: what is malformed now; its last good form, if there was one, stays in use.
+    ``rejected``: what is malformed now; its last good form, if there was one, stays in use. ``retry_in``: seconds until
+    the next attempt, while waiting for one.
     """
 
     node_id: str
@@ -44,6 +45,7 @@ class Status:
     known: Mapping[ResourceType, int]
     missing: Mapping[ResourceType, Mapping[str, str]]
     rejected: tuple[DecodeError, ...]
+    retry_in: float | None = None
 
     @property
     def connected(self) -> bool:

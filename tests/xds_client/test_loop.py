@@ -91,6 +91,26 @@ def test_the_same_content_under_a_new_version_is_no_news(wire):
     assert ack.response_nonce == "n9"
 
 
+def test_a_host_that_appears_after_both_its_names_were_asked_in_vain(wire):
+    """istiod then fills one table and leaves the other empty; the name that was meant is asked once more, alone."""
+    news = wire.observe(Target("reviews.demo", 9080))
+    literal = "reviews.demo:9080"
+    wire.open()
+    wire.receive(response(CLUSTER, cluster(V1)))
+    wire.receive(response(ROUTE, route(REVIEWS_ROUTE)))
+    wire.receive(response(ROUTE, route(literal)))
+    assert isinstance(news[-1], TargetMissing)
+    robber = route(literal, V1)
+    robber.virtual_hosts[0].name = REVIEWS_ROUTE
+    log = wire.receive(response(ROUTE, route(REVIEWS_ROUTE), robber))
+    changes = [(list(r.resource_names_unsubscribe), list(r.resource_names_subscribe)) for r in sent(log)]
+    assert changes == [([literal], []), ([REVIEWS_ROUTE], []), ([], [REVIEWS_ROUTE]), ([], [])]
+    wire.receive(response(ROUTE, route(REVIEWS_ROUTE, V1)))
+    wire.receive(response(ENDPOINT, endpoints(V1, "10.0.0.1")))
+    assert news[-1].host == REVIEWS
+    assert len(news) == 2
+
+
 def test_a_deleted_host_is_announced(wire):
     news = wire.observe(TARGET)
     wire.open()

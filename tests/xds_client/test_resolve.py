@@ -109,6 +109,24 @@ def test_the_next_candidate_is_asked_only_when_the_one_before_is_known_to_be_unk
     assert ("ROUTE", first) in asked(resolution), "it may appear later, and then it is the one meant"
 
 
+def test_a_table_left_empty_because_its_other_name_was_asked_too_is_asked_again(node):
+    target = Target("reviews.demo", 9080)
+    literal = "reviews.demo:9080"
+    state = caches(route(REVIEWS_ROUTE), route(literal))
+    assert isinstance(resolve(target, state, node).outcome, TargetMissing)
+    robber = route(literal, "c")
+    robber.virtual_hosts[0].name = REVIEWS_ROUTE  # the service appeared, and only one of its names got it
+    state = caches(robber, base=state)
+    resolution = resolve(target, state, node)
+    assert resolution.outcome is None
+    assert asked(resolution) == {("ROUTE", REVIEWS_ROUTE)}
+    assert resolution.again == {(ResourceType.ROUTE, REVIEWS_ROUTE)}
+    state = state.forget(resolution.again)
+    assert resolution.stands(state)
+    state = caches(route(REVIEWS_ROUTE, "c"), cluster("c"), endpoints("c"), base=state)
+    assert resolve(target, state, node).outcome.host == REVIEWS
+
+
 def test_a_table_without_a_virtual_host_of_that_name_is_an_absence(node):
     missing = resolve(TARGET, caches(route(REVIEWS_ROUTE, "c", domains=("other",))), node).outcome
     assert "no virtual host of that name" in missing.reason

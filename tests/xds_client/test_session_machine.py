@@ -80,6 +80,7 @@ class SessionMachine(RuleBasedStateMachine):
     def lose(self):
         self.session.close()
         self.istiod = None
+        self.on_wire = False
         self.asked_at = {}
 
     @rule(clusters=st.booleans(), eds=NAMES, rds=NAMES)
@@ -99,6 +100,15 @@ class SessionMachine(RuleBasedStateMachine):
         for kind, names in self.wanted.items() if self.on_wire else ():
             for name in names - before.get(kind, frozenset()) - self.held[kind] - {WILDCARD}:
                 self.asked_at[kind, name] = self.now
+
+    @precondition(lambda self: self.wanted.get(ResourceType.ROUTE))
+    @rule()
+    def ask_again(self):
+        name = min(self.wanted[ResourceType.ROUTE])
+        self.hear(self.session.ask_again(ResourceType.ROUTE, [name], self.now))
+        self.held[ResourceType.ROUTE].discard(name)
+        if self.on_wire:
+            self.asked_at[ResourceType.ROUTE, name] = self.now
 
     @precondition(lambda self: self.istiod and self.on_wire and self.istiod.subscribed)
     @rule(data=st.data(), good=NAMES, bad=NAMES, removed=NAMES)

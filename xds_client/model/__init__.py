@@ -31,7 +31,7 @@ from xds_client.model.route import (
     VirtualHost,
     WeightedCluster,
 )
-from xds_client.model.target import InvalidTarget, Target
+from xds_client.model.target import InvalidTargetError, Target
 
 __all__ = [
     "Cluster",
@@ -42,7 +42,7 @@ __all__ = [
     "ForwardAction",
     "HeaderMatch",
     "HealthStatus",
-    "InvalidTarget",
+    "InvalidTargetError",
     "Labels",
     "LbPolicy",
     "Listener",

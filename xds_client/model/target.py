@@ -7,7 +7,7 @@ from dataclasses import dataclass
 SCHEME = "xds:///"
 
 
-class InvalidTarget(ValueError):
+class InvalidTargetError(ValueError):
     """The target string is not ``xds:///host[.namespace[.svc[.domain]]]:port``; the message names it and what is wrong."""
 
 
@@ -20,17 +20,17 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """Parse ``xds:///host:port`` or ``host:port``; raise `InvalidTarget` that names the text."""
+        """Parse ``xds:///host:port`` or ``host:port``; raise `InvalidTargetError` that names the text."""
         rest = text.removeprefix(SCHEME)
         if "://" in rest or rest.startswith("//"):
-            raise InvalidTarget(f"{text!r}: a mesh target is written {SCHEME}host:port, without an authority")
+            raise InvalidTargetError(f"{text!r}: a mesh target is written {SCHEME}host:port, without an authority")
         host, colon, port = rest.rpartition(":")
         if not colon or not host:
-            raise InvalidTarget(f"{text!r}: a mesh target needs a port, as in {SCHEME}reviews.demo:9080")
+            raise InvalidTargetError(f"{text!r}: a mesh target needs a port, as in {SCHEME}reviews.demo:9080")
         if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-            raise InvalidTarget(f"{text!r}: {port!r} is not a port (1 to 65535)")
+            raise InvalidTargetError(f"{text!r}: {port!r} is not a port (1 to 65535)")
         if any(c.isspace() or c in "/:|[]" for c in host):
-            raise InvalidTarget(f"{text!r}: {host!r} is not a host name")
+            raise InvalidTargetError(f"{text!r}: {host!r} is not a host name")
         return cls(host.lower(), int(port))
 
     def candidates(self, namespace: str, domain: str) -> tuple[str, ...]:

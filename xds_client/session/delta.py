@@ -27,7 +27,7 @@ from xds_client.resource_type import WILDCARD, ResourceType
 from xds_client.session.update import Names, Update
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from xds_client.node import Node
 
@@ -95,6 +95,17 @@ class DeltaSession:
             if self._stream.on_wire:
                 self._start_timers(self._stream, kind, after - before, now)
         return requests
+
+    def ask_again(self, kind: ResourceType, names: Collection[str], now: float) -> list[DeltaRequest]:
+        for name in names:
+            self._held[kind].pop(name, None)
+        if self._stream is None or kind not in self._stream.asked:
+            return []  # the first request of the next stream asks anyway
+        if self._stream.on_wire:
+            self._start_timers(self._stream, kind, names, now)
+        # Asking for what is subscribed already changes nothing and is not answered; so leave and come back.
+        again = tuple(sorted(names))
+        return [DeltaRequest(kind, unsubscribe=again), DeltaRequest(kind, subscribe=again)]
 
     def receive(self, data: bytes, now: float) -> Update | None:  # noqa: ARG002 - state of the world will need it
         assert self._stream is not None, "a response can only come on an open stream"

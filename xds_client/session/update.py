@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -59,6 +59,9 @@ class AdsSession(Protocol):
 
     def want(self, names: Names, now: float) -> Sequence[Request]:
         """From now on exactly these names are wanted, type by type; `WILDCARD` stands for all of a type."""
+
+    def ask_again(self, kind: ResourceType, names: Collection[str], now: float) -> Sequence[Request]:
+        """Make the control plane answer once more for names that are wanted already."""
 
     def receive(self, data: bytes, now: float) -> Update | None:
         """Read one response; None when it must be neither ACKed nor NACKed. Raises `ProtocolError`."""
