@@ -1,19 +1,20 @@
-"""The engine (native/): gRPC over HTTP/2, driven by whoever calls. Times are in seconds, payloads are messages."""
+
 
 from collections.abc import Callable, Iterable
+from typing import Self, TypeAlias
 
 __version__: str
 
 # code, details, payload, initial metadata, trailing metadata, answered (the server sent something), unprocessed (no
 # application code saw the call). Metadata that is empty is None.
-Metadata = list[tuple[str, str | bytes]]
-Outcome = tuple[int, str, bytes | None, Metadata | None, Metadata | None, bool, bool]
-Pairs = Iterable[tuple[str, str | bytes]]
+Metadata: TypeAlias = list[tuple[str, str | bytes]]
+Outcome: TypeAlias = tuple[int, str, bytes | None, Metadata | None, Metadata | None, bool, bool]
+Pairs: TypeAlias = Iterable[tuple[str, str | bytes]]
 
 class Hub:
-    """A set of connections and listeners that one event loop (`on_dirty` given) or one thread drives."""
 
-    def __new__(cls, on_dirty: Callable[[], object] | None = None) -> Hub: ...
+
+    def __new__(cls, on_dirty: Callable[[], object] | None = None) -> Self: ...
     def fileno(self) -> int: ...
     def poll(self, timeout: float | None) -> list[ServerCall]: ...
     def flush(self) -> None: ...
@@ -25,12 +26,12 @@ class Hub:
     def close(self) -> None: ...
 
 class Method:
-    """What all requests of one method to one authority have in common."""
 
-    def __new__(cls, path: str, authority: str, user_agent: str) -> Method: ...
+
+    def __new__(cls, path: str, authority: str, user_agent: str) -> Self: ...
 
 class ClientLink:
-    """One connection to a server."""
+
 
     @property
     def usable(self) -> bool: ...
@@ -59,7 +60,7 @@ class ClientLink:
     def close(self) -> None: ...
 
 class ClientCall:
-    """One call in progress, from the client's side. Dropping it unfinished cancels it."""
+
 
     def send(self, payload: bytes, end: bool = False) -> None: ...
     def send_blocking(self, payload: bytes, end: bool = False) -> bool: ...
@@ -81,7 +82,7 @@ class ClientCall:
     def peer(self) -> str: ...
 
 class ServerCall:
-    """One call that came in. Dropping it lets go of it; end it first."""
+
 
     @property
     def path(self) -> str: ...

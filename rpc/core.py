@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from rpc.routing import InvalidPattern
+from rpc.routing import InvalidPatternError
 from rpc.snapshot import Snapshot, keys
 from rpc.transport import Pool
 from xds_client.model import TargetMissing
@@ -55,7 +55,7 @@ class ChannelCore:
             wanted = keys(config)
             try:
                 snapshot = Snapshot(config, self._pool.reconcile(wanted))
-            except InvalidPattern as error:
+            except InvalidPatternError as error:
                 _log.warning("%s: configuration not used, the last good one stays: %s", self.target, error)
                 return
             self.snapshot, self.problem = snapshot, None

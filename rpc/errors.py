@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
+CANCELLED: int = grpc.StatusCode.CANCELLED.value[0]
+LOCALLY_CANCELLED = "Locally cancelled by application!"
+
+
 class Metadatum(NamedTuple):
     """One metadata entry; equals the plain pair."""
 
@@ -36,7 +40,7 @@ def failed(code: grpc.StatusCode, details: str, *, unprocessed: bool = False) ->
     return (code.value[0], details, None, None, None, False, unprocessed)
 
 
-class EndedCall(grpc.Call):  # type: ignore[misc]  # types-grpcio leaves grpc.Call untyped
+class EndedCall(grpc.Call):
     """A call that is over: `code()`, `details()` and both kinds of metadata."""
 
     def __init__(self, outcome: Outcome) -> None:
@@ -60,7 +64,7 @@ class EndedCall(grpc.Call):  # type: ignore[misc]  # types-grpcio leaves grpc.Ca
     def is_active(self) -> bool:
         return False
 
-    def time_remaining(self) -> float | None:
+    def time_remaining(self) -> float | None:  # type: ignore[override]  # the stubs' own type does not exist at run time
         return None
 
     def cancel(self) -> bool:
@@ -71,7 +75,7 @@ class EndedCall(grpc.Call):  # type: ignore[misc]  # types-grpcio leaves grpc.Ca
         return False
 
 
-class CallFailed(EndedCall, grpc.RpcError):  # type: ignore[misc]  # as above
+class CallFailed(EndedCall, grpc.RpcError):  # type: ignore[misc]  # an untyped base in the stubs
     """A call that ended with a status other than OK, raised where its result was asked for."""
 
     def __str__(self) -> str:

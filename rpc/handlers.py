@@ -22,19 +22,19 @@ class _CallDetails(NamedTuple):
     invocation_metadata: tuple[Metadatum, ...]
 
 
-class CallDetails(_CallDetails, grpc.HandlerCallDetails):
+class CallDetails(_CallDetails, grpc.HandlerCallDetails):  # type: ignore[misc]  # an untyped base in the stubs
     """What generic handlers and interceptors are shown."""
 
 
 class HandlerTable:
     """Registered handlers by path, then generic ones in order; interceptors around both."""
 
-    def __init__(self, generic: Iterable[grpc.GenericRpcHandler[Any, Any]], interceptors: Iterable[Any]) -> None:
+    def __init__(self, generic: Iterable[grpc.GenericRpcHandler], interceptors: Iterable[Any]) -> None:
         self._registered: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-        self._generic: list[grpc.GenericRpcHandler[Any, Any]] = list(generic)
+        self._generic: list[grpc.GenericRpcHandler] = list(generic)
         self.interceptors = tuple(interceptors)
 
-    def add_generic(self, handlers: Iterable[grpc.GenericRpcHandler[Any, Any]]) -> None:
+    def add_generic(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         for handler in handlers:
             if getattr(handler, "service", None) is None:
                 raise AttributeError(f'"{handler}" must conform to grpc.GenericRpcHandler: it has no service method')

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from rpc._native import ClientLink, Outcome, Pairs
     from rpc.core import ChannelCore
-    from rpc.snapshot import ClusterSnapshot
+    from rpc.routing.table import CompiledRoute
+    from rpc.snapshot import ClusterSnapshot, Snapshot
     from rpc.transport import Connection
 
     Plan = Generator["Step", Outcome | None, Outcome]
@@ -63,6 +64,14 @@ Step = Attempt | Dial | Wait
 _TRANSPARENT_RETRIES = 1
 
 
+class _EndedError(Exception):
+    """The call is over before it was sent."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.outcome = failed(code, details)
+
+
 def plan_call(
     core: ChannelCore,
     path: str,
@@ -73,89 +82,103 @@ def plan_call(
 ) -> Plan:
     """The plan of one call. ``deadline`` on the monotonic clock."""
     retries = _TRANSPARENT_RETRIES
+    try:
+        while True:
+            snapshot = core.snapshot or (yield from _configuration(core, deadline))
+            route = _route(core, snapshot, RequestHead(path, snapshot.authority, metadata))
+            limit = deadline
+            if route.timeout is not None:
+                limit = time.monotonic() + route.timeout
+                if deadline is not None and deadline < limit:
+                    limit = deadline
+            link = yield from _link(core, route.pick_cluster(), limit, wait_for_ready=wait_for_ready)
+            if link is None:
+                continue
+            outcome = cast("Outcome", (yield Attempt(link, snapshot.authority, limit)))
+            if not outcome[6] or retries == 0 or _passed(limit):
+                return outcome
+            retries -= 1
+    except _EndedError as ended:
+        return ended.outcome
+
+
+def _configuration(core: ChannelCore, deadline: float | None) -> Generator[Step, Outcome | None, Snapshot]:
+    """Wait for the first configuration."""
+    while True:
+        generation = core.generation
+        if (snapshot := core.snapshot) is not None:
+            return snapshot
+        if core.problem is not None:
+            raise _EndedError(grpc.StatusCode.CANCELLED if core.closed else grpc.StatusCode.UNAVAILABLE, core.problem)
+        if _passed(deadline):
+            raise _late(f"{core.target}: no configuration yet: {core.waiting_for()}")
+        yield Wait(generation, deadline)
+
+
+def _route(core: ChannelCore, snapshot: Snapshot, head: RequestHead) -> CompiledRoute:
+    route = snapshot.table.route(head)
+    if route is None:
+        raise _EndedError(grpc.StatusCode.UNAVAILABLE, f"{core.target}: no route matches {head.path}")
+    if route.unsupported is not None:
+        what = f"route {route.name!r} says {route.unsupported}, which this release does not carry out"
+        raise _EndedError(grpc.StatusCode.UNAVAILABLE, f"{core.target}: {what}")
+    return route
+
+
+def _link(
+    core: ChannelCore, name: str, deadline: float | None, *, wait_for_ready: bool
+) -> Generator[Step, Outcome | None, ClientLink | None]:
+    """A connection of the cluster that can take the call; None: the configuration changed, route again."""
     while True:
         generation = core.generation
         snapshot = core.snapshot
         if snapshot is None:
-            if (problem := core.problem) is not None:
-                return failed(grpc.StatusCode.UNAVAILABLE, problem)
-            if _passed(deadline):
-                return _too_late(f"{core.target}: no configuration yet: {core.waiting_for()}")
-            yield Wait(generation, deadline)
-            continue
-        route = snapshot.table.route(RequestHead(path, snapshot.authority, metadata))
-        if route is None:
-            return failed(grpc.StatusCode.UNAVAILABLE, f"{core.target}: no route matches {path}")
-        if route.unsupported is not None:
-            return failed(
-                grpc.StatusCode.UNAVAILABLE,
-                f"{core.target}: route {route.name!r} says {route.unsupported}, which this release does not carry out",
-            )
-        name = route.pick_cluster()
+            return None
         cluster = snapshot.clusters.get(name)
-        if cluster is None or cluster.error is not None:
-            reason = cluster.error if cluster else f"cluster {name} is not in the configuration"
-            return failed(grpc.StatusCode.UNAVAILABLE, f"{core.target}: {reason}")
-        limit = deadline
-        if route.timeout is not None:
-            limit = time.monotonic() + route.timeout
-            if deadline is not None and deadline < limit:
-                limit = deadline
-        found = yield from _ready_link(core, cluster, limit, wait_for_ready=wait_for_ready)
-        if isinstance(found, tuple):
-            return found
-        outcome = cast("Outcome", (yield Attempt(found, snapshot.authority, limit)))
-        if not outcome[6] or retries == 0 or _passed(limit):
-            return outcome
-        retries -= 1
-
-
-def _ready_link(
-    core: ChannelCore, cluster: ClusterSnapshot, deadline: float | None, *, wait_for_ready: bool
-) -> Generator[Step, Outcome | None, ClientLink | Outcome]:
-    """A link of the cluster that can take the call, or the outcome if there is none to be had."""
-    while True:
-        generation = core.generation
-        ready, waiting = cluster.next()
+        if cluster is None:
+            raise _EndedError(grpc.StatusCode.UNAVAILABLE, f"{core.target}: cluster {name} is not in the configuration")
+        if cluster.error is not None:
+            raise _EndedError(grpc.StatusCode.UNAVAILABLE, f"{core.target}: {cluster.error}")
+        ready, idle = cluster.next()
+        if idle is not None:
+            yield Dial(idle)
         if ready is not None:
-            if waiting is not None:
-                yield Dial(waiting)
             link = ready.link
             if link is not None:  # it may have been lost since
                 return link
             continue
         if _passed(deadline):
-            return _too_late(f"{core.target}: no connection to cluster {cluster.name}: {_errors(cluster)}")
-        if waiting is not None:
-            yield Dial(waiting)
-            continue
-        connections = cluster.connections()
-        if core.closed:
-            return failed(grpc.StatusCode.CANCELLED, "Channel closed!")
-        if not wait_for_ready and not any(connection.dialling or connection.idle for connection in connections):
-            return failed(
-                grpc.StatusCode.UNAVAILABLE,
-                f"{core.target}: failed to connect to all addresses of cluster {cluster.name}: {_errors(cluster)}",
-            )
-        retry_at = time.monotonic() + min(connection.retry_in for connection in connections)
-        if any(connection.dialling for connection in connections):
-            retry_at = float("inf")
-        until = retry_at if deadline is None else min(deadline, retry_at)
-        yield Wait(generation, None if until == float("inf") else until)
-        if core.snapshot is None or core.snapshot.clusters.get(cluster.name) is not cluster:
-            newer = core.snapshot.clusters.get(cluster.name) if core.snapshot else None
-            if newer is not None and newer.error is None:
-                cluster = newer
+            raise _late(f"{core.target}: no connection to cluster {name}: {_errors(cluster)}")
+        if idle is None:
+            yield Wait(generation, _next_chance(core, cluster, deadline, wait_for_ready=wait_for_ready))
+
+
+def _next_chance(
+    core: ChannelCore, cluster: ClusterSnapshot, deadline: float | None, *, wait_for_ready: bool
+) -> float | None:
+    """Until when waiting for a change makes sense, while every connection is being dialled or has failed."""
+    connections = cluster.connections()
+    if any(connection.dialling for connection in connections):
+        return deadline
+    if not wait_for_ready and all(connection.error is not None for connection in connections):
+        raise _EndedError(
+            grpc.StatusCode.UNAVAILABLE,
+            f"{core.target}: failed to connect to all addresses of cluster {cluster.name}: {_errors(cluster)}",
+        )
+    retry_at = time.monotonic() + min(connection.retry_in for connection in connections)
+    return retry_at if deadline is None else min(deadline, retry_at)
 
 
 def _passed(deadline: float | None) -> bool:
     return deadline is not None and deadline <= time.monotonic()
 
 
-def _too_late(what: str) -> Outcome:
-    return failed(grpc.StatusCode.DEADLINE_EXCEEDED, f"Deadline Exceeded while waiting: {what}")
+def _late(what: str) -> _EndedError:
+    return _EndedError(grpc.StatusCode.DEADLINE_EXCEEDED, f"Deadline Exceeded while waiting: {what}")
 
 
 def _errors(cluster: ClusterSnapshot) -> str:
-    reasons = sorted(f"{connection.key}: {connection.error}" for connection in cluster.connections() if connection.error)
+    reasons = sorted(
+        f"{connection.key}: {connection.error}" for connection in cluster.connections() if connection.error
+    )
     return "; ".join(reasons) or "still connecting"

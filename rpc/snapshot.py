@@ -119,7 +119,7 @@ class Snapshot:
     __slots__ = ("authority", "clusters", "config", "table")
 
     def __init__(self, config: TargetConfig, connections: Mapping[ConnectionKey, Connection]) -> None:
-        """Raises `rpc.routing.InvalidPattern`."""
+        """Raises `rpc.routing.InvalidPatternError`."""
         self.config = config
         self.authority = str(config.target)
         self.table = RouteTable(config.virtual_host)

@@ -1,4 +1,4 @@
-"""Channels and servers for asyncio: `grpc.aio.Channel` and `grpc.aio.Server` on the engine, in the caller's own loop."""
+"""Channels and servers for asyncio: `grpc.aio.Channel` and `grpc.aio.Server`, in the caller's own loop."""
 
 from rpc.aio.channel import Channel, insecure_channel
 from rpc.aio.server import Server, server

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from xds_client import PilotExchanger
 
 
-class Channel(aio.Channel):  # type: ignore[misc]  # types-grpcio leaves it untyped
+class Channel(aio.Channel):
     """One target, seen through the mesh or as written. It lives in the event loop of its first call."""
 
     def __init__(self, target: str, options: Options, mesh: PilotExchanger | None) -> None:
-        """Raises `xds_client.model.InvalidTarget`, and `xds_client.BootstrapError` for a mesh target."""
+        """Raises `xds_client.model.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target."""
         self._options = ChannelOptions.parse(options)
         self._resolution = parse(target, mesh)
         self._driver = Driver(target, self._options.max_receive_message_length)

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from rpc._native import Pairs, ServerCall
 
 
-class ServicerContext(CallState, aio.ServicerContext):  # type: ignore[misc]  # types-grpcio leaves it generic
+class ServicerContext(CallState, aio.ServicerContext):  # type: ignore[misc, type-arg]  # an untyped base in the stubs
     """One call, for the coroutine that answers it."""
 
-    def __init__(self, call: ServerCall, loop: asyncio.AbstractEventLoop, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
+    def __init__(
+        self, call: ServerCall, loop: asyncio.AbstractEventLoop, handler: grpc.RpcMethodHandler[Any, Any]
+    ) -> None:
         super().__init__(call)
         self._loop = loop
         self._handler = handler

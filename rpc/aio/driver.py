@@ -68,6 +68,16 @@ class Driver:
             self.loop.call_soon(waiting.end)
         return waiting.call_off
 
+    async def change(self) -> None:
+        """Wait until something about the channel is different."""
+        changed = self.loop.create_future()
+        call_off = self.perform(Wait(self.core.generation, None), lambda: changed.set_result(None))
+        try:
+            await changed
+        finally:
+            if call_off is not None:
+                call_off()
+
     async def _dial(self, connection: Connection) -> None:
         try:
             fd = await dial_in_loop(connection.key, connection.connect_timeout)
@@ -121,7 +131,7 @@ class PlannedCall:
         except StopIteration as end:
             self._ended(end.value)
             return
-        except Exception as error:  # noqa: BLE001 - nobody else would hear of it: the call has to end
+        except Exception as error:
             self._ended(failed(grpc.StatusCode.INTERNAL, f"the call plan failed: {error!r}"))
             return
         if isinstance(step, Attempt):

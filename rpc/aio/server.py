@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class Server(aio.Server):  # type: ignore[misc]  # types-grpcio leaves it untyped
+class Server(aio.Server):
     """It lives in the loop that starts it."""
 
     def __init__(
         self,
-        handlers: Iterable[grpc.GenericRpcHandler[Any, Any]] | None,
+        handlers: Iterable[grpc.GenericRpcHandler] | None,
         interceptors: Iterable[Any] | None,
         options: Options,
         maximum_concurrent_rpcs: int | None,
@@ -50,7 +50,7 @@ class Server(aio.Server):  # type: ignore[misc]  # types-grpcio leaves it untype
         self._stopped: asyncio.Event | None = None
         self._stopping = False
 
-    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler[Any, Any]]) -> None:
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         self._table.add_generic(generic_rpc_handlers)
 
     def add_registered_method_handlers(
@@ -98,7 +98,7 @@ class Server(aio.Server):  # type: ignore[misc]  # types-grpcio leaves it untype
         detach(self._loop, self._hub)
         self._stopped.set()
 
-    async def wait_for_termination(self, timeout: float | None = None) -> bool:
+    async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - grpc's signature
         """Wait until the server stopped; False if ``timeout`` seconds passed before."""
         if self._stopped is None:
             return True
@@ -195,7 +195,7 @@ def is_async(handler: grpc.RpcMethodHandler[Any, Any]) -> bool:
 
 def server(
     migration_thread_pool: futures.Executor | None = None,
-    handlers: Iterable[grpc.GenericRpcHandler[Any, Any]] | None = None,
+    handlers: Iterable[grpc.GenericRpcHandler] | None = None,
     interceptors: Iterable[Any] | None = None,
     options: Options = None,
     maximum_concurrent_rpcs: int | None = None,

@@ -10,9 +10,9 @@ import grpc
 from grpc import aio
 
 from rpc.aio.driver import PlannedCall
-from rpc.aio.unary import CANCELLED, LOCALLY_CANCELLED, aio_error, aio_metadata
-from rpc.blocking.driver import deadline_of, time_left
-from rpc.errors import STATUS_CODES, failed
+from rpc.aio.unary import aio_error, aio_metadata
+from rpc.deadline import deadline_of, time_left, time_remaining
+from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, failed
 from rpc.method import refuse_unsupported, undeserializable
 from rpc.plan import plan_call
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rpc.plan import Attempt
 
 
-class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[misc]  # types-grpcio leaves it generic
+class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[type-arg]  # generic in the stubs only
     """What the three streaming kinds share: placed by the plan, then messages one by one.
 
     Everything happens in the loop; the engine calls `_changed` when something about the call is new.
@@ -192,7 +192,7 @@ class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[misc]  # ty
             await self.done_writing()
         except (aio.AioRpcError, asyncio.InvalidStateError):
             pass  # the call ended; who reads is told
-        except Exception as error:  # noqa: BLE001 - the user's iterator failed: so does the call
+        except Exception as error:
             self._give_up(failed(grpc.StatusCode.UNKNOWN, f"Exception iterating requests! ({error!r})"))
 
     # ---- grpc.aio.Call
@@ -226,8 +226,7 @@ class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[misc]  # ty
             self._callbacks.append(callback)
 
     def time_remaining(self) -> float | None:
-        left = time_left(self._deadline)
-        return None if left is None else max(0.0, left)
+        return time_remaining(self._deadline)
 
     async def initial_metadata(self) -> aio.Metadata:
         call = await self._placed()
@@ -276,14 +275,14 @@ class StreamUnaryCall(StreamCall):
         return self._response.__await__()
 
 
-class UnaryStream(aio.UnaryStreamMultiCallable):  # type: ignore[misc]  # as above
+class UnaryStream(aio.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.aio.UnaryStreamMultiCallable`."""
 
     def __init__(self, driver: Driver, method: MethodSpec) -> None:
         self._driver = driver
         self._method = method
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # the stubs' own type does not exist at run time
         self,
         request: Any,
         *,
@@ -298,14 +297,14 @@ class UnaryStream(aio.UnaryStreamMultiCallable):  # type: ignore[misc]  # as abo
         return StreamCall(self._driver, self._method, timeout, metadata, wait_for_ready, only=only)
 
 
-class StreamUnary(aio.StreamUnaryMultiCallable):  # type: ignore[misc]  # as above
+class StreamUnary(aio.StreamUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.aio.StreamUnaryMultiCallable`."""
 
     def __init__(self, driver: Driver, method: MethodSpec) -> None:
         self._driver = driver
         self._method = method
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # the stubs' own type does not exist at run time
         self,
         request_iterator: Any = None,
         timeout: float | None = None,
@@ -315,12 +314,10 @@ class StreamUnary(aio.StreamUnaryMultiCallable):  # type: ignore[misc]  # as abo
         compression: grpc.Compression | None = None,
     ) -> StreamUnaryCall:
         refuse_unsupported(credentials, compression)
-        return StreamUnaryCall(
-            self._driver, self._method, timeout, metadata, wait_for_ready, requests=request_iterator
-        )
+        return StreamUnaryCall(self._driver, self._method, timeout, metadata, wait_for_ready, requests=request_iterator)
 
 
-class StreamStream(aio.StreamStreamMultiCallable):  # type: ignore[misc]  # as above
+class StreamStream(aio.StreamStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.aio.StreamStreamMultiCallable`."""
 
     def __init__(self, driver: Driver, method: MethodSpec) -> None:

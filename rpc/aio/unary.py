@@ -9,8 +9,8 @@ import grpc
 from grpc import aio
 
 from rpc.aio.driver import PlannedCall
-from rpc.blocking.driver import deadline_of, time_left
-from rpc.errors import STATUS_CODES, failed
+from rpc.deadline import deadline_of, time_left, time_remaining
+from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, failed
 from rpc.method import refuse_unsupported, undeserializable
 from rpc.plan import plan_call
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from rpc.aio.driver import Driver
     from rpc.method import MethodSpec
     from rpc.plan import Attempt
-
-CANCELLED = grpc.StatusCode.CANCELLED.value[0]
-LOCALLY_CANCELLED = "Locally cancelled by application!"
 
 
 def aio_metadata(pairs: Any) -> aio.Metadata:
@@ -36,7 +33,7 @@ def aio_error(outcome: Outcome) -> aio.AioRpcError:
     )
 
 
-class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[misc]  # types-grpcio leaves it generic
+class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.aio.UnaryUnaryCall`. Cancelling the task that awaits it cancels the call on the wire."""
 
     def __init__(
@@ -107,8 +104,7 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[misc]  # 
         self._future.add_done_callback(lambda _: callback(self))
 
     def time_remaining(self) -> float | None:
-        left = time_left(self._deadline)
-        return None if left is None else max(0.0, left)
+        return time_remaining(self._deadline)
 
     async def _end(self) -> Outcome:
         if self._outcome is None:
@@ -134,12 +130,12 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[misc]  # 
     async def wait_for_connection(self) -> None:
         """Wait until the call is on a connection; raises `grpc.aio.AioRpcError` when it failed before."""
         while self._sent is None and self._outcome is None:
-            await asyncio.sleep(0.001)
+            await self._driver.change()
         if self._sent is None and self._outcome is not None:
             raise aio_error(self._outcome)
 
 
-class UnaryUnary(aio.UnaryUnaryMultiCallable):  # type: ignore[misc]  # as above
+class UnaryUnary(aio.UnaryUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.aio.UnaryUnaryMultiCallable`."""
 
     def __init__(self, driver: Driver, method: MethodSpec) -> None:

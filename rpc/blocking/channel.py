@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from xds_client import PilotExchanger
 
 
-class Channel(grpc.Channel):  # type: ignore[misc]  # types-grpcio leaves it untyped
+class Channel(grpc.Channel):
     """One target, seen through the mesh or as written. Safe to use from any thread."""
 
     def __init__(self, target: str, options: Options, mesh: PilotExchanger | None) -> None:
-        """Raises `xds_client.model.InvalidTarget`, and `xds_client.BootstrapError` for a mesh target."""
+        """Raises `xds_client.model.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target."""
         self._options = ChannelOptions.parse(options)
         self._resolution = parse(target, mesh)
         self._driver = Driver(target, self._options.max_receive_message_length)
@@ -72,7 +72,9 @@ class Channel(grpc.Channel):  # type: ignore[misc]  # types-grpcio leaves it unt
     ) -> StreamStream:
         return StreamStream(self._driver, self._method(method, request_serializer, response_deserializer))
 
-    def subscribe(self, callback: Callable[[grpc.ChannelConnectivity], None], try_to_connect: bool | None = None) -> Any:
+    def subscribe(
+        self, callback: Callable[[grpc.ChannelConnectivity], None], try_to_connect: bool | None = None
+    ) -> Any:
         raise NotImplementedError("connectivity watching is not supported in this release; use wait_for_ready=True")
 
     def unsubscribe(self, callback: Callable[[grpc.ChannelConnectivity], None]) -> None:
@@ -103,7 +105,7 @@ def insecure_channel(
 
     ``mesh``: the exchanger that a mesh target is observed on; without it the process's own, opened from the
     environment. Never plaintext by accident: an endpoint that the mesh wants called over mutual TLS is refused.
-    Raises `xds_client.model.InvalidTarget`, and `xds_client.BootstrapError` for a mesh target.
+    Raises `xds_client.model.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target.
     """
     if compression not in (None, grpc.Compression.NoCompression):
         raise NotImplementedError(f"compression {compression!r} is not supported in this release")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rpc._native import Pairs, ServerCall
 
 
-class ServicerContext(CallState, grpc.ServicerContext):  # type: ignore[misc]  # types-grpcio leaves it untyped
+class ServicerContext(CallState, grpc.ServicerContext):  # type: ignore[misc]  # an untyped base in the stubs
     """One call, for the thread that answers it."""
 
     def __init__(self, call: ServerCall) -> None:

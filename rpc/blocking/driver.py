@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from rpc.blocking.tender import tended_hub
 from rpc.core import ChannelCore
+from rpc.deadline import time_left
 from rpc.plan import Attempt, Dial, Wait
 from rpc.transport.dial import dial, reason
 
@@ -61,7 +61,7 @@ class Driver:
                     target=self._dial, args=(step.connection,), name=f"dial {step.connection.key}", daemon=True
                 ).start()
         elif isinstance(step, Wait):
-            left = None if step.until is None else step.until - time.monotonic()
+            left = time_left(step.until)
             with self._changed:
                 self._changed.wait_for(lambda: self.core.generation != step.generation, left)
 
@@ -76,12 +76,3 @@ class Driver:
             raise
         else:
             connection.opened(link)
-
-
-def time_left(deadline: float | None) -> float | None:
-    """Seconds until ``deadline`` (monotonic), as the engine takes them."""
-    return None if deadline is None else deadline - time.monotonic()
-
-
-def deadline_of(timeout: float | None) -> float | None:
-    return None if timeout is None else time.monotonic() + timeout

@@ -20,11 +20,7 @@ _log = logging.getLogger(__name__)
 def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
     """Answer the call, whatever the handler does."""
     try:
-        request: Any
-        if payload is None:
-            request = requests(context, handler)
-        else:
-            request = _deserialized(context, handler, payload)
+        request = requests(context, handler) if payload is None else _deserialized(context, handler, payload)
         behaviour = _behaviour(handler)
         if handler.response_streaming:
             _send_all(context, handler, behaviour(request, context))

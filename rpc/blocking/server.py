@@ -33,14 +33,14 @@ _log = logging.getLogger(__name__)
 _DRAIN_CHECK = 0.01  # seconds between looks at what is still running
 
 
-class Server(grpc.Server):  # type: ignore[misc]  # types-grpcio leaves it untyped
+class Server(grpc.Server):
     """``thread_pool`` None: handlers run on the thread that reads the connections, for handlers that never block."""
 
     def __init__(
         self,
         thread_pool: futures.Executor | None,
-        handlers: Iterable[grpc.GenericRpcHandler[Any, Any]] | None,
-        interceptors: Iterable[grpc.ServerInterceptor[Any, Any]] | None,
+        handlers: Iterable[grpc.GenericRpcHandler] | None,
+        interceptors: Iterable[grpc.ServerInterceptor] | None,
         options: Options,
         maximum_concurrent_rpcs: int | None,
     ) -> None:
@@ -58,7 +58,7 @@ class Server(grpc.Server):  # type: ignore[misc]  # types-grpcio leaves it untyp
 
     # ---- grpc.Server
 
-    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler[Any, Any]]) -> None:
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         self._table.add_generic(generic_rpc_handlers)
 
     def add_registered_method_handlers(
@@ -194,8 +194,8 @@ def _nothing() -> None:
 
 def server(
     thread_pool: futures.Executor | None,
-    handlers: Iterable[grpc.GenericRpcHandler[Any, Any]] | None = None,
-    interceptors: Iterable[grpc.ServerInterceptor[Any, Any]] | None = None,
+    handlers: Iterable[grpc.GenericRpcHandler] | None = None,
+    interceptors: Iterable[grpc.ServerInterceptor] | None = None,
     options: Options = None,
     maximum_concurrent_rpcs: int | None = None,
     compression: grpc.Compression | None = None,

@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
-from rpc.blocking.driver import deadline_of, time_left
-from rpc.blocking.unary import CANCELLED, LOCALLY_CANCELLED
-from rpc.errors import STATUS_CODES, CallFailed, EndedCall, Metadatum, failed, metadata_tuple
+from rpc.deadline import deadline_of, time_left, time_remaining
+from rpc.errors import (
+    CANCELLED,
+    LOCALLY_CANCELLED,
+    STATUS_CODES,
+    CallFailed,
+    EndedCall,
+    Metadatum,
+    failed,
+    metadata_tuple,
+)
 from rpc.method import refuse_unsupported, undeserializable
 from rpc.plan import Attempt, Wait, plan_call
 
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
     from rpc.plan import Plan
 
 
-class StreamCall(grpc.Call):  # type: ignore[misc]  # types-grpcio leaves it untyped
+class StreamCall(grpc.Call):
     """A streaming call: started without blocking, its requests sent by a thread of its own, its responses iterated."""
 
     def __init__(
@@ -42,9 +50,7 @@ class StreamCall(grpc.Call):  # type: ignore[misc]  # types-grpcio leaves it unt
         self._call: ClientCall | None = None
         self._failure: Outcome | None = None
         self._callbacks: list[Callable[[], None]] = []
-        plan = plan_call(
-            driver.core, method.path, self._metadata, self._deadline, wait_for_ready=bool(wait_for_ready)
-        )
+        plan = plan_call(driver.core, method.path, self._metadata, self._deadline, wait_for_ready=bool(wait_for_ready))
         step = driver.advance_now(plan)
         if isinstance(step, Wait):
             threading.Thread(target=self._wait_and_place, args=(plan, step, requests), daemon=True).start()
@@ -84,7 +90,7 @@ class StreamCall(grpc.Call):  # type: ignore[misc]  # types-grpcio leaves it unt
                 if not call.send_blocking(self._method.serialize(request)):
                     return
             call.half_close()
-        except Exception as error:  # noqa: BLE001 - the user's iterator failed: so does the call, as in grpcio
+        except Exception as error:
             call.cancel(grpc.StatusCode.UNKNOWN.value[0], f"Exception iterating requests! ({error!r})")
 
     def _running(self) -> ClientCall | None:
@@ -163,9 +169,8 @@ class StreamCall(grpc.Call):  # type: ignore[misc]  # types-grpcio leaves it unt
     def is_active(self) -> bool:
         return self._failure is None and (self._call is None or not self._call.finished)
 
-    def time_remaining(self) -> float | None:
-        left = time_left(self._deadline)
-        return None if left is None else max(0.0, left)
+    def time_remaining(self) -> float | None:  # type: ignore[override]  # the stubs' own type does not exist at run time
+        return time_remaining(self._deadline)
 
     def cancel(self) -> bool:
         """Give the call up; False if it is over already."""
@@ -201,14 +206,14 @@ class _One(list[Any]):
         self.payload = payload
 
 
-class UnaryStream(grpc.UnaryStreamMultiCallable):  # type: ignore[misc]  # as above
+class UnaryStream(grpc.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.UnaryStreamMultiCallable`."""
 
     def __init__(self, driver: Driver, method: MethodSpec) -> None:
         self._driver = driver
         self._method = method
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # the stubs' own type does not exist at run time
         self,
         request: Any,
         timeout: float | None = None,
@@ -222,14 +227,14 @@ class UnaryStream(grpc.UnaryStreamMultiCallable):  # type: ignore[misc]  # as ab
         return StreamCall(self._driver, self._method, one, timeout, metadata, wait_for_ready)
 
 
-class StreamStream(grpc.StreamStreamMultiCallable):  # type: ignore[misc]  # as above
+class StreamStream(grpc.StreamStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.StreamStreamMultiCallable`."""
 
     def __init__(self, driver: Driver, method: MethodSpec) -> None:
         self._driver = driver
         self._method = method
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # the stubs' own type does not exist at run time
         self,
         request_iterator: Iterator[Any],
         timeout: float | None = None,
@@ -242,7 +247,7 @@ class StreamStream(grpc.StreamStreamMultiCallable):  # type: ignore[misc]  # as 
         return StreamCall(self._driver, self._method, request_iterator, timeout, metadata, wait_for_ready)
 
 
-class StreamUnary(grpc.StreamUnaryMultiCallable):  # type: ignore[misc]  # as above
+class StreamUnary(grpc.StreamUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.StreamUnaryMultiCallable`. Built on the streaming call: its one response is the first and only."""
 
     def __init__(self, driver: Driver, method: MethodSpec) -> None:
@@ -273,7 +278,7 @@ class StreamUnary(grpc.StreamUnaryMultiCallable):  # type: ignore[misc]  # as ab
         call = StreamCall(self._driver, self._method, request_iterator, timeout, metadata, wait_for_ready)
         return call_result(call)
 
-    def future(
+    def future(  # type: ignore[override]  # the stubs' own type does not exist at run time
         self,
         request_iterator: Iterator[Any],
         timeout: float | None = None,
@@ -281,7 +286,7 @@ class StreamUnary(grpc.StreamUnaryMultiCallable):  # type: ignore[misc]  # as ab
         credentials: grpc.CallCredentials | None = None,
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
-    ) -> grpc.Future:
+    ) -> grpc.Future:  # type: ignore[type-arg]  # generic in the stubs only
         raise NotImplementedError("StreamUnary.future is not supported in this release; call it from a thread")
 
 

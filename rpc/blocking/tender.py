@@ -27,7 +27,7 @@ def tended_hub() -> Hub:
 
 
 def _after_fork() -> None:
-    global _hub, _lock  # noqa: PLW0603 - the thread did not survive the fork, and the lock may be held by another
+    global _hub, _lock
     _hub, _lock = None, threading.Lock()
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from rpc.blocking.driver import deadline_of, time_left
-from rpc.errors import STATUS_CODES, CallFailed, EndedCall, Metadatum, failed, metadata_tuple
+from rpc.deadline import deadline_of, time_left, time_remaining
+from rpc.errors import (
+    CANCELLED,
+    LOCALLY_CANCELLED,
+    STATUS_CODES,
+    CallFailed,
+    EndedCall,
+    Metadatum,
+    failed,
+    metadata_tuple,
+)
 from rpc.method import refuse_unsupported, undeserializable
 from rpc.plan import Attempt, Wait, plan_call
 
@@ -21,11 +30,8 @@ if TYPE_CHECKING:
     from rpc.method import MethodSpec
     from rpc.plan import Plan
 
-CANCELLED = grpc.StatusCode.CANCELLED.value[0]
-LOCALLY_CANCELLED = "Locally cancelled by application!"
 
-
-class UnaryUnary(grpc.UnaryUnaryMultiCallable):  # type: ignore[misc]  # types-grpcio leaves it generic over nothing
+class UnaryUnary(grpc.UnaryUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.UnaryUnaryMultiCallable`."""
 
     def __init__(self, driver: Driver, method: MethodSpec) -> None:
@@ -60,7 +66,7 @@ class UnaryUnary(grpc.UnaryUnaryMultiCallable):  # type: ignore[misc]  # types-g
         outcome = self._call(request, timeout, metadata, wait_for_ready)
         return self._response(outcome), EndedCall(outcome)
 
-    def future(
+    def future(  # type: ignore[override]  # the stubs' own type does not exist at run time
         self,
         request: Any,
         timeout: float | None = None,
@@ -72,9 +78,7 @@ class UnaryUnary(grpc.UnaryUnaryMultiCallable):  # type: ignore[misc]  # types-g
         """The call in progress, as a `grpc.Future` that is also its `grpc.Call`."""
         refuse_unsupported(credentials, compression)
         deadline = deadline_of(timeout)
-        plan = plan_call(
-            self._driver.core, self._method.path, metadata, deadline, wait_for_ready=bool(wait_for_ready)
-        )
+        plan = plan_call(self._driver.core, self._method.path, metadata, deadline, wait_for_ready=bool(wait_for_ready))
         return UnaryFuture(self._driver, self._method, plan, self._method.serialize(request), metadata, deadline)
 
     def _call(
@@ -84,28 +88,24 @@ class UnaryUnary(grpc.UnaryUnaryMultiCallable):  # type: ignore[misc]  # types-g
         payload = method.serialize(request)
         if metadata is not None:
             metadata = tuple(metadata)  # read by the routes and by the engine
-        plan = plan_call(
-            driver.core, method.path, metadata, deadline_of(timeout), wait_for_ready=bool(wait_for_ready)
-        )
+        plan = plan_call(driver.core, method.path, metadata, deadline_of(timeout), wait_for_ready=bool(wait_for_ready))
         answer: Outcome | None = None
         while True:
             step = driver.advance(plan, answer)
             if isinstance(step, tuple):
                 return step
-            answer = step.link.call_unary(
-                method.native(step.authority), metadata, payload, time_left(step.deadline)
-            )
+            answer = step.link.call_unary(method.native(step.authority), metadata, payload, time_left(step.deadline))
 
     def _response(self, outcome: Outcome) -> Any:
         if outcome[0] != 0 or outcome[2] is None:
             raise CallFailed(outcome)
         try:
             return self._method.deserialize(outcome[2])
-        except Exception as error:  # noqa: BLE001 - whatever the user's deserializer raises is the call's failure
+        except Exception as error:
             raise CallFailed(undeserializable(outcome, error)) from error
 
 
-class UnaryFuture(grpc.Call, grpc.Future):  # type: ignore[misc]  # as above
+class UnaryFuture(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic in the stubs only
     """A unary call that nobody waits for yet. The tender's thread, or whoever leads the connection, finishes it."""
 
     def __init__(
@@ -170,7 +170,7 @@ class UnaryFuture(grpc.Call, grpc.Future):  # type: ignore[misc]  # as above
         if outcome[0] == 0 and outcome[2] is not None:
             try:
                 response = self._method.deserialize(outcome[2])
-            except Exception as error:  # noqa: BLE001 - whatever the user's deserializer raises is the call's failure
+            except Exception as error:
                 outcome = undeserializable(outcome, error)
         with self._state:
             if self._outcome is not None:
@@ -235,19 +235,17 @@ class UnaryFuture(grpc.Call, grpc.Future):  # type: ignore[misc]  # as above
         if not self.add_callback(lambda: fn(self)):
             fn(self)
 
-    def _raise_if_cancelled(self) -> NoReturn | None:
+    def _raise_if_cancelled(self) -> None:
         if self._cancelled:
             raise grpc.FutureCancelledError
-        return None
 
     # grpc.Call
 
     def is_active(self) -> bool:
         return self._outcome is None
 
-    def time_remaining(self) -> float | None:
-        left = time_left(self._deadline)
-        return None if left is None else max(0.0, left)
+    def time_remaining(self) -> float | None:  # type: ignore[override]  # the stubs' own type does not exist at run time
+        return time_remaining(self._deadline)
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
         with self._state:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rpc.resolver.static import StaticResolution
 from rpc.resolver.xds import XdsResolution
-from xds_client.model import InvalidTarget, Target
+from xds_client.model import InvalidTargetError, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,12 +29,12 @@ class Resolution(Protocol):
 
 
 def parse(target: str, mesh: PilotExchanger | None) -> Resolution:
-    """``xds:///host:port`` or ``host:port``; anything else raises `InvalidTarget` that says what is understood."""
+    """``xds:///host:port`` or ``host:port``; anything else raises `InvalidTargetError` that says what is understood."""
     if target.startswith("xds:"):
         return XdsResolution(Target.parse(target), mesh)
     if "://" in target or target.startswith(("dns:", "unix:", "unix-abstract:", "ipv4:", "ipv6:")):
-        raise InvalidTarget(f"{target!r}: this release understands xds:///host:port and host:port")
+        raise InvalidTargetError(f"{target!r}: this release understands xds:///host:port and host:port")
     host, colon, port = target.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004
-        raise InvalidTarget(f"{target!r}: a target is written host:port, or xds:///host:port for one of the mesh")
+        raise InvalidTargetError(f"{target!r}: a target is written host:port, or xds:///host:port for one of the mesh")
     return StaticResolution(host.removeprefix("[").removesuffix("]"), int(port))

@@ -26,7 +26,7 @@ Metadata = Iterable[tuple[str, str | bytes]] | None
 _PER_MILLION = 1_000_000
 
 
-class InvalidPattern(ValueError):
+class InvalidPatternError(ValueError):
     """A regular expression of a route does not compile."""
 
 
@@ -63,7 +63,7 @@ Matcher = Callable[[RequestHead], bool]
 
 
 def compile_match(match: RouteMatch) -> Matcher:
-    """One predicate for the whole match; raises `InvalidPattern`."""
+    """One predicate for the whole match; raises `InvalidPatternError`."""
     path = _path(match.path)
     headers = tuple(_header(header) for header in match.headers)
     fraction = match.fraction_per_million
@@ -102,7 +102,7 @@ def _text(match: StringMatch) -> Text:
         try:
             pattern = re.compile(value, re.IGNORECASE if match.ignore_case else 0)
         except re.error as error:
-            raise InvalidPattern(f"{value!r} is no regular expression: {error}") from error
+            raise InvalidPatternError(f"{value!r} is no regular expression: {error}") from error
         return lambda text: pattern.fullmatch(text) is not None
     if match.ignore_case:
         folded = _text(StringMatch(match.kind, value.lower()))

@@ -46,7 +46,7 @@ class RouteTable:
     """Immutable; made once per configuration."""
 
     def __init__(self, virtual_host: VirtualHost) -> None:
-        """Compile all routes; raises `InvalidPattern`."""
+        """Compile all routes; raises `InvalidPatternError`."""
         self._routes = tuple(CompiledRoute(route) for route in virtual_host.routes)
 
     def route(self, head: RequestHead) -> CompiledRoute | None:

@@ -7,7 +7,7 @@
      └─────────────────────────────────────────────────┘
 
 Called from any thread. Only `claim` needs the lock: one thread wins the right to dial.
-Back-off: grpc/doc/connection-backoff.md (1 s × 1.6, ±20 %, at most 120 s).
+Back-off: grpc/doc/connection-backoff.md (1 s, then 1.6 times the last, ±20 %, at most 120 s).
 """
 
 from __future__ import annotations

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import os
 import socket
+from typing import TYPE_CHECKING
 
-from rpc.transport.connection import ConnectionKey
+if TYPE_CHECKING:
+    from rpc.transport.connection import ConnectionKey
 
 
 def dial(key: ConnectionKey, timeout: float) -> int:

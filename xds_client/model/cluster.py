@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from xds_client.model.route import StringMatch
+if TYPE_CHECKING:
+    from xds_client.model.route import StringMatch
 
 Labels = tuple[tuple[str, str], ...]  # sorted by key
 

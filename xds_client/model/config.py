@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from xds_client.model.cluster import Cluster, ClusterLoadAssignment
-from xds_client.model.route import VirtualHost
-from xds_client.model.target import Target
+if TYPE_CHECKING:
+    from xds_client.model.cluster import Cluster, ClusterLoadAssignment
+    from xds_client.model.route import VirtualHost
+    from xds_client.model.target import Target
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SCHEME = "xds:///"
+_LAST_PORT = 65535
+_MAX_PORT = 65535
 
 
 class InvalidTargetError(ValueError):
-    """The target string is not ``xds:///host[.namespace[.svc[.domain]]]:port``; the message names it and what is wrong."""
+    """The target is not ``xds:///host[.namespace[.svc[.domain]]]:port``; the message names it and what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,8 @@ class Target:
         host, colon, port = rest.rpartition(":")
         if not colon or not host:
             raise InvalidTargetError(f"{text!r}: a mesh target needs a port, as in {SCHEME}reviews.demo:9080")
-        if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-            raise InvalidTargetError(f"{text!r}: {port!r} is not a port (1 to 65535)")
+        if not port.isascii() or not port.isdigit() or not 0 < int(port) <= _MAX_PORT:
+            raise InvalidTargetError(f"{text!r}: {port!r} is not a port (1 to {_LAST_PORT})")
         if any(c.isspace() or c in "/:|[]" for c in host):
             raise InvalidTargetError(f"{text!r}: {host!r} is not a host name")
         return cls(host.lower(), int(port))
@@ -42,13 +44,13 @@ class Target:
         """
         if self.host.endswith("."):
             return (self.host.rstrip("."),)
-        labels = self.host.split(".")
-        if len(labels) == 1:
-            return (f"{self.host}.{namespace}.svc.{domain}",)
-        if len(labels) == 2:
-            return (f"{self.host}.svc.{domain}", self.host)
-        if labels[-1] == "svc" and len(labels) == 3:
-            return (f"{self.host}.{domain}",)
+        match self.host.split("."):
+            case [_]:
+                return (f"{self.host}.{namespace}.svc.{domain}",)
+            case [_, _]:
+                return (f"{self.host}.svc.{domain}", self.host)
+            case [_, _, "svc"]:
+                return (f"{self.host}.{domain}",)
         return (self.host,)
 
     def __str__(self) -> str:

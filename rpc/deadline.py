@@ -1,0 +1,19 @@
+"""Points in time on the monotonic clock, from and to the time-outs (seconds) that callers and the engine speak."""
+
+from __future__ import annotations
+
+import time
+
+
+def deadline_of(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def time_left(deadline: float | None) -> float | None:
+    """May be negative: the deadline has passed."""
+    return None if deadline is None else deadline - time.monotonic()
+
+
+def time_remaining(deadline: float | None) -> float | None:
+    """As grpc's calls say it: never negative."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
