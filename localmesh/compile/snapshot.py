@@ -5,6 +5,7 @@ Used by all streams at once; two that compute one answer at the same time comput
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localmesh import xds
@@ -13,11 +14,11 @@ from localmesh.compile.endpoints import apply_locality, locality_endpoints
 from localmesh.compile.policy import NO_POLICY, Rules
 from localmesh.compile.registry import Registry
 from localmesh.compile.route import RouteScope, VirtualServices, route_configuration, unknown_route_configuration
+from localmesh.compile.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from localmesh.compile.view import View
     from localmesh.config import Resources
 
 _CLUSTER_NAME_PARTS = 4
@@ -36,6 +37,7 @@ class Snapshot:
 
     def clusters(self, view: View) -> Mapping[str, xds.protobuf.Any]:
         """CDS: every cluster by name."""
+        view = replace(view, labels=())  # labels choose routes only: nodes that differ in nothing else share
         if view not in self._clusters:
             clusters = [*self._outbound(view), *standing_clusters(self.resources.mesh)]
             self._clusters[view] = {cluster.name: xds.any_of(cluster) for cluster in clusters}
@@ -43,6 +45,7 @@ class Snapshot:
 
     def endpoints(self, name: str, view: View) -> xds.protobuf.Any:
         """EDS: the cluster's endpoints; none for a name that is not known, as istiod."""
+        view = View(view.namespace, view.locality)
         key = ("EDS", name, view)
         if key not in self._packed:
             self._packed[key] = xds.any_of(self._load_assignment(name, view))
@@ -50,6 +53,7 @@ class Snapshot:
 
     def routes(self, name: str, view: View) -> xds.protobuf.Any:
         """RDS by ``FQDN:port``; no virtual host for a name that is not known, as istiod."""
+        view = View(view.namespace, labels=view.labels)
         key = ("RDS", name, view)
         if key not in self._packed:
             _, colon, port = name.rpartition(":")

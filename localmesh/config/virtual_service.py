@@ -291,4 +291,6 @@ class VirtualService(Spec):
             yield "hosts", "needs at least one host"
         if not self.http:
             yield "http", "needs at least one route"
+        if "*" in self.hosts and self.applies_to_mesh:
+            yield "hosts", "Istio does not allow the host * for the mesh gateway"
         yield from exported_to_all(self.export_to)

@@ -63,7 +63,7 @@ def test_virtual_services_of_a_gateway_only_do_not_count(tmp_path):
 
 def test_the_most_specific_host_wins_and_of_two_equal_ones_the_first_by_name(tmp_path):
     documents = [
-        service(f"hosts: ['*']\nhttp: [{{name: widest, {TO}}}]", "a"),
+        service(f"hosts: ['*.local']\nhttp: [{{name: widest, {TO}}}]", "a"),
         service(f"hosts: ['*.demo.svc.cluster.local']\nhttp: [{{name: wide, {TO}}}]", "b"),
         service(f"hosts: [reviews]\nhttp: [{{name: first, {TO}}}]", "c"),
         service(f"hosts: [reviews]\nhttp: [{{name: second, {TO}}}]", "d"),
