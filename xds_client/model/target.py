@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SCHEME = "xds:///"
-_LAST_PORT = 65535
 _MAX_PORT = 65535
 
 
@@ -30,7 +29,7 @@ class Target:
         if not colon or not host:
             raise InvalidTargetError(f"{text!r}: a mesh target needs a port, as in {SCHEME}reviews.demo:9080")
         if not port.isascii() or not port.isdigit() or not 0 < int(port) <= _MAX_PORT:
-            raise InvalidTargetError(f"{text!r}: {port!r} is not a port (1 to {_LAST_PORT})")
+            raise InvalidTargetError(f"{text!r}: {port!r} is not a port (1 to {_MAX_PORT})")
         if any(c.isspace() or c in "/:|[]" for c in host):
             raise InvalidTargetError(f"{text!r}: {host!r} is not a host name")
         return cls(host.lower(), int(port))
