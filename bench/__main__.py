@@ -1,0 +1,96 @@
+"""The command line of the measurements."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from bench.machine import Machine
+from bench.processes import Cores, WorkerError
+from bench.report import as_json, table
+from bench.rounds import Plan, Result, measure
+from bench.rows import QUICK, ROWS
+
+_DEFAULT_ROUNDS = 7
+_QUICK_SECONDS = 38.0
+
+_ROW_NAMES = "\n".join(("  * " if row in QUICK else "    ") + row.name for row in ROWS)
+_EXAMPLES = f"""
+examples:
+  python -m bench rpc                                     everything: about five minutes
+  python -m bench rpc --quick --json                      the main rows in less than 45 s, a JSON list last
+  python -m bench rpc --rows unary_p50_sync,cpu_per_call --rounds 15
+
+rows (* also with --quick):
+{_ROW_NAMES}
+
+Every row runs ours and grpcio by turns, both ends the same stack unless its name says otherwise, client and server in
+processes of their own, each on its core. Shown are medians of the rounds; the ratio is the median of each round's.
+Ratios above 1: ours is better. Sync servers run handlers in a ThreadPoolExecutor(16), both stacks; aio rows run on
+uvloop at both ends, stock_loop rows on asyncio's own. Messages are protobuf with a payload of 100 bytes.
+"""
+
+
+def main() -> int:
+    asked = _arguments()
+    plan = Plan(asked.rounds or _DEFAULT_ROUNDS, seconds=1.0, warm_up=1.0)
+    if asked.quick:
+        share = _QUICK_SECONDS / len(asked.rows)
+        plan = Plan(asked.rounds or 5, seconds=0.3, warm_up=0.3, row_seconds=None if asked.rounds else share)
+    cores = Cores.choose()
+    machine = Machine(cores)
+    _say(machine.name)
+    results: list[Result] = []
+    failures: list[str] = []
+    try:
+        for row in asked.rows:
+            try:
+                results.append(measure(row, plan, cores, _say))
+            except WorkerError as error:
+                failures.append(f"{row.name} FAILED: {error}")
+                _say(failures[-1])
+    except KeyboardInterrupt:
+        failures.append("interrupted: rows that were not finished are missing")
+    print(f"{machine.name}\n{machine.others()}\nratio above 1: ours is better\n")
+    print(table(results), flush=True)
+    for failure in failures:
+        print(failure)
+    if asked.json:
+        print(json.dumps(as_json(results)), flush=True)
+    return 1 if failures else 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Ours beside others.")
+    commands = parser.add_subparsers(required=True, metavar="rpc")
+    command = commands.add_parser(
+        "rpc",
+        help="our RPC beside grpcio's",
+        description="Our channels and servers beside grpcio's, in the same run.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "--json", action="store_true", help="print, last, a JSON list of name, ours, rival, unit, ratio"
+    )
+    command.add_argument("--quick", action="store_true", help="short rounds; ends within 45 s for the rows marked *")
+    command.add_argument("--rows", metavar="NAME,...", help="only these")
+    command.add_argument("--rounds", type=int, metavar="N", help=f"default {_DEFAULT_ROUNDS}; with --quick 5")
+    asked = parser.parse_args()
+    by_name = {row.name: row for row in ROWS}
+    names = asked.rows.split(",") if asked.rows else [row.name for row in (QUICK if asked.quick else ROWS)]
+    if unknown := [name for name in names if name not in by_name]:
+        command.error(f"no row {', '.join(unknown)}; there are {', '.join(by_name)}")
+    if asked.rounds is not None and asked.rounds < 1:
+        command.error("--rounds is 1 or more")
+    asked.rows = [by_name[name] for name in names]
+    return asked
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""What is measured: one `Row` a line of the table. A new row is an entry here, with a new load perhaps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.processes import Sample
+
+_MIB = 1 << 20
+
+
+def _p50(sample: Sample) -> float:
+    assert sample.done.p50 is not None
+    return sample.done.p50 * 1e6
+
+
+def _rate(sample: Sample) -> float:
+    return sample.done.calls / sample.done.seconds
+
+
+def _cpu(sample: Sample) -> float:
+    return sample.cpu_seconds / sample.done.calls * 1e6
+
+
+def _megabytes_of_1mib_echoes(sample: Sample) -> float:
+    return 2 * _MIB * _rate(sample) / 1e6
+
+
+def _kib_per_connection(sample: Sample) -> float:
+    return sample.grown_bytes / sample.done.calls / 1024
+
+
+@dataclass(frozen=True)
+class Row:
+    """``ours`` names the stacks of our run's client and server; the rival's are both grpcio."""
+
+    name: str
+    unit: str
+    value: Callable[[Sample], float]
+    mode: str = "sync"
+    loop: str = "uvloop"
+    load: str = "unary"
+    concurrency: int = 1
+    payload: int = 100
+    more_is_better: bool = False
+    ours: tuple[str, str] = field(default=("ours", "ours"))
+    rival: tuple[str, str] = field(default=("grpcio", "grpcio"))
+
+    @property
+    def client_arguments(self) -> list[str]:
+        return ["--load", self.load, "--concurrency", str(self.concurrency), "--payload", str(self.payload)]
+
+    def ratio(self, ours: float, rival: float) -> float:
+        """Above 1: ours is better."""
+        return ours / rival if self.more_is_better else rival / ours
+
+
+def _calls_per_s(name: str, mode: str, concurrency: int, loop: str = "uvloop") -> Row:
+    return Row(name, "calls/s", _rate, mode, loop, concurrency=concurrency, more_is_better=True)
+
+
+QUICK = (
+    Row("unary_p50_sync", "µs", _p50),
+    Row("unary_p50_aio", "µs", _p50, "aio"),
+    _calls_per_s("calls_per_s_sync_16", "sync", 16),
+    _calls_per_s("calls_per_s_aio_64", "aio", 64),
+    Row("unary_p50_aio_stock_loop", "µs", _p50, "aio", "stock"),
+    _calls_per_s("calls_per_s_aio_64_stock_loop", "aio", 64, "stock"),
+)
+
+ROWS = (
+    *QUICK,
+    Row("server_stream_msgs_per_s", "msgs/s", _rate, load="stream", more_is_better=True),
+    Row("server_stream_msgs_per_s_aio", "msgs/s", _rate, "aio", load="stream", more_is_better=True),
+    Row("unary_1mib_mb_per_s", "MB/s", _megabytes_of_1mib_echoes, payload=_MIB, more_is_better=True),
+    Row("client_only_p50_sync", "µs", _p50, ours=("ours", "grpcio")),
+    Row(
+        "server_only_calls_per_s_sync_16",
+        "calls/s",
+        _rate,
+        concurrency=16,
+        more_is_better=True,
+        ours=("grpcio", "ours"),
+    ),
+    Row("cpu_per_call", "µs CPU", _cpu, concurrency=16),
+    Row("rss_per_idle_connection", "KiB", _kib_per_connection, load="connect"),
+)
