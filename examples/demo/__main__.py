@@ -1,0 +1,93 @@
+"""`python -m examples.demo`: sets the stage, plays the steps, ends everything."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NoReturn
+
+from examples.demo.consumer import CALLS_PER_SECOND, TARGET, Consumer
+from examples.demo.mesh_folder import CHANGES, YAML, MeshFolder
+from examples.demo.processes import ROOT, Process, StartError
+from examples.demo.report import PROVIDERS, Report
+from examples.demo.steps import Steps
+
+INTRODUCTION = f"""\
+Three providers of the service reviews (two of version v1, one of v2, in two localities), one consumer, and localmesh
+as the control plane. The consumer calls {TARGET} {CALLS_PER_SECOND} times a second with the stub that
+protoc generated; Istio YAML decides who answers. It takes half a minute.
+
+   {YAML.relative_to(ROOT)}/      the YAML that is served first
+   {CHANGES.relative_to(ROOT)}/   the edits that follow
+   examples/demo/steps.py   what happens, in order
+
+Each line is one second: who answered how often, and how the calls split between v1 (.) and v2 (#).
+"""
+
+
+def free_port() -> int:
+    """For the control plane, which has to come back to it: below the ephemeral ports, which others get by chance."""
+    for port in random.sample(range(15_000, 30_000), 100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise StartError("no free port on 127.0.0.1 between 15000 and 30000")
+
+
+def run(folder: Path, report: Report, pace: float, stage: ExitStack) -> None:
+    """Start everything on the stage, and play."""
+    mesh = MeshFolder(folder / "mesh")
+    address = f"127.0.0.1:{free_port()}"
+    control_plane = Process(
+        "localmesh", "localmesh", str(mesh.path), "--listen", address, log=folder / "localmesh.log", ready="serving"
+    )
+    stage.enter_context(control_plane)
+    report.say(f"localmesh serves {mesh.path} on {address}")
+    for number, name in enumerate(PROVIDERS, start=1):
+        where = mesh.address(number)
+        stage.enter_context(Process(name, "examples.demo.provider", name, where, log=folder / f"{name}.log"))
+        report.say(f"{name} listens on {where}")
+    # What the manifest of a pod would say. With it, xds:/// targets are all that a program has to know.
+    os.environ |= {"PROXYLESS_DISCOVERY_ADDRESS": address, "PROXYLESS_NAMESPACE": "demo"}
+    consumer = stage.enter_context(Consumer())
+    Steps(mesh, control_plane, consumer, report, pace).play()
+
+
+def main() -> int:
+    """Returns the exit status: 0 when all that was expected was seen."""
+    parser = argparse.ArgumentParser(prog="python -m examples.demo", description="The demo; it ends by itself.")
+    parser.add_argument(
+        "--seconds", type=float, default=4.0, help="how long each step is watched (default: %(default)s)"
+    )
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _terminated)
+    report = Report()
+    report.say(INTRODUCTION)
+    try:
+        with tempfile.TemporaryDirectory(prefix="proxyless-demo-") as folder, ExitStack() as stage:
+            stage.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not stop the tidying
+            run(Path(folder), report, options.seconds, stage)
+    except StartError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; everything that the demo had started has ended\n")
+        return 128 + signal.SIGINT
+    report.say("\nWhat was expected, and what was seen:\n")
+    report.table()
+    return 0 if report.ok else 1
+
+
+def _terminated(number: int, _: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
