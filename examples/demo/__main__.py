@@ -72,8 +72,10 @@ def main() -> int:
     report.say(INTRODUCTION)
     try:
         with tempfile.TemporaryDirectory(prefix="proxyless-demo-") as folder, ExitStack() as stage:
-            stage.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not stop the tidying
-            run(Path(folder), report, options.seconds, stage)
+            try:
+                run(Path(folder), report, options.seconds, stage)
+            finally:  # a second Ctrl-C does not stop the tidying
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
     except StartError as error:
         sys.stderr.write(f"{error}\n")
         return 1
