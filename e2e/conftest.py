@@ -99,11 +99,14 @@ def exchange() -> Iterator[Exchange]:
 
 @pytest.fixture(params=sorted(CLIENTS))
 def connect(request: pytest.FixtureRequest, exchange: Exchange) -> Iterator[Connect]:
-    """Open a client on a mesh: blocking in one run of the test, asyncio in the other."""
+    """Open a client on a mesh: blocking in one run of the test, asyncio in the other. All share one exchanger."""
+    exchangers: dict[Mesh, PilotExchanger] = {}
     with ExitStack() as opened:
 
         def connect_to(mesh: Mesh, target: str = TARGET) -> Client:
-            client = CLIENTS[request.param](target, exchange(mesh))
+            if mesh not in exchangers:
+                exchangers[mesh] = exchange(mesh)
+            client = CLIENTS[request.param](target, exchangers[mesh])
             opened.callback(client.close)
             return client
 

@@ -74,6 +74,26 @@ def test_calls_survive_the_control_plane_and_an_endpoint(start_mesh: StartMesh, 
     assert {one.server for one in during} == {one.name for one in fleet.workloads if one is not victim}
 
 
+@pytest.mark.timeout(120)
+def test_endpoints_die_one_after_the_other(start_mesh: StartMesh, fleet: Fleet, connect: Connect) -> None:
+    """A call that begins once an endpoint is dead goes elsewhere, even if it is the first to find out."""
+    fleet.add("reviews", "v1", count=3)
+    mesh = start_mesh({"services": yamls.documents(yamls.service_entry("reviews"), *fleet.entries())})
+    client = connect(mesh)
+    too_late = []
+    for number in range(12):
+        victim = fleet.workloads[number % len(fleet.workloads)]
+        until(lambda victim=victim: victim.name in client.servers(30), 10, f"{victim.name} is called")
+        with Load(client, rate=RATE) as load:
+            time.sleep(0.3)
+            victim.process.kill()
+            died = time.monotonic()
+            time.sleep(0.3)
+        victim.process.start()
+        too_late += [(one.started - died, one) for one in load.outcomes() if one.server is None and one.started > died]
+    assert not too_late, f"{len(too_late)} calls failed that began after an endpoint had died, the first: {too_late[0]}"
+
+
 @pytest.mark.timeout(90)
 def test_a_control_plane_that_comes_late(start_mesh: StartMesh, fleet: Fleet, connect: Connect) -> None:
     """Killed before we first ask; the call waits for it within its deadline."""

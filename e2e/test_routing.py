@@ -6,10 +6,11 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 
 from e2e import yamls
-from e2e.calls import Load
+from e2e.calls import Load, until
 
 if TYPE_CHECKING:
     from e2e.conftest import Connect, StartMesh
@@ -122,3 +123,15 @@ def test_a_workload_comes_and_goes(start_mesh: StartMesh, fleet: Fleet, connect:
     assert len(servers) == 2
     first.process.stop()
     client.servers(100)
+
+
+def test_a_service_asked_for_before_it_exists(start_mesh: StartMesh, fleet: Fleet, connect: Connect) -> None:
+    """By its short and by its full name, on one stream that was told first that there is none."""
+    mesh = start_mesh({"other": yamls.documents(yamls.service_entry("other"))})
+    clients = [connect(mesh, f"xds:///{name}:9080") for name in ("reviews", "reviews.demo", yamls.fqdn("reviews"))]
+    for client in clients:
+        assert client.call().code is grpc.StatusCode.UNAVAILABLE
+    [workload] = fleet.add("reviews", "v1")
+    mesh.apply("services", yamls.documents(yamls.service_entry("reviews"), *fleet.entries()))
+    for client in clients:
+        until(lambda client=client: client.call().server == workload.name, 10, "the new service is called")
