@@ -79,6 +79,19 @@ class SyncClient:
     def close(self):
         self.channel.close()
 
+    def pour(self, kind, requests):
+        """Send requests from an iterator without end, beside the test."""
+        method = getattr(self.stub, KINDS[kind])
+        if kind == "bidi":
+            return method(requests)
+        threading.Thread(target=_quietly, args=(method, requests), daemon=True).start()
+        return None
+
+
+def _quietly(method, requests):
+    with contextlib.suppress(grpc.RpcError):
+        method(requests)
+
 
 class SyncCall:
     """A call in progress; requests may follow by `write`."""
@@ -161,6 +174,12 @@ class AioClient:
     def close(self):
         self._loop.run(self.channel.close())
 
+    def pour(self, kind, requests):
+        async def start():
+            return getattr(self.stub, KINDS[kind])(requests)
+
+        return self._loop.run(start())
+
 
 class AioCall:
     def __init__(self, loop, call):
@@ -193,8 +212,8 @@ class AioCall:
 class LoopThread:
     """An event loop that runs beside the test."""
 
-    def __init__(self):
-        self.loop = asyncio.new_event_loop()
+    def __init__(self, new_loop=asyncio.new_event_loop):
+        self.loop = new_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="test loop")
         self._thread.start()
 
@@ -217,12 +236,12 @@ class LoopThread:
 class World:
     """Servers and clients of one test; all of them end with it."""
 
-    def __init__(self, kind="sync", client="ours", server="ours"):
+    def __init__(self, kind="sync", client="ours", server="ours", new_loop=asyncio.new_event_loop):
         self.kind, self.client_make, self.server_make = kind, client, server
         self._ends = contextlib.ExitStack()
         self.loop = None
         if kind == "aio":
-            self.loop = LoopThread()
+            self.loop = LoopThread(new_loop)
             self._ends.callback(self.loop.close)
 
     def serve(self, script, options=None, address="127.0.0.1:0", threads=16):

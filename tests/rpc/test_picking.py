@@ -1,0 +1,102 @@
+"""Which endpoint comes next: round robin exactly by weight and well mixed, random by its share."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rpc.picking import Random, RoundRobin, interleave
+
+WEIGHTS = st.lists(st.integers(1, 40), min_size=1, max_size=8)
+
+
+def firsts(picker, count):
+    return [next(picker.candidates()) for _ in range(count)]
+
+
+@given(WEIGHTS)
+def test_over_one_period_each_endpoint_comes_exactly_as_often_as_its_weight(weights):
+    names = range(len(weights))
+    picker = RoundRobin(names, weights)
+    assert Counter(firsts(picker, sum(weights))) == dict(enumerate(weights))
+
+
+@given(WEIGHTS)
+def test_round_robin_repeats_its_period(weights):
+    picker = RoundRobin(range(len(weights)), weights)
+    period = len(interleave(weights))
+    assert firsts(picker, period) == firsts(picker, period)
+
+
+@given(WEIGHTS)
+def test_at_every_moment_each_endpoint_has_had_its_share_but_for_one_turn(weights):
+    order, total = interleave(weights), sum(weights)
+    had = Counter()
+    for turn, index in enumerate(order, 1):
+        had[index] += 1
+        for i, weight in enumerate(weights):
+            # Smooth weighted round robin strays by less than the number of endpoints; a block order strays by weights.
+            assert abs(had[i] - turn * weight / total) < len(weights)
+
+
+def test_equal_endpoints_take_turns():
+    assert sorted(interleave([7, 7, 7])) == [0, 1, 2]
+
+
+def test_a_heavy_endpoint_is_spread_and_not_sent_in_a_row():
+    assert interleave([5, 1, 1]) == [0, 0, 1, 0, 2, 0, 0]
+
+
+def test_huge_weights_keep_their_proportion_in_a_bounded_schedule():
+    order = interleave([2_000_000_011, 1_000_000_007, 1])
+    counts = Counter(order)
+    assert len(order) < 5000
+    assert counts[0] / counts[1] == pytest.approx(2, rel=0.01)
+    assert counts[2] >= 1
+
+
+@given(WEIGHTS)
+def test_every_endpoint_is_offered_for_every_call(weights):
+    names = range(len(weights))
+    for picker in (RoundRobin(names, weights), Random(names, weights)):
+        assert set(picker.candidates()) == set(names)
+
+
+def test_random_picks_by_share():
+    counts = Counter(firsts(Random("abc", [80, 15, 5]), 20_000))
+    for name, share in {"a": 0.80, "b": 0.15, "c": 0.05}.items():
+        assert abs(counts[name] / 20_000 - share) < 0.03
+
+
+def test_clients_do_not_march_in_step():
+    starts = {next(RoundRobin(range(100), [1] * 100).candidates()) for _ in range(50)}
+    assert len(starts) > 10
+
+
+def test_many_threads_together_keep_the_proportion():
+    picker, picked = RoundRobin("ab", [3, 1]), Counter()
+    lock = threading.Lock()
+
+    def pick():
+        mine = Counter(firsts(picker, 4000))
+        with lock:
+            picked.update(mine)
+
+    threads = [threading.Thread(target=pick) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert picked == {"a": 24_000, "b": 8_000}
+
+
+def test_after_the_best_the_others_follow_in_turn():
+    picker = RoundRobin("abc", [1, 1, 1])
+    first = list(islice(picker.candidates(), 3))
+    second = list(islice(picker.candidates(), 3))
+    assert second == [*first[1:], first[0]]

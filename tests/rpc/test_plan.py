@@ -1,0 +1,307 @@
+"""The call plan, driven by hand: what a call does next in every state of its channel."""
+
+from __future__ import annotations
+
+import time
+
+import grpc
+import pytest
+
+from rpc.core import ChannelCore
+from rpc.errors import failed
+from rpc.plan import Attempt, Dial, Wait, plan_call
+from tests.rpc.configs import TARGET, cluster, config, endpoint, path, route
+from tests.rpc.links import FakeLink
+from xds_client.model import HeaderMatch, StringMatch, StringMatchKind, TargetMissing, UnsupportedAction
+
+PATH = "/demo.Reviews/Get"
+OK = (0, "", b"", None, None, True, False)
+REFUSED = failed(grpc.StatusCode.UNAVAILABLE, "GOAWAY", unprocessed=True)
+ONE_ENDPOINT = config(cluster("c", endpoint("10.0.0.1")))
+
+
+class Call:
+    """A plan that the test drives."""
+
+    def __init__(self, core, *, timeout=None, wait_for_ready=False, metadata=None):
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._plan = plan_call(core, PATH, metadata, deadline, wait_for_ready=wait_for_ready)
+
+    def go(self, answer=None):
+        """The next step, or the outcome."""
+        try:
+            return self._plan.send(answer)
+        except StopIteration as end:
+            return end.value
+
+
+@pytest.fixture
+def core():
+    core = ChannelCore("xds:///reviews.demo:9080", lambda: None)
+    core.waiting_for = lambda: "control plane is connecting"
+    return core
+
+
+def connect(core, address="10.0.0.1"):
+    for connection in core._pool.connections:
+        if connection.key.address == address:
+            assert connection.claim()
+            connection.opened(FakeLink())
+            return connection
+    raise AssertionError(address)
+
+
+def fail(core, reason="Connection refused"):
+    for connection in core._pool.connections:
+        assert connection.claim()
+        connection.failed(reason)
+
+
+def code(outcome):
+    return grpc.StatusCode[next(c.name for c in grpc.StatusCode if c.value[0] == outcome[0])].name
+
+
+# ---- no configuration
+
+
+def test_without_a_configuration_the_call_waits_for_a_change(core):
+    step = Call(core).go()
+    assert isinstance(step, Wait)
+    assert (step.generation, step.until) == (core.generation, None)
+
+
+def test_it_waits_no_longer_than_its_deadline(core):
+    step = Call(core, timeout=5).go()
+    assert 4 < step.until - time.monotonic() <= 5
+
+
+def test_the_first_configuration_lets_it_go_on(core):
+    call = Call(core)
+    assert isinstance(call.go(), Wait)
+    core.on_config(ONE_ENDPOINT)
+    link = connect(core).link
+    step = call.go()
+    assert isinstance(step, Attempt)
+    assert step.link is link
+
+
+def test_a_deadline_that_passes_without_a_configuration_says_what_was_waited_for(core):
+    outcome = Call(core, timeout=0).go()
+    assert code(outcome) == "DEADLINE_EXCEEDED"
+    assert "control plane is connecting" in outcome[1]
+
+
+@pytest.mark.parametrize("wait_for_ready", [False, True])
+def test_a_target_that_is_not_there_is_unavailable_with_the_reason(core, wait_for_ready):
+    core.on_config(TargetMissing(TARGET, "istiod knows no reviews.demo, asked as node sidecar~1"))
+    outcome = Call(core, wait_for_ready=wait_for_ready).go()
+    assert (code(outcome), outcome[1]) == ("UNAVAILABLE", "istiod knows no reviews.demo, asked as node sidecar~1")
+
+
+def test_a_target_that_goes_missing_while_a_call_waits_ends_it(core):
+    core.on_config(ONE_ENDPOINT)
+    call = Call(core)
+    assert isinstance(call.go(), Dial)
+    core.on_config(TargetMissing(TARGET, "gone"))
+    assert (code(call.go()), core.problem) == ("UNAVAILABLE", "gone")
+
+
+def test_a_closed_channel_cancels(core):
+    core.on_config(ONE_ENDPOINT)
+    core.close()
+    assert code(Call(core).go()) == "CANCELLED"
+
+
+# ---- where to
+
+
+def test_no_route_is_unavailable_and_names_the_path(core):
+    core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route("c", match=path("exact", "/other"))]))
+    outcome = Call(core).go()
+    assert code(outcome) == "UNAVAILABLE"
+    assert PATH in outcome[1]
+
+
+def test_an_action_that_is_not_supported_fails_and_is_named(core):
+    core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route(action=UnsupportedAction("redirect"))]))
+    outcome = Call(core).go()
+    assert code(outcome) == "UNAVAILABLE"
+    assert "redirect" in outcome[1]
+
+
+def test_a_route_to_a_cluster_that_is_not_there_fails_and_names_it(core):
+    core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route("lost")]))
+    outcome = Call(core).go()
+    assert code(outcome) == "UNAVAILABLE"
+    assert "lost" in outcome[1]
+
+
+def test_a_cluster_that_cannot_be_used_fails_its_calls_with_the_reason(core):
+    core.on_config(config(cluster("c", error="cluster c: EDS never came")))
+    outcome = Call(core).go()
+    assert code(outcome) == "UNAVAILABLE"
+    assert "EDS never came" in outcome[1]
+
+
+def test_the_route_may_be_chosen_by_metadata(core):
+
+    jason = HeaderMatch("x-user", StringMatch(StringMatchKind.EXACT, "jason"))
+    routes = [route("v2", headers=[jason]), route("v1")]
+    core.on_config(config(cluster("v1", endpoint("10.0.0.1")), cluster("v2", endpoint("10.0.0.2")), routes=routes))
+    first, second = connect(core), connect(core, "10.0.0.2")
+    assert Call(core).go().link is first.link
+    assert Call(core, metadata=(("x-user", "jason"),)).go().link is second.link
+
+
+def test_the_authority_is_the_target_as_written(core):
+    core.on_config(ONE_ENDPOINT)
+    connect(core)
+    assert Call(core).go().authority == "reviews.demo:9080"
+
+
+# ---- how long
+
+
+@pytest.mark.parametrize(
+    ("app", "by_route", "expected"),
+    [(None, None, None), (5, None, 5), (None, 5, 5), (5, 50, 5), (50, 5, 5)],
+)
+def test_the_shorter_of_the_callers_and_the_routes_time_out_counts(core, app, by_route, expected):
+    core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route("c", timeout=by_route)]))
+    connect(core)
+    deadline = Call(core, timeout=app).go().deadline
+    if expected is None:
+        assert deadline is None
+    else:
+        assert expected - 1 < deadline - time.monotonic() <= expected
+
+
+def test_a_retry_has_only_the_time_that_is_left_of_the_routes_time_out(core):
+    core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route("c", timeout=5)]))
+    connect(core)
+    call = Call(core)
+    first = call.go()
+    second = call.go(REFUSED)
+    assert second.deadline == first.deadline
+
+
+# ---- connecting
+
+
+def test_an_idle_connection_is_dialled_and_waited_for(core):
+    core.on_config(ONE_ENDPOINT)
+    call = Call(core)
+    dial = call.go()
+    assert isinstance(dial, Dial)
+    assert dial.connection.claim()
+    assert isinstance(call.go(), Wait)
+    dial.connection.opened(FakeLink())
+    assert isinstance(call.go(), Attempt)
+
+
+def test_a_second_call_waits_for_the_same_dial(core):
+    core.on_config(ONE_ENDPOINT)
+    first, second = Call(core), Call(core)
+    assert first.go().connection.claim()
+    assert isinstance(second.go(), Wait)
+
+
+def test_a_refused_connection_fails_the_call_at_once_and_says_where_and_why(core):
+    core.on_config(ONE_ENDPOINT)
+    fail(core)
+    outcome = Call(core).go()
+    assert code(outcome) == "UNAVAILABLE"
+    assert "10.0.0.1:9080: Connection refused" in outcome[1]
+
+
+def test_a_call_that_waits_for_ready_waits_for_the_back_off_to_end(core):
+    core.on_config(ONE_ENDPOINT)
+    fail(core)
+    step = Call(core, wait_for_ready=True).go()
+    assert isinstance(step, Wait)
+    assert 0.5 < step.until - time.monotonic() < 1.5
+
+
+def test_a_call_that_waits_for_ready_ends_with_its_deadline(core):
+    core.on_config(ONE_ENDPOINT)
+    fail(core)
+    outcome = Call(core, wait_for_ready=True, timeout=0).go()
+    assert code(outcome) == "DEADLINE_EXCEEDED"
+    assert "Connection refused" in outcome[1]
+
+
+def test_one_refused_endpoint_does_not_fail_the_call_while_another_can_be_dialled(core):
+    core.on_config(config(cluster("c", endpoint("10.0.0.1"), endpoint("10.0.0.2"))))
+    call = Call(core)
+    first = call.go()
+    assert first.connection.claim()
+    first.connection.failed("Connection refused")
+    second = call.go()
+    assert isinstance(second, Dial)
+    assert second.connection is not first.connection
+
+
+def test_a_ready_endpoint_is_used_while_another_is_dialled_beside_it(core):
+    core.on_config(config(cluster("c", endpoint("10.0.0.1"), endpoint("10.0.0.2"))))
+    ready = connect(core)
+    steps = [Call(core).go() for _ in range(4)]
+    assert {type(step) for step in steps} == {Attempt, Dial}
+    assert all(step.link is ready.link for step in steps if isinstance(step, Attempt))
+
+
+def test_a_configuration_that_comes_while_a_call_waits_is_followed(core):
+    core.on_config(ONE_ENDPOINT)
+    call = Call(core)
+    assert call.go().connection.claim()
+    assert isinstance(call.go(), Wait)
+    core.on_config(config(cluster("c", endpoint("10.0.0.2"))))
+    link = connect(core, "10.0.0.2").link
+    assert call.go().link is link
+
+
+# ---- once more
+
+
+def test_an_outcome_is_the_calls_outcome(core):
+    core.on_config(ONE_ENDPOINT)
+    connect(core)
+    call = Call(core)
+    call.go()
+    assert call.go(OK) is OK
+
+
+def test_a_failure_that_was_processed_is_not_tried_again(core):
+    core.on_config(ONE_ENDPOINT)
+    connect(core)
+    call = Call(core)
+    call.go()
+    outcome = failed(grpc.StatusCode.UNAVAILABLE, "reset")
+    assert call.go(outcome) is outcome
+
+
+def test_what_the_peer_never_processed_is_sent_once_more_and_not_twice(core):
+    core.on_config(ONE_ENDPOINT)
+    connect(core)
+    call = Call(core)
+    assert isinstance(call.go(), Attempt)
+    assert isinstance(call.go(REFUSED), Attempt)
+    assert call.go(REFUSED) is REFUSED
+
+
+def test_after_the_deadline_nothing_is_tried_again(core):
+    core.on_config(ONE_ENDPOINT)
+    connect(core)
+    call = Call(core, timeout=0.01)
+    assert isinstance(call.go(), Attempt)
+    time.sleep(0.02)
+    assert call.go(REFUSED) is REFUSED
+
+
+def test_the_retry_goes_by_the_configuration_of_then(core):
+    core.on_config(ONE_ENDPOINT)
+    connect(core)
+    call = Call(core)
+    call.go()
+    core.on_config(config(cluster("c", endpoint("10.0.0.2"))))
+    link = connect(core, "10.0.0.2").link
+    assert call.go(REFUSED).link is link

@@ -1,0 +1,234 @@
+"""What a route asks for and what it gets: paths, headers, fractions, weights, order."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rpc.routing import InvalidPatternError, RequestHead, RouteTable
+from tests.rpc.configs import host, path, route
+from xds_client.model import HeaderMatch, PresentMatch, RangeMatch, StringMatch, StringMatchKind, UnsupportedAction
+
+METHOD = "/demo.Reviews/Get"
+NAMES = st.text("abcXYZ./", max_size=6)
+
+
+def matched(match_route, *metadata, method=METHOD):
+    return RouteTable(host(match_route)).route(RequestHead(method, "reviews.demo:9080", metadata)) is not None
+
+
+def by_path(kind, value, method=METHOD, **fields):
+    return matched(route("c", match=path(kind, value, **fields)), method=method)
+
+
+def by_header(rule, *metadata, name="x-user", **fields):
+    return matched(route("c", headers=[HeaderMatch(name, rule, **fields)]), *metadata)
+
+
+def text(kind, value, **fields):
+    return StringMatch(StringMatchKind(kind), value, **fields)
+
+
+# ---- paths
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("exact", "/demo.Reviews/Get", True),
+        ("exact", "/demo.Reviews/Get2", False),
+        ("exact", "/demo.reviews/get", False),
+        ("prefix", "/demo.Reviews/", True),
+        ("prefix", "", True),
+        ("prefix", "/", True),
+        ("prefix", "/demo.reviews", False),
+        ("separated_prefix", "/demo.Reviews", True),
+        ("separated_prefix", "/demo.Reviews/Get", True),
+        ("separated_prefix", "/demo.Rev", False),
+        ("regex", "/demo[.]Reviews/.*", True),
+        ("regex", "/demo[.]Reviews", False),  # the whole path must match
+    ],
+)
+def test_a_path_is_matched_by_its_kind(kind, value, expected):
+    assert by_path(kind, value) is expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("exact", "/DEMO.reviews/GET"), ("prefix", "/DEMO."), ("separated_prefix", "/DEMO.REVIEWS"), ("regex", "/DEMO.*")],
+)
+def test_case_may_be_ignored(kind, value):
+    assert by_path(kind, value, case_sensitive=False)
+    assert not by_path(kind, value)
+
+
+@given(NAMES, NAMES)
+def test_exact_and_prefix_are_equality_and_startswith(value, asked):
+    assert by_path("exact", value, method=asked) is (asked == value)
+    assert by_path("prefix", value, method=asked) is (asked.startswith(value) or value == "/")
+
+
+@given(NAMES, NAMES)
+def test_ignoring_case_is_matching_what_is_lowered(value, asked):
+    for kind in ("exact", "prefix", "separated_prefix"):
+        assert by_path(kind, value, asked, case_sensitive=False) is by_path(kind, value.lower(), asked.lower())
+
+
+def test_a_pattern_that_is_no_regular_expression_is_refused_by_name():
+    with pytest.raises(InvalidPatternError, match=r"'\(' is no regular expression"):
+        RouteTable(host(route("c", match=path("regex", "("))))
+
+
+# ---- headers
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("exact", "jason", True),
+        ("exact", "jas", False),
+        ("prefix", "jas", True),
+        ("suffix", "son", True),
+        ("contains", "aso", True),
+        ("contains", "x", False),
+        ("regex", "j.*n", True),
+        ("regex", "j", False),
+    ],
+)
+def test_a_header_is_matched_by_its_kind(kind, value, expected):
+    assert by_header(text(kind, value), ("x-user", "jason")) is expected
+    assert by_header(text(kind, value), ("x-user", "jason"), invert=True) is not expected
+
+
+def test_a_header_may_be_matched_without_case():
+    assert by_header(text("exact", "JASON", ignore_case=True), ("x-user", "Jason"))
+
+
+def test_present_asks_whether_the_header_is_there():
+    assert by_header(PresentMatch(), ("x-user", ""))
+    assert not by_header(PresentMatch())
+    assert by_header(PresentMatch(present=False))
+    assert not by_header(PresentMatch(present=False), ("x-user", "jason"))
+
+
+def test_present_inverted_asks_whether_the_header_is_not_there():
+    assert by_header(PresentMatch(), invert=True)
+    assert not by_header(PresentMatch(), ("x-user", "jason"), invert=True)
+
+
+@given(st.integers(), st.integers(), st.integers())
+def test_a_range_includes_its_start_and_excludes_its_end(start, end, value):
+    assert by_header(RangeMatch(start, end), ("x-user", str(value))) is (start <= value < end)
+
+
+@pytest.mark.parametrize("value", ["", "-", "one", "1.5", "0x10", "1 ", "\u0661"])
+def test_what_is_no_number_is_in_no_range(value):
+    assert not by_header(RangeMatch(-(2**62), 2**62), ("x-user", value))
+
+
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize(
+    "rule", [text("exact", "a"), text("regex", ".*"), RangeMatch(0, 10)], ids=["exact", "regex", "range"]
+)
+def test_a_missing_header_matches_nothing_inverted_or_not(rule, invert):
+    assert not by_header(rule, invert=invert)
+
+
+def test_a_missing_header_may_be_taken_as_empty():
+    assert by_header(text("exact", ""), missing_as_empty=True)
+    assert by_header(text("exact", "a"), missing_as_empty=True, invert=True)
+    assert not by_header(text("exact", ""), missing_as_empty=True, invert=True)
+
+
+def test_binary_headers_never_match():
+    there = ("x-user-bin", b"jason")
+    assert not by_header(text("exact", "jason"), there, name="x-user-bin")
+    assert not by_header(PresentMatch(), there, name="x-user-bin")
+    assert not by_header(text("exact", "other"), there, name="x-user-bin", invert=True)
+
+
+def test_several_values_of_a_name_are_joined_by_commas():
+    twice = (("x-user", "ann"), ("x-user", "ben"))
+    assert by_header(text("exact", "ann,ben"), *twice)
+    assert not by_header(text("exact", "ann"), *twice)
+    assert by_header(text("exact", "1,2"), ("x-user", b"1"), ("x-user", "2"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (":authority", "reviews.demo:9080"),
+        (":method", "POST"),
+        (":path", METHOD),
+        ("content-type", "application/grpc"),
+    ],
+)
+def test_routes_see_what_the_request_will_say(name, value):
+    assert by_header(text("exact", value), name=name)
+
+
+def test_all_headers_of_a_match_must_match():
+    both = route("c", headers=[HeaderMatch("x-a", text("exact", "1")), HeaderMatch("x-b", text("exact", "2"))])
+    assert matched(both, ("x-a", "1"), ("x-b", "2"))
+    assert not matched(both, ("x-a", "1"))
+    assert not matched(both, ("x-a", "1"), ("x-b", "3"))
+
+
+# ---- which route, which cluster
+
+
+def test_the_first_route_that_matches_decides():
+    table = RouteTable(
+        host(
+            route("get", match=path("exact", METHOD), name="get"),
+            route("user", headers=[HeaderMatch("x-user", PresentMatch())], name="user"),
+            route("all", name="all"),
+        )
+    )
+    names = [
+        table.route(RequestHead(method, "a", metadata)).name
+        for method, metadata in [(METHOD, (("x-user", "1"),)), ("/other", (("x-user", "1"),)), ("/other", None)]
+    ]
+    assert names == ["get", "user", "all"]
+
+
+def test_no_route_may_match():
+    assert RouteTable(host(route("c", match=path("exact", "/other")))).route(RequestHead(METHOD, "a", None)) is None
+    assert RouteTable(host()).route(RequestHead(METHOD, "a", None)) is None
+
+
+def test_an_unsupported_action_is_kept_by_name():
+    table = RouteTable(host(route(action=UnsupportedAction("redirect"))))
+    assert table.route(RequestHead(METHOD, "a", None)).unsupported == "redirect"
+
+
+@pytest.mark.parametrize(("fraction", "expected"), [(0, 0), (1_000_000, 1000)])
+def test_a_fraction_of_none_or_all_is_exact(fraction, expected):
+    table = RouteTable(host(route("c", fraction=fraction)))
+    assert sum(table.route(RequestHead(METHOD, "a", None)) is not None for _ in range(1000)) == expected
+
+
+def test_a_fraction_takes_about_its_share():
+    table = RouteTable(host(route("c", fraction=300_000)))
+    share = sum(table.route(RequestHead(METHOD, "a", None)) is not None for _ in range(20_000)) / 20_000
+    assert 0.25 < share < 0.35  # fifteen standard deviations
+
+
+def test_weights_are_shares_and_zero_is_never():
+    compiled = RouteTable(host(route(("a", 80), ("b", 15), ("none", 0), ("c", 5)))).route(
+        RequestHead(METHOD, "a", None)
+    )
+    counts = Counter(compiled.pick_cluster() for _ in range(20_000))
+    assert set(counts) == {"a", "b", "c"}
+    for name, share in {"a": 0.80, "b": 0.15, "c": 0.05}.items():
+        assert abs(counts[name] / 20_000 - share) < 0.03
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=5).filter(any))
+def test_only_clusters_with_weight_are_picked(weights):
+    clusters = [(f"c{i}", weight) for i, weight in enumerate(weights)]
+    compiled = RouteTable(host(route(*clusters))).route(RequestHead(METHOD, "a", None))
+    assert dict(clusters)[compiled.pick_cluster()] > 0
