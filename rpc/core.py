@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from rpc.routing import InvalidPatternError
+from rpc.routing import InvalidPatternError, RouteTable
 from rpc.snapshot import Snapshot, keys
 from rpc.transport import Pool
+from rpc.transport.connection import CHANNEL_CLOSED
 from xds_client.model import TargetMissing
 
 if TYPE_CHECKING:
@@ -52,13 +53,14 @@ class ChannelCore:
             self.problem, self.snapshot = config.reason, None
             self._pool.retire({})
         else:
-            wanted = keys(config)
             try:
-                snapshot = Snapshot(config, self._pool.reconcile(wanted))
+                table = RouteTable(config.virtual_host)
             except InvalidPatternError as error:
                 _log.warning("%s: configuration not used, the last good one stays: %s", self.target, error)
                 return
-            self.snapshot, self.problem = snapshot, None
+            wanted = keys(config)
+            self.snapshot = Snapshot(config, table, self._pool.reconcile(wanted))
+            self.problem = None
             self._pool.retire(wanted)
         self.changed()
 
@@ -72,6 +74,6 @@ class ChannelCore:
     def close(self) -> None:
         """End every connection; calls in progress fail with CANCELLED."""
         self.closed = True
-        self.problem, self.snapshot = "Channel closed!", None
+        self.problem, self.snapshot = CHANNEL_CLOSED, None
         self._pool.close()
         self.changed()

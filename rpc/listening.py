@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rpc._native import Hub
+    from rpc.options import ServerOptions
 
 _BACKLOG = 1024
 
 
 def bind(address: str, *, reuse_port: bool) -> socket.socket:
-    """A bound, not yet listening socket; raises RuntimeError naming the address, as grpcio does."""
+    """A listening socket, as grpcio has it before the start too; raises RuntimeError naming the address."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit():
         raise RuntimeError(f"Failed to bind to address {address!r}: it is written host:port")
@@ -27,13 +32,36 @@ def bind(address: str, *, reuse_port: bool) -> socket.socket:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(name)
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise RuntimeError(f"Failed to bind to address {address!r}: {error}") from error
     return listener
 
 
-def listen(listener: socket.socket) -> int:
-    """Start to listen and hand the descriptor over."""
-    listener.listen(_BACKLOG)
-    return listener.detach()
+class Listeners:
+    """A server's listening sockets until it starts; then they are the engine's."""
+
+    def __init__(self, options: ServerOptions) -> None:
+        self._options = options
+        self._bound: list[socket.socket] = []
+
+    def add(self, address: str) -> int:
+        """Bind; returns the port. Raises RuntimeError naming the address."""
+        listener = bind(address, reuse_port=self._options.reuse_port)
+        self._bound.append(listener)
+        port: int = listener.getsockname()[1]
+        return port
+
+    def start(self, hub: Hub) -> None:
+        """Hand the descriptors to the engine, which accepts."""
+        bound, self._bound = self._bound, []
+        for listener in bound:
+            hub.listen(
+                listener.detach(), self._options.max_receive_message_length, self._options.max_concurrent_streams
+            )
+
+    def __del__(self) -> None:
+        """A server that was never started leaves nothing open."""
+        for listener in self._bound:
+            listener.close()

@@ -82,13 +82,16 @@ def plan_call(
 ) -> Plan:
     """The plan of one call. ``deadline`` on the monotonic clock."""
     retries = _TRANSPARENT_RETRIES
+    routed: float | None = None
     try:
         while True:
             snapshot = core.snapshot or (yield from _configuration(core, deadline))
             route = _route(core, snapshot, RequestHead(path, snapshot.authority, metadata))
             limit = deadline
             if route.timeout is not None:
-                limit = time.monotonic() + route.timeout
+                # Envoy's route time-out spans all attempts, from when the request was whole.
+                routed = routed or time.monotonic()
+                limit = routed + route.timeout
                 if deadline is not None and deadline < limit:
                     limit = deadline
             link = yield from _link(core, route.pick_cluster(), limit, wait_for_ready=wait_for_ready)

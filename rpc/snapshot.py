@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rpc.picking import Picker, Random, RoundRobin
-from rpc.routing import RouteTable
 from rpc.transport import Connection, ConnectionKey
 from xds_client.model import HealthStatus, LbPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from rpc.routing import RouteTable
     from xds_client.model import Cluster, ClusterConfig, Endpoint, TargetConfig
 
 _log = logging.getLogger(__name__)
@@ -118,9 +118,10 @@ class Snapshot:
 
     __slots__ = ("authority", "clusters", "config", "table")
 
-    def __init__(self, config: TargetConfig, connections: Mapping[ConnectionKey, Connection]) -> None:
-        """Raises `rpc.routing.InvalidPatternError`."""
+    def __init__(
+        self, config: TargetConfig, table: RouteTable, connections: Mapping[ConnectionKey, Connection]
+    ) -> None:
         self.config = config
         self.authority = str(config.target)
-        self.table = RouteTable(config.virtual_host)
+        self.table = table
         self.clusters = {cluster.name: _cluster(cluster, connections) for cluster in config.clusters}

@@ -41,7 +41,7 @@ def _elsewhere(loop: asyncio.AbstractEventLoop) -> bool:
 def detach(loop: asyncio.AbstractEventLoop, hub: Hub) -> None:
     if not loop.is_closed():
         loop.remove_reader(hub.fileno())
-    hub.close()
+    hub.close("the server stopped")
 
 
 def shared_hub(loop: asyncio.AbstractEventLoop) -> Hub:

@@ -15,11 +15,10 @@ from rpc.aio.context import ServicerContext
 from rpc.aio.hub import attach, detach
 from rpc.aio.serve import serve_call
 from rpc.handlers import HandlerTable
-from rpc.listening import bind, listen
+from rpc.listening import Listeners
 from rpc.options import ServerOptions
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterable, Mapping
     from concurrent import futures
 
@@ -40,10 +39,9 @@ class Server(aio.Server):
         options: Options,
         maximum_concurrent_rpcs: int | None,
     ) -> None:
-        self._options = ServerOptions.parse(options)
+        self._listeners = Listeners(ServerOptions.parse(options))
         self._table = HandlerTable(handlers or (), interceptors or ())
         self._maximum = maximum_concurrent_rpcs
-        self._bound: list[socket.socket] = []
         self._hub: Hub | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,10 +58,7 @@ class Server(aio.Server):
 
     def add_insecure_port(self, address: str) -> int:
         """Bind; returns the port. Raises RuntimeError naming the address."""
-        listener = bind(address, reuse_port=self._options.reuse_port)
-        self._bound.append(listener)
-        port: int = listener.getsockname()[1]
-        return port
+        return self._listeners.add(address)
 
     def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
         raise NotImplementedError(f"{address}: this release does not speak TLS; see add_insecure_port")
@@ -74,10 +69,7 @@ class Server(aio.Server):
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
         self._hub = attach(self._loop, self._on_calls)
-        for listener in self._bound:
-            self._hub.listen(
-                listen(listener), self._options.max_receive_message_length, self._options.max_concurrent_streams
-            )
+        self._listeners.start(self._hub)
 
     async def stop(self, grace: float | None) -> None:
         """No new calls; those in progress get ``grace`` seconds, then they are cancelled."""

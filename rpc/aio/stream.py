@@ -135,7 +135,7 @@ class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[type-arg]  
             return self._method.deserialize(payload)
         except Exception as error:
             outcome = undeserializable(failed(grpc.StatusCode.INTERNAL, ""), error)
-            self.cancel()
+            self._give_up(outcome)
             raise aio_error(outcome) from error
 
     async def _receive(self) -> bytes | None:

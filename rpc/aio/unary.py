@@ -51,6 +51,7 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
         self._metadata = None if metadata is None else tuple(metadata)
         self._deadline = deadline_of(timeout)
         self._outcome: Outcome | None = None
+        self._response: Any = None
         self._sent: tuple[ClientLink, int] | None = None
         self._future: asyncio.Future[Outcome] = driver.loop.create_future()
         self._plan = plan_call(
@@ -64,10 +65,16 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
         self._sent = (step.link, key)
 
     def _ended(self, outcome: Outcome) -> None:
-        if self._outcome is None:
-            self._outcome = outcome
-            if not self._future.done():
-                self._future.set_result(outcome)
+        if self._outcome is not None:
+            return
+        if outcome[0] == 0 and outcome[2] is not None:
+            try:
+                self._response = self._method.deserialize(outcome[2])
+            except Exception as error:
+                outcome = undeserializable(outcome, error)
+        self._outcome = outcome
+        if not self._future.done():
+            self._future.set_result(outcome)
 
     def __await__(self) -> Generator[Any, None, Any]:
         try:
@@ -75,12 +82,9 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
         except asyncio.CancelledError:
             self.cancel()
             raise
-        if outcome[0] != 0 or outcome[2] is None:
+        if outcome[0] != 0:
             raise aio_error(outcome)
-        try:
-            return self._method.deserialize(outcome[2])
-        except Exception as error:
-            raise aio_error(undeserializable(outcome, error)) from error
+        return self._response
 
     def cancel(self) -> bool:
         if self._outcome is not None:

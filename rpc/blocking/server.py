@@ -17,11 +17,10 @@ from rpc._native import Hub
 from rpc.blocking.context import ServicerContext
 from rpc.blocking.serve import serve_call
 from rpc.handlers import HandlerTable
-from rpc.listening import bind, listen
+from rpc.listening import Listeners
 from rpc.options import ServerOptions
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterable, Mapping
     from concurrent import futures
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from rpc.options import Options
 
 _log = logging.getLogger(__name__)
+_STOPPED = "the server stopped"
 _DRAIN_CHECK = 0.01  # seconds between looks at what is still running
 
 
@@ -44,12 +44,11 @@ class Server(grpc.Server):
         options: Options,
         maximum_concurrent_rpcs: int | None,
     ) -> None:
-        self._options = ServerOptions.parse(options)
+        self._listeners = Listeners(ServerOptions.parse(options))
         self._pool = thread_pool
         self._table = HandlerTable(handlers or (), interceptors or ())
         self._maximum = maximum_concurrent_rpcs
         self._hub = Hub()
-        self._bound: list[socket.socket] = []
         self._thread: threading.Thread | None = None
         self._running = 0
         self._lock = threading.Lock()
@@ -70,10 +69,7 @@ class Server(grpc.Server):
         """Bind; returns the port. Raises RuntimeError naming the address."""
         if self._thread is not None:
             raise ValueError("ports are added before the server is started")
-        listener = bind(address, reuse_port=self._options.reuse_port)
-        self._bound.append(listener)
-        port: int = listener.getsockname()[1]
-        return port
+        return self._listeners.add(address)
 
     def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
         raise NotImplementedError(f"{address}: this release does not speak TLS; see add_insecure_port")
@@ -82,10 +78,7 @@ class Server(grpc.Server):
         """Listen and serve; returns at once."""
         if self._thread is not None:
             raise ValueError("Cannot start already-started server!")
-        for listener in self._bound:
-            self._hub.listen(
-                listen(listener), self._options.max_receive_message_length, self._options.max_concurrent_streams
-            )
+        self._listeners.start(self._hub)
         self._thread = threading.Thread(target=self._serve, name="rpc server", daemon=True)
         self._thread.start()
 
@@ -97,7 +90,7 @@ class Server(grpc.Server):
                 stopper = threading.Thread(target=self._stop, args=(self._stopping, grace), name="rpc stop")
                 stopper.start()
             elif grace is None:
-                self._hub.close()
+                self._hub.close(_STOPPED)
         return self._stopped
 
     def wait_for_termination(self, timeout: float | None = None) -> bool:
@@ -107,7 +100,7 @@ class Server(grpc.Server):
     def __del__(self) -> None:
         """A server that nobody holds any more stops, as in grpcio."""
         if getattr(self, "_thread", None) is not None and not self._stopped.is_set():
-            self._hub.close()
+            self._hub.close(_STOPPED)
 
     # ---- serving
 
@@ -126,11 +119,9 @@ class Server(grpc.Server):
         until = time.monotonic() + (grace or 0.0)
         while self._running and time.monotonic() < until:
             self._stopped.wait(_DRAIN_CHECK)
-        self._hub.close()
+        self._hub.close(_STOPPED)
         self._stopped.set()
         self._hub.wake()
-        for listener in self._bound:
-            listener.close()
 
     def _accept(self, call: ServerCall) -> None:
         handler = self._table.plain(call.path)

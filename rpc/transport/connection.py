@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rpc._native import ClientLink
 
+CHANNEL_CLOSED = "Channel closed!"
 _INITIAL, _MULTIPLIER, _JITTER, _MAX = 1.0, 1.6, 0.2, 120.0
 
 
@@ -95,7 +96,7 @@ class Connection:
             if not closed:
                 self.link, self.error, self._attempts = link, None, 0
         if closed:
-            link.close()
+            link.close(CHANNEL_CLOSED)
         elif not link.usable:  # lost before it was found
             self.lost()
         self.on_change()
@@ -124,4 +125,4 @@ class Connection:
             if drain:
                 link.drain()
             else:
-                link.close()
+                link.close(CHANNEL_CLOSED)

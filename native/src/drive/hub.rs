@@ -93,7 +93,7 @@ impl Hub {
     pub fn adopt(self: &Arc<Self>, fd: OwnedFd, grpc: grpc::Connection, callers_lead: bool) -> io::Result<Arc<Link>> {
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
         socket::set_nonblocking(fd.as_raw_fd())?;
-        let link = Arc::new(Link::new(fd, grpc, callers_lead, Arc::downgrade(self), token));
+        let link = Arc::new(Link::new(fd, grpc, callers_lead, Arc::downgrade(self), token)?);
         let events = if callers_lead { 0 } else { libc::EPOLLIN };
         self.epoll.add(link.fd(), events, token)?;
         let mut members = locked(&self.members);
@@ -161,11 +161,9 @@ impl Hub {
         dirty.len() == 1
     }
 
-    pub fn flush(&self) {
+    pub fn flush(&self) -> Vec<News> {
         let dirty = std::mem::take(&mut *locked(&self.dirty));
-        for link in dirty {
-            link.flush_deferred();
-        }
+        dirty.into_iter().flat_map(|link| link.flush_now()).collect()
     }
 
     pub fn wake(&self) {

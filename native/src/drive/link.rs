@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 
 use super::hub::Hub;
-use super::socket::{self, Polled};
+use super::socket::{self, Bell, Polled};
 use crate::py::Outcome;
 use proxyless_core::grpc::status::{Status, code};
 use proxyless_core::grpc::{self, Call};
@@ -21,6 +22,8 @@ use proxyless_core::http2::Key;
 
 /// How long the main thread sleeps before it lets Python look for signals.
 const SIGNAL_CHECK: Duration = Duration::from_millis(100);
+/// How long what was last read says that the peer is there. Much shorter than a failure takes to be noticed anyway.
+const FRESH: Duration = Duration::from_millis(1);
 const READ_BUFFER: usize = 64 * 1024;
 /// What one turn reads at the most, so that a busy peer does not starve the others.
 const READ_PER_TURN: usize = 512 * 1024;
@@ -72,6 +75,7 @@ pub struct State {
     written: usize,
     /// A thread polls the socket.
     led: bool,
+    rung: bool,
     waiters: Vec<(Key, Arc<Condvar>)>,
     watchers: HashMap<Key, Watcher>,
     on_lost: Option<Py<PyAny>>,
@@ -90,6 +94,8 @@ pub struct Link {
     pub peer: String,
     /// Callers take turns to lead. Otherwise the hub drives alone.
     callers_lead: bool,
+    /// Rung by others for the leader.
+    bell: Option<Bell>,
     /// Who looks after the link when no caller leads it, and by what name it knows it.
     hub: Weak<Hub>,
     token: u64,
@@ -103,12 +109,19 @@ thread_local! {
 }
 
 impl Link {
-    pub fn new(fd: OwnedFd, grpc: grpc::Connection, callers_lead: bool, hub: Weak<Hub>, token: u64) -> Self {
+    pub fn new(
+        fd: OwnedFd,
+        grpc: grpc::Connection,
+        callers_lead: bool,
+        hub: Weak<Hub>,
+        token: u64,
+    ) -> io::Result<Self> {
         socket::set_nodelay(fd.as_raw_fd());
-        Self {
+        Ok(Self {
             peer: socket::peer_name(fd.as_raw_fd()),
             fd,
             callers_lead,
+            bell: callers_lead.then(Bell::new).transpose()?,
             hub,
             token,
             state: Mutex::new(State {
@@ -116,6 +129,7 @@ impl Link {
                 output: Vec::new(),
                 written: 0,
                 led: false,
+                rung: false,
                 waiters: Vec::new(),
                 watchers: HashMap::new(),
                 on_lost: None,
@@ -125,7 +139,7 @@ impl Link {
                 tended: false,
                 dirty: false,
             }),
-        }
+        })
     }
 
     pub fn fd(&self) -> RawFd {
@@ -160,7 +174,16 @@ impl Link {
 
     /// The news that a command itself made (a cancelled call, a refused request).
     pub fn news(&self) -> Vec<News> {
-        self.lock().spread()
+        let mut state = self.lock();
+        self.stir(&mut state);
+        state.spread()
+    }
+
+    /// Makes the leader look again: something changed that the socket does not tell it.
+    fn stir(&self, state: &mut State) {
+        if state.led && !std::mem::replace(&mut state.rung, true) {
+            self.bell.as_ref().inspect(|bell| bell.ring());
+        }
     }
 
     // ---- driven by callers
@@ -168,7 +191,7 @@ impl Link {
     /// Writes what waits and blocks while the socket has no room. The leader does not wait for room on our behalf.
     pub fn flush_all(&self, until: Option<Instant>) {
         while !self.flush() {
-            if let Polled::TimedOut = socket::poll(self.fd(), libc::POLLOUT, until) {
+            if let Polled::TimedOut = socket::poll(self.fd(), libc::POLLOUT, -1, until) {
                 return;
             }
         }
@@ -231,8 +254,12 @@ impl Link {
             state.read(self.fd());
         }
         drop(state);
-        let polled = socket::poll(self.fd(), events, until);
+        let bell = self.bell.as_ref();
+        let polled = socket::poll(self.fd(), events, bell.map_or(-1, Bell::fd), until);
         let mut state = self.lock();
+        if std::mem::take(&mut state.rung) {
+            bell.inspect(|bell| bell.silence());
+        }
         if let Polled::Ready = polled {
             state.read(self.fd());
             state.flush(self.fd());
@@ -240,11 +267,11 @@ impl Link {
         state.led = false;
         let news = state.spread();
         if !news.is_empty() {
-            state.led = true; // nobody else reads meanwhile: answers keep their order
+            // What is called may itself make a call on this link: nobody leads meanwhile, or somebody else.
+            self.pass_lead_on(&mut state);
             drop(state);
             tell_all(news);
             state = self.lock();
-            state.led = false;
         }
         (state, matches!(polled, Polled::Interrupted))
     }
@@ -260,41 +287,50 @@ impl Link {
         }
     }
 
+    /// Before a call is put on a link that nobody reads: what the peer said meanwhile may be that it is gone.
+    /// A call that is then refused was not sent, and goes elsewhere for free.
+    pub fn look_before_call(&self, state: &mut State) {
+        if !state.led && state.last_turn.elapsed() > FRESH {
+            state.read(self.fd());
+        }
+    }
+
     // ---- left alone
 
     /// After a command that nobody will wait for: gets its bytes out and the answer looked for.
-    /// True: the hub's loop should be asked to flush.
-    pub fn commanded(self: &Arc<Self>) -> bool {
+    /// True: the hub's loop should be asked to flush, which tells the news then.
+    pub fn commanded(self: &Arc<Self>) -> (bool, Vec<News>) {
         let mut state = self.lock();
-        let Some(hub) = self.hub.upgrade() else {
-            state.flush(self.fd());
-            return false;
-        };
-        if let Some(deadline) = state.grpc.next_deadline() {
-            hub.wake_at(deadline);
+        if let Some(hub) = self.hub.upgrade() {
+            if let Some(deadline) = state.grpc.next_deadline() {
+                hub.wake_at(deadline);
+            }
+            if hub.defers_flush() {
+                return (!std::mem::replace(&mut state.dirty, true) && hub.note_dirty(self.clone()), Vec::new());
+            }
+            self.flush_under(&mut state, &hub);
+            self.tend(&mut state);
         }
-        if hub.defers_flush() {
-            return !std::mem::replace(&mut state.dirty, true) && hub.note_dirty(self.clone());
-        }
-        self.flush_under(&mut state, &hub);
-        self.tend(&mut state);
-        false
+        (false, state.spread())
     }
 
-    /// Writes what waits; the hub goes on when the socket has room again.
-    pub fn flush_deferred(&self) {
+    /// Writes what waits; the hub goes on when the socket has room again. The news: calls that a dead link refused.
+    pub fn flush_now(&self) -> Vec<News> {
         let mut state = self.lock();
         state.dirty = false;
         if let Some(hub) = self.hub.upgrade() {
             self.flush_under(&mut state, &hub);
         }
+        state.spread()
     }
 
     fn flush_under(&self, state: &mut State, hub: &Hub) {
         let drained = state.flush(self.fd());
         if self.callers_lead {
-            if !drained {
-                hub.watch_once(self.fd(), self.token, !state.led, true);
+            if !drained && state.led {
+                self.stir(state);
+            } else if !drained {
+                hub.watch_once(self.fd(), self.token, true, true);
                 state.tended = true;
             }
         } else if state.blocked == drained {
@@ -336,10 +372,6 @@ impl Link {
         if self.callers_lead {
             state.tended = false;
             if state.led {
-                // The leader reads; what others left to write has no one else.
-                if let Some(hub) = self.hub.upgrade() {
-                    self.flush_under(&mut state, &hub);
-                }
                 return Vec::new();
             }
         }
@@ -366,9 +398,11 @@ impl Link {
         self.lock().socket_dead
     }
 
-    /// Ends it: what waits is written if there is room, every call is told, the socket is shut.
-    pub fn close(&self) -> Vec<News> {
+    /// Ends it: every call ends with `status`, what waits is written if there is room, the socket is shut.
+    pub fn close(&self, status: &Status) -> Vec<News> {
         let mut state = self.lock();
+        self.stir(&mut state);
+        state.grpc.end_all(status);
         state.grpc.shut_down();
         state.flush(self.fd());
         state.lose();

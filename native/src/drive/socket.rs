@@ -135,10 +135,12 @@ pub enum Polled {
     Interrupted,
 }
 
-pub fn poll(fd: RawFd, events: libc::c_short, until: Option<Instant>) -> Polled {
-    let mut entry = libc::pollfd { fd, events, revents: 0 };
-    // SAFETY: one entry, as said.
-    match unsafe { libc::poll(&raw mut entry, 1, timeout_ms(until)) } {
+/// Waits for the events on `fd`, or for the bell (a negative descriptor: there is none).
+pub fn poll(fd: RawFd, events: libc::c_short, bell: RawFd, until: Option<Instant>) -> Polled {
+    let mut entries =
+        [libc::pollfd { fd, events, revents: 0 }, libc::pollfd { fd: bell, events: libc::POLLIN, revents: 0 }];
+    // SAFETY: two entries, as said; a negative descriptor is passed over.
+    match unsafe { libc::poll(entries.as_mut_ptr(), 2, timeout_ms(until)) } {
         0 => Polled::TimedOut,
         n if n > 0 => Polled::Ready,
         _ => Polled::Interrupted,

@@ -79,10 +79,12 @@ impl ClientLink {
 
 /// Gets a command's bytes out, or asks the loop to.
 pub fn commanded(py: Python<'_>, link: &Arc<Link>, on_dirty: Option<&Arc<Py<PyAny>>>) -> PyResult<()> {
-    if link.commanded() {
-        if let Some(on_dirty) = on_dirty {
-            on_dirty.call0(py)?;
-        }
+    let (flush, news) = link.commanded();
+    for item in news {
+        item.tell(py);
+    }
+    if let Some(on_dirty) = on_dirty.filter(|_| flush) {
+        on_dirty.call0(py)?;
     }
     Ok(())
 }
@@ -122,7 +124,10 @@ impl ClientLink {
         let message = message::encode(payload);
         let link = &self.link;
         let key = py.detach(|| {
-            let key = link.lock().grpc.start(request, deadline, Some(message));
+            let mut state = link.lock();
+            link.look_before_call(&mut state);
+            let key = state.grpc.start(request, deadline, Some(message));
+            drop(state);
             link.flush_all(deadline);
             key
         });
@@ -147,6 +152,7 @@ impl ClientLink {
         let message = message::encode(payload);
         let key = {
             let mut state = self.link.lock();
+            self.link.look_before_call(&mut state);
             let key = state.grpc.start(request, deadline, Some(message));
             state.grpc.watch_deadline(key);
             state.watch(key, Watcher::Outcome(callback));
@@ -176,6 +182,7 @@ impl ClientLink {
         let request = method.request(metadata, deadline)?;
         let key = {
             let mut state = self.link.lock();
+            self.link.look_before_call(&mut state);
             let key = state.grpc.start(request, deadline, None);
             if let Some(on_change) = on_change {
                 state.grpc.watch_deadline(key);
@@ -192,13 +199,13 @@ impl ClientLink {
     fn drain(&self, py: Python<'_>) {
         py.detach(|| {
             self.link.lock().grpc.shut_down();
-            self.link.flush_deferred();
+            tell_all(self.link.flush_now());
         });
     }
 
-    /// Ends the connection now; calls in progress fail with UNAVAILABLE.
-    fn close(&self, py: Python<'_>) {
-        super::hub::close(py, &self.hub, &self.link);
+    /// Ends the connection now; calls in progress end with CANCELLED and these details.
+    fn close(&self, py: Python<'_>, details: &str) {
+        super::hub::close(py, &self.hub, &self.link, details);
     }
 }
 

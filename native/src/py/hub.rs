@@ -9,8 +9,9 @@ use super::client::ClientLink;
 use super::deadline_after;
 use super::server::ServerCall;
 use crate::drive::hub::{Hub as Driven, ServerSettings};
-use crate::drive::link::Link;
+use crate::drive::link::{Link, tell_all};
 use proxyless_core::grpc;
+use proxyless_core::grpc::status::{Status, code};
 use proxyless_core::http2::Settings;
 
 /// A set of connections and listeners driven together.
@@ -51,8 +52,10 @@ impl Hub {
     }
 
     /// Writes what the commands since the last time left to send.
-    fn flush(&self) {
-        self.hub.flush();
+    fn flush(&self, py: Python<'_>) {
+        for news in self.hub.flush() {
+            news.tell(py);
+        }
     }
 
     /// Makes a `poll` in another thread return.
@@ -84,7 +87,7 @@ impl Hub {
         py.detach(|| {
             for link in links {
                 link.lock().grpc.shut_down();
-                link.flush_deferred();
+                tell_all(link.flush_now());
             }
         });
     }
@@ -94,16 +97,17 @@ impl Hub {
         self.hub.links().iter().map(|link| link.lock().grpc.open_calls()).sum()
     }
 
-    /// Ends every connection at once.
-    fn close(&self, py: Python<'_>) {
+    /// Ends every connection at once; their calls end with CANCELLED and these details.
+    fn close(&self, py: Python<'_>, details: &str) {
         for link in self.hub.stop_listening() {
-            close(py, &self.hub, &link);
+            close(py, &self.hub, &link, details);
         }
     }
 }
 
-pub fn close(py: Python<'_>, hub: &Driven, link: &Arc<Link>) {
-    let news = py.detach(|| link.close());
+pub fn close(py: Python<'_>, hub: &Driven, link: &Arc<Link>, details: &str) {
+    let status = Status::new(code::CANCELLED, details);
+    let news = py.detach(|| link.close(&status));
     hub.release(link.token(), link.fd());
     for item in news {
         item.tell(py);

@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyList};
 
 use super::client::{commanded, wait};
 use super::metadata;
-use crate::drive::link::{Link, Watcher};
+use crate::drive::link::{Link, Watcher, tell_all};
 use proxyless_core::grpc::{self, Call, message, status};
 use proxyless_core::http2::Key;
 
@@ -31,7 +31,7 @@ impl ServerCall {
         if self.on_dirty.is_some() {
             return commanded(py, &self.link, self.on_dirty.as_ref());
         }
-        py.detach(|| self.link.flush_deferred());
+        py.detach(|| tell_all(self.link.flush_now()));
         Ok(())
     }
 
@@ -122,7 +122,7 @@ impl ServerCall {
     fn receive_blocking<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let mut message = self.take();
         if message.is_none() {
-            py.detach(|| self.link.flush_deferred());
+            py.detach(|| tell_all(self.link.flush_now()));
             wait(py, &self.link, self.key, None, &Call::message_ready)?;
             message = self.take();
         }
@@ -199,6 +199,10 @@ impl Drop for ServerCall {
     fn drop(&mut self) {
         self.link.unwatch(self.key);
         self.link.lock().grpc.forget(self.key);
-        self.link.flush_deferred();
+        Python::attach(|py| {
+            if let Err(error) = self.commanded(py) {
+                error.write_unraisable(py, None);
+            }
+        });
     }
 }

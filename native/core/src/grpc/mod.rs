@@ -312,23 +312,33 @@ impl Connection {
             if let Some(Reverse((_, key))) = self.deadlines.pop() {
                 match self.role {
                     Role::Client => self.cancel(key, Status::deadline_exceeded()),
-                    Role::Server => {
-                        if let Some(call) = self.calls.get_mut(&key) {
-                            call.finished = Some(Status::deadline_exceeded());
-                        }
-                        // As grpc's servers do: the client gave up by its own clock; the handler's answer is not sent.
-                        self.http2.reset(key, http2::code::CANCEL);
-                        self.changed.push(key);
-                    }
+                    Role::Server => self.give_up(key, Status::deadline_exceeded()),
                 }
             }
         }
     }
 
+    /// Server: ends the call without its handler. The client is told the status unless messages still wait in its way.
+    fn give_up(&mut self, key: Key, status: Status) {
+        let mut trailers = HeaderMap::new();
+        status::write(status.code, &status.message, &mut trailers);
+        if self.http2.sent(key) {
+            self.finish(key, trailers);
+        } else {
+            self.http2.reset(key, http2::code::CANCEL);
+        }
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.finished = Some(status);
+            self.changed.push(key);
+        }
+    }
+
     /// Sends a message (already framed). `all_sent` tells when the window has taken it.
     pub fn send(&mut self, key: Key, message: Bytes, end: bool) {
-        self.http2.send(key, message, end);
-        self.note_sent(key);
+        if self.calls.get(&key).is_some_and(|call| call.finished.is_none()) {
+            self.http2.send(key, message, end);
+            self.note_sent(key);
+        }
     }
 
     /// Client: no more messages.
@@ -373,7 +383,7 @@ impl Connection {
     /// Server: the response's head; only the first is sent.
     pub fn respond(&mut self, key: Key, headers: HeaderMap) {
         if let Some(call) = self.calls.get_mut(&key) {
-            if !std::mem::replace(&mut call.head_sent, true) {
+            if call.finished.is_none() && !std::mem::replace(&mut call.head_sent, true) {
                 self.http2.respond(key, StatusCode::OK, headers, false);
             }
         }
@@ -381,7 +391,7 @@ impl Connection {
 
     /// Server: the end of the response. Without a head before it: Trailers-Only.
     pub fn finish(&mut self, key: Key, mut trailers: HeaderMap) {
-        let Some(call) = self.calls.get_mut(&key) else { return };
+        let Some(call) = self.calls.get_mut(&key).filter(|call| call.finished.is_none()) else { return };
         if std::mem::replace(&mut call.head_sent, true) {
             self.http2.send_trailers(key, trailers);
         } else {
@@ -399,6 +409,17 @@ impl Connection {
             } else {
                 self.calls.remove(&key);
                 self.http2.forget(key);
+            }
+        }
+    }
+
+    /// Ends every call at once with the same status.
+    pub fn end_all(&mut self, status: &Status) {
+        let open = self.calls.iter().filter(|(_, call)| call.finished.is_none()).map(|(key, _)| *key);
+        for key in open.collect::<Vec<_>>() {
+            match self.role {
+                Role::Client => self.cancel(key, status.clone()),
+                Role::Server => self.give_up(key, status.clone()),
             }
         }
     }
