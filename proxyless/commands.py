@@ -1,0 +1,143 @@
+"""The commands and their options. What they print is made in `proxyless.show` and `proxyless.plain`."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from proxyless.plain import plain
+from proxyless.show import config_tree, status_lines
+from xds_client import Bootstrap, BootstrapError, PilotExchanger, Target, TargetMissing
+from xds_client.model import InvalidTargetError
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from xds_client import TargetConfig
+
+_WIDE = 10_000  # columns when the output is a file or a pipe: nothing is wrapped there
+_POLL = 0.02
+_LOCALMESH_EXTRA = ("betterproto2", "envoy_data_plane", "watchfiles", "yaml")
+_ADVICE = "Is it the right control plane? --discovery-address HOST:PORT names another, --timeout waits longer."
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    help="Look at an Istio mesh as a proxyless Python workload sees it.",
+    epilog="Settings come from the environment (`PROXYLESS_DISCOVERY_ADDRESS`, `PROXYLESS_NAMESPACE`, ...), from the "
+    "file that `PROXYLESS_CONFIG` names, and from the pod.",
+)
+
+DiscoveryAddress = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="The control plane; otherwise as the settings say.")
+]
+Timeout = Annotated[float, typer.Option(metavar="SECONDS", min=0.0, help="How long to wait for the control plane.")]
+
+
+@app.command(
+    epilog="**Examples**\n\n"
+    "`proxyless resolve xds:///reviews.demo:9080`\n\n"
+    "`proxyless resolve reviews.demo:9080 --discovery-address 127.0.0.1:15010 --watch`\n\n"
+    "`proxyless resolve xds:///reviews.demo:9080 --json | jq '.clusters[].name'`"
+)
+def resolve(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="xds:///host[.namespace]:port")],
+    *,
+    timeout: Timeout = 5.0,
+    watch: Annotated[bool, typer.Option("--watch", help="Print again at every change, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, on one line when watching.")] = False,
+    discovery_address: DiscoveryAddress = None,
+) -> None:
+    """Show where calls to TARGET go: routes in order, clusters, endpoints with locality, weight, health and TLS."""
+    try:
+        wanted = Target.parse(target)
+    except InvalidTargetError as error:
+        raise typer.BadParameter(str(error), param_hint="TARGET") from None
+    told: queue.SimpleQueue[TargetConfig | TargetMissing] = queue.SimpleQueue()
+    with PilotExchanger(_bootstrap(discovery_address)) as exchanger, exchanger.observe_target(wanted, told.put):
+        try:
+            found = told.get(timeout=timeout)
+        except queue.Empty:
+            _fail(f"{wanted}: no configuration within {timeout:g} s", *status_lines(exchanger.status()), _ADVICE)
+        if isinstance(found, TargetMissing) and not watch:
+            _fail(found.reason)
+        _print(found, as_json=as_json, compact=watch)
+        while watch:
+            _print(told.get(), as_json=as_json, compact=True)
+
+
+@app.command(epilog="**Examples**\n\n`proxyless status`\n\n`proxyless status --discovery-address 127.0.0.1:15010`")
+def status(
+    *,
+    timeout: Timeout = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    discovery_address: DiscoveryAddress = None,
+) -> None:
+    """Show who this node is to the control plane, with which settings, and whether the control plane answers."""
+    bootstrap = _bootstrap(discovery_address)
+    end = time.monotonic() + timeout
+    with PilotExchanger(bootstrap) as exchanger:
+        while not (now := exchanger.status()).connected and time.monotonic() < end:
+            time.sleep(_POLL)
+    if as_json:
+        typer.echo(json.dumps({"bootstrap": plain(bootstrap), "status": plain(now)}, indent=2))
+    else:
+        settings = {**plain(bootstrap.node), "discovery_address": bootstrap.discovery_address}
+        settings["security"] = bootstrap.security
+        for line in status_lines(now, settings):
+            typer.echo(line)
+    if not now.connected:
+        _fail(_ADVICE)
+
+
+@app.command(epilog="**Example**\n\n`proxyless localmesh examples/demo/mesh --listen 127.0.0.1:15010`")
+def localmesh(
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="The folder of Istio YAML, read with its subfolders.")
+    ],
+    *,
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Port 0 takes a free one.")] = "127.0.0.1:15010",
+) -> None:
+    """Serve a folder of Istio YAML as a control plane, for laptops and tests."""
+    try:
+        from localmesh.__main__ import main as serve  # noqa: PLC0415  its dependencies are an extra
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _LOCALMESH_EXTRA:
+            raise
+        _fail(f"the embedded control plane needs {missing}: pip install 'proxyless[localmesh]'", exit_status=2)
+    raise typer.Exit(serve([folder, "--listen", listen]))
+
+
+def _bootstrap(discovery_address: str | None) -> Bootstrap:
+    given = {"PROXYLESS_DISCOVERY_ADDRESS": discovery_address} if discovery_address else {}
+    try:
+        return Bootstrap.load({**os.environ, **given})
+    except BootstrapError as error:
+        _fail(str(error))
+
+
+def _print(found: TargetConfig | TargetMissing, *, as_json: bool, compact: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(plain(found), indent=None if compact else 2))
+        return
+    shown: Tree | Text = Text(found.reason) if isinstance(found, TargetMissing) else config_tree(found)
+    # Made anew each time: the terminal may have been resized.
+    Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(shown)
+
+
+def _fail(*lines: str, exit_status: int = 1) -> NoReturn:
+    for line in lines:
+        typer.echo(line, err=True)
+    raise typer.Exit(exit_status)

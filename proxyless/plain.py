@@ -1,0 +1,45 @@
+"""Typed values as JSON knows them. Follows the model: a field added there appears here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from xds_client.model import ClusterConfig
+
+
+def plain(value: object) -> Any:
+    """Dataclasses become objects, enumerations their words, labels objects; endpoints say by which TLS."""
+    match value:
+        case ClusterConfig():
+            return _fields(value) | {"endpoints": _endpoints(value)}
+        case Enum():
+            return value.value
+        case Mapping():
+            return {str(key): plain(entry) for key, entry in value.items()}
+        case tuple() | frozenset():
+            entries = [plain(entry) for entry in value]
+            return sorted(entries) if isinstance(value, frozenset) else entries
+        case Exception():
+            return str(value)
+    return _fields(value) if is_dataclass(value) else value
+
+
+def _fields(value: object) -> dict[str, Any]:
+    assert is_dataclass(value)
+    named = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: dict(entry) if name.endswith("labels") else plain(entry) for name, entry in named.items()}
+
+
+def _endpoints(config: ClusterConfig) -> Any:
+    if config.endpoints is None or config.cluster is None:
+        return plain(config.endpoints)
+    tls_for = config.cluster.tls_for
+    localities = [
+        _fields(group)
+        | {"endpoints": [_fields(endpoint) | {"tls": plain(tls_for(endpoint))} for endpoint in group.endpoints]}
+        for group in config.endpoints.localities
+    ]
+    return {"name": config.endpoints.name, "localities": localities}

@@ -1,0 +1,149 @@
+"""What the mesh says, for people: one target's configuration as a tree, the exchanger's status as lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+from rich.tree import Tree
+
+from xds_client.model import ForwardAction, PresentMatch, RangeMatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from xds_client import Status, TargetConfig
+    from xds_client.model import (
+        Cluster,
+        ClusterConfig,
+        Endpoint,
+        HeaderMatch,
+        LocalityEndpoints,
+        Route,
+        RouteMatch,
+        StringMatch,
+        UpstreamTls,
+    )
+
+
+def config_tree(config: TargetConfig) -> Tree:
+    """Routes in the order in which they are tried; clusters by name."""
+    tree = Tree(_line(str(config.target), f"is {config.host}, route table {config.route_name}"))
+    routes = tree.add(_line("routes", "the first that matches decides"))
+    for number, route in enumerate(config.virtual_host.routes, start=1):
+        branch = routes.add(_line(f"{number}. {_match(route.match)}", route.name))
+        for line in _action(route):
+            branch.add(Text(line))
+    clusters = tree.add(_line("clusters"))
+    for cluster in config.clusters:
+        _add_cluster(clusters, cluster)
+    return tree
+
+
+def status_lines(status: Status, settings: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """Node, control plane, what was tried; and the settings, if given."""
+    yield f"node           {status.node_id}"
+    yield f"control plane  {status.address}: {_connection(status)}"
+    for kind, names in status.wanted.items():
+        if names:
+            yield f"{kind!s:<22} asked for {', '.join(sorted(names))}; {status.known.get(kind, 0)} known"
+    for kind, missing in status.missing.items():
+        for name, reason in missing.items():
+            yield f"{kind!s:<22} {name} is missing: {reason}"
+    yield from (f"rejected: {error}" for error in status.rejected)
+    if settings is not None:
+        yield "settings"
+        yield from (f"  {name:<18} {_setting(value)}" for name, value in settings.items())
+
+
+def _connection(status: Status) -> str:
+    connection = status.connection
+    said = connection.phase.value
+    if not status.connected:
+        said += f" after {connection.streams} attempt{'s' if connection.streams != 1 else ''}"
+    if connection.last_error:
+        said += f", last error: {connection.last_error}"
+    if status.retry_in is not None:
+        said += f", next attempt in {status.retry_in:.1f} s"
+    return said
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={entry}" for key, entry in value.items() if entry) or "-"
+    return str(value) if value else "-"
+
+
+def _match(match: RouteMatch) -> str:
+    path = match.path
+    case = "" if path.case_sensitive else " (any case)"
+    parts = [f"path {path.kind.value.replace('_', ' ')} {path.value}{case}", *map(_header, match.headers)]
+    if match.fraction_per_million is not None:
+        parts.append(f"{match.fraction_per_million / 10_000:g} % of requests")
+    return " and ".join(parts)
+
+
+def _header(header: HeaderMatch) -> str:
+    rule = header.rule
+    if isinstance(rule, PresentMatch):
+        said = "present" if rule.present != header.invert else "absent"
+        return f"{header.name} {said}"
+    said = f"from {rule.start} to below {rule.end}" if isinstance(rule, RangeMatch) else _string(rule)
+    return f"{header.name} {'not ' if header.invert else ''}{said}"
+
+
+def _string(match: StringMatch) -> str:
+    return f"{match.kind.value} {match.value}{' (any case)' if match.ignore_case else ''}"
+
+
+def _action(route: Route) -> Iterator[str]:
+    action = route.action
+    if not isinstance(action, ForwardAction):
+        yield f"{action.kind}: not carried out by this release; such calls fail"
+        return
+    total = sum(cluster.weight for cluster in action.clusters)
+    for cluster in action.clusters:
+        yield f"{100 * cluster.weight / total:g} % to {cluster.name}"
+    if action.timeout is not None:
+        yield f"timeout {action.timeout:g} s"
+
+
+def _add_cluster(tree: Tree, config: ClusterConfig) -> None:
+    cluster = config.cluster
+    if cluster is None:
+        tree.add(_line(config.name, "")).add(Text(f"cannot be used: {config.error}", style="red"))
+        return
+    branch = tree.add(_line(config.name, _cluster(cluster)))
+    localities = config.endpoints.localities if config.endpoints else ()
+    if not any(group.endpoints for group in localities):
+        branch.add(Text("no endpoints", style="red"))
+    for group in localities:
+        places = branch.add(_line(_locality(group), _group(group)))
+        for endpoint in group.endpoints:
+            places.add(_line(f"{endpoint.address}:{endpoint.port}", _endpoint(endpoint, cluster.tls_for(endpoint))))
+
+
+def _cluster(cluster: Cluster) -> str:
+    limit = f", at most {cluster.max_requests} requests" if cluster.max_requests is not None else ""
+    return f"{cluster.discovery.value}, {cluster.lb_policy.value}, connect within {cluster.connect_timeout:g} s{limit}"
+
+
+def _locality(group: LocalityEndpoints) -> str:
+    place = group.locality
+    return f"{place.region}/{place.zone}/{place.sub_zone}".rstrip("/") or "no locality"
+
+
+def _group(group: LocalityEndpoints) -> str:
+    weight = f", weight {group.weight}" if group.weight else ""
+    return f"priority {group.priority}{weight}"
+
+
+def _endpoint(endpoint: Endpoint, tls: UpstreamTls | None) -> str:
+    called = f"mTLS, SNI {tls.sni or 'none'}" if tls is not None else "plaintext"
+    workload = f", {endpoint.workload}" if endpoint.workload else ""
+    return f"weight {endpoint.weight}, {endpoint.health.value}, {called}{workload}"
+
+
+def _line(what: str, more: str = "") -> Text:
+    """`Text`, so that brackets in a name are not taken for markup."""
+    return Text.assemble((what, "bold"), (f"  {more}" if more else "", "dim"))

@@ -1,0 +1,38 @@
+"""The demo as users run it: it ends by itself, says what it saw, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-W", "error", "-m", "examples.demo"]
+
+
+@pytest.mark.timeout(90)
+def test_all_that_it_expects_holds():
+    done = subprocess.run([*COMMAND, "--seconds", "1.5"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    table = done.stdout.rpartition("What was expected, and what was seen:")[2].strip().splitlines()
+    assert len(table) == 8
+    assert all(row.endswith("  ok") for row in table[1:]), done.stdout
+
+
+def children(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_it_ends_cleanly_when_told_to(number, status):
+    with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        while "failed 0" not in (line := demo.stdout.readline()):
+            assert line, demo.stderr.read()  # it ended before the first call
+        started = children(demo.pid)
+        demo.send_signal(number)
+        _, errors = demo.communicate()
+    assert (demo.returncode, len(started)) == (status, 4)
+    assert "Traceback" not in errors
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]

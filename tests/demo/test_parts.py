@@ -1,0 +1,107 @@
+"""The demo's parts: that it would notice if something did not hold, and that its YAML is good."""
+
+from __future__ import annotations
+
+import pytest
+
+from examples.demo import processes
+from examples.demo.consumer import Answer
+from examples.demo.mesh_folder import CHANGES, MeshFolder
+from examples.demo.processes import Process, StartError
+from examples.demo.report import Report
+from examples.demo.steps import Steps
+from localmesh.config import read_folder
+
+
+class Told:
+    """Plays a fleet of answers instead of calling."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+
+def answers(v1, v2, *, tester=False):
+    return [Answer(tester, "v1a")] * (v1 // 2) + [Answer(tester, "v1b")] * (v1 - v1 // 2) + [Answer(tester, "v2")] * v2
+
+
+def verdict(check):
+    report = Report()
+    check(Steps(None, None, Told(), report, 1.0))
+    return report.ok
+
+
+@pytest.mark.parametrize(
+    ("seen", "ok"),
+    [
+        (answers(800, 200), True),
+        (answers(780, 220), True),
+        (answers(730, 270), False),
+        ([], False),
+        ([*answers(800, 199), Answer(tester=False, server="", error="UNAVAILABLE")], False),
+    ],
+)
+def test_a_split_holds_within_four_deviations_and_without_failures(seen, ok):
+    assert verdict(lambda steps: steps._expect_split("x", seen, v2=20)) is ok
+
+
+@pytest.mark.parametrize(
+    ("seen", "ok"),
+    [
+        (answers(0, 5, tester=True) + answers(15, 0), True),
+        (answers(1, 4, tester=True) + answers(15, 0), False),
+        (answers(0, 5, tester=True) + answers(14, 1), False),
+        (answers(0, 5, tester=True), False),
+        (answers(0, 5, tester=True) + answers(15, 0) + [Answer(tester=True, server="", error="no")], False),
+    ],
+)
+def test_testers_and_others_are_told_apart(seen, ok):
+    assert verdict(lambda steps: steps._expect_testers("x", seen)) is ok
+
+
+def test_a_report_without_rows_is_not_ok():
+    assert not Report().ok
+
+
+def test_the_table_names_what_failed(capsys):
+    report = Report()
+    report.row("one", "a", "a", ok=True)
+    report.row("two", "b", "c", ok=False)
+    capsys.readouterr()
+    report.table()
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["step", "expected", "seen"],
+        ["one", "a", "a", "ok"],
+        ["two", "b", "c", "FAILED"],
+    ]
+
+
+def test_every_change_is_good_yaml_and_of_the_same_virtual_service(tmp_path):
+    mesh = MeshFolder(tmp_path / "mesh")
+    first = read_folder(mesh.path)
+    changes = sorted(path.name for path in CHANGES.iterdir())
+    assert changes == ["all-v2.yaml", "testers.yaml", "weights.yaml"]
+    for change in changes:
+        mesh.apply(change)
+        resources = read_folder(mesh.path)
+        assert len(resources.virtual_services) == 1
+        assert resources.virtual_services != first.virtual_services
+        assert resources.workload_entries == first.workload_entries
+
+
+def test_providers_listen_where_the_yaml_says(tmp_path):
+    mesh = MeshFolder(tmp_path / "mesh")
+    resources = read_folder(mesh.path)
+    placed = {entry.name: entry.spec.address for entry in resources.workload_entries}
+    named = {f"reviews-{name}": mesh.address(number) for number, name in enumerate(("v1a", "v1b", "v2"), 1)}
+    (port,) = resources.service_entries[0].spec.ports
+    assert {name: f"{address}:{port.target_port}" for name, address in placed.items()} == named
+
+
+def test_a_process_that_does_not_come_up_is_named_with_its_output(tmp_path, monkeypatch):
+    with pytest.raises(StartError, match=r"x ended with status 1:\n(.|\n)*No module named nothing"):
+        Process("x", "nothing", log=tmp_path / "log").start()
+    monkeypatch.setattr(processes, "START_LIMIT", 0.5)
+    silent = Process("y", "timeit", "-s", "import time; time.sleep(60)", log=tmp_path / "log")
+    with pytest.raises(StartError, match=r"y is not up after 0\.5 s"), silent:
+        pass
+    assert silent._process.poll() is not None, "it was ended"

@@ -1,0 +1,89 @@
+"""What the tree says of forms that the served mesh of the other tests does not have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from proxyless.plain import plain
+from proxyless.show import config_tree
+from xds_client import ResourceType, Target, TargetConfig
+from xds_client.errors import DecodeError
+from xds_client.model import (
+    Cluster,
+    ClusterConfig,
+    ClusterLoadAssignment,
+    DiscoveryType,
+    HeaderMatch,
+    PathMatch,
+    PathMatchKind,
+    PresentMatch,
+    RangeMatch,
+    Route,
+    RouteMatch,
+    StringMatch,
+    StringMatchKind,
+    UnsupportedAction,
+    VirtualHost,
+)
+
+MATCH = RouteMatch(PathMatch(PathMatchKind.SEPARATED_PREFIX, "/a", case_sensitive=False))
+ROUTE = Route("[no-entry]", MATCH, UnsupportedAction("redirect"))
+
+
+def tree(route=ROUTE, *clusters):
+    host = VirtualHost("reviews", ("*",), (route,))
+    console = Console(width=200, color_system=None)
+    with console.capture() as captured:
+        console.print(config_tree(TargetConfig(Target("reviews", 80), "reviews", "reviews:80", host, clusters)))
+    return captured.get()
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (HeaderMatch("a", PresentMatch()), "a present"),
+        (HeaderMatch("a", PresentMatch(), invert=True), "a absent"),
+        (HeaderMatch("a", PresentMatch(present=False)), "a absent"),
+        (HeaderMatch("a", RangeMatch(1, 5)), "a from 1 to below 5"),
+        (HeaderMatch("a", StringMatch(StringMatchKind.REGEX, "x.*")), "a regex x.*"),
+        (
+            HeaderMatch("a", StringMatch(StringMatchKind.PREFIX, "x", ignore_case=True), invert=True),
+            "a not prefix x (any case)",
+        ),
+    ],
+)
+def test_header_matches(header, said):
+    route = replace(ROUTE, match=replace(MATCH, headers=(header,)))
+    assert f"1. path separated prefix /a (any case) and {said}  [no-entry]\n" in tree(route)
+
+
+def test_a_share_of_the_requests():
+    assert "and 2.5 % of requests" in tree(replace(ROUTE, match=replace(MATCH, fraction_per_million=25_000)))
+
+
+def test_an_action_that_is_not_carried_out_is_named():
+    assert "redirect: not carried out by this release" in tree()
+
+
+def test_clusters_that_take_no_call_say_why():
+    cluster = Cluster("empty", DiscoveryType.EDS, max_requests=7)
+    shown = tree(
+        ROUTE,
+        ClusterConfig("broken", None, None, "cluster 'broken': there is none"),
+        ClusterConfig("empty", cluster, ClusterLoadAssignment("empty", ())),
+    )
+    assert "cannot be used: cluster 'broken': there is none" in shown
+    assert "connect within 5 s, at most 7 requests" in shown
+    assert "no endpoints" in shown
+
+
+def test_plain_values():
+    error = DecodeError(ResourceType.CLUSTER, "a", "", "bad")
+    assert plain({ResourceType.CLUSTER: frozenset({"b", "a"}), "errors": (error,)}) == {
+        "Cluster": ["a", "b"],
+        "errors": ["Cluster 'a': bad"],
+    }
+    assert plain(ClusterConfig("a", None, None, "why"))["endpoints"] is None
