@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TARGET = "xds:///reviews.demo:9080"
 CALLS_PER_SECOND = 200
 THREADS = 4
+TIMEOUT = 10.0  # generous: the first call waits for the control plane's first answer, and this machine may be busy
 TESTER = (("x-user", "tester"),)
 ONE_IN = 4  # calls come from a tester
 
@@ -49,7 +50,9 @@ class Consumer:
 
     def _call(self, *, tester: bool) -> Answer:
         try:
-            reply = self._stub.SayHello(pb.HelloRequest(name="demo"), timeout=5.0, metadata=TESTER if tester else ())
+            reply = self._stub.SayHello(
+                pb.HelloRequest(name="demo"), timeout=TIMEOUT, metadata=TESTER if tester else ()
+            )
         except Exception as error:  # a grpc.RpcError, that is; but anything at all counts as a failure
             return Answer(tester, "", str(error))
         return Answer(tester, reply.server)

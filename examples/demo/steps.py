@@ -36,6 +36,7 @@ class Steps:
         self._pace = pace
 
     def play(self) -> None:
+        self._first_answer()
         self._weights_as_written()
         self._weights_changed()
         self._header_match()
@@ -48,6 +49,12 @@ class Steps:
         self._report.row("6 from start to end", "no call failed", seen, ok=not failed)
         for error, count in Counter(failed).most_common(3):
             self._report.say(f"   {count} x {error}")
+
+    def _first_answer(self) -> None:
+        began = time.monotonic()
+        while not self._consumer.answers:
+            time.sleep(0.01)  # not for ever: a call that finds nobody ends too
+        self._report.say(f"first answer after {time.monotonic() - began:.1f} s")
 
     def _weights_as_written(self) -> None:
         self._title("1  The VirtualService says: 80 % to v1, 20 % to v2")
