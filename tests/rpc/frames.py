@@ -15,6 +15,7 @@ END_STREAM = ACK = 0x1
 END_HEADERS = 0x4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 REFUSED, CANCEL, CALM, INTERNAL = 0x7, 0x8, 0xB, 0x2
+NO_KIND = -1
 WAIT = 5.0  # for the peer's next bytes
 
 
@@ -84,9 +85,14 @@ class Wire:
     def decode(self, body):
         return dict(self._decoder.decode(body))
 
-    def ends(self):
-        """Whether the peer ends the connection, by GOAWAY or by closing."""
-        return self.next(GOAWAY) is None or True
+    def told_to_go(self):
+        """Whether the peer says GOAWAY for an error, or hangs up."""
+        got = self.next(GOAWAY)
+        return got is None or got.body[4:8] != b"\0\0\0\0"
+
+    def hung_up(self):
+        """Whether the peer ends the connection, whatever it says before."""
+        return self.next(NO_KIND) is None
 
     def close(self):
         self.socket.close()
@@ -110,6 +116,8 @@ class RawClient(Wire):
         """How the call ends: headers and trailers in one, or ``{"reset": code}``, or None for a lost connection."""
         seen = {}
         for got in self.frames():
+            if got.kind == GOAWAY and got.body[4:8] != b"\0\0\0\0":
+                return None
             if got.stream != stream:
                 continue
             if got.kind == HEADERS:
@@ -182,3 +190,14 @@ class RawServed(Wire):
     def serve_on(self):
         while (stream := self.request()) is not None:
             self.reply(stream)
+
+
+def answering(answer):
+    """A server that answers every request with ``answer(connection, stream)``."""
+
+    def script(connection, _):
+        connection.greet()
+        while (stream := connection.request()) is not None:
+            answer(connection, stream)
+
+    return script

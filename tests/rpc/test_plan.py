@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import time
 
-import grpc
 import pytest
 
 from rpc.core import ChannelCore
-from rpc.errors import failed
-from rpc.plan import Attempt, Dial, Wait, plan_call
+from rpc.plan import Attempt, Dial, Wait
 from tests.rpc.configs import TARGET, cluster, config, endpoint, path, route
-from tests.rpc.links import FakeLink
+from tests.rpc.links import Call, FakeLink, code, connect, fail
 from xds_client.model import HeaderMatch, StringMatch, StringMatchKind, TargetMissing, UnsupportedAction
 
 PATH = "/demo.Reviews/Get"
-OK = (0, "", b"", None, None, True, False)
-REFUSED = failed(grpc.StatusCode.UNAVAILABLE, "GOAWAY", unprocessed=True)
 ONE_ENDPOINT = config(cluster("c", endpoint("10.0.0.1")))
-
-
-class Call:
-    """A plan that the test drives."""
-
-    def __init__(self, core, *, timeout=None, wait_for_ready=False, metadata=None):
-        deadline = None if timeout is None else time.monotonic() + timeout
-        self._plan = plan_call(core, PATH, metadata, deadline, wait_for_ready=wait_for_ready)
-
-    def go(self, answer=None):
-        """The next step, or the outcome."""
-        try:
-            return self._plan.send(answer)
-        except StopIteration as end:
-            return end.value
 
 
 @pytest.fixture
@@ -40,25 +21,6 @@ def core():
     core = ChannelCore("xds:///reviews.demo:9080", lambda: None)
     core.waiting_for = lambda: "control plane is connecting"
     return core
-
-
-def connect(core, address="10.0.0.1"):
-    for connection in core._pool.connections:
-        if connection.key.address == address:
-            assert connection.claim()
-            connection.opened(FakeLink())
-            return connection
-    raise AssertionError(address)
-
-
-def fail(core, reason="Connection refused"):
-    for connection in core._pool.connections:
-        assert connection.claim()
-        connection.failed(reason)
-
-
-def code(outcome):
-    return grpc.StatusCode[next(c.name for c in grpc.StatusCode if c.value[0] == outcome[0])].name
 
 
 # ---- no configuration
@@ -176,15 +138,6 @@ def test_the_shorter_of_the_callers_and_the_routes_time_out_counts(core, app, by
         assert expected - 1 < deadline - time.monotonic() <= expected
 
 
-def test_a_retry_has_only_the_time_that_is_left_of_the_routes_time_out(core):
-    core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route("c", timeout=5)]))
-    connect(core)
-    call = Call(core)
-    first = call.go()
-    second = call.go(REFUSED)
-    assert second.deadline == first.deadline
-
-
 # ---- connecting
 
 
@@ -257,51 +210,3 @@ def test_a_configuration_that_comes_while_a_call_waits_is_followed(core):
     core.on_config(config(cluster("c", endpoint("10.0.0.2"))))
     link = connect(core, "10.0.0.2").link
     assert call.go().link is link
-
-
-# ---- once more
-
-
-def test_an_outcome_is_the_calls_outcome(core):
-    core.on_config(ONE_ENDPOINT)
-    connect(core)
-    call = Call(core)
-    call.go()
-    assert call.go(OK) is OK
-
-
-def test_a_failure_that_was_processed_is_not_tried_again(core):
-    core.on_config(ONE_ENDPOINT)
-    connect(core)
-    call = Call(core)
-    call.go()
-    outcome = failed(grpc.StatusCode.UNAVAILABLE, "reset")
-    assert call.go(outcome) is outcome
-
-
-def test_what_the_peer_never_processed_is_sent_once_more_and_not_twice(core):
-    core.on_config(ONE_ENDPOINT)
-    connect(core)
-    call = Call(core)
-    assert isinstance(call.go(), Attempt)
-    assert isinstance(call.go(REFUSED), Attempt)
-    assert call.go(REFUSED) is REFUSED
-
-
-def test_after_the_deadline_nothing_is_tried_again(core):
-    core.on_config(ONE_ENDPOINT)
-    connect(core)
-    call = Call(core, timeout=0.01)
-    assert isinstance(call.go(), Attempt)
-    time.sleep(0.02)
-    assert call.go(REFUSED) is REFUSED
-
-
-def test_the_retry_goes_by_the_configuration_of_then(core):
-    core.on_config(ONE_ENDPOINT)
-    connect(core)
-    call = Call(core)
-    call.go()
-    core.on_config(config(cluster("c", endpoint("10.0.0.2"))))
-    link = connect(core, "10.0.0.2").link
-    assert call.go(REFUSED).link is link

@@ -1,0 +1,77 @@
+"""The call plan after an attempt: what is the call's outcome, and what is sent once more."""
+
+from __future__ import annotations
+
+import time
+
+import grpc
+import pytest
+
+from rpc.core import ChannelCore
+from rpc.errors import failed
+from rpc.plan import Attempt
+from tests.rpc.configs import cluster, config, endpoint, route
+from tests.rpc.links import Call, connect
+
+OK = (0, "", b"", None, None, True, False)
+REFUSED = failed(grpc.StatusCode.UNAVAILABLE, "GOAWAY", unprocessed=True)
+ONE_ENDPOINT = config(cluster("c", endpoint("10.0.0.1")))
+
+
+@pytest.fixture
+def core():
+    return ChannelCore("xds:///reviews.demo:9080", lambda: None)
+
+
+def test_a_retry_has_only_the_time_that_is_left_of_the_routes_time_out(core):
+    core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route("c", timeout=5)]))
+    connect(core)
+    call = Call(core)
+    first = call.go()
+    second = call.go(REFUSED)
+    assert second.deadline == first.deadline
+
+
+def test_an_outcome_is_the_calls_outcome(core):
+    core.on_config(ONE_ENDPOINT)
+    connect(core)
+    call = Call(core)
+    call.go()
+    assert call.go(OK) is OK
+
+
+def test_a_failure_that_was_processed_is_not_tried_again(core):
+    core.on_config(ONE_ENDPOINT)
+    connect(core)
+    call = Call(core)
+    call.go()
+    outcome = failed(grpc.StatusCode.UNAVAILABLE, "reset")
+    assert call.go(outcome) is outcome
+
+
+def test_what_the_peer_never_processed_is_sent_once_more_and_not_twice(core):
+    core.on_config(ONE_ENDPOINT)
+    connect(core)
+    call = Call(core)
+    assert isinstance(call.go(), Attempt)
+    assert isinstance(call.go(REFUSED), Attempt)
+    assert call.go(REFUSED) is REFUSED
+
+
+def test_after_the_deadline_nothing_is_tried_again(core):
+    core.on_config(ONE_ENDPOINT)
+    connect(core)
+    call = Call(core, timeout=0.01)
+    assert isinstance(call.go(), Attempt)
+    time.sleep(0.02)
+    assert call.go(REFUSED) is REFUSED
+
+
+def test_the_retry_goes_by_the_configuration_of_then(core):
+    core.on_config(ONE_ENDPOINT)
+    connect(core)
+    call = Call(core)
+    call.go()
+    core.on_config(config(cluster("c", endpoint("10.0.0.2"))))
+    link = connect(core, "10.0.0.2").link
+    assert call.go(REFUSED).link is link
