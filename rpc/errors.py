@@ -40,6 +40,10 @@ def failed(code: grpc.StatusCode, details: str, *, unprocessed: bool = False) ->
     return (code.value[0], details, None, None, None, False, unprocessed)
 
 
+# What an attempt on a link that turned out to be lost comes to: the plan goes on to the next link.
+NOT_SENT = failed(grpc.StatusCode.UNAVAILABLE, "the connection was lost before the call", unprocessed=True)
+
+
 class EndedCall(grpc.Call):
     """A call that is over: `code()`, `details()` and both kinds of metadata."""
 

@@ -60,7 +60,8 @@ class Wait:
 Step = Attempt | Dial | Wait
 
 # A stream that the peer never processed is sent again without counting as a retry. gRFC A6 allows it once per call for
-# streams that reached the server's transport; more would let a draining fleet pass a call around.
+# streams that reached the server's transport. A link that is lost or draining is not picked again: going on to the next
+# one is not a retry of the same thing, and ends with the last link.
 _TRANSPARENT_RETRIES = 1
 
 
@@ -78,7 +79,7 @@ def plan_call(
     metadata: Pairs | None,
     deadline: float | None,
     *,
-    wait_for_ready: bool,
+    wait_for_ready: bool | None,
 ) -> Plan:
     """The plan of one call. ``deadline`` on the monotonic clock."""
     retries = _TRANSPARENT_RETRIES
@@ -100,7 +101,8 @@ def plan_call(
             outcome = cast("Outcome", (yield Attempt(link, snapshot.authority, limit)))
             if not outcome[6] or retries == 0 or _passed(limit):
                 return outcome
-            retries -= 1
+            if link.usable:
+                retries -= 1
     except _EndedError as ended:
         return ended.outcome
 
@@ -129,7 +131,7 @@ def _route(core: ChannelCore, snapshot: Snapshot, head: RequestHead) -> Compiled
 
 
 def _link(
-    core: ChannelCore, name: str, deadline: float | None, *, wait_for_ready: bool
+    core: ChannelCore, name: str, deadline: float | None, *, wait_for_ready: bool | None
 ) -> Generator[Step, Outcome | None, ClientLink | None]:
     """A connection of the cluster that can take the call; None: the configuration changed, route again."""
     while True:
@@ -157,7 +159,7 @@ def _link(
 
 
 def _next_chance(
-    core: ChannelCore, cluster: ClusterSnapshot, deadline: float | None, *, wait_for_ready: bool
+    core: ChannelCore, cluster: ClusterSnapshot, deadline: float | None, *, wait_for_ready: bool | None
 ) -> float | None:
     """Until when waiting for a change makes sense, while every connection is being dialled or has failed."""
     connections = cluster.connections()

@@ -19,7 +19,7 @@ from xds_client.errors import (
     XdsError,
 )
 from xds_client.exchanger import PilotExchanger
-from xds_client.model import Target, TargetConfig, TargetMissing
+from xds_client.model import InvalidTargetError, Target, TargetConfig, TargetMissing
 from xds_client.node import Node
 from xds_client.observers import ObserverHandle
 from xds_client.reconnect import ReconnectSchedule
@@ -35,6 +35,7 @@ __all__ = [
     "Connection",
     "DecodeError",
     "ExchangerClosedError",
+    "InvalidTargetError",
     "Node",
     "ObserverHandle",
     "Phase",

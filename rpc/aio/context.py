@@ -92,6 +92,7 @@ class ServicerContext(CallState, aio.ServicerContext):  # type: ignore[misc, typ
 
     def end(self) -> None:
         """The handler is through: tell who asked."""
+        self.call.unwatch()
         self._over = True
         for callback in self._callbacks:
             callback(self)

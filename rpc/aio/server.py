@@ -156,6 +156,7 @@ class Server(aio.Server):
         if payload is not None:
             self._run(call, handler, payload)
         elif call.ended and call.active:
+            call.unwatch()
             call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "a unary request needs exactly one message", None)
 
     def _run(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -12,7 +13,7 @@ from grpc import aio
 from rpc.aio.driver import PlannedCall
 from rpc.aio.unary import aio_error, aio_metadata
 from rpc.deadline import deadline_of, time_left, time_remaining
-from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, failed
+from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, failed
 from rpc.method import refuse_unsupported, undeserializable
 from rpc.plan import plan_call
 
@@ -53,9 +54,7 @@ class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[type-arg]  
         self._callbacks: list[Callable[[Any], None]] = []
         self._sender: asyncio.Task[None] | None = None
         self._half_closed = only is not None
-        self._plan = plan_call(
-            driver.core, method.path, self._metadata, self._deadline, wait_for_ready=bool(wait_for_ready)
-        )
+        self._plan = plan_call(driver.core, method.path, self._metadata, self._deadline, wait_for_ready=wait_for_ready)
         self._go_on()
         if requests is not None:
             self._sender = driver.loop.create_task(self._send_all(requests))
@@ -64,7 +63,10 @@ class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[type-arg]  
 
     def _attempt(self, step: Attempt) -> None:
         native = self._method.native(step.authority)
-        call = step.link.start(native, self._metadata, time_left(step.deadline), self._changed)
+        call = step.link.start(native, self._metadata, time_left(step.deadline), _weakly(self._changed))
+        if call is None:
+            self._go_on(NOT_SENT)
+            return
         self._call = call
         if self._only is not None:
             call.send(self._only, end=True)
@@ -250,6 +252,18 @@ class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[type-arg]  
         """Wait until the call is on a connection; raises `grpc.aio.AioRpcError` when it failed before."""
         if await self._placed() is None and self._outcome is not None:
             raise aio_error(self._outcome)
+
+
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    """The engine holds what it calls: a call that nobody else holds any more has to be let go, and is cancelled then."""
+    reference = weakref.WeakMethod(method)
+
+    def call_if_alive() -> None:
+        alive = reference()
+        if alive is not None:
+            alive()
+
+    return call_if_alive
 
 
 class StreamUnaryCall(StreamCall):

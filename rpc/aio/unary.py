@@ -54,9 +54,7 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
         self._response: Any = None
         self._sent: tuple[ClientLink, int] | None = None
         self._future: asyncio.Future[Outcome] = driver.loop.create_future()
-        self._plan = plan_call(
-            driver.core, method.path, self._metadata, self._deadline, wait_for_ready=bool(wait_for_ready)
-        )
+        self._plan = plan_call(driver.core, method.path, self._metadata, self._deadline, wait_for_ready=wait_for_ready)
         self._go_on()
 
     def _attempt(self, step: Attempt) -> None:

@@ -45,6 +45,8 @@ class ServicerContext(CallState, grpc.ServicerContext):  # type: ignore[misc]  #
             self.run_callbacks()
 
     def run_callbacks(self) -> None:
+        """The call is over."""
+        self.call.unwatch()
         callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
             callback()

@@ -149,9 +149,10 @@ class Server(grpc.Server):
         """A unary request that came in pieces. Runs on the serving thread only, like all of its changes."""
         payload = call.request()
         if payload is not None:
-            call.watch(_nothing)
+            call.unwatch()
             self._submit(call, handler, payload)
         elif call.ended and call.active:
+            call.unwatch()
             call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "a unary request needs exactly one message", None)
 
     def _submit(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
@@ -177,10 +178,6 @@ class Server(grpc.Server):
     def _done(self) -> None:
         with self._lock:
             self._running -= 1
-
-
-def _nothing() -> None:
-    """The request is whole; its call's changes interest nobody until the servicer asks."""
 
 
 def server(

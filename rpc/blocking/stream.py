@@ -11,6 +11,7 @@ from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import (
     CANCELLED,
     LOCALLY_CANCELLED,
+    NOT_SENT,
     STATUS_CODES,
     CallFailed,
     EndedCall,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from rpc._native import ClientCall, Metadata, Outcome, Pairs
     from rpc.blocking.driver import Driver
     from rpc.method import MethodSpec
-    from rpc.plan import Plan
 
 
 class StreamCall(grpc.Call):
@@ -50,28 +50,33 @@ class StreamCall(grpc.Call):
         self._call: ClientCall | None = None
         self._failure: Outcome | None = None
         self._callbacks: list[Callable[[], None]] = []
-        plan = plan_call(driver.core, method.path, self._metadata, self._deadline, wait_for_ready=bool(wait_for_ready))
-        step = driver.advance_now(plan)
+        self._plan = plan_call(driver.core, method.path, self._metadata, self._deadline, wait_for_ready=wait_for_ready)
+        step = driver.advance_now(self._plan)
         if isinstance(step, Wait):
-            threading.Thread(target=self._wait_and_place, args=(plan, step, requests), daemon=True).start()
+            threading.Thread(target=self._wait_and_place, args=(step, requests), daemon=True).start()
             return
         self._place(step)
         self._begin(requests)
 
-    def _wait_and_place(self, plan: Plan, wait: Wait, requests: Iterable[Any]) -> None:
+    def _wait_and_place(self, wait: Wait, requests: Iterable[Any]) -> None:
         self._driver.perform(wait)
-        self._place(self._driver.advance(plan, None))
+        self._place(self._driver.advance(self._plan, None))
         self._begin(requests)
 
     def _place(self, step: Attempt | Outcome) -> None:
         """Put the call on its connection, or note why there is none."""
+        call: ClientCall | None = None
+        while isinstance(step, Attempt) and call is None:
+            native = self._method.native(step.authority)
+            call = step.link.start(native, self._metadata, time_left(step.deadline))
+            if call is None:
+                step = self._driver.advance(self._plan, NOT_SENT)
         with self._placed:
-            if self._failure is None:
+            if self._failure is None:  # else it was cancelled meanwhile, and dropping the call ends it
                 if isinstance(step, tuple):
                     self._failure = step
                 else:
-                    native = self._method.native(step.authority)
-                    self._call = step.link.start(native, self._metadata, time_left(step.deadline))
+                    self._call = call
             self._placed.notify_all()
 
     def _begin(self, requests: Iterable[Any]) -> None:

@@ -78,7 +78,7 @@ class UnaryUnary(grpc.UnaryUnaryMultiCallable):  # type: ignore[type-arg]  # gen
         """The call in progress, as a `grpc.Future` that is also its `grpc.Call`."""
         refuse_unsupported(credentials, compression)
         deadline = deadline_of(timeout)
-        plan = plan_call(self._driver.core, self._method.path, metadata, deadline, wait_for_ready=bool(wait_for_ready))
+        plan = plan_call(self._driver.core, self._method.path, metadata, deadline, wait_for_ready=wait_for_ready)
         return UnaryFuture(self._driver, self._method, plan, self._method.serialize(request), metadata, deadline)
 
     def _call(
@@ -88,7 +88,7 @@ class UnaryUnary(grpc.UnaryUnaryMultiCallable):  # type: ignore[type-arg]  # gen
         payload = method.serialize(request)
         if metadata is not None:
             metadata = tuple(metadata)  # read by the routes and by the engine
-        plan = plan_call(driver.core, method.path, metadata, deadline_of(timeout), wait_for_ready=bool(wait_for_ready))
+        plan = plan_call(driver.core, method.path, metadata, deadline_of(timeout), wait_for_ready=wait_for_ready)
         answer: Outcome | None = None
         while True:
             step = driver.advance(plan, answer)

@@ -21,7 +21,7 @@ impl Pair {
     }
 
     fn with(settings: &Settings) -> Self {
-        Self { client: Connection::client(settings, LIMIT), server: Connection::server(settings, LIMIT) }
+        Self { client: Connection::client(settings, LIMIT, "test".into()), server: Connection::server(settings, LIMIT) }
     }
 
     /// Carries bytes until neither side has any; returns the server's new calls.
@@ -184,6 +184,21 @@ fn a_deadline_ends_the_call_on_both_sides() {
     pair.settle();
     assert_eq!(pair.status(call).code, code::DEADLINE_EXCEEDED);
     assert_eq!(pair.client.next_deadline(), None);
+}
+
+#[test]
+fn an_answer_before_the_request_ends_does_not_reset_the_stream() {
+    let mut pair = Pair::new();
+    let call = pair.client.start(request(), None, None);
+    let [served] = pair.settle()[..] else { panic!("one call") };
+    pair.server.finish(served, trailers(code::UNIMPLEMENTED, "no"));
+    pair.server.forget(served);
+    pair.client.send(call, message::encode(b"late"), false); // crosses the answer
+    pair.settle();
+    assert_eq!((pair.status(call).code, pair.status(call).message.as_str()), (code::UNIMPLEMENTED, "no"));
+    pair.client.forget(call);
+    pair.settle();
+    assert!(pair.server.call(served).is_none());
 }
 
 #[test]

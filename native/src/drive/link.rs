@@ -22,8 +22,10 @@ use proxyless_core::http2::Key;
 
 /// How long the main thread sleeps before it lets Python look for signals.
 const SIGNAL_CHECK: Duration = Duration::from_millis(100);
-/// How long what was last read says that the peer is there. Much shorter than a failure takes to be noticed anyway.
+/// How long what a loop last read says that the peer is there.
 const FRESH: Duration = Duration::from_millis(1);
+/// A loop with many commands in one turn lets the peer begin before the turn ends.
+const COMMANDS_PER_FLUSH: usize = 24;
 const READ_BUFFER: usize = 64 * 1024;
 /// What one turn reads at the most, so that a busy peer does not starve the others.
 const READ_PER_TURN: usize = 512 * 1024;
@@ -87,6 +89,7 @@ pub struct State {
     tended: bool,
     /// The hub knows that output waits.
     pub dirty: bool,
+    commands: usize,
 }
 
 pub struct Link {
@@ -138,6 +141,7 @@ impl Link {
                 last_turn: Instant::now(),
                 tended: false,
                 dirty: false,
+                commands: 0,
             }),
         })
     }
@@ -222,7 +226,11 @@ impl Link {
             }
             interrupted |= signals && until != deadline && until.is_some_and(|until| until <= Instant::now());
         };
+        // Starting the call may have shown that the link is lost, which nobody else has seen yet.
+        let news = state.spread();
         self.pass_lead_on(&mut state);
+        drop(state);
+        tell_all(news);
         result
     }
 
@@ -290,7 +298,8 @@ impl Link {
     /// Before a call is put on a link that nobody reads: what the peer said meanwhile may be that it is gone.
     /// A call that is then refused was not sent, and goes elsewhere for free.
     pub fn look_before_call(&self, state: &mut State) {
-        if !state.led && state.last_turn.elapsed() > FRESH {
+        // A loop sees the end of a connection in its next turn; blocking links are read by nobody between calls.
+        if !state.led && (self.callers_lead || state.last_turn.elapsed() > FRESH) {
             state.read(self.fd());
         }
     }
@@ -305,7 +314,8 @@ impl Link {
             if let Some(deadline) = state.grpc.next_deadline() {
                 hub.wake_at(deadline);
             }
-            if hub.defers_flush() {
+            state.commands += 1;
+            if hub.defers_flush() && state.commands % COMMANDS_PER_FLUSH != 0 {
                 return (!std::mem::replace(&mut state.dirty, true) && hub.note_dirty(self.clone()), Vec::new());
             }
             self.flush_under(&mut state, &hub);
@@ -464,6 +474,11 @@ impl State {
                 self.written = 0;
                 self.grpc.take_output(&mut self.output);
                 if self.output.is_empty() {
+                    if self.grpc.ended().is_some() && !self.socket_dead {
+                        // Said all there was to say to a peer that broke the protocol, or that we are through with.
+                        socket::shut(fd);
+                        self.socket_dead = true;
+                    }
                     return true;
                 }
             }
@@ -488,7 +503,12 @@ impl State {
                 sleep.notify_one();
             }
             match self.watchers.get(&key) {
-                Some(Watcher::Change(callback)) => news.push(News::Change(callback.clone())),
+                Some(Watcher::Change(callback)) => {
+                    news.push(News::Change(callback.clone()));
+                    if self.grpc.call(key).is_none_or(|call| call.finished.is_some()) {
+                        self.watchers.remove(&key); // not its last owner: the news has it
+                    }
+                }
                 Some(Watcher::Outcome(_)) => {
                     let finished = self.grpc.call(key).is_none_or(|call| call.finished.is_some());
                     if finished {

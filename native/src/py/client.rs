@@ -167,7 +167,8 @@ impl ClientLink {
         cancel(py, &self.link, self.on_dirty.as_ref(), key, Status::new(code, details))
     }
 
-    /// Starts a call whose messages are sent and received one by one. `on_change`, where given, is called without
+    /// Starts a call whose messages are sent and received one by one; None: the connection is lost or draining, and
+    /// nothing was sent. `on_change`, where given, is called without
     /// arguments whenever something about the call changed, and the deadline is enforced without anybody waiting.
     #[pyo3(signature = (method, metadata, timeout, on_change=None))]
     fn start(
@@ -177,12 +178,17 @@ impl ClientLink {
         metadata: Option<&Bound<'_, PyAny>>,
         timeout: Option<f64>,
         on_change: Option<Py<PyAny>>,
-    ) -> PyResult<ClientCall> {
+    ) -> PyResult<Option<ClientCall>> {
         let deadline = deadline_after(timeout)?;
         let request = method.request(metadata, deadline)?;
         let key = {
             let mut state = self.link.lock();
             self.link.look_before_call(&mut state);
+            if !state.grpc.usable() {
+                drop(state);
+                commanded(py, &self.link, self.on_dirty.as_ref())?;
+                return Ok(None);
+            }
             let key = state.grpc.start(request, deadline, None);
             if let Some(on_change) = on_change {
                 state.grpc.watch_deadline(key);
@@ -192,7 +198,7 @@ impl ClientLink {
         };
         let call = ClientCall { link: self.link.clone(), on_dirty: self.on_dirty.clone(), key, deadline };
         commanded(py, &self.link, self.on_dirty.as_ref())?;
-        Ok(call)
+        Ok(Some(call))
     }
 
     /// No new calls; those in progress go on and the connection ends after the last.

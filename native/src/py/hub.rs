@@ -1,6 +1,6 @@
 //! `Hub`: what one event loop, or one thread, drives.
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -10,6 +10,7 @@ use super::deadline_after;
 use super::server::ServerCall;
 use crate::drive::hub::{Hub as Driven, ServerSettings};
 use crate::drive::link::{Link, tell_all};
+use crate::drive::socket;
 use proxyless_core::grpc;
 use proxyless_core::grpc::status::{Status, code};
 use proxyless_core::http2::Settings;
@@ -73,9 +74,11 @@ impl Hub {
     /// Takes over a connected socket's descriptor and speaks first. `on_lost` is called once, when no new call can be
     /// put on the connection any more (lost, or told to go away).
     fn connect(&self, fd: RawFd, max_message: usize, on_lost: Py<PyAny>) -> PyResult<ClientLink> {
-        let connection = grpc::Connection::client(&Settings::default(), max_message);
+        let socket = own(fd);
+        let peer = socket::peer_name(socket.as_raw_fd());
+        let connection = grpc::Connection::client(&Settings::default(), max_message, peer);
         let callers_lead = self.on_dirty.is_none();
-        let link = self.hub.adopt(own(fd), connection, callers_lead)?;
+        let link = self.hub.adopt(socket, connection, callers_lead)?;
         link.on_lost(on_lost);
         link.flush();
         Ok(ClientLink::new(self.hub.clone(), link, self.on_dirty.clone()))
@@ -90,11 +93,6 @@ impl Hub {
                 tell_all(link.flush_now());
             }
         });
-    }
-
-    /// Calls in progress on all connections.
-    fn active_calls(&self) -> usize {
-        self.hub.links().iter().map(|link| link.lock().grpc.open_calls()).sum()
     }
 
     /// Ends every connection at once; their calls end with CANCELLED and these details.

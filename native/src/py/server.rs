@@ -106,9 +106,14 @@ impl ServerCall {
         self.link.lock().grpc.call(self.key).is_some_and(|call| call.finished.is_none())
     }
 
-    /// `callback()` is called at each change until `close`.
+    /// `callback()` is called at each change until `unwatch`, or until it was told that the call is over. A callback
+    /// that holds this call keeps both alive until then.
     fn watch(&self, callback: Py<PyAny>) {
         self.link.watch(self.key, Watcher::Change(Arc::new(callback)));
+    }
+
+    fn unwatch(&self) {
+        self.link.unwatch(self.key);
     }
 
     /// The next message if it is there, else None, and asks for more. At the end None: look at `ended`.

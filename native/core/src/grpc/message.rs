@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 const PREFIX: usize = 5;
+const ON_TRUST: usize = 1024 * 1024;
 
 pub fn encode(payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(PREFIX + payload.len());
@@ -53,16 +54,29 @@ impl Assembler {
                 chunk.advance(PREFIX);
                 self.whole.push_back(chunk.split_to(length));
             }
-            self.partial.extend_from_slice(&chunk);
+            self.hold(&chunk)?;
             return Ok(());
         }
-        self.partial.extend_from_slice(&chunk);
+        self.hold(&chunk)?;
         while let Some(length) = self.length(&self.partial)? {
             if self.partial.len() < PREFIX + length {
                 break;
             }
             self.partial.advance(PREFIX);
             self.whole.push_back(self.partial.split_to(length).freeze());
+        }
+        Ok(())
+    }
+
+    /// Keeps a piece. Room for the whole message is made once its length is known, up to a megabyte on a peer's word.
+    fn hold(&mut self, chunk: &[u8]) -> Result<(), Malformed> {
+        if self.partial.len() < PREFIX {
+            self.partial.extend_from_slice(chunk);
+            if let Some(length) = self.length(&self.partial)? {
+                self.partial.reserve((PREFIX + length).min(ON_TRUST).saturating_sub(self.partial.len()));
+            }
+        } else {
+            self.partial.extend_from_slice(chunk);
         }
         Ok(())
     }

@@ -97,6 +97,7 @@ impl Call {
 pub struct Connection {
     http2: http2::Connection,
     role: Role,
+    peer: String,
     calls: HashMap<Key, Call>,
     deadlines: BinaryHeap<Reverse<(Instant, Key)>>,
     max_message: usize,
@@ -107,10 +108,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn new(http2: http2::Connection, role: Role, max_message: usize) -> Self {
+    fn new(http2: http2::Connection, role: Role, max_message: usize, peer: String) -> Self {
         Self {
             http2,
             role,
+            peer,
             calls: HashMap::new(),
             deadlines: BinaryHeap::new(),
             max_message,
@@ -121,12 +123,13 @@ impl Connection {
         }
     }
 
-    pub fn client(settings: &Settings, max_message: usize) -> Self {
-        Self::new(http2::Connection::client(settings), Role::Client, max_message)
+    /// ``peer`` names the other side in messages.
+    pub fn client(settings: &Settings, max_message: usize, peer: String) -> Self {
+        Self::new(http2::Connection::client(settings), Role::Client, max_message, peer)
     }
 
     pub fn server(settings: &Settings, max_message: usize) -> Self {
-        Self::new(http2::Connection::server(settings), Role::Server, max_message)
+        Self::new(http2::Connection::server(settings), Role::Server, max_message, String::new())
     }
 
     // ---- bytes and progress
@@ -149,10 +152,6 @@ impl Connection {
 
     pub fn ended(&self) -> Option<&str> {
         self.http2.ended()
-    }
-
-    pub fn open_calls(&self) -> usize {
-        self.calls.values().filter(|call| call.finished.is_none()).count()
     }
 
     /// Moves all that can move.
@@ -219,6 +218,9 @@ impl Connection {
         if call.finished.is_some() {
             return;
         }
+        if call.forgotten {
+            return self.wind_up(key);
+        }
         let before = (call.head.is_some(), call.inbox.len(), call.half_closed, call.all_sent);
         match self.role {
             Role::Client => {
@@ -235,13 +237,13 @@ impl Connection {
                                 call.head = Some(head.headers);
                             }
                         }
-                        Poll::Ready(Err(broken)) => call.finished = Some(Status::from_broken(&broken)),
+                        Poll::Ready(Err(broken)) => call.finished = Some(Status::from_broken(&broken, &self.peer)),
                     }
                 }
             }
             Role::Server => {
                 if let Some(broken) = self.http2.reset_by_peer(key) {
-                    call.finished = Some(Status::from_broken(&broken));
+                    call.finished = Some(Status::from_broken(&broken, &self.peer));
                 }
             }
         }
@@ -254,7 +256,7 @@ impl Connection {
                     Err(malformed) => call.finished = Some(refuse(&mut self.http2, self.role, key, call, &malformed)),
                 },
                 Incoming::End(trailers) => finish_reading(self.role, call, trailers),
-                Incoming::Broken(broken) => call.finished = Some(Status::from_broken(&broken)),
+                Incoming::Broken(broken) => call.finished = Some(Status::from_broken(&broken, &self.peer)),
             }
         }
         call.all_sent = self.http2.sent(key);
@@ -262,10 +264,7 @@ impl Connection {
         if before != after || call.finished.is_some() {
             self.changed.push(key);
         }
-        if call.forgotten && (call.all_sent || call.finished.is_some()) {
-            self.calls.remove(&key);
-            self.http2.forget(key);
-        } else if call.finished.is_some() && self.role == Role::Client {
+        if call.finished.is_some() && self.role == Role::Client {
             self.http2.forget(key);
         }
     }
@@ -330,6 +329,9 @@ impl Connection {
         if let Some(call) = self.calls.get_mut(&key) {
             call.finished = Some(status);
             self.changed.push(key);
+            if call.forgotten {
+                self.remove(key);
+            }
         }
     }
 
@@ -401,15 +403,44 @@ impl Connection {
         self.note_sent(key);
     }
 
-    /// The owner lets go of a call. What is queued for it is still sent.
+    /// The owner lets go of a call. A server's answer is still sent, and the client's end still waited for.
     pub fn forget(&mut self, key: Key) {
-        if let Some(call) = self.calls.get_mut(&key) {
-            if !call.all_sent && call.finished.is_none() {
+        match self.calls.get_mut(&key) {
+            None => {}
+            Some(call) if call.finished.is_some() || self.role == Role::Client => self.remove(key),
+            Some(call) => {
                 call.forgotten = true;
-            } else {
-                self.calls.remove(&key);
-                self.http2.forget(key);
+                self.wind_up(key);
             }
+        }
+    }
+
+    fn remove(&mut self, key: Key) {
+        self.calls.remove(&key);
+        self.http2.forget(key);
+    }
+
+    /// Server: the handler is through. A client that reads the answer ends the stream by itself; resetting it at once
+    /// would race with the answer (grpcio's asyncio client then reports an error of its own). One that goes on sending
+    /// is reset.
+    fn wind_up(&mut self, key: Key) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        call.all_sent = self.http2.sent(key);
+        let mut over = self.http2.reset_by_peer(key).is_some();
+        while !over && !call.half_closed {
+            match self.http2.data(key) {
+                Incoming::Pending => break,
+                Incoming::Data(_) if call.all_sent => {
+                    self.http2.reset(key, http2::code::NO_ERROR);
+                    over = true;
+                }
+                Incoming::Data(_) => {}
+                Incoming::End(_) => call.half_closed = true,
+                Incoming::Broken(_) => over = true,
+            }
+        }
+        if over || (call.half_closed && call.all_sent) {
+            self.remove(key);
         }
     }
 

@@ -59,7 +59,8 @@ impl Status {
         Self::new(code, format!("the server answered HTTP status {status} without a grpc-status"))
     }
 
-    pub fn from_broken(broken: &Broken) -> Self {
+    /// ``peer``, where there is one to name, tells whose fault it was.
+    pub fn from_broken(broken: &Broken, peer: &str) -> Self {
         let code = match broken.code {
             None | Some(h2_code::REFUSED_STREAM) => code::UNAVAILABLE,
             Some(h2_code::CANCEL) => code::CANCELLED,
@@ -67,7 +68,8 @@ impl Status {
             Some(h2_code::INADEQUATE_SECURITY) => code::PERMISSION_DENIED,
             Some(_) => code::INTERNAL,
         };
-        Self { unprocessed: broken.unprocessed, ..Self::new(code, broken.reason.clone()) }
+        let message = if peer.is_empty() { broken.reason.clone() } else { format!("{peer}: {}", broken.reason) };
+        Self { unprocessed: broken.unprocessed, ..Self::new(code, message) }
     }
 
     pub fn deadline_exceeded() -> Self {

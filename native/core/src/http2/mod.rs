@@ -17,6 +17,7 @@ pub type Key = u32;
 
 /// HTTP/2 error codes that this project sends or tells apart (RFC 9113, section 7).
 pub mod code {
+    pub const NO_ERROR: u32 = 0x0;
     pub const REFUSED_STREAM: u32 = 0x7;
     pub const CANCEL: u32 = 0x8;
     pub const ENHANCE_YOUR_CALM: u32 = 0xb;
