@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import threading
 
@@ -97,9 +98,10 @@ def test_headers_beyond_the_limit_are_refused(raw):
     block = raw._encoder.encode(headers, huffman=False)
     pieces = [block[i : i + 16000] for i in range(0, len(block), 16000)] or [b""]
     flags = [END_HEADERS if i == len(pieces) - 1 else 0 for i in range(len(pieces))]
-    raw.send(frame(HEADERS, 1, pieces[0], flags[0]))
-    raw.send(*[frame(frames.CONTINUATION, 1, piece, flag) for piece, flag in zip(pieces[1:], flags[1:], strict=True)])
-    raw.send(frame(frames.DATA, 1, message(HELLO), END_STREAM))
+    with contextlib.suppress(OSError):  # the server may hang up before it has heard it all
+        raw.send(frame(HEADERS, 1, pieces[0], flags[0]))
+        raw.send(*[frame(frames.CONTINUATION, 1, *rest) for rest in zip(pieces[1:], flags[1:], strict=True)])
+        raw.send(frame(frames.DATA, 1, message(HELLO), END_STREAM))
     answer = raw.answer()
     assert answer is None or answer.get(":status") == "431" or "reset" in answer or answer.get("grpc-status") == "8"
 
