@@ -139,6 +139,19 @@ def stay_until_over(over: threading.Event):
     return step
 
 
+def greet_and_stay(over: threading.Event):
+    """A script: one reply, then the handler stays. ``over`` is set too when a server does not run it any further."""
+
+    def script():
+        try:
+            yield greet((yield READ))
+            yield stay_until_over(over)
+        finally:
+            over.set()
+
+    return script
+
+
 async def _until_cancelled(over):
     try:
         await asyncio.sleep(PATIENCE)

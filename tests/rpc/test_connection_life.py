@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from tests.rpc.proxy import Proxy
-from tests.rpc.script import PATIENCE, READ, greet, polite, request, stay_until_over, wait_for
+from tests.rpc.script import PATIENCE, READ, greet, greet_and_stay, polite, request, stay_until_over, wait_for
 
 
 @pytest.fixture
@@ -175,12 +175,7 @@ def test_a_server_can_be_stopped_twice(world):
 def test_an_unfinished_call_that_nobody_holds_any_more_is_cancelled_on_the_server(our_world, kind):
     """As in grpcio's threads; its asyncio leaves such a call to its deadline."""
     over = threading.Event()
-
-    def one_and_stay():
-        yield greet((yield READ))
-        yield stay_until_over(over)
-
-    client = our_world.connect(our_world.serve(one_and_stay))
+    client = our_world.connect(our_world.serve(greet_and_stay(over)))
     call = client.begin(kind, request("Ann"), timeout=None)
     assert call.read().message == "Hello, Ann!"
     if kind == "bidi":

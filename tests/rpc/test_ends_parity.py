@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from tests.rpc.peers import KINDS
-from tests.rpc.script import PATIENCE, READ, greet, polite, request, stay_until_over, wait_for
+from tests.rpc.script import PATIENCE, READ, greet, greet_and_stay, polite, request, stay_until_over, wait_for
 
 SOON = 0.2  # a deadline that is meant to pass
 
@@ -61,12 +61,7 @@ def test_a_deadline_in_the_past_fails_at_once(world):
 
 def test_replies_that_came_before_the_deadline_are_kept(world):
     over = threading.Event()
-
-    def one_and_stay():
-        yield greet((yield READ))
-        yield stay_until_over(over)
-
-    answer = world.connect(world.serve(one_and_stay)).call("server_stream", request("Ann"), timeout=2 * SOON)
+    answer = world.connect(world.serve(greet_and_stay(over))).call("server_stream", request("Ann"), timeout=2 * SOON)
     assert answer.messages == ["Hello, Ann!"]
     assert answer.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert over.wait(PATIENCE)
@@ -86,12 +81,7 @@ def test_a_cancelled_call_ends_at_both_ends(world, kind):
 
 def test_a_stream_cancelled_while_it_is_read_raises_in_the_reader(world):
     over = threading.Event()
-
-    def one_and_stay():
-        yield greet((yield READ))
-        yield stay_until_over(over)
-
-    call = world.connect(world.serve(one_and_stay)).begin("server_stream", request("Ann"))
+    call = world.connect(world.serve(greet_and_stay(over))).begin("server_stream", request("Ann"))
     assert call.read().message == "Hello, Ann!"
     raised = []
 
