@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     Continuation = Callable[["CallDetails"], grpc.RpcMethodHandler[Any, Any] | None]
 
 
+WRONG_CARDINALITY = "a unary request needs exactly one message"
+
+
+def wrong_cardinality(call: ServerCall) -> bool:
+    """A unary request that will never be whole: it ended without a message, or has a second one."""
+    return call.active and (call.ended or call.waiting > 1)
+
+
 class _CallDetails(NamedTuple):
     method: str
     invocation_metadata: tuple[Metadatum, ...]

@@ -14,7 +14,7 @@ from grpc import aio
 from rpc.aio.context import ServicerContext
 from rpc.aio.hub import attach, detach
 from rpc.aio.serve import serve_call
-from rpc.handlers import HandlerTable
+from rpc.handlers import WRONG_CARDINALITY, HandlerTable, wrong_cardinality
 from rpc.listening import Listeners
 from rpc.options import ServerOptions
 
@@ -149,15 +149,16 @@ class Server(aio.Server):
             self._run(call, handler, payload)
         else:
             call.watch(functools.partial(self._when_whole, call, handler))
+            self._when_whole(call, handler)  # what came with its head alone will not change any more
 
     def _when_whole(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
         """A unary request that came in pieces."""
         payload = call.request()
         if payload is not None:
             self._run(call, handler, payload)
-        elif call.ended and call.active:
+        elif wrong_cardinality(call):
             call.unwatch()
-            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "a unary request needs exactly one message", None)
+            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], WRONG_CARDINALITY, None)
 
     def _run(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
         assert self._loop is not None
@@ -171,6 +172,8 @@ class Server(aio.Server):
             context.on_change()
 
         call.watch(on_change)
+        if not call.active:  # it ended before it was watched
+            on_change()
 
     def _task(self, coroutine: Any) -> asyncio.Task[None]:
         assert self._loop is not None

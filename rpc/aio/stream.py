@@ -48,6 +48,8 @@ class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[type-arg]  
         self._metadata = None if metadata is None else tuple(metadata)
         self._deadline = deadline_of(timeout)
         self._only = only
+        # The call can still be sent anew: its only request is at hand, and nothing of an answer was handed out.
+        self._again = only is not None
         self._call: ClientCall | None = None
         self._outcome: Outcome | None = None
         self._waiters: set[asyncio.Future[None]] = set()
@@ -89,7 +91,12 @@ class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[type-arg]  
             status = call.status()
             if status is not None:
                 code, details, trailing, unprocessed = status
-                self._ended((code, details, None, call.initial_metadata(), trailing, call.headed, unprocessed))
+                outcome: Outcome = (code, details, None, call.initial_metadata(), trailing, True, unprocessed)
+                if unprocessed and self._again:
+                    self._again, self._call = False, None
+                    self._go_on(outcome)
+                else:
+                    self._ended(outcome)
                 return
         self._wake()
 
@@ -141,15 +148,17 @@ class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[type-arg]  
             raise aio_error(outcome) from error
 
     async def _receive(self) -> bytes | None:
-        call = await self._placed()
-        while call is not None:
+        while (call := await self._placed()) is not None:
             payload = call.receive()
             if payload is not None:
+                self._again = False
                 return payload
             if call.finished:
                 self._changed()
-                return None
-            await self._change()
+                if self._call is call:
+                    return None
+            else:
+                await self._change()
         return None
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -255,7 +264,7 @@ class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[type-arg]  
 
 
 def _weakly(method: Callable[[], None]) -> Callable[[], None]:
-    """The engine holds what it calls: a call that nobody else holds any more has to be let go, and is cancelled then."""
+    """The engine holds what it calls; a call that nobody else holds has to be let go, and is cancelled then."""
     reference = weakref.WeakMethod(method)
 
     def call_if_alive() -> None:
@@ -278,12 +287,11 @@ class StreamUnaryCall(StreamCall):
     async def _only_response(self) -> Any:
         response = await self.read()
         outcome = failed(grpc.StatusCode.UNIMPLEMENTED, "a client stream was not answered by exactly one message")
-        if response is aio.EOF:
-            raise aio_error(outcome)
-        if await self.read() is not aio.EOF:
-            self.cancel()
-            raise aio_error(outcome)
-        return response
+        if response is not aio.EOF and await self.read() is aio.EOF:
+            return response
+        self._give_up(outcome)
+        self._outcome = outcome  # also where the server said OK
+        raise aio_error(outcome)
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._response.__await__()

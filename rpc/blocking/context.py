@@ -19,8 +19,8 @@ class ServicerContext(CallState, grpc.ServicerContext):  # type: ignore[misc]  #
 
     def __init__(self, call: ServerCall) -> None:
         super().__init__(call)
-        self._callbacks: list[Callable[[], None]] | None = []
-        self.initial: Pairs | None = None
+        self._callbacks: list[Callable[[], None]] = []
+        self._over = False
 
     def is_active(self) -> bool:
         return self.call.active
@@ -34,10 +34,11 @@ class ServicerContext(CallState, grpc.ServicerContext):  # type: ignore[misc]  #
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
         """Run ``callback`` when the call is over: answered, cancelled, or past its deadline."""
-        if self._callbacks is None or not self.call.active:
+        if self._over or not self.call.active:
             return False
         self._callbacks.append(callback)
         self.call.watch(self._on_change)
+        self._on_change()  # it may have ended before it was watched
         return True
 
     def _on_change(self) -> None:
@@ -45,10 +46,14 @@ class ServicerContext(CallState, grpc.ServicerContext):  # type: ignore[misc]  #
             self.run_callbacks()
 
     def run_callbacks(self) -> None:
-        """The call is over."""
+        """The call is over. The handler's thread and the serving thread may both find out: each callback runs once."""
+        self._over = True
         self.call.unwatch()
-        callbacks, self._callbacks = self._callbacks, None
-        for callback in callbacks or ():
+        while True:
+            try:
+                callback = self._callbacks.pop(0)
+            except IndexError:
+                return
             callback()
 
     def send_initial_metadata(self, initial_metadata: Pairs) -> None:

@@ -16,7 +16,7 @@ import grpc
 from rpc._native import Hub
 from rpc.blocking.context import ServicerContext
 from rpc.blocking.serve import serve_call
-from rpc.handlers import HandlerTable
+from rpc.handlers import WRONG_CARDINALITY, HandlerTable, wrong_cardinality
 from rpc.listening import Listeners
 from rpc.options import ServerOptions
 
@@ -151,9 +151,9 @@ class Server(grpc.Server):
         if payload is not None:
             call.unwatch()
             self._submit(call, handler, payload)
-        elif call.ended and call.active:
+        elif wrong_cardinality(call):
             call.unwatch()
-            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "a unary request needs exactly one message", None)
+            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], WRONG_CARDINALITY, None)
 
     def _submit(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
         with self._lock:

@@ -49,6 +49,8 @@ class StreamCall(grpc.Call):
         self._placed = threading.Condition()
         self._call: ClientCall | None = None
         self._failure: Outcome | None = None
+        # While set, the call can still be sent anew: its only request, and nothing of an answer was handed out.
+        self._only = requests if isinstance(requests, _One) else None
         self._callbacks: list[Callable[[], None]] = []
         self._plan = plan_call(driver.core, method.path, self._metadata, self._deadline, wait_for_ready=wait_for_ready)
         step = driver.advance_now(self._plan)
@@ -109,14 +111,19 @@ class StreamCall(grpc.Call):
         return self
 
     def __next__(self) -> Any:
-        call = self._running()
-        payload = call.receive_blocking() if call is not None else None
-        if payload is None:
-            outcome = self._end()
+        while True:
+            call = self._running()
+            payload = call.receive_blocking() if call is not None else None
+            if payload is not None:
+                break
+            outcome = self._end_of(call)
+            if outcome is None:
+                continue
             self._run_callbacks()
             if outcome[0] == 0:
                 raise StopIteration
             raise CallFailed(outcome)
+        self._only = None
         try:
             return self._method.deserialize(payload)
         except Exception as error:
@@ -132,7 +139,13 @@ class StreamCall(grpc.Call):
 
     def _end(self) -> Outcome:
         """Wait for the end of the call."""
-        call = self._running()
+        while True:
+            outcome = self._end_of(self._running())
+            if outcome is not None:
+                return outcome
+
+    def _end_of(self, call: ClientCall | None) -> Outcome | None:
+        """Wait for the end of this attempt; None: the call was sent anew."""
         if call is None:
             assert self._failure is not None
             return self._failure
@@ -141,7 +154,18 @@ class StreamCall(grpc.Call):
         if status is None:
             return failed(grpc.StatusCode.UNKNOWN, "the call ended without a status")
         code, details, trailing, unprocessed = status
-        return (code, details, None, call.initial_metadata(), trailing, call.headed, unprocessed)
+        outcome: Outcome = (code, details, None, call.initial_metadata(), trailing, True, unprocessed)
+        only, self._only = self._only, None
+        if not unprocessed or only is None:
+            return outcome
+        # No application code saw the call: the plan may send it once more.
+        step = self._driver.advance(self._plan, outcome)
+        if isinstance(step, tuple):
+            return step
+        self._call = None
+        self._place(step)
+        self._begin(only)
+        return None
 
     def _run_callbacks(self) -> None:
         with self._placed:

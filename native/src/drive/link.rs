@@ -498,6 +498,12 @@ impl State {
     /// Wakes the threads whose calls changed and collects what to tell the watchers of the others.
     fn spread(&mut self) -> Vec<News> {
         let mut news = Vec::new();
+        // First of all: a call that is told its end may be sent anew, and must not find this link again.
+        if !self.grpc.usable() {
+            if let Some(callback) = self.on_lost.take() {
+                news.push(News::Lost(callback));
+            }
+        }
         for key in self.grpc.take_changed() {
             for (_, sleep) in self.waiters.iter().filter(|(waiting, _)| *waiting == key) {
                 sleep.notify_one();
@@ -518,11 +524,6 @@ impl State {
                     }
                 }
                 None => {}
-            }
-        }
-        if !self.grpc.usable() {
-            if let Some(callback) = self.on_lost.take() {
-                news.push(News::Lost(callback));
             }
         }
         news

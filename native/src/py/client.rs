@@ -186,7 +186,8 @@ impl ClientLink {
             self.link.look_before_call(&mut state);
             if !state.grpc.usable() {
                 drop(state);
-                commanded(py, &self.link, self.on_dirty.as_ref())?;
+                // Who keeps the link has to hear of it before it is picked again.
+                self.link.news().into_iter().for_each(|news| news.tell(py));
                 return Ok(None);
             }
             let key = state.grpc.start(request, deadline, None);

@@ -20,7 +20,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
-use crate::http2::{self, Incoming, Key, RequestHead, Settings};
+use crate::http2::{self, Incoming, Key, RequestHead, ResponseHead, Settings};
 use message::{Assembler, Malformed};
 use status::{Status, code};
 
@@ -51,7 +51,6 @@ pub struct Call {
     forgotten: bool,
     wanted: usize,
     assembler: Assembler,
-    http_status: u16,
     trailers_only: Option<HeaderMap>,
 }
 
@@ -69,7 +68,6 @@ impl Call {
             forgotten: false,
             wanted: 0,
             assembler: Assembler::new(limit),
-            http_status: 200,
             trailers_only: None,
         }
     }
@@ -228,11 +226,14 @@ impl Connection {
                     match self.http2.response(key) {
                         Poll::Pending => {}
                         Poll::Ready(Ok(head)) => {
-                            call.http_status = head.status;
                             if head.headers.contains_key("grpc-status") {
                                 call.trailers_only = Some(head.headers);
                                 call.head = Some(HeaderMap::new());
                                 call.wanted = ANY_NUMBER;
+                            } else if let Some(status) = not_grpc(&head) {
+                                call.head = Some(HeaderMap::new());
+                                call.finished = Some(status);
+                                self.http2.reset(key, http2::code::CANCEL);
                             } else {
                                 call.head = Some(head.headers);
                             }
@@ -253,8 +254,14 @@ impl Connection {
                 Incoming::Pending => break,
                 Incoming::Data(data) => match call.assembler.push(data) {
                     Ok(()) => call.fill(),
-                    Err(malformed) => call.finished = Some(refuse(&mut self.http2, self.role, key, call, &malformed)),
+                    Err(malformed) => {
+                        call.finished = Some(refuse(&mut self.http2, self.role, key, call, refusal(&malformed)));
+                    }
                 },
+                Incoming::End(_) if !call.assembler.is_empty() => {
+                    let status = Status::new(code::INTERNAL, "the peer ended the stream inside a message");
+                    call.finished = Some(refuse(&mut self.http2, self.role, key, call, status));
+                }
                 Incoming::End(trailers) => finish_reading(self.role, call, trailers),
                 Incoming::Broken(broken) => call.finished = Some(Status::from_broken(&broken, &self.peer)),
             }
@@ -460,9 +467,23 @@ impl Connection {
     }
 }
 
+/// An answer that is no gRPC: a proxy's page, say. Its body means nothing to us.
+fn not_grpc(head: &ResponseHead) -> Option<Status> {
+    if head.status != 200 {
+        return Some(Status::from_http(head.status));
+    }
+    let content_type = head.headers.get("content-type").map(HeaderValue::as_bytes).unwrap_or_default();
+    (!content_type.starts_with(b"application/grpc")).then(|| {
+        let said = String::from_utf8_lossy(content_type);
+        Status::new(
+            code::UNKNOWN,
+            format!("the server answered HTTP status 200 with content-type {said:?}, which is no gRPC"),
+        )
+    })
+}
+
 /// Ends a call over a message that cannot be read: a server still answers with the status, a client tells the peer.
-fn refuse(http2: &mut http2::Connection, role: Role, key: Key, call: &mut Call, malformed: &Malformed) -> Status {
-    let status = refusal(malformed);
+fn refuse(http2: &mut http2::Connection, role: Role, key: Key, call: &mut Call, status: Status) -> Status {
     if role == Role::Server && !std::mem::replace(&mut call.head_sent, true) {
         let mut trailers = HeaderMap::new();
         trailers.insert("content-type", CONTENT_TYPE);
@@ -475,10 +496,6 @@ fn refuse(http2: &mut http2::Connection, role: Role, key: Key, call: &mut Call, 
 }
 
 fn finish_reading(role: Role, call: &mut Call, trailers: Option<HeaderMap>) {
-    if !call.assembler.is_empty() {
-        call.finished = Some(Status::new(code::INTERNAL, "the peer ended the stream inside a message"));
-        return;
-    }
     match role {
         Role::Server => call.half_closed = true,
         Role::Client => {
@@ -487,7 +504,7 @@ fn finish_reading(role: Role, call: &mut Call, trailers: Option<HeaderMap>) {
                 trailers
                     .as_ref()
                     .and_then(Status::from_trailers)
-                    .unwrap_or_else(|| Status::from_http(call.http_status)),
+                    .unwrap_or_else(|| Status::new(code::UNKNOWN, "the server ended the call without a grpc-status")),
             );
         }
     }

@@ -481,7 +481,8 @@ fn broken(error: &h2::Error, ended: Option<&str>) -> Broken {
         code: if connection_lost { None } else { error.reason().map(u32::from) },
         unprocessed,
         reason: match ended {
-            Some(ended) if connection_lost => ended.to_owned(),
+            Some(ended) if connection_lost && !unprocessed => ended.to_owned(),
+            _ if unprocessed && error.is_go_away() => String::from("the peer is going away and did not take the call"),
             _ => error.to_string(),
         },
     }
