@@ -52,8 +52,9 @@ $(STAMPS)/environment: requirements/dev.lock | $(STAMPS)/prerequisites
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/native: $(STAMPS)/environment $(NATIVE) pyproject.toml
-	@echo '== The native engine (a minute the first time)'
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" VIRTUAL_ENV=$(CURDIR)/$(VENV) $(VENV)/bin/maturin develop --release --locked
+	@echo "== The native engine and the packages, editable (a minute the first time)"
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(STAMPS)/protos: $(STAMPS)/environment examples/hello/hello.proto
