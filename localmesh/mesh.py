@@ -104,6 +104,7 @@ class LocalMesh:
             raise LocalMeshError(f"the mesh of {self.folder} is already started on {self.address}")
         with self._lock:
             published = self._adopt(self._read())
+            published.snapshot.warm_up()
             self._streams = Streams(published)
         threads = ThreadPoolExecutor(MAX_STREAMS, thread_name_prefix="localmesh-stream")
         server = grpc.server(
