@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
     from rpc._native import Pairs, ServerCall
     from rpc.errors import Metadatum
+
+
+_log = logging.getLogger(__name__)
 
 
 class AbortedError(Exception):
@@ -88,6 +92,28 @@ class CallState:
         self.status, self.message = code, details
         if trailing_metadata:
             self.trailing = metadata_tuple(trailing_metadata)
+
+    def deserialized(self, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes) -> Any:
+        """One request; `AbortedError` (INTERNAL) when it makes no sense to the handler's deserializer."""
+        if handler.request_deserializer is None:
+            return payload
+        try:
+            return handler.request_deserializer(payload)
+        except Exception:
+            _log.exception("Exception deserializing request!")
+            self.begin_abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+            raise AbortedError from None
+
+    def serialized(self, handler: grpc.RpcMethodHandler[Any, Any], response: Any) -> bytes:
+        """One response; `AbortedError` (INTERNAL) when the handler's serializer cannot take it."""
+        if handler.response_serializer is None:
+            return bytes(response)
+        try:
+            return handler.response_serializer(response)
+        except Exception:
+            _log.exception("Failed to serialize response!")
+            self.begin_abort(grpc.StatusCode.INTERNAL, "Failed to serialize response!")
+            raise AbortedError from None
 
     def finish(self) -> None:
         """Send the status as it stands."""

@@ -10,68 +10,22 @@ from grpc import aio
 from rpc.aio.driver import Driver
 from rpc.aio.stream import StreamStream, StreamUnary, UnaryStream
 from rpc.aio.unary import UnaryUnary
-from rpc.method import MethodSpec
-from rpc.options import ChannelOptions
-from rpc.resolver import parse
+from rpc.calls import Calls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from rpc.method import Deserializer, Serializer
     from rpc.options import Options
     from xds_client import PilotExchanger
 
 
-class Channel(aio.Channel):
+class Channel(Calls[UnaryUnary, UnaryStream, StreamUnary, StreamStream, Driver], aio.Channel):
     """One target, seen through the mesh or as written. It lives in the event loop of its first call."""
 
     def __init__(self, target: str, options: Options, mesh: PilotExchanger | None) -> None:
-        """Raises `xds_client.model.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target."""
-        self._options = ChannelOptions.parse(options)
-        self._resolution = parse(target, mesh)
-        self._driver = Driver(target, self._options.max_receive_message_length)
-        self._driver.core.waiting_for = self._resolution.waiting_for
-        self._resolution.start(self._driver.core.on_config)
-
-    def _method(self, path: str, serialize: Serializer, deserialize: Deserializer) -> MethodSpec:
-        return MethodSpec(path, serialize, deserialize, self._options.user_agent)
-
-    def unary_unary(
-        self,
-        method: str,
-        request_serializer: Serializer = None,
-        response_deserializer: Deserializer = None,
-        _registered_method: bool | None = False,
-    ) -> UnaryUnary:
-        return UnaryUnary(self._driver, self._method(method, request_serializer, response_deserializer))
-
-    def unary_stream(
-        self,
-        method: str,
-        request_serializer: Serializer = None,
-        response_deserializer: Deserializer = None,
-        _registered_method: bool | None = False,
-    ) -> UnaryStream:
-        return UnaryStream(self._driver, self._method(method, request_serializer, response_deserializer))
-
-    def stream_unary(
-        self,
-        method: str,
-        request_serializer: Serializer = None,
-        response_deserializer: Deserializer = None,
-        _registered_method: bool | None = False,
-    ) -> StreamUnary:
-        return StreamUnary(self._driver, self._method(method, request_serializer, response_deserializer))
-
-    def stream_stream(
-        self,
-        method: str,
-        request_serializer: Serializer = None,
-        response_deserializer: Deserializer = None,
-        _registered_method: bool | None = False,
-    ) -> StreamStream:
-        return StreamStream(self._driver, self._method(method, request_serializer, response_deserializer))
+        """Raises `xds_client.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target."""
+        super().__init__(target, options, mesh, Driver, (UnaryUnary, UnaryStream, StreamUnary, StreamStream))
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
         """`SHUTDOWN`, `READY` when some connection is, else `IDLE`."""

@@ -48,16 +48,14 @@ class ServicerContext(CallState, aio.ServicerContext):  # type: ignore[misc, typ
         while True:
             payload = call.receive()
             if payload is not None:
-                deserialize = self._handler.request_deserializer
-                return payload if deserialize is None else deserialize(payload)
+                return self.deserialized(self._handler, payload)
             if call.ended:
                 return aio.EOF
             await self._change()
 
     async def write(self, message: Any) -> None:
         """Send a response; returns when the client's window has taken it."""
-        serialize = self._handler.response_serializer
-        payload = bytes(message) if serialize is None else serialize(message)
+        payload = self.serialized(self._handler, message)
         call = self.call
         if not call.active:
             raise asyncio.CancelledError

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 async def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
     """Answer the call, whatever the handler does."""
     try:
-        request = requests(context) if payload is None else _deserialized(context, handler, payload)
+        request = requests(context) if payload is None else context.deserialized(handler, payload)
         if handler.response_streaming:
             await _stream(context, handler, request)
         else:
@@ -41,17 +41,6 @@ async def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[An
         context.end()
 
 
-def _deserialized(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes) -> Any:
-    if handler.request_deserializer is None:
-        return payload
-    try:
-        return handler.request_deserializer(payload)
-    except Exception:
-        _log.exception("Exception deserializing request!")
-        context.begin_abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
-        raise AbortedError from None
-
-
 async def requests(context: ServicerContext) -> AsyncIterator[Any]:
     """The client's messages; ends with its last."""
     while (request := await context.read()) is not aio.EOF:
@@ -62,9 +51,7 @@ def _reply(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], r
     if code_number(context.status) != 0:
         context.finish()
         return
-    serialize = handler.response_serializer
-    payload = bytes(response) if serialize is None else serialize(response)
-    context.call.reply(payload, None, context.trailing or None, context.message)
+    context.call.reply(context.serialized(handler, response), None, context.trailing or None, context.message)
 
 
 async def _stream(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], request: Any) -> None:

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
     """Answer the call, whatever the handler does."""
     try:
-        request = requests(context, handler) if payload is None else _deserialized(context, handler, payload)
+        request = requests(context, handler) if payload is None else context.deserialized(handler, payload)
         behaviour = _behaviour(handler)
         if handler.response_streaming:
             _send_all(context, handler, behaviour(request, context))
@@ -38,33 +38,11 @@ def _behaviour(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
     return handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
 
-def _deserialized(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes) -> Any:
-    if handler.request_deserializer is None:
-        return payload
-    try:
-        return handler.request_deserializer(payload)
-    except Exception:
-        _log.exception("Exception deserializing request!")
-        context.begin_abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
-        raise AbortedError from None
-
-
-def _serialized(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], response: Any) -> bytes:
-    if handler.response_serializer is None:
-        return bytes(response)
-    try:
-        return handler.response_serializer(response)
-    except Exception:
-        _log.exception("Failed to serialize response!")
-        context.begin_abort(grpc.StatusCode.INTERNAL, "Failed to serialize response!")
-        raise AbortedError from None
-
-
 def requests(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any]) -> Iterator[Any]:
     """The client's messages; ends with its last, or when the call is over."""
     call = context.call
     while (payload := call.receive_blocking()) is not None:
-        yield _deserialized(context, handler, payload)
+        yield context.deserialized(handler, payload)
     if not call.active:
         raise _CallOverError
 
@@ -74,7 +52,7 @@ class _CallOverError(AbortedError):
 
 
 def _reply(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], response: Any) -> None:
-    payload = _serialized(context, handler, response)
+    payload = context.serialized(handler, response)
     if code_number(context.status) != 0:
         context.finish()
     else:
@@ -83,7 +61,7 @@ def _reply(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], r
 
 def _send_all(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], responses: Iterator[Any]) -> None:
     for response in responses:
-        payload = _serialized(context, handler, response)
+        payload = context.serialized(handler, response)
         if not context.head_sent:
             context.head_sent = True
             context.call.send_head(None)

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::link::{Link, News};
+use super::link::Link;
+use super::news::News;
 use super::socket::{self, Alarm, Bell, Epoll};
 use proxyless_core::grpc;
 use proxyless_core::http2::{Key, Settings};

@@ -4,8 +4,6 @@
 //! others sleep until their call changed or the lead is free. Whoever leaves passes the lead on. Event loops call
 //! `turn` when the socket is readable. Watchers (Python callables) are told outside the lock.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
@@ -14,9 +12,10 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 
 use super::hub::Hub;
+use super::news::{News, Watcher, tell_all};
 use super::socket::{self, Bell, Polled};
-use crate::py::Outcome;
-use proxyless_core::grpc::status::{Status, code};
+use super::state::State;
+use proxyless_core::grpc::status::Status;
 use proxyless_core::grpc::{self, Call};
 use proxyless_core::http2::Key;
 
@@ -26,70 +25,12 @@ const SIGNAL_CHECK: Duration = Duration::from_millis(100);
 const FRESH: Duration = Duration::from_millis(1);
 /// A loop with many commands in one turn lets the peer begin before the turn ends.
 const COMMANDS_PER_FLUSH: usize = 24;
-const READ_BUFFER: usize = 64 * 1024;
-/// What one turn reads at the most, so that a busy peer does not starve the others.
-const READ_PER_TURN: usize = 512 * 1024;
-
-/// Who is told of a call's changes when no thread waits for it.
-pub enum Watcher {
-    /// Once, with the whole outcome of a unary call.
-    Outcome(Py<PyAny>),
-    /// At each change, without arguments.
-    Change(Arc<Py<PyAny>>),
-}
-
-/// What to tell a watcher once the lock is released.
-pub enum News {
-    Outcome(Py<PyAny>, Box<Outcome>),
-    Change(Arc<Py<PyAny>>),
-    Lost(Py<PyAny>),
-}
-
-impl News {
-    pub fn tell(self, py: Python<'_>) {
-        let told = match self {
-            Self::Outcome(callback, outcome) => outcome.into_py(py).and_then(|args| callback.call1(py, (args,))),
-            Self::Change(callback) => callback.call0(py),
-            Self::Lost(callback) => callback.call0(py),
-        };
-        if let Err(error) = told {
-            error.write_unraisable(py, None);
-        }
-    }
-}
-
-pub fn tell_all(news: Vec<News>) {
-    if !news.is_empty() {
-        Python::attach(|py| news.into_iter().for_each(|item| item.tell(py)));
-    }
-}
 
 pub enum Waited {
     Ready,
     DeadlinePassed,
     /// The main thread should let Python run signal handlers, then wait on.
     Interrupted,
-}
-
-pub struct State {
-    pub grpc: grpc::Connection,
-    output: Vec<u8>,
-    written: usize,
-    /// A thread polls the socket.
-    led: bool,
-    rung: bool,
-    waiters: Vec<(Key, Arc<Condvar>)>,
-    watchers: HashMap<Key, Watcher>,
-    on_lost: Option<Py<PyAny>>,
-    socket_dead: bool,
-    /// The hub waits for room to write.
-    blocked: bool,
-    last_turn: Instant,
-    /// The hub's epoll watches the socket (always so where callers do not lead).
-    tended: bool,
-    /// The hub knows that output waits.
-    pub dirty: bool,
-    commands: usize,
 }
 
 pub struct Link {
@@ -107,8 +48,6 @@ pub struct Link {
 
 thread_local! {
     static SLEEP: Arc<Condvar> = Arc::new(Condvar::new());
-    /// Where received bytes stay until the protocol has them; per thread, so that an idle link costs none.
-    static RECEIVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Link {
@@ -127,22 +66,7 @@ impl Link {
             bell: callers_lead.then(Bell::new).transpose()?,
             hub,
             token,
-            state: Mutex::new(State {
-                grpc,
-                output: Vec::new(),
-                written: 0,
-                led: false,
-                rung: false,
-                waiters: Vec::new(),
-                watchers: HashMap::new(),
-                on_lost: None,
-                socket_dead: false,
-                blocked: false,
-                last_turn: Instant::now(),
-                tended: false,
-                dirty: false,
-                commands: 0,
-            }),
+            state: Mutex::new(State::new(grpc)),
         })
     }
 
@@ -422,123 +346,6 @@ impl Link {
         }
         state.on_lost = None;
         state.spread()
-    }
-}
-
-impl State {
-    pub fn watch(&mut self, key: Key, watcher: Watcher) {
-        self.watchers.insert(key, watcher);
-    }
-
-    fn read(&mut self, fd: RawFd) {
-        self.last_turn = Instant::now();
-        let mut total = 0;
-        RECEIVED.with_borrow_mut(|buffer| {
-            buffer.resize(READ_BUFFER, 0);
-            while !self.socket_dead && total < READ_PER_TURN {
-                match socket::receive(fd, buffer) {
-                    Ok(None) => break,
-                    Ok(Some(0)) | Err(_) => self.lose(),
-                    Ok(Some(n)) => {
-                        total += n;
-                        self.grpc.feed(&buffer[..n]);
-                        // Progress after each piece keeps the bytes that wait inside the protocol few.
-                        self.grpc.advance();
-                        if n < READ_BUFFER {
-                            break;
-                        }
-                    }
-                }
-            }
-        });
-    }
-
-    fn lose(&mut self) {
-        self.socket_dead = true;
-        self.grpc.feed_eof();
-        self.grpc.advance();
-    }
-
-    fn expire(&mut self) {
-        if self.grpc.next_deadline().is_some() {
-            self.grpc.expire(Instant::now());
-            self.grpc.advance();
-        }
-    }
-
-    pub fn flush(&mut self, fd: RawFd) -> bool {
-        self.grpc.advance();
-        loop {
-            if self.written == self.output.len() {
-                self.output.clear();
-                self.written = 0;
-                self.grpc.take_output(&mut self.output);
-                if self.output.is_empty() {
-                    if self.grpc.ended().is_some() && !self.socket_dead {
-                        // Said all there was to say to a peer that broke the protocol, or that we are through with.
-                        socket::shut(fd);
-                        self.socket_dead = true;
-                    }
-                    return true;
-                }
-            }
-            if self.socket_dead {
-                self.written = self.output.len();
-                continue;
-            }
-            match socket::send(fd, &self.output[self.written..]) {
-                Ok(Some(n)) => self.written += n,
-                Ok(None) => return false,
-                // The read side tells the calls: what the peer said last may still be there.
-                Err(_) => self.lose(),
-            }
-        }
-    }
-
-    /// Wakes the threads whose calls changed and collects what to tell the watchers of the others.
-    fn spread(&mut self) -> Vec<News> {
-        let mut news = Vec::new();
-        // First of all: a call that is told its end may be sent anew, and must not find this link again.
-        if !self.grpc.usable() {
-            if let Some(callback) = self.on_lost.take() {
-                news.push(News::Lost(callback));
-            }
-        }
-        for key in self.grpc.take_changed() {
-            for (_, sleep) in self.waiters.iter().filter(|(waiting, _)| *waiting == key) {
-                sleep.notify_one();
-            }
-            match self.watchers.get(&key) {
-                Some(Watcher::Change(callback)) => {
-                    news.push(News::Change(callback.clone()));
-                    if self.grpc.call(key).is_none_or(|call| call.finished.is_some()) {
-                        self.watchers.remove(&key); // not its last owner: the news has it
-                    }
-                }
-                Some(Watcher::Outcome(_)) => {
-                    let finished = self.grpc.call(key).is_none_or(|call| call.finished.is_some());
-                    if finished {
-                        if let Some(Watcher::Outcome(callback)) = self.watchers.remove(&key) {
-                            news.push(News::Outcome(callback, Box::new(self.outcome(key))));
-                        }
-                    }
-                }
-                None => {}
-            }
-        }
-        news
-    }
-
-    /// Takes a finished unary call out of the connection.
-    pub fn outcome(&mut self, key: Key) -> Outcome {
-        let Some(call) = self.grpc.call_mut(key) else {
-            return Outcome::failed(Status::new(code::CANCELLED, "the call is gone"));
-        };
-        let status = call.finished.take().unwrap_or_else(|| Status::new(code::CANCELLED, "the call was dropped"));
-        let outcome = Outcome::unary(status, call.head.take(), &mut call.inbox);
-        call.finished = Some(Status::new(outcome.code(), ""));
-        self.grpc.forget(key);
-        outcome
     }
 }
 

@@ -7,4 +7,6 @@
 
 pub mod hub;
 pub mod link;
+pub mod news;
 pub mod socket;
+mod state;

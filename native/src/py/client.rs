@@ -11,7 +11,8 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use super::{deadline_after, metadata};
 use crate::drive::hub::Hub as Driven;
-use crate::drive::link::{Link, Waited, Watcher, tell_all};
+use crate::drive::link::{Link, Waited};
+use crate::drive::news::{Watcher, tell_all};
 use proxyless_core::grpc::status::Status;
 use proxyless_core::grpc::{self, Call, message, timeout};
 use proxyless_core::http2::Key;

@@ -10,7 +10,8 @@ use pyo3::types::{PyBytes, PyList};
 
 use super::client::{commanded, wait};
 use super::metadata;
-use crate::drive::link::{Link, Watcher, tell_all};
+use crate::drive::link::Link;
+use crate::drive::news::{Watcher, tell_all};
 use proxyless_core::grpc::{self, Call, message, status};
 use proxyless_core::http2::Key;
 

@@ -8,20 +8,22 @@
 //!
 //! `advance` moves everything that can move and notes the keys of calls that changed; the driver wakes their owners.
 
+pub mod call;
 pub mod message;
 pub mod status;
 pub mod timeout;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
-use crate::http2::{self, Incoming, Key, RequestHead, ResponseHead, Settings};
-use message::{Assembler, Malformed};
+use crate::http2::{self, Incoming, Key, RequestHead, Settings};
+pub use call::Call;
+use call::{not_grpc, refusal};
 use status::{Status, code};
 
 pub const ANY_NUMBER: usize = usize::MAX;
@@ -31,65 +33,6 @@ pub const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc
 enum Role {
     Client,
     Server,
-}
-
-/// One call. The driver and its owner read the public fields; only this module writes them.
-pub struct Call {
-    /// Client: response headers. Server: request headers. Empty for a Trailers-Only answer.
-    pub head: Option<HeaderMap>,
-    /// Server: `/package.Service/Method`.
-    pub path: String,
-    pub inbox: VecDeque<Bytes>,
-    pub half_closed: bool,
-    pub finished: Option<Status>,
-    /// Everything given to `send` fits the peer's window.
-    pub all_sent: bool,
-    pub deadline: Option<Instant>,
-    /// Server: the response's head is on its way.
-    head_sent: bool,
-    /// The owner let go while the last bytes still wait for the peer's window.
-    forgotten: bool,
-    wanted: usize,
-    assembler: Assembler,
-    trailers_only: Option<HeaderMap>,
-}
-
-impl Call {
-    fn new(limit: usize) -> Self {
-        Self {
-            head: None,
-            path: String::new(),
-            inbox: VecDeque::new(),
-            half_closed: false,
-            finished: None,
-            all_sent: true,
-            deadline: None,
-            head_sent: false,
-            forgotten: false,
-            wanted: 0,
-            assembler: Assembler::new(limit),
-            trailers_only: None,
-        }
-    }
-
-    /// A message to hand out, or the certainty that none will come.
-    pub fn message_ready(&self) -> bool {
-        !self.inbox.is_empty() || self.half_closed || self.finished.is_some()
-    }
-
-    fn reads(&self) -> bool {
-        self.finished.is_none() && !self.half_closed && self.inbox.len() < self.wanted
-    }
-
-    /// Moves cut messages to the inbox, as many as are wanted.
-    fn fill(&mut self) {
-        while self.inbox.len() < self.wanted {
-            match self.assembler.pop() {
-                Some(message) => self.inbox.push_back(message),
-                None => break,
-            }
-        }
-    }
 }
 
 pub struct Connection {
@@ -467,21 +410,6 @@ impl Connection {
     }
 }
 
-/// An answer that is no gRPC: a proxy's page, say. Its body means nothing to us.
-fn not_grpc(head: &ResponseHead) -> Option<Status> {
-    if head.status != 200 {
-        return Some(Status::from_http(head.status));
-    }
-    let content_type = head.headers.get("content-type").map(HeaderValue::as_bytes).unwrap_or_default();
-    (!content_type.starts_with(b"application/grpc")).then(|| {
-        let said = String::from_utf8_lossy(content_type);
-        Status::new(
-            code::UNKNOWN,
-            format!("the server answered HTTP status 200 with content-type {said:?}, which is no gRPC"),
-        )
-    })
-}
-
 /// Ends a call over a message that cannot be read: a server still answers with the status, a client tells the peer.
 fn refuse(http2: &mut http2::Connection, role: Role, key: Key, call: &mut Call, status: Status) -> Status {
     if role == Role::Server && !std::mem::replace(&mut call.head_sent, true) {
@@ -507,17 +435,5 @@ fn finish_reading(role: Role, call: &mut Call, trailers: Option<HeaderMap>) {
                     .unwrap_or_else(|| Status::new(code::UNKNOWN, "the server ended the call without a grpc-status")),
             );
         }
-    }
-}
-
-fn refusal(malformed: &Malformed) -> Status {
-    match malformed {
-        Malformed::TooLarge { length, limit } => {
-            Status::new(code::RESOURCE_EXHAUSTED, format!("Received message larger than max ({length} vs. {limit})"))
-        }
-        Malformed::Compressed => {
-            Status::new(code::UNIMPLEMENTED, "the peer compressed a message, though no encoding was offered")
-        }
-        Malformed::Flags(flags) => Status::new(code::INTERNAL, format!("a message has unknown flags {flags:#04x}")),
     }
 }

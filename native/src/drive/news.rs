@@ -1,0 +1,41 @@
+//! What Python is told of calls that no thread waits for: collected under a link's lock, told outside it.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use crate::py::Outcome;
+
+/// Who is told of a call's changes when no thread waits for it.
+pub enum Watcher {
+    /// Once, with the whole outcome of a unary call.
+    Outcome(Py<PyAny>),
+    /// At each change, without arguments.
+    Change(Arc<Py<PyAny>>),
+}
+
+/// What to tell a watcher once the lock is released.
+pub enum News {
+    Outcome(Py<PyAny>, Box<Outcome>),
+    Change(Arc<Py<PyAny>>),
+    Lost(Py<PyAny>),
+}
+
+impl News {
+    pub fn tell(self, py: Python<'_>) {
+        let told = match self {
+            Self::Outcome(callback, outcome) => outcome.into_py(py).and_then(|args| callback.call1(py, (args,))),
+            Self::Change(callback) => callback.call0(py),
+            Self::Lost(callback) => callback.call0(py),
+        };
+        if let Err(error) = told {
+            error.write_unraisable(py, None);
+        }
+    }
+}
+
+pub fn tell_all(news: Vec<News>) {
+    if !news.is_empty() {
+        Python::attach(|py| news.into_iter().for_each(|item| item.tell(py)));
+    }
+}

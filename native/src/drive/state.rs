@@ -1,0 +1,182 @@
+//! What a link's mutex guards: the protocol, the bytes on their way out, and who waits for what.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Condvar};
+use std::time::Instant;
+
+use proxyless_core::grpc;
+use proxyless_core::grpc::status::{Status, code};
+use proxyless_core::http2::Key;
+use pyo3::prelude::*;
+
+use super::news::{News, Watcher};
+use super::socket;
+use crate::py::Outcome;
+
+const READ_BUFFER: usize = 64 * 1024;
+/// What one turn reads at the most, so that a busy peer does not starve the others.
+const READ_PER_TURN: usize = 512 * 1024;
+
+thread_local! {
+    /// Where received bytes stay until the protocol has them; per thread, so that an idle link costs none.
+    static RECEIVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+pub struct State {
+    pub grpc: grpc::Connection,
+    pub(super) output: Vec<u8>,
+    pub(super) written: usize,
+    /// A thread polls the socket.
+    pub(super) led: bool,
+    pub(super) rung: bool,
+    pub(super) waiters: Vec<(Key, Arc<Condvar>)>,
+    pub(super) watchers: HashMap<Key, Watcher>,
+    pub(super) on_lost: Option<Py<PyAny>>,
+    pub(super) socket_dead: bool,
+    /// The hub waits for room to write.
+    pub(super) blocked: bool,
+    pub(super) last_turn: Instant,
+    /// The hub's epoll watches the socket (always so where callers do not lead).
+    pub(super) tended: bool,
+    /// The hub knows that output waits.
+    pub(super) dirty: bool,
+    pub(super) commands: usize,
+}
+
+impl State {
+    pub(super) fn new(grpc: grpc::Connection) -> Self {
+        Self {
+            grpc,
+            output: Vec::new(),
+            written: 0,
+            led: false,
+            rung: false,
+            waiters: Vec::new(),
+            watchers: HashMap::new(),
+            on_lost: None,
+            socket_dead: false,
+            blocked: false,
+            last_turn: Instant::now(),
+            tended: false,
+            dirty: false,
+            commands: 0,
+        }
+    }
+
+    pub fn watch(&mut self, key: Key, watcher: Watcher) {
+        self.watchers.insert(key, watcher);
+    }
+
+    pub(super) fn read(&mut self, fd: RawFd) {
+        self.last_turn = Instant::now();
+        let mut total = 0;
+        RECEIVED.with_borrow_mut(|buffer| {
+            buffer.resize(READ_BUFFER, 0);
+            while !self.socket_dead && total < READ_PER_TURN {
+                match socket::receive(fd, buffer) {
+                    Ok(None) => break,
+                    Ok(Some(0)) | Err(_) => self.lose(),
+                    Ok(Some(n)) => {
+                        total += n;
+                        self.grpc.feed(&buffer[..n]);
+                        // Progress after each piece keeps the bytes that wait inside the protocol few.
+                        self.grpc.advance();
+                        if n < READ_BUFFER {
+                            break;
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    pub(super) fn lose(&mut self) {
+        self.socket_dead = true;
+        self.grpc.feed_eof();
+        self.grpc.advance();
+    }
+
+    pub(super) fn expire(&mut self) {
+        if self.grpc.next_deadline().is_some() {
+            self.grpc.expire(Instant::now());
+            self.grpc.advance();
+        }
+    }
+
+    pub fn flush(&mut self, fd: RawFd) -> bool {
+        self.grpc.advance();
+        loop {
+            if self.written == self.output.len() {
+                self.output.clear();
+                self.written = 0;
+                self.grpc.take_output(&mut self.output);
+                if self.output.is_empty() {
+                    if self.grpc.ended().is_some() && !self.socket_dead {
+                        // Said all there was to say to a peer that broke the protocol, or that we are through with.
+                        socket::shut(fd);
+                        self.socket_dead = true;
+                    }
+                    return true;
+                }
+            }
+            if self.socket_dead {
+                self.written = self.output.len();
+                continue;
+            }
+            match socket::send(fd, &self.output[self.written..]) {
+                Ok(Some(n)) => self.written += n,
+                Ok(None) => return false,
+                // The read side tells the calls: what the peer said last may still be there.
+                Err(_) => self.lose(),
+            }
+        }
+    }
+
+    /// Wakes the threads whose calls changed and collects what to tell the watchers of the others.
+    pub(super) fn spread(&mut self) -> Vec<News> {
+        let mut news = Vec::new();
+        // First of all: a call that is told its end may be sent anew, and must not find this link again.
+        if !self.grpc.usable() {
+            if let Some(callback) = self.on_lost.take() {
+                news.push(News::Lost(callback));
+            }
+        }
+        for key in self.grpc.take_changed() {
+            for (_, sleep) in self.waiters.iter().filter(|(waiting, _)| *waiting == key) {
+                sleep.notify_one();
+            }
+            match self.watchers.get(&key) {
+                Some(Watcher::Change(callback)) => {
+                    news.push(News::Change(callback.clone()));
+                    if self.grpc.call(key).is_none_or(|call| call.finished.is_some()) {
+                        self.watchers.remove(&key); // not its last owner: the news has it
+                    }
+                }
+                Some(Watcher::Outcome(_)) => {
+                    let finished = self.grpc.call(key).is_none_or(|call| call.finished.is_some());
+                    if finished {
+                        if let Some(Watcher::Outcome(callback)) = self.watchers.remove(&key) {
+                            news.push(News::Outcome(callback, Box::new(self.outcome(key))));
+                        }
+                    }
+                }
+                None => {}
+            }
+        }
+        news
+    }
+
+    /// Takes a finished unary call out of the connection.
+    pub fn outcome(&mut self, key: Key) -> Outcome {
+        let Some(call) = self.grpc.call_mut(key) else {
+            return Outcome::failed(Status::new(code::CANCELLED, "the call is gone"));
+        };
+        let status = call.finished.take().unwrap_or_else(|| Status::new(code::CANCELLED, "the call was dropped"));
+        let outcome = Outcome::unary(status, call.head.take(), &mut call.inbox);
+        call.finished = Some(Status::new(outcome.code(), ""));
+        self.grpc.forget(key);
+        outcome
+    }
+}

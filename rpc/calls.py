@@ -1,0 +1,91 @@
+"""What both worlds' channels are: a resolved target, its driver, and a multi-callable for each of the four kinds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from rpc.method import MethodSpec
+from rpc.options import ChannelOptions
+from rpc.resolver import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rpc.core import ChannelCore
+    from rpc.method import Deserializer, Serializer
+    from rpc.options import Options
+    from xds_client import PilotExchanger
+
+
+class HasCore(Protocol):
+    core: ChannelCore
+
+
+UU = TypeVar("UU")
+US = TypeVar("US")
+SU = TypeVar("SU")
+SS = TypeVar("SS")
+D = TypeVar("D", bound=HasCore)
+
+
+class Calls(Generic[UU, US, SU, SS, D]):
+    """``kinds`` make the multi-callables: unary-unary, unary-stream, stream-unary, stream-stream."""
+
+    def __init__(
+        self,
+        target: str,
+        options: Options,
+        mesh: PilotExchanger | None,
+        driver: Callable[[str, int], D],
+        kinds: tuple[
+            Callable[[D, MethodSpec], UU],
+            Callable[[D, MethodSpec], US],
+            Callable[[D, MethodSpec], SU],
+            Callable[[D, MethodSpec], SS],
+        ],
+    ) -> None:
+        self._options = ChannelOptions.parse(options)
+        self._kinds = kinds
+        self._resolution = parse(target, mesh)
+        self._driver = driver(target, self._options.max_receive_message_length)
+        self._driver.core.waiting_for = self._resolution.waiting_for
+        self._resolution.start(self._driver.core.on_config)
+
+    def _method(self, path: str, serialize: Serializer, deserialize: Deserializer) -> MethodSpec:
+        return MethodSpec(path, serialize, deserialize, self._options.user_agent)
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Serializer = None,
+        response_deserializer: Deserializer = None,
+        _registered_method: bool | None = False,
+    ) -> UU:
+        return self._kinds[0](self._driver, self._method(method, request_serializer, response_deserializer))
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Serializer = None,
+        response_deserializer: Deserializer = None,
+        _registered_method: bool | None = False,
+    ) -> US:
+        return self._kinds[1](self._driver, self._method(method, request_serializer, response_deserializer))
+
+    def stream_unary(
+        self,
+        method: str,
+        request_serializer: Serializer = None,
+        response_deserializer: Deserializer = None,
+        _registered_method: bool | None = False,
+    ) -> SU:
+        return self._kinds[2](self._driver, self._method(method, request_serializer, response_deserializer))
+
+    def stream_stream(
+        self,
+        method: str,
+        request_serializer: Serializer = None,
+        response_deserializer: Deserializer = None,
+        _registered_method: bool | None = False,
+    ) -> SS:
+        return self._kinds[3](self._driver, self._method(method, request_serializer, response_deserializer))
