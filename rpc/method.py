@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc
 
@@ -37,6 +37,17 @@ class MethodSpec:
             native = Method(self.path, authority, self._user_agent)
             self._native, self._authority = native, authority
         return native
+
+
+D = TypeVar("D")
+
+
+class OfMethod(Generic[D]):
+    """A multi-callable: a method, and the driver that its calls go through."""
+
+    def __init__(self, driver: D, method: MethodSpec) -> None:
+        self._driver = driver
+        self._method = method
 
 
 def _as_is(message: Any) -> Any:

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc import aio
 
-from rpc.aio.driver import PlannedCall
+from rpc.aio.driver import Driver, PlannedCall
 from rpc.aio.unary import aio_error, aio_metadata
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, failed
-from rpc.method import refuse_unsupported, undeserializable
+from rpc.method import OfMethod, refuse_unsupported, undeserializable
 from rpc.plan import plan_call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
 
     from rpc._native import ClientCall, Outcome, Pairs
-    from rpc.aio.driver import Driver
     from rpc.method import MethodSpec
     from rpc.plan import Attempt
 
@@ -297,12 +296,8 @@ class StreamUnaryCall(StreamCall):
         return self._response.__await__()
 
 
-class UnaryStream(aio.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
+class UnaryStream(OfMethod[Driver], aio.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.aio.UnaryStreamMultiCallable`."""
-
-    def __init__(self, driver: Driver, method: MethodSpec) -> None:
-        self._driver = driver
-        self._method = method
 
     def __call__(  # type: ignore[override]  # the stubs' own type does not exist at run time
         self,
@@ -319,12 +314,8 @@ class UnaryStream(aio.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # ge
         return StreamCall(self._driver, self._method, timeout, metadata, wait_for_ready, only=only)
 
 
-class StreamUnary(aio.StreamUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
+class StreamUnary(OfMethod[Driver], aio.StreamUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.aio.StreamUnaryMultiCallable`."""
-
-    def __init__(self, driver: Driver, method: MethodSpec) -> None:
-        self._driver = driver
-        self._method = method
 
     def __call__(  # type: ignore[override]  # the stubs' own type does not exist at run time
         self,
@@ -339,12 +330,8 @@ class StreamUnary(aio.StreamUnaryMultiCallable):  # type: ignore[type-arg]  # ge
         return StreamUnaryCall(self._driver, self._method, timeout, metadata, wait_for_ready, requests=request_iterator)
 
 
-class StreamStream(aio.StreamStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
+class StreamStream(OfMethod[Driver], aio.StreamStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.aio.StreamStreamMultiCallable`."""
-
-    def __init__(self, driver: Driver, method: MethodSpec) -> None:
-        self._driver = driver
-        self._method = method
 
     def __call__(
         self,

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc import aio
 
-from rpc.aio.driver import PlannedCall
+from rpc.aio.driver import Driver, PlannedCall
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, failed
-from rpc.method import refuse_unsupported, undeserializable
+from rpc.method import OfMethod, refuse_unsupported, undeserializable
 from rpc.plan import plan_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from rpc._native import ClientLink, Outcome, Pairs
-    from rpc.aio.driver import Driver
     from rpc.method import MethodSpec
     from rpc.plan import Attempt
 
@@ -137,12 +136,8 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
             raise aio_error(self._outcome)
 
 
-class UnaryUnary(aio.UnaryUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
+class UnaryUnary(OfMethod[Driver], aio.UnaryUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.aio.UnaryUnaryMultiCallable`."""
-
-    def __init__(self, driver: Driver, method: MethodSpec) -> None:
-        self._driver = driver
-        self._method = method
 
     def __call__(
         self,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
+from rpc.blocking.driver import Driver
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import (
     CANCELLED,
@@ -19,14 +20,13 @@ from rpc.errors import (
     failed,
     metadata_tuple,
 )
-from rpc.method import refuse_unsupported, undeserializable
+from rpc.method import OfMethod, refuse_unsupported, undeserializable
 from rpc.plan import Attempt, Wait, plan_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from rpc._native import ClientCall, Metadata, Outcome, Pairs
-    from rpc.blocking.driver import Driver
     from rpc.method import MethodSpec
 
 
@@ -235,12 +235,8 @@ class _One(list[Any]):
         self.payload = payload
 
 
-class UnaryStream(grpc.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
+class UnaryStream(OfMethod[Driver], grpc.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.UnaryStreamMultiCallable`."""
-
-    def __init__(self, driver: Driver, method: MethodSpec) -> None:
-        self._driver = driver
-        self._method = method
 
     def __call__(  # type: ignore[override]  # the stubs' own type does not exist at run time
         self,
@@ -256,12 +252,8 @@ class UnaryStream(grpc.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # g
         return StreamCall(self._driver, self._method, one, timeout, metadata, wait_for_ready)
 
 
-class StreamStream(grpc.StreamStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
+class StreamStream(OfMethod[Driver], grpc.StreamStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.StreamStreamMultiCallable`."""
-
-    def __init__(self, driver: Driver, method: MethodSpec) -> None:
-        self._driver = driver
-        self._method = method
 
     def __call__(  # type: ignore[override]  # the stubs' own type does not exist at run time
         self,
@@ -276,12 +268,8 @@ class StreamStream(grpc.StreamStreamMultiCallable):  # type: ignore[type-arg]  #
         return StreamCall(self._driver, self._method, request_iterator, timeout, metadata, wait_for_ready)
 
 
-class StreamUnary(grpc.StreamUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
+class StreamUnary(OfMethod[Driver], grpc.StreamUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.StreamUnaryMultiCallable`. Built on the streaming call: its one response is the first and only."""
-
-    def __init__(self, driver: Driver, method: MethodSpec) -> None:
-        self._driver = driver
-        self._method = method
 
     def __call__(
         self,

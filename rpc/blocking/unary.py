@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from rpc.blocking.driver import Driver
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import (
     CANCELLED,
@@ -18,7 +19,7 @@ from rpc.errors import (
     failed,
     metadata_tuple,
 )
-from rpc.method import refuse_unsupported, undeserializable
+from rpc.method import OfMethod, refuse_unsupported, undeserializable
 from rpc.plan import Attempt, Wait, plan_call
 
 if TYPE_CHECKING:
@@ -26,17 +27,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rpc._native import ClientLink, Outcome, Pairs
-    from rpc.blocking.driver import Driver
     from rpc.method import MethodSpec
     from rpc.plan import Plan
 
 
-class UnaryUnary(grpc.UnaryUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
+class UnaryUnary(OfMethod[Driver], grpc.UnaryUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.UnaryUnaryMultiCallable`."""
-
-    def __init__(self, driver: Driver, method: MethodSpec) -> None:
-        self._driver = driver
-        self._method = method
 
     def __call__(
         self,
