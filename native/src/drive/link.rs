@@ -238,9 +238,14 @@ impl Link {
             if let Some(deadline) = state.grpc.next_deadline() {
                 hub.wake_at(deadline);
             }
-            state.commands += 1;
-            if hub.defers_flush() && state.commands % COMMANDS_PER_FLUSH != 0 {
-                return (!std::mem::replace(&mut state.dirty, true) && hub.note_dirty(self.clone()), Vec::new());
+            if hub.defers_flush() {
+                // The first command of a turn goes out at once: it may be the only one, and somebody waits for it.
+                let first = !std::mem::replace(&mut state.dirty, true);
+                state.commands = if first { 0 } else { state.commands + 1 };
+                if state.commands % COMMANDS_PER_FLUSH == 0 {
+                    self.flush_under(&mut state, &hub);
+                }
+                return (first && hub.note_dirty(self.clone()), Vec::new());
             }
             self.flush_under(&mut state, &hub);
             self.tend(&mut state);
