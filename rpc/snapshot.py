@@ -47,14 +47,6 @@ class ClusterSnapshot:
     pickers: tuple[Picker[Connection], ...]
     error: str | None = None
 
-    def ready(self) -> Connection | None:
-        """The next connection that can take a call now, of the best priority that has one."""
-        for picker in self.pickers:
-            for connection in picker.candidates():
-                if connection.link is not None:
-                    return connection
-        return None
-
     def next(self) -> tuple[Connection | None, Connection | None]:
         """A connection that can take a call now, and one that is better placed but has to be dialled first.
 

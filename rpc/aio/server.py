@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -181,12 +180,6 @@ class Server(aio.Server):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def is_async(handler: grpc.RpcMethodHandler[Any, Any]) -> bool:
-    """Whether the handler is a coroutine function or an async generator."""
-    behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-    return inspect.iscoroutinefunction(behaviour) or inspect.isasyncgenfunction(behaviour)
 
 
 def server(
