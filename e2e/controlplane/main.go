@@ -11,10 +11,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -84,10 +86,8 @@ func run(s *settings) error {
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	for _, address := range []*string{&s.GRPC, &s.SecureGRPC, &s.HTTP, &s.HTTPS, &s.Monitoring} {
-		if err := settlePort(address); err != nil {
-			return err
-		}
+	if err := settlePorts(&s.GRPC, &s.SecureGRPC, &s.HTTP, &s.HTTPS, &s.Monitoring); err != nil {
+		return err
 	}
 	stop := make(chan struct{})
 	istiod, err := startIstiod(s, stop)
@@ -108,14 +108,33 @@ func run(s *settings) error {
 	return nil
 }
 
-// settlePort replaces port 0 by a free one: istiod takes 0 too, but does not tell which port it got for gRPC.
-func settlePort(address *string) error {
-	l, err := net.Listen("tcp", *address)
-	if err != nil {
-		return err
+// settlePorts replaces each port 0 by a free one: istiod takes 0 too, but does not tell which port it got for gRPC.
+// All are held until the last is found, so no two are the same, and none is ephemeral: between here and the moment
+// when istiod listens, an outgoing connection of anybody may be given an ephemeral port.
+func settlePorts(addresses ...*string) error {
+	for _, address := range addresses {
+		l, err := listenBelowEphemeral(*address)
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		*address = l.Addr().String()
 	}
-	*address = l.Addr().String()
-	return l.Close()
+	return nil
+}
+
+func listenBelowEphemeral(address string) (net.Listener, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || port != "0" {
+		return net.Listen("tcp", address) // it says what is wrong with the address, too
+	}
+	for range 200 {
+		port := strconv.Itoa(10_000 + rand.IntN(20_000))
+		if l, err := net.Listen("tcp", net.JoinHostPort(host, port)); err == nil {
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: no free port between 10000 and 30000", address)
 }
 
 func waitReady(address string, limit time.Duration) error {
