@@ -10,15 +10,22 @@ import logging
 from xds_client.bootstrap import Bootstrap
 from xds_client.errors import (
     BootstrapError,
+    CertificateError,
     DecodeError,
     ExchangerClosedError,
+    IdentityError,
+    IdentityTimeoutError,
+    IssuerError,
     ResourceError,
     ResourceMissingError,
     ResourceNotCachedError,
     ResourceTimeoutError,
+    RootsError,
+    TokenError,
     XdsError,
 )
 from xds_client.exchanger import PilotExchanger
+from xds_client.identity import Identity, IdentitySource, IdentityStatus
 from xds_client.model import InvalidTargetError, Target, TargetConfig, TargetMissing
 from xds_client.node import Node
 from xds_client.observers import ObserverHandle
@@ -32,10 +39,17 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 __all__ = [
     "Bootstrap",
     "BootstrapError",
+    "CertificateError",
     "Connection",
     "DecodeError",
     "ExchangerClosedError",
+    "Identity",
+    "IdentityError",
+    "IdentitySource",
+    "IdentityStatus",
+    "IdentityTimeoutError",
     "InvalidTargetError",
+    "IssuerError",
     "Node",
     "ObserverHandle",
     "Phase",
@@ -46,10 +60,12 @@ __all__ = [
     "ResourceNotCachedError",
     "ResourceTimeoutError",
     "ResourceType",
+    "RootsError",
     "Selected",
     "Status",
     "Target",
     "TargetConfig",
     "TargetMissing",
+    "TokenError",
     "XdsError",
 ]

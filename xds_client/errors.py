@@ -5,6 +5,12 @@ XdsError
 ├── ProtocolError        bytes on the stream that are no discovery response; never reaches a user
 ├── DecodeError          one resource is malformed: names type, resource, field and reason; shown by status()
 ├── ExchangerClosedError the exchanger was used after close(), or closed while get() waited
+├── IdentityError        no identity, or no new one: names the identity and what to do next
+│   ├── CertificateError        what came is no certificate that can be used: garbage, another key, another name
+│   ├── RootsError              the mesh's roots are missing, unreadable or all expired
+│   ├── TokenError              the token is missing or unreadable
+│   ├── IssuerError             the CA or the Workload API did not answer, or refused
+│   └── IdentityTimeoutError    there was none in the time that the caller gave (also a TimeoutError)
 └── ResourceError        get() has no value to return
     ├── ResourceMissingError    the control plane answered: there is none, or only a malformed one
     ├── ResourceTimeoutError    it did not answer in the time that the caller gave (also a TimeoutError)
@@ -50,6 +56,30 @@ class DecodeError(XdsError):
 
 class ExchangerClosedError(XdsError):
     """Open a new exchanger; a closed one stays closed."""
+
+
+class IdentityError(XdsError):
+    """The mesh identity of this process. Nothing secret is ever part of a message."""
+
+
+class CertificateError(IdentityError):
+    """A certificate, its key or its chain cannot be used."""
+
+
+class RootsError(IdentityError):
+    """There is no root to trust."""
+
+
+class TokenError(IdentityError):
+    """There is no token to show."""
+
+
+class IssuerError(IdentityError):
+    """Who issues certificates cannot be reached, or refuses."""
+
+
+class IdentityTimeoutError(IdentityError, TimeoutError):
+    """No identity yet."""
 
 
 class ResourceError(XdsError):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from xds_client.bootstrap import Bootstrap
     from xds_client.decode import Value
+    from xds_client.identity import IdentitySource
     from xds_client.model import (
         Cluster,
         ClusterLoadAssignment,
@@ -54,10 +55,12 @@ class PilotExchanger:
         bootstrap: Bootstrap,
         *,
         transport: AdsTransport | None = None,
+        identity: IdentitySource | None = None,
         schedule: ReconnectSchedule | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node_id = bootstrap.node.id
+        self.identity = identity  # None: plaintext
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._observers: ObserverMap[Interest, Outcome] = ObserverMap()
         self._waiting: set[queue.SimpleQueue[Selected | None]] = set()

@@ -1,0 +1,190 @@
+"""The part that every source of identities has: what is current, who observes it, and the thread that renews it.
+
+A source is a subclass that says in `step` how it gets its identities. Nothing here knows how.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from xds_client.errors import IdentityError, IdentityTimeoutError
+from xds_client.identity.clock import SYSTEM_CLOCK, Clock
+from xds_client.identity.observer import IdentityObserver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xds_client.identity.svid import Identity
+    from xds_client.observers import ObserverHandle
+
+logger = logging.getLogger(__name__)
+
+_AFTER_A_BUG = 30.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityStatus:
+    """For people and the admin page. ``not_after`` is ISO 8601; ``expires_in`` and ``renewal_in`` are seconds."""
+
+    source: str
+    spiffe_id: str
+    not_after: str
+    expires_in: float | None
+    renewal_in: float | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """One reference, swapped whole. ``expires_at`` and ``due_at`` are on the monotonic clock."""
+
+    identity: Identity | None = None
+    expires_at: float = 0.0
+    serial: int = 0
+    error: str = ""
+    due_at: float | None = None
+
+
+class IdentityKeeper:
+    """An `IdentitySource` whose `step` is run by a thread of its own once it is started."""
+
+    def __init__(self, name: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.name = name
+        self._clock = clock
+        self._state = _State()
+        self._observers: tuple[IdentityObserver, ...] = ()
+        self._changed = threading.Condition()  # guards the two above; never held while an observer runs
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # What sources say
+
+    def step(self) -> float:
+        """Do what is due; the seconds until there is something to do again. One thread at a time."""
+        raise NotImplementedError
+
+    def interrupt(self) -> None:
+        """End a `step` that is waiting for somebody, because the source is closed. Any thread."""
+
+    # What users see
+
+    @property
+    def current(self) -> Identity | None:
+        state = self._state
+        alive = state.identity is not None and self._clock.monotonic() < state.expires_at
+        return state.identity if alive else None
+
+    @property
+    def error(self) -> str | None:
+        state = self._state
+        if state.identity is None:
+            return state.error or f"{self.name} has not answered yet"
+        if self._clock.monotonic() >= state.expires_at:
+            return f"{_expired(state.identity)}; {state.error or f'{self.name} has not renewed it'}"
+        return state.error or None
+
+    @property
+    def status(self) -> IdentityStatus:
+        state, now = self._state, self._clock.monotonic()
+        known = state.identity
+        return IdentityStatus(
+            source=self.name,
+            spiffe_id=known.spiffe_id if known else "",
+            not_after=known.not_after.isoformat() if known else "",
+            expires_in=state.expires_at - now if known else None,
+            renewal_in=None if state.due_at is None else max(0.0, state.due_at - now),
+            error=self.error or "",
+        )
+
+    def observe(self, callback: Callable[[Identity], object]) -> ObserverHandle:
+        observer = IdentityObserver(callback, self._unobserve)
+        with self._changed:
+            self._observers = (*self._observers, observer)
+            state = self._state
+        if state.identity is not None and self.current is state.identity:
+            observer.deliver(state.serial, state.identity)
+        return observer.handle
+
+    def wait(self, timeout: float) -> Identity:
+        with self._changed:
+            self._changed.wait_for(lambda: self.current is not None or self._closing.is_set(), timeout)
+        if (identity := self.current) is not None:
+            return identity
+        if self._closing.is_set():
+            raise IdentityError(f"{self.name} is closed: {self.error}; open a new one")
+        raise IdentityTimeoutError(f"no mesh identity within {timeout:g} s: {self.error}")
+
+    def start(self) -> Self:
+        """Begin to keep it current. Returns at once; `wait` waits."""
+        assert self._thread is None, "started twice"
+        self._thread = threading.Thread(target=self._run, name="mesh-identity", daemon=True)
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        self._closing.set()
+        self.interrupt()
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=2.0)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # What `step` uses
+
+    @property
+    def closing(self) -> bool:
+        return self._closing.is_set()
+
+    @property
+    def held(self) -> Identity | None:
+        """The last identity, be it expired."""
+        return self._state.identity
+
+    def publish(self, identity: Identity, expires_at: float) -> None:
+        """A new certificate, or new roots beside the one there is."""
+        with self._changed:
+            before = self._state
+            self._state = _State(identity, expires_at, before.serial + 1, "", before.due_at)
+            state, observers = self._state, self._observers
+            self._changed.notify_all()
+        for observer in observers:
+            observer.deliver(state.serial, identity)
+
+    def complain(self, reason: str, *, loud: bool = True) -> None:
+        """Why there is none or no new one. What there is stays in use until it expires."""
+        with self._changed:
+            before = self._state
+            self._state = _State(before.identity, before.expires_at, before.serial, reason, before.due_at)
+        logger.log(logging.WARNING if loud else logging.DEBUG, "%s", reason)
+
+    def plan(self, due_at: float | None) -> None:
+        """When it will be renewed, on the monotonic clock; for `status`."""
+        with self._changed:
+            before = self._state
+            self._state = _State(before.identity, before.expires_at, before.serial, before.error, due_at)
+
+    def _unobserve(self, observer: IdentityObserver) -> None:
+        with self._changed:
+            self._observers = tuple(o for o in self._observers if o is not observer)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                seconds = self.step()
+            except Exception:  # a bug of ours must cost one attempt, not the identity from now on
+                logger.exception("renewing the identity from %s failed; it goes on", self.name)
+                seconds = _AFTER_A_BUG
+            self._closing.wait(max(0.0, seconds))
+
+
+def _expired(identity: Identity) -> str:
+    return f"the certificate of {identity.spiffe_id} expired at {identity.not_after.isoformat()}"
