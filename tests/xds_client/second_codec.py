@@ -51,7 +51,8 @@ def upstream_tls(socket):
     context = tls.UpstreamTlsContext.parse(socket.typed_config.value)
     common = context.common_tls_context
     matchers = common.combined_validation_context.default_validation_context.match_subject_alt_names
-    return m.UpstreamTls(context.sni, tuple(common.alpn_protocols), tuple(string_match(x) for x in matchers))
+    sans = tuple(string_match(x) for x in matchers)
+    return m.UpstreamTls(sni=context.sni, alpn=tuple(common.alpn_protocols), subject_alt_names=sans)
 
 
 def labels(struct):

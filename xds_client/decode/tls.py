@@ -45,7 +45,7 @@ def _upstream_tls(context: Any) -> UpstreamTls:
         sans = inside(kind, _subject_alt_names, common.combined_validation_context.default_validation_context)
     elif kind == "validation_context":
         sans = inside(kind, _subject_alt_names, common.validation_context)
-    return UpstreamTls(context.sni, tuple(common.alpn_protocols), sans)
+    return UpstreamTls(sni=context.sni, alpn=tuple(common.alpn_protocols), subject_alt_names=sans)
 
 
 def _subject_alt_names(validation: Any) -> tuple[StringMatch, ...]:

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xds_client.model.route import StringMatch
+    from xds_client.model.tls import UpstreamTls
 
 Labels = tuple[tuple[str, str], ...]  # sorted by key
 
@@ -30,15 +30,6 @@ class LbPolicy(Enum):
     RING_HASH = "RING_HASH"
     MAGLEV = "MAGLEV"
     CLUSTER_PROVIDED = "CLUSTER_PROVIDED"
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamTls:
-    """The connection must be TLS. ``subject_alt_names`` empty: any identity of the trust domain."""
-
-    sni: str = ""
-    alpn: tuple[str, ...] = ()
-    subject_alt_names: tuple[StringMatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +93,8 @@ class ClusterLoadAssignment:
 class Cluster:
     """One CDS resource. ``eds_name`` is what EDS is asked for; times in seconds; ``max_requests`` None = no limit said.
 
-    ``tls`` None: plaintext, unless an entry of ``transport_matches`` fits the endpoint.
+    ``tls`` None: plaintext, unless an entry of ``transport_matches`` fits the endpoint. ``unusable``: why no connection
+    may be made, because it would be less secure than the mesh demands; empty: it may.
     """
 
     name: str
@@ -114,6 +106,7 @@ class Cluster:
     transport_matches: tuple[TransportSocketMatch, ...] = ()
     inline_endpoints: ClusterLoadAssignment | None = None
     max_requests: int | None = None
+    unusable: str = ""
 
     def tls_for(self, endpoint: Endpoint) -> UpstreamTls | None:
         """The TLS that this endpoint demands: first match whose labels it carries, else the cluster's own."""
