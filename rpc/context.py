@@ -31,6 +31,11 @@ def code_number(code: Any) -> int:
     return code if isinstance(code, int) and 0 <= code <= 16 else grpc.StatusCode.UNKNOWN.value[0]  # noqa: PLR2004
 
 
+def failure_code(context: CallState) -> Any:
+    """How a call ends whose handler raised: as the handler has set it, else UNKNOWN."""
+    return context.status if code_number(context.status) != 0 else grpc.StatusCode.UNKNOWN
+
+
 class CallState:
     """The answer's status and metadata as the handler builds them."""
 
@@ -119,6 +124,6 @@ class CallState:
         """Send the status as it stands."""
         self.call.finish(code_number(self.status), self.message, self.trailing or None)
 
-    def fail(self, code: grpc.StatusCode, details: str) -> None:
+    def fail(self, code: Any, details: str) -> None:
         """Send this status instead."""
-        self.call.finish(code.value[0], details, self.trailing or None)
+        self.call.finish(code_number(code), details, self.trailing or None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc import aio
 
-from rpc.context import AbortedError, code_number
+from rpc.context import AbortedError, code_number, failure_code
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +36,8 @@ async def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[An
             context.fail(grpc.StatusCode.CANCELLED, "the handler was cancelled")
     except Exception as error:
         _log.exception("Unexpected [%s] raised by servicer method [%s]", type(error).__name__, context.call.path)
-        context.fail(grpc.StatusCode.UNKNOWN, f"Unexpected {type(error)}: {error}")
+        # A code that the handler has set stands, as in grpcio: generated servicers raise after set_code.
+        context.fail(failure_code(context), f"Unexpected {type(error)}: {error}")
     finally:
         context.end()
 

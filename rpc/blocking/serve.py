@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-import grpc
-
-from rpc.context import AbortedError, code_number
+from rpc.context import AbortedError, code_number, failure_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import grpc
 
     from rpc.blocking.context import ServicerContext
 
@@ -31,7 +31,8 @@ def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any
         context.finish()
     except Exception as error:
         _log.exception("Exception calling application: %s", context.call.path)
-        context.fail(grpc.StatusCode.UNKNOWN, f"Exception calling application: {error}")
+        # A code and details that the handler has set stand, as in grpcio: generated servicers raise after set_code.
+        context.fail(failure_code(context), context.message or f"Exception calling application: {error}")
 
 
 def _behaviour(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:

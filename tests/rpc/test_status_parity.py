@@ -87,6 +87,22 @@ def test_an_exception_in_a_handler_is_unknown_and_says_what_was_raised(world, ki
     assert "lost key" in answer.details
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_code_that_was_set_before_an_exception_stands(world, kind):
+    def not_implemented(context):
+        raise NotImplementedError("Method not implemented!")
+
+    def as_generated():
+        yield READ
+        yield lambda context: context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        yield lambda context: context.set_details("Method not implemented!")
+        yield not_implemented
+
+    answer = world.connect(world.serve(as_generated)).call(kind, request())
+    assert answer.code is grpc.StatusCode.UNIMPLEMENTED
+    assert "Method not implemented!" in answer.details
+
+
 def test_an_exception_in_one_handler_leaves_the_next_call_alone(world):
     def sometimes():
         asked = yield READ
