@@ -187,6 +187,19 @@ fn a_deadline_ends_the_call_on_both_sides() {
 }
 
 #[test]
+fn a_peer_that_resets_when_the_deadline_has_passed_is_no_cancellation() {
+    let mut pair = Pair::new();
+    let passed = pair.client.start(request(), Some(Instant::now()), None);
+    let ahead = pair.client.start(request(), Some(Instant::now() + Duration::from_secs(3600)), None);
+    for key in pair.settle() {
+        pair.server.cancel(key, Status::new(code::CANCELLED, "its timer was first"));
+    }
+    pair.settle();
+    assert_eq!(pair.status(passed).code, code::DEADLINE_EXCEEDED);
+    assert_eq!(pair.status(ahead).code, code::CANCELLED);
+}
+
+#[test]
 fn an_answer_before_the_request_ends_does_not_reset_the_stream() {
     let mut pair = Pair::new();
     let call = pair.client.start(request(), None, None);

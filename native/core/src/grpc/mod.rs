@@ -181,13 +181,15 @@ impl Connection {
                                 call.head = Some(head.headers);
                             }
                         }
-                        Poll::Ready(Err(broken)) => call.finished = Some(Status::from_broken(&broken, &self.peer)),
+                        Poll::Ready(Err(broken)) => {
+                            call.finished = Some(broken_off(call.deadline, &broken, &self.peer))
+                        }
                     }
                 }
             }
             Role::Server => {
                 if let Some(broken) = self.http2.reset_by_peer(key) {
-                    call.finished = Some(Status::from_broken(&broken, &self.peer));
+                    call.finished = Some(broken_off(call.deadline, &broken, &self.peer));
                 }
             }
         }
@@ -206,7 +208,7 @@ impl Connection {
                     call.finished = Some(refuse(&mut self.http2, self.role, key, call, status));
                 }
                 Incoming::End(trailers) => finish_reading(self.role, call, trailers),
-                Incoming::Broken(broken) => call.finished = Some(Status::from_broken(&broken, &self.peer)),
+                Incoming::Broken(broken) => call.finished = Some(broken_off(call.deadline, &broken, &self.peer)),
             }
         }
         call.all_sent = self.http2.sent(key);
@@ -421,6 +423,15 @@ fn refuse(http2: &mut http2::Connection, role: Role, key: Key, call: &mut Call, 
         http2.reset(key, http2::code::CANCEL);
     }
     status
+}
+
+/// How a call ended that the peer reset. Both ends know the deadline, and the peer may be the first to act on it.
+fn broken_off(deadline: Option<Instant>, broken: &http2::Broken, peer: &str) -> Status {
+    let passed = deadline.is_some_and(|deadline| deadline <= Instant::now());
+    if passed && broken.code == Some(http2::code::CANCEL) {
+        return Status::deadline_exceeded();
+    }
+    Status::from_broken(broken, peer)
 }
 
 fn finish_reading(role: Role, call: &mut Call, trailers: Option<HeaderMap>) {
