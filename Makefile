@@ -12,6 +12,7 @@ RUN := $(VENV)/bin/python
 STAMPS := .build/stamps
 NATIVE := $(shell find native -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 CARGO := cargo --quiet
+PROTOS := examples/hello/hello.proto tests/interop/testing.proto
 
 .PHONY: demo test check e2e bench setup lock clean
 .DELETE_ON_ERROR:
@@ -57,9 +58,9 @@ $(STAMPS)/native: $(STAMPS)/environment $(NATIVE) pyproject.toml
 		--no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(STAMPS)/protos: $(STAMPS)/environment examples/hello/hello.proto
-	@echo '== Python code from examples/hello/hello.proto'
-	$(RUN) -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. examples/hello/hello.proto
+$(STAMPS)/protos: $(STAMPS)/environment $(PROTOS)
+	@echo '== Python code from $(PROTOS)'
+	$(RUN) -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
 	@touch $@
 
 # Pins everything anew, with hashes, for every Python that is supported.
