@@ -30,7 +30,7 @@ check: setup
 	$(VENV)/bin/lint-imports
 	cd native && $(CARGO) fmt --check
 	cd native && PYO3_PYTHON=$(CURDIR)/$(RUN) $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	cd native && $(CARGO) test --locked --package proxyless-core
+	cd native && $(CARGO) test --locked --package proxyless-core --package proxyless-tls
 
 e2e: setup
 	e2e/controlplane/build

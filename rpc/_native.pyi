@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self, TypeAlias
 
 __version__: str
@@ -8,6 +8,45 @@ __version__: str
 Metadata: TypeAlias = list[tuple[str, str | bytes]]
 Outcome: TypeAlias = tuple[int, str, bytes | None, Metadata | None, Metadata | None, bool, bool]
 Pairs: TypeAlias = Iterable[tuple[str, str | bytes]]
+# Of a connection under TLS: the peer's certificates (DER, the leaf first; none shown: empty), the protocol that was
+# negotiated, and whether the session was resumed.
+Protection: TypeAlias = tuple[list[bytes], str, bool]
+# A rule on a subject alternative name: kind (exact, prefix, suffix, contains, regex), value, ignore_case.
+NameRule: TypeAlias = tuple[str, str, bool]
+# A filter chain of a port: name, server names, transport (tls, raw_buffer, or empty for any), offered protocols, and
+# how it answers (None: plaintext).
+Chain: TypeAlias = tuple[str, Sequence[str], str, Sequence[str], "ServerTls | None"]
+
+class ClientTls:
+    def __new__(
+        cls,
+        *,
+        roots: bytes | None,
+        chain: bytes | None,
+        key: bytes | None,
+        sni: str,
+        alpn: Sequence[str],
+        trust_domains: Sequence[str] | None = None,
+        host: str | None = None,
+        names: Sequence[NameRule] = (),
+    ) -> Self: ...
+
+class ServerTls:
+    def __new__(
+        cls,
+        *,
+        chain: bytes,
+        key: bytes,
+        alpn: Sequence[str],
+        roots: bytes | None = None,
+        require_client: bool = False,
+        trust_domains: Sequence[str] | None = None,
+        names: Sequence[NameRule] = (),
+    ) -> Self: ...
+
+class Gate:
+    def __new__(cls, on_refused: Callable[[str, str], object]) -> Self: ...
+    def set(self, chains: Sequence[Chain]) -> None: ...
 
 class Hub:
     def __new__(cls, on_dirty: Callable[[], object] | None = None) -> Self: ...
@@ -15,8 +54,16 @@ class Hub:
     def poll(self, timeout: float | None) -> list[ServerCall]: ...
     def flush(self) -> None: ...
     def wake(self) -> None: ...
-    def listen(self, fd: int, max_message: int, max_concurrent_streams: int) -> None: ...
-    def connect(self, fd: int, max_message: int, on_lost: Callable[[], object]) -> ClientLink: ...
+    def listen(self, fd: int, max_message: int, max_concurrent_streams: int, gate: Gate | None = None) -> None: ...
+    def drain_misfits(self) -> int: ...
+    def connect(
+        self,
+        fd: int,
+        max_message: int,
+        on_lost: Callable[[], object],
+        tls: ClientTls | None = None,
+        on_secured: Callable[[str | None], object] | None = None,
+    ) -> ClientLink: ...
     def drain(self) -> None: ...
     def close(self, details: str) -> None: ...
 
@@ -30,6 +77,7 @@ class ClientLink:
     def peer(self) -> str: ...
     @property
     def ended(self) -> str | None: ...
+    def protection(self) -> Protection | None: ...
     def call_unary(self, method: Method, metadata: Pairs | None, payload: bytes, timeout: float | None) -> Outcome: ...
     def start_unary(
         self,
@@ -75,6 +123,9 @@ class ServerCall:
     def path(self) -> str: ...
     @property
     def peer(self) -> str: ...
+    @property
+    def chain(self) -> str: ...
+    def protection(self) -> Protection | None: ...
     def metadata(self) -> Metadata | None: ...
     def time_remaining(self) -> float | None: ...
     def request(self) -> bytes | None: ...

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use super::gate::{Gate, Security, still_fits};
+use super::greetings::{Greeted, Greetings};
 use super::link::Link;
 use super::news::News;
 use super::socket::{self, Alarm, Bell, Epoll};
@@ -27,12 +29,17 @@ const IDLE: Duration = Duration::from_secs(1);
 pub struct ServerSettings {
     pub http2: Settings,
     pub max_message: usize,
+    /// None: plaintext, without looking.
+    pub gate: Option<Arc<Gate>>,
 }
 
 enum Member {
     Link { link: Arc<Link>, callers_lead: bool },
     Listener { socket: OwnedFd, settings: ServerSettings },
 }
+
+/// A listener that found no descriptor to spare looks again after this time.
+const EXHAUSTED: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 struct Members {
@@ -48,6 +55,7 @@ pub struct Hub {
     defers_flush: bool,
     alarm_at: Mutex<Option<Instant>>,
     members: Mutex<Members>,
+    greetings: Mutex<Greetings>,
     dirty: Mutex<Vec<Arc<Link>>>,
     next_token: AtomicU64,
 }
@@ -75,6 +83,7 @@ impl Hub {
             defers_flush,
             alarm_at: Mutex::default(),
             members: Mutex::default(),
+            greetings: Mutex::default(),
             dirty: Mutex::default(),
             next_token: AtomicU64::new(FIRST_FREE),
         }))
@@ -91,10 +100,16 @@ impl Hub {
     // ---- members
 
     /// Takes a connected socket in. With `callers_lead` it is watched only on demand.
-    pub fn adopt(self: &Arc<Self>, fd: OwnedFd, grpc: grpc::Connection, callers_lead: bool) -> io::Result<Arc<Link>> {
-        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+    pub fn adopt(
+        self: &Arc<Self>,
+        fd: OwnedFd,
+        grpc: grpc::Connection,
+        security: Security,
+        callers_lead: bool,
+    ) -> io::Result<Arc<Link>> {
+        let token = self.next_token();
         socket::set_nonblocking(fd.as_raw_fd())?;
-        let link = Arc::new(Link::new(fd, grpc, callers_lead, Arc::downgrade(self), token)?);
+        let link = Arc::new(Link::new(fd, grpc, security, callers_lead, Arc::downgrade(self), token)?);
         let events = if callers_lead { 0 } else { libc::EPOLLIN };
         self.epoll.add(link.fd(), events, token)?;
         let mut members = locked(&self.members);
@@ -106,16 +121,21 @@ impl Hub {
         Ok(link)
     }
 
+    fn next_token(&self) -> u64 {
+        self.next_token.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub fn listen(&self, socket: OwnedFd, settings: ServerSettings) -> io::Result<u64> {
         socket::set_nonblocking(socket.as_raw_fd())?;
-        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        let token = self.next_token();
         self.epoll.add(socket.as_raw_fd(), libc::EPOLLIN, token)?;
         locked(&self.members).by_token.insert(token, Member::Listener { socket, settings });
         Ok(token)
     }
 
-    /// Closes the listeners; returns the links that are left.
+    /// Closes the listeners and what has not yet begun; returns the links that are left.
     pub fn stop_listening(&self) -> Vec<Arc<Link>> {
+        *locked(&self.greetings) = Greetings::default();
         let mut members = locked(&self.members);
         members.by_token.retain(|_, member| matches!(member, Member::Link { .. }));
         members.links()
@@ -123,6 +143,11 @@ impl Hub {
 
     pub fn links(&self) -> Vec<Arc<Link>> {
         locked(&self.members).links()
+    }
+
+    /// The links that their gate, which was changed, would not let in any more as they are.
+    pub fn misfits(&self) -> Vec<Arc<Link>> {
+        self.links().into_iter().filter(|link| !still_fits(link)).collect()
     }
 
     pub fn release(&self, token: u64, fd: RawFd) {
@@ -199,17 +224,75 @@ impl Hub {
         let link = match locked(&self.members).by_token.get(&token) {
             Some(Member::Link { link, .. }) => Some(link.clone()),
             Some(Member::Listener { socket, settings }) => {
-                accept_all(socket.as_raw_fd(), settings, &mut accepted);
+                self.accept_all(token, socket.as_raw_fd(), settings, &mut accepted);
                 None
             }
             None => None,
         };
-        for (socket, connection) in accepted {
-            // Without a descriptor to spare the connection is dropped; its client tries again.
-            let _ = self.adopt(socket, connection, false);
+        for (socket, settings) in accepted {
+            self.welcome(socket, settings, turn);
         }
         if let Some(link) = link {
             self.turn_link(&link, token, turn);
+        } else {
+            let greeted = locked(&self.greetings).turn(&self.epoll, token);
+            self.greeted(greeted, turn);
+        }
+    }
+
+    /// The accept path: a port without a gate speaks plaintext at once, one with a gate looks at the first bytes.
+    fn welcome(self: &Arc<Self>, socket: OwnedFd, settings: ServerSettings, turn: &mut Turn) {
+        match &settings.gate {
+            None => {
+                let connection = grpc::Connection::server(&settings.http2, settings.max_message);
+                // Without a descriptor to spare the connection is dropped; its client tries again.
+                let _ = self.adopt(socket, connection, Security::default(), false);
+            }
+            Some(_) => {
+                let token = self.next_token();
+                if self.epoll.add(socket.as_raw_fd(), libc::EPOLLIN, token).is_ok() {
+                    let until = locked(&self.greetings).begin(token, socket, settings);
+                    self.wake_at(until);
+                    let greeted = locked(&self.greetings).turn(&self.epoll, token); // its bytes may be there
+                    self.greeted(greeted, turn);
+                }
+            }
+        }
+    }
+
+    fn greeted(self: &Arc<Self>, greeted: Greeted, turn: &mut Turn) {
+        match greeted {
+            Greeted::NotYet => {}
+            Greeted::Refused(news) => turn.news.push(news),
+            Greeted::Opened { socket, settings, security, first } => {
+                let connection = grpc::Connection::server(&settings.http2, settings.max_message);
+                if let Ok(link) = self.adopt(socket, connection, security, false) {
+                    link.take_in(&first);
+                    self.turn_link(&link, link.token(), turn);
+                }
+            }
+        }
+    }
+
+    /// Under the lock of the members.
+    fn accept_all(
+        &self,
+        token: u64,
+        listener: RawFd,
+        settings: &ServerSettings,
+        accepted: &mut Vec<(OwnedFd, ServerSettings)>,
+    ) {
+        loop {
+            match socket::accept(listener) {
+                Ok(Some(socket)) => accepted.push((socket, settings.clone())),
+                Ok(None) => return,
+                // Out of descriptors: who has not even said hello makes room, else the listener rests.
+                Err(_) if locked(&self.greetings).drop_oldest(&self.epoll) => {}
+                Err(_) => {
+                    let _ = self.epoll.modify(listener, 0, token);
+                    return self.wake_at(Instant::now() + EXHAUSTED);
+                }
+            }
         }
     }
 
@@ -225,9 +308,23 @@ impl Hub {
     fn alarm_rang(&self, turn: &mut Turn) {
         self.alarm.silence();
         *locked(&self.alarm_at) = None;
+        let (late, next) = locked(&self.greetings).expire(&self.epoll, Instant::now());
+        turn.news.extend(late);
+        if let Some(next) = next {
+            self.wake_at(next);
+        }
+        self.rouse_listeners();
         for link in self.links() {
             let token = link.token();
             self.turn_link(&link, token, turn);
+        }
+    }
+
+    fn rouse_listeners(&self) {
+        for (token, member) in &locked(&self.members).by_token {
+            if let Member::Listener { socket, .. } = member {
+                let _ = self.epoll.modify(socket.as_raw_fd(), libc::EPOLLIN, *token);
+            }
         }
     }
 
@@ -264,12 +361,5 @@ impl Members {
                 Member::Listener { .. } => None,
             })
             .collect()
-    }
-}
-
-/// The accept path. Plaintext HTTP/2 today: sniffing and TLS take their place here, before the connection is made.
-fn accept_all(listener: RawFd, settings: &ServerSettings, accepted: &mut Vec<(OwnedFd, grpc::Connection)>) {
-    while let Ok(Some(socket)) = socket::accept(listener) {
-        accepted.push((socket, grpc::Connection::server(&settings.http2, settings.max_message)));
     }
 }

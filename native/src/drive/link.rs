@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
+use super::gate::{Admission, Security};
 use super::hub::Hub;
 use super::news::{News, Watcher, tell_all};
 use super::socket::{self, Bell, Polled};
@@ -40,6 +41,8 @@ pub struct Link {
     callers_lead: bool,
     /// Rung by others for the leader.
     bell: Option<Bell>,
+    /// Server: by what gate it came in.
+    pub admission: Option<Admission>,
     /// Who looks after the link when no caller leads it, and by what name it knows it.
     hub: Weak<Hub>,
     token: u64,
@@ -54,6 +57,7 @@ impl Link {
     pub fn new(
         fd: OwnedFd,
         grpc: grpc::Connection,
+        security: Security,
         callers_lead: bool,
         hub: Weak<Hub>,
         token: u64,
@@ -64,9 +68,10 @@ impl Link {
             fd,
             callers_lead,
             bell: callers_lead.then(Bell::new).transpose()?,
+            admission: security.admission,
             hub,
             token,
-            state: Mutex::new(State::new(grpc)),
+            state: Mutex::new(State::new(grpc, security.session)),
         })
     }
 
@@ -91,6 +96,16 @@ impl Link {
 
     pub fn on_lost(&self, callback: Py<PyAny>) {
         self.lock().on_lost = Some(callback);
+    }
+
+    /// `callback(problem | None)` once the peer has spoken inside TLS, or the handshake failed.
+    pub fn on_secured(&self, callback: Py<PyAny>) {
+        self.lock().securing = Some(callback);
+    }
+
+    /// What arrived before the link was made.
+    pub fn take_in(&self, bytes: &[u8]) {
+        self.lock().take_in_opened(bytes);
     }
 
     // ---- bytes
@@ -230,6 +245,16 @@ impl Link {
 
     // ---- left alone
 
+    /// Says hello, and lets the hub read what comes back.
+    pub fn begin(&self) -> Vec<News> {
+        let mut state = self.lock();
+        if let Some(hub) = self.hub.upgrade() {
+            self.flush_under(&mut state, &hub);
+            self.tend(&mut state);
+        }
+        state.spread()
+    }
+
     /// After a command that nobody will wait for: gets its bytes out and the answer looked for.
     /// True: the hub's loop should be asked to flush, which tells the news then.
     pub fn commanded(self: &Arc<Self>) -> (bool, Vec<News>) {
@@ -284,7 +309,7 @@ impl Link {
             return;
         }
         if let Some(hub) = self.hub.upgrade() {
-            hub.watch_once(self.fd(), self.token, true, state.written < state.output.len());
+            hub.watch_once(self.fd(), self.token, true, state.unsent());
             state.tended = true;
         }
     }
@@ -350,6 +375,7 @@ impl Link {
             sleep.notify_one();
         }
         state.on_lost = None;
+        state.securing = None;
         state.spread()
     }
 }

@@ -64,6 +64,44 @@ pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<Option<usize>> {
     }
 }
 
+/// The pieces in one go. None: the socket's buffer is full.
+pub fn send_vectored(fd: RawFd, pieces: &[io::IoSlice<'_>]) -> io::Result<Option<usize>> {
+    loop {
+        // SAFETY: all-zero is a valid msghdr; an IoSlice has the layout of an iovec, which sendmsg only reads.
+        let n = unsafe {
+            let mut message: libc::msghdr = std::mem::zeroed();
+            message.msg_iov = pieces.as_ptr().cast_mut().cast();
+            message.msg_iovlen = pieces.len() as _;
+            libc::sendmsg(fd, &raw const message, libc::MSG_NOSIGNAL)
+        };
+        if n >= 0 {
+            return Ok(Some(n as usize));
+        }
+        match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            error if error.kind() == io::ErrorKind::Interrupted => {}
+            error => return Err(error),
+        }
+    }
+}
+
+/// The socket, as TLS writes to it.
+pub struct Outlet(pub RawFd);
+
+impl io::Write for Outlet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[io::IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        send_vectored(self.0, pieces)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 pub fn accept(fd: RawFd) -> io::Result<Option<OwnedFd>> {
     loop {
         // SAFETY: null for the address is allowed; a non-negative result is a descriptor that only we own.

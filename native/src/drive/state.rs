@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Condvar};
 use std::time::Instant;
@@ -9,6 +10,7 @@ use std::time::Instant;
 use proxyless_core::grpc;
 use proxyless_core::grpc::status::{Status, code};
 use proxyless_core::http2::Key;
+use proxyless_tls::session::Session;
 use pyo3::prelude::*;
 
 use super::news::{News, Watcher};
@@ -26,6 +28,11 @@ thread_local! {
 
 pub struct State {
     pub grpc: grpc::Connection,
+    /// None: plaintext.
+    pub session: Option<Box<Session>>,
+    /// Who waits for the first opened bytes: only they say that the peer has accepted our certificate, too.
+    pub(super) securing: Option<Py<PyAny>>,
+    secured: Option<Result<(), String>>,
     pub(super) output: Vec<u8>,
     pub(super) written: usize,
     /// A thread polls the socket.
@@ -46,9 +53,12 @@ pub struct State {
 }
 
 impl State {
-    pub(super) fn new(grpc: grpc::Connection) -> Self {
+    pub(super) fn new(grpc: grpc::Connection, session: Option<Box<Session>>) -> Self {
         Self {
             grpc,
+            session,
+            securing: None,
+            secured: None,
             output: Vec::new(),
             written: 0,
             led: false,
@@ -80,9 +90,7 @@ impl State {
                     Ok(Some(0)) | Err(_) => self.lose(),
                     Ok(Some(n)) => {
                         total += n;
-                        self.grpc.feed(&buffer[..n]);
-                        // Progress after each piece keeps the bytes that wait inside the protocol few.
-                        self.grpc.advance();
+                        self.take_in(fd, &buffer[..n]);
                         if n < READ_BUFFER {
                             break;
                         }
@@ -92,8 +100,42 @@ impl State {
         });
     }
 
+    pub(super) fn take_in(&mut self, fd: RawFd, bytes: &[u8]) {
+        let Some(session) = &mut self.session else { return self.take_in_opened(bytes) };
+        let mut opened = false;
+        let grpc = &mut self.grpc;
+        let fed = session.feed(bytes, &mut |plain| {
+            opened = true;
+            grpc.feed(plain);
+            grpc.advance();
+        });
+        if opened && self.securing.is_some() {
+            self.secured = Some(Ok(()));
+        }
+        match fed {
+            Ok(false) => {}
+            Ok(true) => self.lose(),
+            Err(reason) => {
+                while session.wants_write() && session.write_to(&mut socket::Outlet(fd)).is_ok() {} // the alert
+                socket::shut(fd);
+                self.secured.get_or_insert(Err(reason));
+                self.lose();
+            }
+        }
+    }
+
+    pub(super) fn take_in_opened(&mut self, bytes: &[u8]) {
+        self.grpc.feed(bytes);
+        // Progress after each piece keeps the bytes that wait inside the protocol few.
+        self.grpc.advance();
+    }
+
     pub(super) fn lose(&mut self) {
         self.socket_dead = true;
+        if self.securing.is_some() {
+            let reason = "the peer closed the connection in the TLS handshake";
+            self.secured.get_or_insert_with(|| Err(String::from(reason)));
+        }
         self.grpc.feed_eof();
         self.grpc.advance();
     }
@@ -105,8 +147,47 @@ impl State {
         }
     }
 
+    /// Bytes wait for room in the socket.
+    pub(super) fn unsent(&self) -> bool {
+        self.written < self.output.len() || self.session.as_ref().is_some_and(|session| session.wants_write())
+    }
+
     pub fn flush(&mut self, fd: RawFd) -> bool {
         self.grpc.advance();
+        if self.session.is_some() { self.flush_sealed(fd) } else { self.flush_plain(fd) }
+    }
+
+    fn flush_sealed(&mut self, fd: RawFd) -> bool {
+        loop {
+            while let Some(session) = self.session.as_mut().filter(|session| session.wants_write()) {
+                if self.socket_dead {
+                    return true;
+                }
+                match session.write_to(&mut socket::Outlet(fd)) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                    Err(_) => self.lose(),
+                }
+            }
+            self.output.clear();
+            self.grpc.take_output(&mut self.output);
+            let Some(session) = &mut self.session else { return true };
+            if !self.output.is_empty() {
+                session.write(&self.output);
+                self.output.clear();
+                continue;
+            }
+            if self.grpc.ended().is_some() && !self.socket_dead {
+                session.close();
+                while session.wants_write() && session.write_to(&mut socket::Outlet(fd)).is_ok() {}
+                socket::shut(fd);
+                self.socket_dead = true;
+            }
+            return true;
+        }
+    }
+
+    fn flush_plain(&mut self, fd: RawFd) -> bool {
         loop {
             if self.written == self.output.len() {
                 self.output.clear();
@@ -141,6 +222,11 @@ impl State {
         if !self.grpc.usable() {
             if let Some(callback) = self.on_lost.take() {
                 news.push(News::Lost(callback));
+            }
+        }
+        if let Some(secured) = self.secured.take() {
+            if let Some(callback) = self.securing.take() {
+                news.push(News::Secured(callback, secured.err()));
             }
         }
         for key in self.grpc.take_changed() {

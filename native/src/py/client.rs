@@ -9,6 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
+use super::tls::{Protection, protection};
 use super::{deadline_after, metadata};
 use crate::drive::hub::Hub as Driven;
 use crate::drive::link::{Link, Waited};
@@ -101,6 +102,11 @@ impl ClientLink {
     #[getter]
     fn peer(&self) -> &str {
         &self.link.peer
+    }
+
+    /// How the connection is protected; see `rpc/_native.pyi`.
+    fn protection<'py>(&self, py: Python<'py>) -> Option<Protection<'py>> {
+        protection(py, &self.link)
     }
 
     /// Why the connection is over, once it is.

@@ -3,11 +3,15 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
+use proxyless_tls::session::Session;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::client::ClientLink;
 use super::deadline_after;
 use super::server::ServerCall;
+use super::tls::{ClientTls, Gate};
+use crate::drive::gate::Security;
 use crate::drive::hub::{Hub as Driven, ServerSettings};
 use crate::drive::link::Link;
 use crate::drive::news::tell_all;
@@ -66,34 +70,63 @@ impl Hub {
     }
 
     /// Takes over a listening socket's descriptor. `max_message` and `max_concurrent_streams` hold per connection.
-    fn listen(&self, fd: RawFd, max_message: usize, max_concurrent_streams: u32) -> PyResult<()> {
+    /// Without a `gate` the port speaks plaintext.
+    #[pyo3(signature = (fd, max_message, max_concurrent_streams, gate=None))]
+    fn listen(
+        &self,
+        fd: RawFd,
+        max_message: usize,
+        max_concurrent_streams: u32,
+        gate: Option<Bound<'_, Gate>>,
+    ) -> PyResult<()> {
         let http2 = Settings { max_concurrent_streams, ..Settings::default() };
-        self.hub.listen(own(fd), ServerSettings { http2, max_message })?;
+        let gate = gate.map(|gate| gate.get().0.clone());
+        self.hub.listen(own(fd), ServerSettings { http2, max_message, gate })?;
         Ok(())
     }
 
+    /// Tells the clients that a changed gate would not let in any more to go away; calls in progress go on. Returns
+    /// how many connections that are.
+    fn drain_misfits(&self, py: Python<'_>) -> usize {
+        py.detach(|| drain_all(self.hub.misfits()))
+    }
+
     /// Takes over a connected socket's descriptor and speaks first. `on_lost` is called once, when no new call can be
-    /// put on the connection any more (lost, or told to go away).
-    fn connect(&self, fd: RawFd, max_message: usize, on_lost: Py<PyAny>) -> PyResult<ClientLink> {
+    /// put on the connection any more (lost, or told to go away). With `tls`, `on_secured(problem | None)` is called
+    /// once the server has spoken inside TLS, or why it will not.
+    #[pyo3(signature = (fd, max_message, on_lost, tls=None, on_secured=None))]
+    fn connect(
+        &self,
+        py: Python<'_>,
+        fd: RawFd,
+        max_message: usize,
+        on_lost: Py<PyAny>,
+        tls: Option<Bound<'_, ClientTls>>,
+        on_secured: Option<Py<PyAny>>,
+    ) -> PyResult<ClientLink> {
         let socket = own(fd);
         let peer = socket::peer_name(socket.as_raw_fd());
         let connection = grpc::Connection::client(&Settings::default(), max_message, peer);
         let callers_lead = self.on_dirty.is_none();
-        let link = self.hub.adopt(socket, connection, callers_lead)?;
+        let session = tls.map(|tls| Session::client(&tls.get().0)).transpose().map_err(PyValueError::new_err)?;
+        let secured = session.is_some();
+        let security = Security { session: session.map(Box::new), admission: None };
+        let link = self.hub.adopt(socket, connection, security, callers_lead)?;
         link.on_lost(on_lost);
-        link.flush();
+        if let Some(on_secured) = on_secured.filter(|_| secured) {
+            link.on_secured(on_secured);
+            // Nobody leads a link before it is handed out: the hub sees the handshake through.
+            py.detach(|| tell_all(link.begin()));
+        } else {
+            link.flush();
+        }
         Ok(ClientLink::new(self.hub.clone(), link, self.on_dirty.clone()))
     }
 
     /// Closes the listeners and tells every client to go away; calls in progress go on.
     fn drain(&self, py: Python<'_>) {
         let links = self.hub.stop_listening();
-        py.detach(|| {
-            for link in links {
-                link.lock().grpc.shut_down();
-                tell_all(link.flush_now());
-            }
-        });
+        py.detach(|| drain_all(links));
     }
 
     /// Ends every connection at once; their calls end with CANCELLED and these details.
@@ -102,6 +135,14 @@ impl Hub {
             close(py, &self.hub, &link, details);
         }
     }
+}
+
+fn drain_all(links: Vec<Arc<Link>>) -> usize {
+    for link in &links {
+        link.lock().grpc.shut_down();
+        tell_all(link.flush_now());
+    }
+    links.len()
 }
 
 pub fn close(py: Python<'_>, hub: &Driven, link: &Arc<Link>, details: &str) {

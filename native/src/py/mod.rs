@@ -4,6 +4,7 @@ pub mod client;
 pub mod hub;
 pub mod metadata;
 pub mod server;
+pub mod tls;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -75,6 +76,9 @@ pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::ClientLink>()?;
     module.add_class::<client::ClientCall>()?;
     module.add_class::<server::ServerCall>()?;
+    module.add_class::<tls::ClientTls>()?;
+    module.add_class::<tls::ServerTls>()?;
+    module.add_class::<tls::Gate>()?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyList};
 
 use super::client::{commanded, wait};
 use super::metadata;
+use super::tls::{Protection, protection};
 use crate::drive::link::Link;
 use crate::drive::news::{Watcher, tell_all};
 use proxyless_core::grpc::{self, Call, message, status};
@@ -66,6 +67,17 @@ impl ServerCall {
     #[getter]
     fn peer(&self) -> &str {
         &self.link.peer
+    }
+
+    /// By which filter chain the connection came in; empty on a port without a gate.
+    #[getter]
+    fn chain(&self) -> &str {
+        self.link.admission.as_ref().map_or("", |admission| &admission.chain)
+    }
+
+    /// How the connection is protected; see `rpc/_native.pyi`.
+    fn protection<'py>(&self, py: Python<'py>) -> Option<Protection<'py>> {
+        protection(py, &self.link)
     }
 
     /// The request's metadata, None where there is none.

@@ -1,0 +1,132 @@
+//! Accepted connections that have not yet shown what they are: few bytes each, and not for long.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use proxyless_tls::greeting::Greeting;
+
+use super::gate::{Admission, Security};
+use super::hub::ServerSettings;
+use super::news::News;
+use super::socket::{self, Epoll};
+
+/// How long a client may take to show what it is and to finish its handshake (Envoy's default transport socket
+/// connect time-out is 10 s, too).
+const LIMIT: Duration = Duration::from_secs(10);
+/// More at once than this is an attack: the oldest go.
+const MOST: usize = 16 * 1024;
+
+#[derive(Default)]
+pub struct Greetings {
+    by_token: HashMap<u64, Pending>,
+    /// In the order of their time; some are over already.
+    oldest: VecDeque<(Instant, u64)>,
+}
+
+struct Pending {
+    socket: OwnedFd,
+    settings: ServerSettings,
+    greeting: Greeting,
+}
+
+pub enum Greeted {
+    NotYet,
+    Refused(News),
+    Opened { socket: OwnedFd, settings: ServerSettings, security: Security, first: Vec<u8> },
+}
+
+impl Greetings {
+    /// Returns when the connection's time is over.
+    pub fn begin(&mut self, token: u64, socket: OwnedFd, settings: ServerSettings) -> Instant {
+        let until = Instant::now() + LIMIT;
+        if let Some(gate) = &settings.gate {
+            let greeting = Greeting::new(gate.chains());
+            self.by_token.insert(token, Pending { socket, settings, greeting });
+            self.oldest.push_back((until, token));
+        }
+        until
+    }
+
+    /// The socket is readable or writable, or may be.
+    pub fn turn(&mut self, epoll: &Epoll, token: u64) -> Greeted {
+        let Some(mut pending) = self.by_token.remove(&token) else { return Greeted::NotYet };
+        if self.by_token.len() >= MOST {
+            self.drop_oldest(epoll);
+        }
+        let fd = pending.socket.as_raw_fd();
+        let mut buffer = [0; 4096];
+        loop {
+            let fed = match socket::receive(fd, &mut buffer) {
+                Ok(Some(0)) => Err(format!("it was closed while we waited for {}", pending.greeting.waits_for())),
+                Ok(Some(n)) => pending.greeting.feed(&buffer[..n]),
+                Ok(None) => break,
+                Err(error) => Err(error.to_string()),
+            };
+            let sent = pending.greeting.write_to(&mut socket::Outlet(fd));
+            match fed {
+                Ok(None) => {}
+                Ok(Some(opened)) => {
+                    epoll.remove(fd);
+                    let Pending { socket, settings, .. } = pending;
+                    let admission = settings.gate.clone().map(|gate| Admission::new(gate, opened.hello, opened.chain));
+                    let security = Security { session: opened.session, admission };
+                    return Greeted::Opened { socket, settings, security, first: opened.first };
+                }
+                Err(reason) => return pending.refused(epoll, reason),
+            }
+            if sent.is_err() && pending.greeting.has_output() {
+                break;
+            }
+        }
+        let writable = if pending.greeting.has_output() { libc::EPOLLOUT } else { 0 };
+        let _ = epoll.modify(fd, libc::EPOLLIN | writable, token);
+        self.by_token.insert(token, pending);
+        Greeted::NotYet
+    }
+
+    /// Ends those whose time is over; returns when the next is due.
+    pub fn expire(&mut self, epoll: &Epoll, now: Instant) -> (Vec<News>, Option<Instant>) {
+        let mut late = Vec::new();
+        while let Some((until, token)) = self.oldest.front().copied() {
+            let Some(pending) = self.by_token.remove(&token) else {
+                self.oldest.pop_front();
+                continue;
+            };
+            if until > now {
+                self.by_token.insert(token, pending);
+                return (late, Some(until));
+            }
+            self.oldest.pop_front();
+            let reason = format!("after {} s we still waited for {}", LIMIT.as_secs(), pending.greeting.waits_for());
+            if let Greeted::Refused(news) = pending.refused(epoll, reason) {
+                late.push(news);
+            }
+        }
+        (late, None)
+    }
+
+    /// False: there is none.
+    pub fn drop_oldest(&mut self, epoll: &Epoll) -> bool {
+        while let Some((_, token)) = self.oldest.pop_front() {
+            if let Some(pending) = self.by_token.remove(&token) {
+                epoll.remove(pending.socket.as_raw_fd());
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Pending {
+    fn refused(self, epoll: &Epoll, reason: String) -> Greeted {
+        let fd = self.socket.as_raw_fd();
+        epoll.remove(fd);
+        let peer = socket::peer_name(fd);
+        socket::shut(fd);
+        match self.settings.gate {
+            Some(gate) => Greeted::Refused(News::Refused(gate.on_refused.clone(), peer, reason)),
+            None => Greeted::NotYet,
+        }
+    }
+}

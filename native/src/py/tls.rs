@@ -1,0 +1,157 @@
+//! `ClientTls`, `ServerTls`, `Gate`: how connections are protected, as Python says it.
+
+use std::sync::Arc;
+
+use proxyless_tls::chains::{Chain, Chains};
+use proxyless_tls::client::ClientTls as Calls;
+use proxyless_tls::material::{Identity, Roots};
+use proxyless_tls::names::NameRule;
+use proxyless_tls::server::ServerTls as Answers;
+use proxyless_tls::verify::{Expected, Verifier};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::drive::gate::Gate as Driven;
+use crate::drive::link::Link;
+
+/// `(kind, value, ignore_case)`
+type Rule = (String, String, bool);
+
+fn invalid(why: String) -> PyErr {
+    PyValueError::new_err(why)
+}
+
+fn rules(rules: Vec<Rule>) -> PyResult<Vec<NameRule>> {
+    rules.iter().map(|(kind, value, ignore_case)| NameRule::new(kind, value, *ignore_case).map_err(invalid)).collect()
+}
+
+fn roots(pem: Option<&[u8]>) -> PyResult<Option<Roots>> {
+    pem.map(Roots::from_pem).transpose().map_err(invalid)
+}
+
+fn identity(chain: Option<&[u8]>, key: Option<&[u8]>) -> PyResult<Option<Identity>> {
+    match (chain, key) {
+        (Some(chain), Some(key)) => Identity::from_pem(chain, key).map(Some).map_err(invalid),
+        (None, None) => Ok(None),
+        _ => Err(invalid(String::from("a certificate chain and its private key come together"))),
+    }
+}
+
+fn protocols(names: Vec<String>) -> Vec<Vec<u8>> {
+    names.into_iter().map(String::into_bytes).collect()
+}
+
+/// One way to call over TLS. PEM in; raises ValueError saying what cannot be used.
+///
+/// What the server has to be: with `trust_domains` an identity of the mesh (one URI name, of the trust domain or
+/// fitting a rule), with `host` a server of that name (or fitting a rule), else whatever reaches `roots`. Without
+/// `roots` nothing is verified.
+#[pyclass(frozen, module = "rpc._native")]
+pub struct ClientTls(pub Arc<Calls>);
+
+#[pymethods]
+impl ClientTls {
+    #[new]
+    #[pyo3(signature = (*, roots, chain, key, sni, alpn, trust_domains=None, host=None, names=Vec::new()))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        roots: Option<&[u8]>,
+        chain: Option<&[u8]>,
+        key: Option<&[u8]>,
+        sni: &str,
+        alpn: Vec<String>,
+        trust_domains: Option<Vec<String>>,
+        host: Option<&str>,
+        names: Vec<Rule>,
+    ) -> PyResult<Self> {
+        let rules = rules(names)?;
+        let roots = self::roots(roots)?;
+        let expected = match (&roots, trust_domains, host) {
+            (None, ..) => Expected::Anything,
+            (_, Some(trust_domains), _) => Expected::Mesh { rules, trust_domains },
+            (_, _, Some(host)) => {
+                let host = host.to_owned().try_into().map_err(|_| invalid(format!("{host:?} is no host name")))?;
+                Expected::Host { host, rules }
+            }
+            _ => Expected::Chain { rules },
+        };
+        let verifier = Verifier::new(roots, expected, false);
+        let calls = Calls::new(identity(chain, key)?, verifier, sni, protocols(alpn)).map_err(invalid)?;
+        Ok(Self(Arc::new(calls)))
+    }
+}
+
+/// One way to answer over TLS. Without `roots` client certificates are not asked for; `require_client` refuses who
+/// shows none. `trust_domains` as for `ClientTls`.
+#[pyclass(frozen, module = "rpc._native")]
+pub struct ServerTls(Arc<Answers>);
+
+#[pymethods]
+impl ServerTls {
+    #[new]
+    #[pyo3(signature = (*, chain, key, alpn, roots=None, require_client=false, trust_domains=None, names=Vec::new()))]
+    fn new(
+        chain: &[u8],
+        key: &[u8],
+        alpn: Vec<String>,
+        roots: Option<&[u8]>,
+        require_client: bool,
+        trust_domains: Option<Vec<String>>,
+        names: Vec<Rule>,
+    ) -> PyResult<Self> {
+        let rules = rules(names)?;
+        let expected = match trust_domains {
+            Some(trust_domains) => Expected::Mesh { rules, trust_domains },
+            None => Expected::Chain { rules },
+        };
+        let verifier = self::roots(roots)?.map(|roots| Verifier::new(Some(roots), expected, require_client));
+        let identity = Identity::from_pem(chain, key).map_err(invalid)?;
+        let answers = Answers::new(identity, verifier, protocols(alpn)).map_err(invalid)?;
+        Ok(Self(Arc::new(answers)))
+    }
+}
+
+/// What a server's port lets in. `on_refused(peer, reason)` is told of each connection that was not let in.
+#[pyclass(frozen, module = "rpc._native")]
+pub struct Gate(pub Arc<Driven>);
+
+/// `(name, server_names, transport, protocols, tls | None)`
+type ChainOf<'py> = (String, Vec<String>, String, Vec<String>, Option<Bound<'py, ServerTls>>);
+
+#[pymethods]
+impl Gate {
+    #[new]
+    fn new(on_refused: Py<PyAny>) -> Self {
+        Self(Arc::new(Driven::new(on_refused)))
+    }
+
+    /// New connections meet these chains from now on; see `Hub.drain_misfits` for those that are there.
+    fn set(&self, chains: Vec<ChainOf<'_>>) {
+        let chains = chains
+            .into_iter()
+            .map(|(name, server_names, transport, alpn, tls)| Chain {
+                name,
+                server_names,
+                transport,
+                protocols: protocols(alpn),
+                tls: tls.map(|tls| tls.get().0.clone()),
+            })
+            .collect();
+        self.0.set(Chains(chains));
+    }
+}
+
+/// How the link is protected: None for plaintext, else the peer's certificates (DER, the leaf first), the protocol that
+/// was negotiated, and whether the session was resumed.
+pub type Protection<'py> = (Vec<Bound<'py, PyBytes>>, String, bool);
+
+pub fn protection<'py>(py: Python<'py>, link: &Link) -> Option<Protection<'py>> {
+    let (certificates, alpn, resumed) = {
+        let state = link.lock();
+        let session = state.session.as_ref()?;
+        (session.peer_certificates().to_vec(), session.alpn().to_vec(), session.resumed())
+    };
+    let certificates = certificates.iter().map(|certificate| PyBytes::new(py, certificate)).collect();
+    Some((certificates, String::from_utf8_lossy(&alpn).into_owned(), resumed))
+}

@@ -1,0 +1,71 @@
+//! What a port lets in: filter chains, chosen as Envoy chooses them by what a connection's first bytes say.
+//!
+//! Server name, then transport, then offered protocols; at each step the most specific that exists is taken, and there
+//! is no way back (envoy: source/common/listener_manager/filter_chain_manager_impl.cc). Ports and addresses are
+//! settled before: these are the chains of one port.
+
+use std::sync::Arc;
+
+use crate::server::ServerTls;
+
+/// What the first bytes of a connection say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hello {
+    pub tls: bool,
+    /// TLS: what the client offers, in its order. Plaintext: `h2c` or `http/1.1`, as Envoy's http_inspector says.
+    pub protocols: Vec<Vec<u8>>,
+    pub server_name: Option<String>,
+}
+
+pub struct Chain {
+    pub name: String,
+    /// Exact, or `*.suffix`. Empty: any.
+    pub server_names: Vec<String>,
+    /// `tls`, `raw_buffer`, or empty for any.
+    pub transport: String,
+    /// Empty: any.
+    pub protocols: Vec<Vec<u8>>,
+    /// None: plaintext.
+    pub tls: Option<Arc<ServerTls>>,
+}
+
+#[derive(Default)]
+pub struct Chains(pub Vec<Chain>);
+
+impl Chains {
+    pub fn select(&self, hello: &Hello) -> Option<&Chain> {
+        let all: Vec<&Chain> = self.0.iter().collect();
+        let by_name = by_server_name(all, hello.server_name.as_deref());
+        let transport = if hello.tls { "tls" } else { "raw_buffer" };
+        let by_transport = [transport, ""]
+            .iter()
+            .map(|wanted| by_name.iter().filter(|chain| chain.transport == **wanted).copied().collect::<Vec<_>>())
+            .find(|chains| !chains.is_empty())?;
+        let offered = hello
+            .protocols
+            .iter()
+            .find_map(|protocol| by_transport.iter().find(|chain| chain.protocols.contains(protocol)));
+        offered.or_else(|| by_transport.iter().find(|chain| chain.protocols.is_empty())).copied()
+    }
+}
+
+fn by_server_name<'a>(chains: Vec<&'a Chain>, name: Option<&str>) -> Vec<&'a Chain> {
+    let of = |wanted: &str| -> Vec<&'a Chain> {
+        chains.iter().filter(|chain| chain.server_names.iter().any(|name| name == wanted)).copied().collect()
+    };
+    if let Some(name) = name {
+        let exact = of(name);
+        if !exact.is_empty() {
+            return exact;
+        }
+        let mut rest = name;
+        while let Some((_, suffix)) = rest.split_once('.') {
+            let wild = of(&format!("*.{suffix}"));
+            if !wild.is_empty() {
+                return wild;
+            }
+            rest = suffix;
+        }
+    }
+    chains.into_iter().filter(|chain| chain.server_names.is_empty()).collect()
+}

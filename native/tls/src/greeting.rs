@@ -1,0 +1,195 @@
+//! How an accepted connection begins: its first bytes tell plaintext from TLS, the chains of the port tell what may
+//! go on, and a handshake follows where they say so. Costs little until then: half-open connections are cheap to make.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use rustls::server::Acceptor;
+
+use crate::chains::{Chains, Hello};
+use crate::session::Session;
+
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// TLS record: handshake, version 3.x (RFC 8446, 5.1). Envoy's tls_inspector looks at the same.
+const TLS_HANDSHAKE: u8 = 0x16;
+const TLS_MAJOR: u8 = 0x03;
+/// A ClientHello larger than this is nobody's.
+const MAX_HELLO: usize = 64 * 1024;
+
+pub struct Greeting {
+    chains: Arc<Chains>,
+    stage: Stage,
+    output: Vec<u8>,
+}
+
+enum Stage {
+    Sniffing(Vec<u8>),
+    Hello(Box<Acceptor>, usize),
+    Handshake { session: Box<Session>, hello: Hello, chain: String },
+    Over,
+}
+
+/// A connection that may go on: plaintext without a `session`, and what it said already.
+pub struct Opened {
+    pub session: Option<Box<Session>>,
+    pub first: Vec<u8>,
+    pub hello: Hello,
+    pub chain: String,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Sniffed {
+    More,
+    Tls,
+    Http2,
+    Other,
+}
+
+fn sniff(bytes: &[u8]) -> Sniffed {
+    match bytes {
+        [] => Sniffed::More,
+        [TLS_HANDSHAKE] => Sniffed::More,
+        [TLS_HANDSHAKE, TLS_MAJOR, ..] => Sniffed::Tls,
+        _ if bytes.len() >= HTTP2_PREFACE.len() && bytes.starts_with(HTTP2_PREFACE) => Sniffed::Http2,
+        _ if HTTP2_PREFACE.starts_with(bytes) => Sniffed::More,
+        _ => Sniffed::Other,
+    }
+}
+
+impl Greeting {
+    pub fn new(chains: Arc<Chains>) -> Self {
+        Self { chains, stage: Stage::Sniffing(Vec::new()), output: Vec::new() }
+    }
+
+    /// Some: the connection may go on, and this greeting is over. An error is final and says why; what is left to
+    /// write tells the peer.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<Opened>, String> {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Sniffing(mut seen) => {
+                seen.extend_from_slice(bytes);
+                match sniff(&seen) {
+                    Sniffed::More => {
+                        self.stage = Stage::Sniffing(seen);
+                        Ok(None)
+                    }
+                    Sniffed::Tls => self.read_hello(Box::default(), 0, &seen),
+                    Sniffed::Http2 => self.plaintext(seen),
+                    Sniffed::Other => {
+                        Err(String::from("the first bytes are neither TLS nor HTTP/2 with prior knowledge"))
+                    }
+                }
+            }
+            Stage::Hello(acceptor, seen) => self.read_hello(acceptor, seen, bytes),
+            Stage::Handshake { session, hello, chain } => self.handshake(session, hello, chain, bytes),
+            Stage::Over => Err(String::from("the connection is refused already")),
+        }
+    }
+
+    fn plaintext(&self, first: Vec<u8>) -> Result<Option<Opened>, String> {
+        let hello = Hello { tls: false, protocols: vec![b"h2c".to_vec()], server_name: None };
+        match self.chains.select(&hello) {
+            Some(chain) if chain.tls.is_none() => {
+                Ok(Some(Opened { session: None, first, hello, chain: chain.name.clone() }))
+            }
+            Some(chain) => Err(format!("plaintext, where {} wants TLS", chain.name)),
+            None => Err(String::from("plaintext, where no chain of this port lets it in (is it STRICT?)")),
+        }
+    }
+
+    fn read_hello(
+        &mut self,
+        mut acceptor: Box<Acceptor>,
+        seen: usize,
+        mut bytes: &[u8],
+    ) -> Result<Option<Opened>, String> {
+        let seen = seen + bytes.len();
+        while !bytes.is_empty() {
+            acceptor.read_tls(&mut bytes).map_err(|error| error.to_string())?;
+            match acceptor.accept() {
+                Ok(None) if seen > MAX_HELLO => return Err(String::from("a ClientHello without end")),
+                Ok(None) => {}
+                Ok(Some(accepted)) => {
+                    let said = accepted.client_hello();
+                    let hello = Hello {
+                        tls: true,
+                        protocols: said.alpn().map(|all| all.map(<[u8]>::to_vec).collect()).unwrap_or_default(),
+                        server_name: said.server_name().map(str::to_owned),
+                    };
+                    let chains = self.chains.clone();
+                    let Some(chain) = chains.select(&hello) else {
+                        return Err(format!("TLS {}, which no chain of this port lets in", offer(&hello)));
+                    };
+                    let Some(tls) = &chain.tls else {
+                        return Err(format!("TLS {}, where {} takes plaintext only", offer(&hello), chain.name));
+                    };
+                    let connection =
+                        accepted.into_connection(tls.config(&hello.protocols)).map_err(|(error, mut alert)| {
+                            let _ = alert.write_all(&mut self.output); // into memory
+                            format!("TLS {}: {error}", offer(&hello))
+                        })?;
+                    let session = Box::new(Session::server(connection, tls.verifier.clone()));
+                    return self.handshake(session, hello, chain.name.clone(), bytes);
+                }
+                Err((error, mut alert)) => {
+                    let _ = alert.write_all(&mut self.output);
+                    return Err(format!("no ClientHello that we understand: {error}"));
+                }
+            }
+        }
+        self.stage = Stage::Hello(acceptor, seen);
+        Ok(None)
+    }
+
+    fn handshake(
+        &mut self,
+        mut session: Box<Session>,
+        hello: Hello,
+        chain: String,
+        bytes: &[u8],
+    ) -> Result<Option<Opened>, String> {
+        let mut first = Vec::new();
+        let fed = session.feed(bytes, &mut |plain| first.extend_from_slice(plain));
+        if fed.is_ok() && !session.handshaking() {
+            return Ok(Some(Opened { session: Some(session), first, hello, chain }));
+        }
+        while session.wants_write() {
+            let _ = session.write_to(&mut self.output);
+        }
+        match fed {
+            Ok(false) => {
+                self.stage = Stage::Handshake { session, hello, chain };
+                Ok(None)
+            }
+            Ok(true) => Err(format!("TLS {}: the peer gave up in the handshake", offer(&hello))),
+            Err(reason) => Err(format!("TLS {}: {reason}", offer(&hello))),
+        }
+    }
+
+    /// Where the connection stands, for the log when its time is over.
+    pub fn waits_for(&self) -> &'static str {
+        match self.stage {
+            Stage::Sniffing(_) => "its first bytes",
+            Stage::Hello(..) => "the rest of its ClientHello",
+            Stage::Handshake { .. } => "the end of its TLS handshake",
+            Stage::Over => "nothing",
+        }
+    }
+
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+
+    pub fn write_to(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        while !self.output.is_empty() {
+            let written = out.write(&self.output)?;
+            self.output.drain(..written);
+        }
+        Ok(())
+    }
+}
+
+fn offer(hello: &Hello) -> String {
+    let protocols: Vec<_> = hello.protocols.iter().map(|protocol| String::from_utf8_lossy(protocol)).collect();
+    let name = hello.server_name.as_deref().unwrap_or("no name");
+    format!("for {name} offering [{}]", protocols.join(", "))
+}

@@ -1,0 +1,73 @@
+//! What a peer must be called: rules on subject alternative names, as Envoy's `StringMatcher` has them.
+
+use regex_lite::Regex;
+
+#[derive(Debug)]
+pub struct NameRule {
+    kind: Kind,
+    ignore_case: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Exact(String),
+    Prefix(String),
+    Suffix(String),
+    Contains(String),
+    /// The whole name has to match.
+    Regex(Regex),
+}
+
+impl NameRule {
+    /// `kind` is `exact`, `prefix`, `suffix`, `contains` or `regex`.
+    pub fn new(kind: &str, value: &str, ignore_case: bool) -> Result<Self, String> {
+        let text = if ignore_case { value.to_lowercase() } else { value.to_owned() };
+        let kind = match kind {
+            "exact" => Kind::Exact(text),
+            "prefix" => Kind::Prefix(text),
+            "suffix" => Kind::Suffix(text),
+            "contains" => Kind::Contains(text),
+            "regex" => {
+                let pattern = format!("^(?:{value})$");
+                Kind::Regex(Regex::new(&pattern).map_err(|error| format!("name pattern {value:?}: {error}"))?)
+            }
+            other => return Err(format!("{other:?} is no kind of name rule")),
+        };
+        Ok(Self { kind, ignore_case })
+    }
+
+    pub fn fits(&self, name: &str) -> bool {
+        let lowered;
+        let name = if self.ignore_case {
+            lowered = name.to_lowercase();
+            &lowered
+        } else {
+            name
+        };
+        match &self.kind {
+            Kind::Exact(text) => name == text,
+            Kind::Prefix(text) => name.starts_with(text),
+            Kind::Suffix(text) => name.ends_with(text),
+            Kind::Contains(text) => name.contains(text),
+            Kind::Regex(pattern) => pattern.is_match(name),
+        }
+    }
+}
+
+impl std::fmt::Display for NameRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.kind {
+            Kind::Exact(text) => write!(f, "{text}"),
+            Kind::Prefix(text) => write!(f, "{text}*"),
+            Kind::Suffix(text) => write!(f, "*{text}"),
+            Kind::Contains(text) => write!(f, "*{text}*"),
+            Kind::Regex(pattern) => write!(f, "/{pattern}/"),
+        }
+    }
+}
+
+/// The trust domain of a SPIFFE id (SPIFFE-ID, section 2): `spiffe://TRUST-DOMAIN/PATH`.
+pub fn trust_domain(id: &str) -> Option<&str> {
+    let (domain, path) = id.strip_prefix("spiffe://")?.split_once('/')?;
+    (!domain.is_empty() && !path.is_empty()).then_some(domain)
+}

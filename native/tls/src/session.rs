@@ -1,0 +1,133 @@
+//! The bytes of one TLS connection: what arrives is opened, what leaves is sealed.
+
+use std::io::{self, BufRead, Write};
+
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::{AlertDescription, ClientConnection, Connection, Error, HandshakeKind, ServerConnection};
+use webpki::KeyUsage;
+
+use crate::client::ClientTls;
+use crate::verify::{Verifier, take_reason};
+
+pub struct Session {
+    connection: Connection,
+    verifier: Option<Arc<Verifier>>,
+    /// A resumed session shows no certificate: the remembered one is looked at again, once.
+    looked_at: bool,
+}
+
+impl Session {
+    pub fn client(tls: &ClientTls) -> Result<Self, String> {
+        let mut connection =
+            ClientConnection::new(tls.config.clone(), tls.server_name.clone()).map_err(|error| error.to_string())?;
+        connection.set_buffer_limit(None); // the driver hands over no more than it sees leave
+        Ok(Self { connection: connection.into(), verifier: Some(tls.verifier.clone()), looked_at: false })
+    }
+
+    pub(crate) fn server(mut connection: ServerConnection, verifier: Option<Arc<Verifier>>) -> Self {
+        connection.set_buffer_limit(None);
+        Self { connection: connection.into(), verifier, looked_at: false }
+    }
+
+    /// Takes bytes from the wire and passes on what they open to. True: the peer said goodbye. An error is final; the
+    /// alert that tells the peer waits to be written.
+    pub fn feed(&mut self, mut bytes: &[u8], open: &mut dyn FnMut(&[u8])) -> Result<bool, String> {
+        loop {
+            if !bytes.is_empty() {
+                self.connection.read_tls(&mut bytes).map_err(|error| error.to_string())?;
+            }
+            let state = self.connection.process_new_packets().map_err(|error| self.explain(&error))?;
+            let (mut waiting, closed) = (state.plaintext_bytes_to_read(), state.peer_has_closed());
+            if !self.connection.is_handshaking() {
+                self.look_again()?;
+            }
+            while waiting > 0 {
+                let mut reader = self.connection.reader();
+                let chunk = reader.fill_buf().map_err(|error| error.to_string())?;
+                let length = chunk.len();
+                open(chunk);
+                reader.consume(length);
+                waiting = waiting.saturating_sub(length);
+            }
+            if bytes.is_empty() || closed {
+                return Ok(closed);
+            }
+        }
+    }
+
+    fn look_again(&mut self) -> Result<(), String> {
+        if std::mem::replace(&mut self.looked_at, true)
+            || self.connection.handshake_kind() != Some(HandshakeKind::Resumed)
+        {
+            return Ok(());
+        }
+        let (Some(verifier), Some([leaf, between @ ..])) = (&self.verifier, self.connection.peer_certificates()) else {
+            return Ok(());
+        };
+        let usage = match self.connection {
+            Connection::Client(_) => KeyUsage::server_auth(),
+            Connection::Server(_) => KeyUsage::client_auth(),
+        };
+        verifier.check(leaf, between, UnixTime::now(), usage).map_err(|error| self.explain(&error))
+    }
+
+    fn explain(&self, error: &Error) -> String {
+        if let Some(reason) = take_reason() {
+            return reason;
+        }
+        match error {
+            Error::AlertReceived(AlertDescription::UnknownCA) => {
+                String::from("the peer refused our certificate: it does not know our CA (alert unknown_ca)")
+            }
+            Error::AlertReceived(AlertDescription::CertificateRequired) => {
+                String::from("the peer wants a client certificate, and we showed none (alert certificate_required)")
+            }
+            Error::AlertReceived(AlertDescription::CertificateExpired) => {
+                String::from("the peer refused our certificate as expired (alert certificate_expired)")
+            }
+            Error::AlertReceived(alert) => format!("the peer refused the connection (alert {alert:?})"),
+            Error::InvalidMessage(_) if self.connection.is_handshaking() => {
+                String::from("the peer does not speak TLS on this port")
+            }
+            other => other.to_string(),
+        }
+    }
+
+    /// Seals; `write_to` sends. Before the handshake is over it waits.
+    pub fn write(&mut self, plain: &[u8]) {
+        // Into memory without a limit: nothing to fail.
+        let _ = self.connection.writer().write_all(plain);
+    }
+
+    pub fn wants_write(&self) -> bool {
+        self.connection.wants_write()
+    }
+
+    pub fn write_to(&mut self, out: &mut dyn Write) -> io::Result<usize> {
+        self.connection.write_tls(out)
+    }
+
+    /// The goodbye that tells the peer that nothing was cut off.
+    pub fn close(&mut self) {
+        self.connection.send_close_notify();
+    }
+
+    pub fn handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
+    /// DER, the leaf first; empty when the peer showed none.
+    pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        self.connection.peer_certificates().unwrap_or_default()
+    }
+
+    pub fn alpn(&self) -> &[u8] {
+        self.connection.alpn_protocol().unwrap_or_default()
+    }
+
+    pub fn resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+}

@@ -1,0 +1,245 @@
+//! Who the peer is: its chain reaches our roots, and its names are those that we expect.
+//!
+//! rustls calls this in the handshake, on the thread that feeds the session. What it refuses goes to the peer as the
+//! alert that fits, and to us as a sentence with the names in it: `take_reason`.
+
+use std::cell::RefCell;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage};
+
+use crate::material::{Roots, validity};
+use crate::names::{NameRule, trust_domain};
+
+/// What the peer's certificate has to say.
+#[derive(Debug)]
+pub enum Expected {
+    /// An identity of the mesh: exactly one URI. It fits a rule; without rules it is of one of the trust domains.
+    Mesh { rules: Vec<NameRule>, trust_domains: Vec<String> },
+    /// A server of this name; with rules, any of its names has to fit one instead (Envoy: match_typed_subject_alt_names).
+    Host { host: ServerName<'static>, rules: Vec<NameRule> },
+    /// A chain that reaches the roots; with rules, any of its names has to fit one.
+    Chain { rules: Vec<NameRule> },
+    /// Nothing at all is checked.
+    Anything,
+}
+
+#[derive(Debug)]
+pub struct Verifier {
+    roots: Option<Roots>,
+    expected: Expected,
+    client_must_show: bool,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+thread_local! {
+    /// The sentence for the last refusal on this thread: rustls passes on only its own kinds of error.
+    static REASON: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Why this thread last refused a certificate.
+pub fn take_reason() -> Option<String> {
+    REASON.take()
+}
+
+impl Verifier {
+    /// Without `roots` only `Expected::Anything` is possible.
+    pub fn new(roots: Option<Roots>, expected: Expected, client_must_show: bool) -> Self {
+        let algorithms = crate::provider().signature_verification_algorithms;
+        Self { roots, expected, client_must_show, algorithms }
+    }
+
+    /// The whole check, also for a resumed session, whose certificate may have expired since.
+    pub fn check(
+        &self,
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        now: UnixTime,
+        usage: KeyUsage,
+    ) -> Result<(), Error> {
+        let Some(roots) = &self.roots else { return Ok(()) };
+        let certificate = EndEntityCert::try_from(leaf).map_err(|error| {
+            refuse(format!("the peer's certificate cannot be read: {error}"), CertificateError::BadEncoding)
+        })?;
+        let anchors = roots.valid_at(now);
+        certificate
+            .verify_for_usage(self.algorithms.all, &anchors, between, now, usage, None, None)
+            .map_err(|error| chain_error(&certificate, leaf, now, &error))?;
+        self.check_names(&certificate)
+    }
+
+    fn check_names(&self, certificate: &EndEntityCert<'_>) -> Result<(), Error> {
+        let wrong = |why: String| refuse(why, CertificateError::NotValidForName);
+        match &self.expected {
+            Expected::Anything => Ok(()),
+            Expected::Mesh { rules, trust_domains } => {
+                let uris: Vec<_> = certificate.valid_uri_names().collect();
+                let [identity] = uris.as_slice() else {
+                    let shown = shown(certificate);
+                    return Err(wrong(format!(
+                        "an identity of the mesh is exactly one URI name, and the peer's certificate has {}: {shown}",
+                        uris.len()
+                    )));
+                };
+                let Some(domain) = trust_domain(identity) else {
+                    return Err(wrong(format!("the peer is {identity}, which is no SPIFFE id")));
+                };
+                if rules.is_empty() {
+                    if trust_domains.iter().any(|trusted| trusted == domain) {
+                        return Ok(());
+                    }
+                    let trusted = trust_domains.join(", ");
+                    return Err(wrong(format!("the peer is {identity}, which is not of the trust domain {trusted}")));
+                }
+                fits(rules, std::iter::once(*identity))
+                    .then_some(())
+                    .ok_or_else(|| wrong(format!("the peer is {identity}, expected was {}", listed(rules))))
+            }
+            Expected::Host { host, rules } if rules.is_empty() => {
+                certificate.verify_is_valid_for_subject_name(host).map_err(|_| {
+                    wrong(format!("the peer's certificate is for {}, not for {}", shown(certificate), host.to_str()))
+                })
+            }
+            Expected::Host { rules, .. } | Expected::Chain { rules } => {
+                let names = certificate.valid_uri_names().chain(certificate.valid_dns_names());
+                (rules.is_empty() || fits(rules, names)).then_some(()).ok_or_else(|| {
+                    wrong(format!(
+                        "the peer's certificate is for {}, expected was {}",
+                        shown(certificate),
+                        listed(rules)
+                    ))
+                })
+            }
+        }
+    }
+}
+
+fn fits<'a>(rules: &[NameRule], mut names: impl Iterator<Item = &'a str>) -> bool {
+    names.any(|name| rules.iter().any(|rule| rule.fits(name)))
+}
+
+fn listed(rules: &[NameRule]) -> String {
+    rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+}
+
+fn shown(certificate: &EndEntityCert<'_>) -> String {
+    let names: Vec<_> = certificate.valid_uri_names().chain(certificate.valid_dns_names()).collect();
+    if names.is_empty() { String::from("nobody (no names)") } else { names.join(", ") }
+}
+
+fn refuse(why: String, kind: CertificateError) -> Error {
+    REASON.set(Some(why));
+    Error::InvalidCertificate(kind)
+}
+
+fn chain_error(certificate: &EndEntityCert<'_>, leaf: &[u8], now: UnixTime, error: &webpki::Error) -> Error {
+    let who = shown(certificate);
+    let (not_before, not_after) = validity(leaf).unwrap_or_default();
+    let now = now.as_secs();
+    match error {
+        webpki::Error::CertExpired { .. } if not_after < now => {
+            let ago = now - not_after;
+            refuse(format!("the certificate of {who} expired {ago} s ago"), CertificateError::Expired)
+        }
+        webpki::Error::CertExpired { .. } => {
+            refuse(format!("a certificate between {who} and the root has expired"), CertificateError::Expired)
+        }
+        webpki::Error::CertNotValidYet { .. } if not_before > now => {
+            let wait = not_before - now;
+            let why = format!("the certificate of {who} is valid in {wait} s only; is a clock off?");
+            refuse(why, CertificateError::NotValidYet)
+        }
+        webpki::Error::CertNotValidYet { .. } => {
+            let why = format!("a certificate between {who} and the root is not valid yet; is a clock off?");
+            refuse(why, CertificateError::NotValidYet)
+        }
+        webpki::Error::UnknownIssuer => {
+            refuse(format!("the certificate of {who} reaches none of our roots"), CertificateError::UnknownIssuer)
+        }
+        webpki::Error::CaUsedAsEndEntity => {
+            let why = format!("the certificate of {who} is a CA's own, which no workload may use");
+            refuse(why, CertificateError::InvalidPurpose)
+        }
+        other => refuse(format!("the certificate of {who} is refused: {other}"), CertificateError::BadSignature),
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.check(leaf, between, now, KeyUsage::server_auth()).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.client_must_show
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[] // every root of a mesh is the same to a client: it has one certificate
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.check(leaf, between, now, KeyUsage::client_auth()).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
