@@ -183,6 +183,10 @@ def _cluster(name: str, reader: _Reader) -> ClusterConfig | None:
         return None
     if not isinstance(cluster, Cluster):
         return ClusterConfig(name, None, None, f"cluster {name!r}: {_why(cluster)}")
+    if cluster.unusable:
+        return ClusterConfig(
+            name, None, None, f"cluster {name!r} asks for what this release cannot do: {cluster.unusable}"
+        )
     if cluster.discovery is DiscoveryType.ORIGINAL_DST:
         reason = f"cluster {name!r} goes to where the caller was going (ORIGINAL_DST), which only a sidecar can know"
         return ClusterConfig(name, None, None, reason)

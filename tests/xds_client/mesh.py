@@ -54,8 +54,7 @@ def route(name, *clusters, domains=("*",)):
 def broken_cluster(name):
     """Good protobuf that makes no sense: found when the typed value is built, not at receipt."""
     message = cluster(name)
-    message.transport_socket.name = "tls"
-    message.transport_socket.typed_config.type_url = "type.googleapis.com/made.up.Transport"
+    message.lb_policy = 99
     return message
 
 

@@ -11,6 +11,7 @@ from envoy_data_plane.envoy.config.endpoint import v3 as eds
 from envoy_data_plane.envoy.config.listener import v3 as lds
 from envoy_data_plane.envoy.config.route import v3 as rds
 from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
+from envoy_data_plane.envoy.extensions.upstreams.http import v3 as http
 
 from xds_client import model as m
 from xds_client.resource_type import ResourceType
@@ -35,9 +36,9 @@ def cluster(c):
         eds_name=c.eds_cluster_config.service_name if discovery is m.DiscoveryType.EDS else "",
         lb_policy=m.LbPolicy[c.lb_policy.name],
         connect_timeout=c.connect_timeout.total_seconds() if c.connect_timeout is not None else 5.0,
-        tls=upstream_tls(c.transport_socket) if c.transport_socket is not None else None,
+        tls=upstream_tls(c, c.transport_socket) if c.transport_socket is not None else None,
         transport_matches=tuple(
-            m.TransportSocketMatch(t.name, labels(t.match), upstream_tls(t.transport_socket))
+            m.TransportSocketMatch(t.name, labels(t.match), upstream_tls(c, t.transport_socket))
             for t in c.transport_socket_matches
         ),
         inline_endpoints=load_assignment(c.load_assignment or eds.ClusterLoadAssignment()) if inline else None,
@@ -45,14 +46,36 @@ def cluster(c):
     )
 
 
-def upstream_tls(socket):
+def upstream_tls(c, socket):
     if socket.typed_config.type_url.endswith("RawBuffer"):
         return None
     context = tls.UpstreamTlsContext.parse(socket.typed_config.value)
     common = context.common_tls_context
-    matchers = common.combined_validation_context.default_validation_context.match_subject_alt_names
-    sans = tuple(string_match(x) for x in matchers)
-    return m.UpstreamTls(sni=context.sni, alpn=tuple(common.alpn_protocols), subject_alt_names=sans)
+    packed = c.typed_extension_protocol_options.get("envoy.extensions.upstreams.http.v3.HttpProtocolOptions")
+    said = http.HttpProtocolOptions.parse(packed.value).upstream_http_protocol_options if packed is not None else None
+    own = [SECRETS[s.name] for s in common.tls_certificate_sds_secret_configs]
+    return m.UpstreamTls(
+        sni=context.sni,
+        auto_sni=said is not None and said.auto_sni,
+        alpn=tuple(common.alpn_protocols),
+        auto_san_validation=said is not None and said.auto_san_validation,
+        certificate=own[0] if own else None,
+        **demanded(common),
+    )
+
+
+SECRETS = {"default": m.MeshSecret(), "ROOTCA": m.MeshSecret(), "file-root:system": m.SystemRoots()}
+
+
+def demanded(common):
+    """What both ends say alike: whom to trust and which versions."""
+    combined = common.combined_validation_context
+    return {
+        "subject_alt_names": tuple(map(string_match, combined.default_validation_context.match_subject_alt_names)),
+        "roots": SECRETS[combined.validation_context_sds_secret_config.name],
+        "min_version": m.TlsVersion(common.tls_params.tls_minimum_protocol_version.name.replace("_", ".")),
+        "max_version": m.TlsVersion(common.tls_params.tls_maximum_protocol_version.name.replace("_", ".")),
+    }
 
 
 def labels(struct):

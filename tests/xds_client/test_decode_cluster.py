@@ -52,27 +52,11 @@ def test_inline_endpoints(discovery):
     assert decoded.eds_name == ""
 
 
-def test_typed_subject_alt_names_go_before_deprecated_ones():
-    context = {
-        "@type": TLS,
-        "sni": "s",
-        "common_tls_context": {
-            "validation_context": {
-                "match_typed_subject_alt_names": [{"san_type": "URI", "matcher": {"exact": "spiffe://new"}}],
-                "match_subject_alt_names": [{"exact": "spiffe://old"}],
-            }
-        },
-    }
-    tls = a_cluster(transport_socket={"name": "tls", "typed_config": context}).tls
-    assert [s.value for s in tls.subject_alt_names] == ["spiffe://new"]
-
-
 @pytest.mark.parametrize(
     ("said", "field", "reason"),
     [
         ({"lb_policy": "LOAD_BALANCING_POLICY_CONFIG"}, "lb_policy", "LOAD_BALANCING_POLICY_CONFIG is not supported"),
         ({"cluster_type": {"name": "envoy.clusters.aggregate"}}, "cluster_type", "envoy.clusters.aggregate"),
-        ({"transport_socket": {"name": "quic"}}, "transport_socket.typed_config", "quic is not a transport"),
         (
             {"transport_socket_matches": [{"name": "m", "match": {"tlsMode": True}}]},
             "transport_socket_matches[0].match.tlsMode",

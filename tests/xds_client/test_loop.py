@@ -148,7 +148,7 @@ def test_what_makes_no_sense_is_nacked_with_the_response_when_it_is_wanted_alrea
         log = wire.receive(response(CLUSTER, broken_cluster(V1), cluster(V2), nonce=nonce))
         [nack] = sent(log)
         assert nack.response_nonce == nonce
-        assert "made.up.Transport" in nack.error_detail.message
+        assert "lb_policy: 99" in nack.error_detail.message
     assert len(news) == 1, "the last good one stays"
     assert [e.name for e in wire.loop.status().rejected] == [V1]
 
@@ -162,9 +162,9 @@ def test_what_makes_no_sense_is_nacked_later_when_it_is_wanted_only_later(wire):
     ack, nack = sent(log)
     assert (ack.response_nonce, ack.error_detail.message) == ("r1", "")
     assert nack.response_nonce == "c1", "the newest nonce of the type"
-    assert "made.up.Transport" in nack.error_detail.message
+    assert "lb_policy: 99" in nack.error_detail.message
     [config] = news
-    assert "made.up.Transport" in config.clusters[0].error
+    assert "lb_policy: 99" in config.clusters[0].error
     log = wire.receive(response(ROUTE, route(REVIEWS_ROUTE, V1), nonce="r2"))
     assert len(sent(log)) == 1, "complained of once"
 

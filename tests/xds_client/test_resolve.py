@@ -74,7 +74,7 @@ def test_a_cluster_that_was_never_good_fails_only_itself(node):
     resolution = resolve(TARGET, state, node)
     bad, good = resolution.outcome.clusters
     assert good.error is None
-    assert "made.up.Transport" in bad.error
+    assert "lb_policy: 99" in bad.error
     assert [e.name for e in resolution.errors] == ["c1"]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from xds_client.decode.cluster_tls import cluster_tls
 from xds_client.decode.endpoint import cluster_load_assignment
-from xds_client.decode.fields import FieldError, each, inside, known_name, seconds
-from xds_client.decode.tls import transport_socket, transport_socket_match
-from xds_client.model import Cluster, ClusterLoadAssignment, DiscoveryType, LbPolicy, UpstreamTls
+from xds_client.decode.fields import FieldError, inside, known_name, seconds
+from xds_client.model import Cluster, ClusterLoadAssignment, DiscoveryType, LbPolicy
 
 # Envoy's defaults (cluster.proto, circuit_breaker.proto); istiod's way to say "no limit" is the largest uint32.
 _CONNECT_TIMEOUT = 5.0
@@ -22,16 +22,18 @@ def cluster(message: Any) -> Cluster:
     if message.WhichOneof("cluster_discovery_type") == "cluster_type":
         raise FieldError("cluster_type", f"{message.cluster_type.name} is not supported")
     discovery = known_name(message, "type", DiscoveryType)
+    security = cluster_tls(message)
     return Cluster(
         name=message.name,
         discovery=discovery,
         eds_name=_eds_name(message) if discovery is DiscoveryType.EDS else "",
         lb_policy=known_name(message, "lb_policy", LbPolicy),
         connect_timeout=seconds(message.connect_timeout) if message.HasField("connect_timeout") else _CONNECT_TIMEOUT,
-        tls=_tls(message),
-        transport_matches=each("transport_socket_matches", transport_socket_match, message.transport_socket_matches),
+        tls=security.tls,
+        transport_matches=security.matches,
         inline_endpoints=_inline_endpoints(message, discovery),
         max_requests=_max_requests(message),
+        unusable=security.unusable,
     )
 
 
@@ -39,12 +41,6 @@ def _eds_name(message: Any) -> str:
     """The name that EDS is asked for: "if not specified, the cluster name"."""
     name: str = message.eds_cluster_config.service_name or message.name
     return name
-
-
-def _tls(message: Any) -> UpstreamTls | None:
-    if not message.HasField("transport_socket"):
-        return None
-    return inside("transport_socket", transport_socket, message.transport_socket)
 
 
 def _inline_endpoints(message: Any, discovery: DiscoveryType) -> ClusterLoadAssignment | None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from google.protobuf.message import DecodeError as WireError
 
 from xds_client.model import Labels, StringMatch, StringMatchKind
 
@@ -27,8 +29,15 @@ class FieldError(Exception):
         self.field = field
         self.reason = reason
 
-    def within(self, outer: str) -> FieldError:
-        return FieldError(f"{outer}.{self.field}" if self.field else outer, self.reason)
+    def within(self, outer: str) -> Self:
+        return type(self)(f"{outer}.{self.field}" if self.field else outer, self.reason)
+
+
+class UnsupportedError(FieldError):
+    """``field`` is good as it is, and this release cannot do what it says: what depends on it must not be used.
+
+    Not the same as malformed, where the last good form stays: that form may be less secure than what is said now.
+    """
 
 
 def inside(field: str, decode: Callable[[Any], T], message: Any) -> T:
@@ -48,6 +57,14 @@ def each(field: str, decode: Callable[[Any], T], messages: Iterable[Any]) -> tup
         except FieldError as error:
             raise error.within(f"{field}[{i}]") from None
     return tuple(decoded)
+
+
+def unpacked(packed: Any, message_type: Any) -> Any:
+    """What a google.protobuf.Any of this type holds."""
+    try:
+        return message_type.FromString(packed.value)
+    except WireError as error:
+        raise FieldError("", f"not an {message_type.DESCRIPTOR.name}: {error}") from None
 
 
 def seconds(duration: Any) -> float:
