@@ -13,23 +13,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xds_client.errors import BootstrapError
+from xds_client.identity.settings import SOURCES, TOKEN_PATH, WORKLOAD_API_SOCKET, IdentitySettings
 from xds_client.node import ISTIO_VERSION, Node
 from xds_client.settings import PodFiles, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DISCOVERY_ADDRESS = "istiod.istio-system.svc:15010"
-_TLS_PORT = 15012
+HOST = "istiod.istio-system.svc"
+PLAINTEXT_PORT, TLS_PORT = "15010", "15012"
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """``security`` is ``plaintext``; ``tls`` (port 15012) is reserved and refused for now."""
+    """``security`` says how the ADS stream is carried: ``plaintext`` or ``tls``.
+
+    ``identity``: where the mesh identity comes from; None: from istiod over ``tls``, from nowhere over ``plaintext``.
+    """
 
     node: Node
-    discovery_address: str = DISCOVERY_ADDRESS
+    discovery_address: str = f"{HOST}:{PLAINTEXT_PORT}"
     security: str = "plaintext"
+    identity: IdentitySettings | None = None
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> Bootstrap:
@@ -52,23 +57,58 @@ class Bootstrap:
             labels=settings.labels() or pod.labels(),
             locality=settings.locality(),
         )
-        address, security = _discovery(settings)
-        return cls(node, address, security)
+        address, security = _discovery(settings, pod)
+        return cls(node, address, security, _identity(settings, pod, security))
 
 
-def _discovery(settings: Settings) -> tuple[str, str]:
-    address = settings.text("discovery_address") or DISCOVERY_ADDRESS
-    source = settings.source("discovery_address")
-    host, _, port = address.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit():
-        raise BootstrapError(source, "discovery_address", f"{address!r} is not host:port")
-    security = settings.text("security") or "plaintext"
+def _discovery(settings: Settings, pod: PodFiles) -> tuple[str, str]:
+    """A port that everybody knows says how it is spoken to; on another one, and without one, the pod's token does."""
+    address = settings.address("discovery_address")
+    port = address.rpartition(":")[2]
+    token = settings.text("token_path")
+    member = Path(token).exists() if token else pod.has(TOKEN_PATH)
+    fallback = "plaintext" if port == PLAINTEXT_PORT or not (member or port == TLS_PORT) else "tls"
+    security = settings.text("security") or fallback
     if security not in ("plaintext", "tls"):
         raise BootstrapError(settings.source("security"), "security", f"{security!r} is neither plaintext nor tls")
-    if security == "tls" or int(port) == _TLS_PORT:
-        where = (settings.source("security"), "security") if security == "tls" else (source, "discovery_address")
-        raise BootstrapError(*where, "TLS to the control plane is not there yet; use plaintext and port 15010")
-    return address, security
+    return address or f"{HOST}:{TLS_PORT if security == 'tls' else PLAINTEXT_PORT}", security
+
+
+def _identity(settings: Settings, pod: PodFiles, security: str) -> IdentitySettings | None:
+    default = IdentitySettings()
+    source = settings.text("identity") or (_mounted(pod) if security == "tls" else "")
+    if source and source not in SOURCES:
+        raise BootstrapError(settings.source("identity"), "identity", f"{source!r} is none of {', '.join(SOURCES)}")
+    if not source:
+        return None
+    workload_api = settings.text("workload_api_address", "SPIFFE_ENDPOINT_SOCKET") or default.workload_api_address
+    if not workload_api.startswith(("unix:", "tcp:")):
+        where = settings.source("workload_api_address", "SPIFFE_ENDPOINT_SOCKET")
+        raise BootstrapError(
+            where, "workload_api_address", f"{workload_api!r} is neither unix:///path nor tcp://ip:port"
+        )
+    aliases = settings.text("trust_domain_aliases")
+    return IdentitySettings(
+        source=source,
+        ca_address=settings.address("ca_address", "CA_ADDR"),
+        server_name=settings.text("server_name"),
+        token_path=settings.text("token_path") or default.token_path,
+        root_certificate_path=settings.text("root_certificate_path") or default.root_certificate_path,
+        extra_roots_path=settings.text("extra_roots_path"),
+        certificate_ttl=settings.seconds("certificate_ttl", "SECRET_TTL") or default.certificate_ttl,
+        trust_domain=settings.text("trust_domain", "TRUST_DOMAIN"),
+        trust_domain_aliases=tuple(alias.strip() for alias in aliases.split(",") if alias.strip()),
+        certificate_path=settings.text("certificate_path") or default.certificate_path,
+        private_key_path=settings.text("private_key_path") or default.private_key_path,
+        workload_api_address=workload_api,
+    )
+
+
+def _mounted(pod: PodFiles) -> str:
+    """As pilot-agent decides (pkg/istio-agent): a SPIFFE agent's socket, then mounted certificates, then the CA."""
+    if pod.has(WORKLOAD_API_SOCKET):
+        return "workload_api"
+    return "files" if pod.has(IdentitySettings().certificate_path) else "istiod"
 
 
 def _local_ip() -> str:

@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self, cast, overload
 
 from xds_client.errors import (
@@ -14,6 +15,7 @@ from xds_client.errors import (
     ResourceNotCachedError,
     ResourceTimeoutError,
 )
+from xds_client.identity.opening import open_source, stream_access
 from xds_client.loop import AdsLoop
 from xds_client.observers import Observer, ObserverHandle, ObserverMap
 from xds_client.reconnect import ReconnectSchedule
@@ -60,14 +62,15 @@ class PilotExchanger:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node_id = bootstrap.node.id
-        self.identity = identity  # None: plaintext
+        self._own_identity = None if identity else open_source(bootstrap)
+        self.identity: IdentitySource | None = identity or self._own_identity  # None: plaintext
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._observers: ObserverMap[Interest, Outcome] = ObserverMap()
         self._waiting: set[queue.SimpleQueue[Selected | None]] = set()
         self._closing = False
         self._loop = AdsLoop(
             node=bootstrap.node,
-            transport=transport or GrpcTransport(bootstrap.discovery_address),
+            transport=transport or GrpcTransport(bootstrap.discovery_address, stream_access(bootstrap, self.identity)),
             observers=self._observers,
             post=self._inbox.put,
             clock=clock,
@@ -129,13 +132,16 @@ class PilotExchanger:
 
     def status(self) -> Status:
         """How it stands: connection, subscriptions, what is known, missing and rejected."""
-        return self._loop.status()
+        own = self._own_identity
+        return replace(self._loop.status(), identity=own.status if own else None)
 
     def close(self, timeout: float = 2.0) -> None:
         """End stream and thread; nobody is called afterwards. Waiting `get` calls raise `ExchangerClosedError`."""
         if not self._closing:
             self._closing = True
             self._inbox.put(lambda: None)  # wakes the thread
+        if self._own_identity is not None:
+            self._own_identity.close()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout)
 

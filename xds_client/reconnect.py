@@ -1,4 +1,4 @@
-"""When to try the control plane again: jittered exponential delays. Confined to the exchanger's thread."""
+"""When to try again: jittered exponential delays. Confined to one thread."""
 
 from __future__ import annotations
 
@@ -21,13 +21,20 @@ JITTER = 0.2
 
 
 class ReconnectSchedule:
-    """Counts the attempts since a stream last carried a message, and says how long to wait before the next."""
+    """Counts the failures since the last success, and says how long to wait before the next attempt (seconds)."""
 
     def __init__(
-        self, first: float = FIRST, longest: float = LONGEST, spread: Callable[[float, float], float] = random.uniform
+        self,
+        first: float = FIRST,
+        longest: float = LONGEST,
+        spread: Callable[[float, float], float] = random.uniform,
+        *,
+        growth: float = GROWTH,
+        jitter: float = JITTER,
     ) -> None:
-        self._wait = wait_exponential(multiplier=first, exp_base=GROWTH, max=longest)
+        self._wait = wait_exponential(multiplier=first, exp_base=growth, max=longest)
         self._spread = spread
+        self._jitter = jitter
         self._state = RetryCallState(Retrying(), None, (), {})
         self.failures = 0
 
@@ -36,7 +43,7 @@ class ReconnectSchedule:
         self.failures += 1
         self._state.attempt_number = self.failures
         # tenacity's own jitter adds; ours is in proportion, so that late attempts spread too.
-        return self._wait(self._state) * self._spread(1 - JITTER, 1 + JITTER)
+        return self._wait(self._state) * self._spread(1 - self._jitter, 1 + self._jitter)
 
     def reset(self) -> None:
         self.failures = 0

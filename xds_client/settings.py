@@ -19,9 +19,14 @@ PREFIX = "PROXYLESS_"
 # Every key of the file, and with the prefix, in capitals, every variable of ours.
 KEYS = frozenset(
     {
+        "ca_address",
+        "certificate_path",
+        "certificate_ttl",
         "cluster_id",
         "discovery_address",
         "domain",
+        "extra_roots_path",
+        "identity",
         "ip",
         "istio_version",
         "labels",
@@ -30,12 +35,20 @@ KEYS = frozenset(
         "network",
         "node_name",
         "pod_name",
+        "private_key_path",
+        "root_certificate_path",
         "security",
+        "server_name",
         "service_account",
+        "token_path",
+        "trust_domain",
+        "trust_domain_aliases",
+        "workload_api_address",
     }
 )
 
 _LOCALITY_PARTS = 3
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +76,38 @@ class Settings:
             return value
         return next((self.environ[name] for name in pod_variables if self.environ.get(name)), "")
 
-    def source(self, key: str) -> str:
+    def source(self, key: str, *pod_variables: str) -> str:
         """Where `text` found the key, for messages."""
         variable = PREFIX + key.upper()
-        return variable if self.environ.get(variable) or key not in self.file else self.path
+        if self.environ.get(variable):
+            return variable
+        if key in self.file:
+            return self.path
+        return next((name for name in pod_variables if self.environ.get(name)), variable)
+
+    def address(self, key: str, *pod_variables: str) -> str:
+        """``host:port``, or the empty string."""
+        text = self.text(key, *pod_variables)
+        host, _, port = text.rpartition(":")
+        if text and (not host or not port.isascii() or not port.isdigit()):
+            raise BootstrapError(self.source(key, *pod_variables), key, f"{text!r} is not host:port")
+        return text
+
+    def seconds(self, key: str, *pod_variables: str) -> float | None:
+        """A duration as Go writes simple ones: ``90s``, ``30m``, ``24h``."""
+        text = self.text(key, *pod_variables)
+        if not text:
+            return None
+        unit = _UNITS.get(text[-1])
+        try:
+            length = float(text[:-1]) * unit if unit else 0.0
+        except ValueError:
+            length = 0.0
+        if not 0 < length < float("inf"):
+            raise BootstrapError(
+                self.source(key, *pod_variables), key, f"{text!r} is not a duration such as 90s or 24h"
+            )
+        return length
 
     def labels(self) -> Labels:
         """``PROXYLESS_LABELS=app=shop,version=v1``, or a table ``[labels]`` in the file."""
@@ -96,9 +137,14 @@ class PodFiles:
     def __init__(self, root: Path) -> None:
         self._namespace = root / "var/run/secrets/kubernetes.io/serviceaccount/namespace"
         self._labels = root / "etc/istio/pod/labels"
+        self._root = root
 
     def namespace(self) -> str:
         return _read(self._namespace, "namespace").strip()
+
+    def has(self, path: str) -> bool:
+        """Whether something is mounted there, readable or not."""
+        return (self._root / path.lstrip("/")).exists()
 
     def labels(self) -> Labels:
         """The downward API's form: a line ``key="value"`` each, the value quoted as Go does."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from xds_client.errors import DecodeError
+    from xds_client.identity import IdentityStatus
     from xds_client.resource_type import ResourceType
 
 
@@ -46,6 +47,7 @@ class Status:
     missing: Mapping[ResourceType, Mapping[str, str]]
     rejected: tuple[DecodeError, ...]
     retry_in: float | None = None
+    identity: IdentityStatus | None = None  # None: there is no source of identities, or it is not the exchanger's own
 
     @property
     def connected(self) -> bool:

@@ -11,18 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
+from xds_client.errors import IdentityError
+from xds_client.identity.access import CHANNEL_OPTIONS
+from xds_client.identity.stream_access import Opening
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),  # CDS of a large mesh is one message
-    ("grpc.keepalive_time_ms", 30_000),  # as pilot-agent does: a dead istiod is noticed although the stream is quiet
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.enable_retries", 0),  # the stream is the session's to repeat, not the channel's
-    ("grpc.use_local_subchannel_pool", 1),  # else a new channel inherits the old one's connection back-off
-    ("grpc.enable_http_proxy", 0),  # the control plane is inside the cluster
-)
+    from xds_client.identity.stream_access import StreamAccess
 
 
 class StreamEvents(Protocol):
@@ -57,20 +53,46 @@ class AdsTransport(Protocol):
 
 
 class GrpcTransport:
-    """Plaintext grpcio. Every stream has a channel of its own, so that the schedule of reconnecting is ours alone."""
+    """grpcio, over TLS if there is an access to istiod, else in plaintext.
 
-    def __init__(self, address: str) -> None:
+    Every stream has a channel of its own, so that the schedule of reconnecting is ours alone, and so that each shows
+    the token or certificate of its day; the one in progress stays when they change.
+    """
+
+    def __init__(self, address: str, access: StreamAccess | None = None) -> None:
         self.address = address
+        self._access = access
 
     def connect(self, method: str, events: StreamEvents) -> AdsStream:
-        return _GrpcStream(grpc.insecure_channel(self.address, options=_CHANNEL_OPTIONS), method, events)
+        if self._access is None:
+            channel = grpc.insecure_channel(self.address, options=CHANNEL_OPTIONS)
+            return _GrpcStream(Opening(channel, (), _ended), method, events)
+        try:
+            return _GrpcStream(self._access.open(), method, events)
+        except IdentityError as error:
+            events.closed(str(error))
+            return _NoStream()
+
+
+class _NoStream:
+    """One that never came to be, because there was nothing to show to the control plane, or nobody to believe."""
+
+    def send(self, data: bytes) -> None:
+        pass
+
+    def read(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 class _GrpcStream:
     """One thread pumps what arrives. grpcio takes requests from the queue on a thread of its own."""
 
-    def __init__(self, channel: grpc.Channel, method: str, events: StreamEvents) -> None:
-        self._channel = channel
+    def __init__(self, opening: Opening, method: str, events: StreamEvents) -> None:
+        self._channel = opening.channel
+        self._ended = opening.ended
         self._events = events
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
         self._may_read = threading.Semaphore(0)
@@ -78,8 +100,8 @@ class _GrpcStream:
         self._opening = threading.Lock()
         self._closing = False
         # Without serializers: bytes in, bytes out.
-        call: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(method)
-        self._responses = call(self._outgoing())
+        call: grpc.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(method)
+        self._responses = call(self._outgoing(), metadata=opening.metadata)
         self._pump = threading.Thread(target=self._run, name="xds-stream", daemon=True)
         self._pump.start()
 
@@ -116,22 +138,26 @@ class _GrpcStream:
                 self._events.opened()
 
     def _run(self) -> None:
-        reason = "the control plane ended the stream"
+        failure: grpc.RpcError | None = None
+        answered = False
         try:
             for data in self._responses:
+                answered = True
                 self._announce_opened()
                 self._events.received(data)
                 self._may_read.acquire()
                 if self._closing:
                     break
         except grpc.RpcError as error:
-            reason = _reason(error)
+            failure = error
         self._requests.put(None)  # frees grpcio's thread
         self._channel.close()
-        self._events.closed(reason)
+        self._events.closed(self._ended(failure, answered))
 
 
-def _reason(error: grpc.RpcError) -> str:
+def _ended(error: grpc.RpcError | None, _answered: bool) -> str:
+    if error is None:
+        return "the control plane ended the stream"
     if isinstance(error, grpc.Call):
         return f"{error.code().name}: {error.details()}"
     return str(error) or type(error).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xds_client import Bootstrap, BootstrapError
+from xds_client.identity.settings import CERTIFICATE_FOLDER, TOKEN_PATH, WORKLOAD_API_SOCKET, IdentitySettings
 from xds_client.model import Locality
 
 POD = {
@@ -105,9 +106,12 @@ def test_labels_and_locality_from_variables(tmp_path):
         ("labels = {a = 1}", "labels", "table of strings"),
         ("locality = 'a/b/c/d'", "locality", "region/zone/sub_zone"),
         ("discovery_address = 'nowhere'", "discovery_address", "is not host:port"),
-        ("discovery_address = 'istiod:15012'", "discovery_address", "use plaintext and port 15010"),
-        ("security = 'tls'", "security", "use plaintext and port 15010"),
         ("security = 'hope'", "security", "neither plaintext nor tls"),
+        ("identity = 'passport'", "identity", "none of istiod, files, workload_api, none"),
+        ("security = 'tls'\nca_address = 'ca'", "ca_address", "is not host:port"),
+        ("security = 'tls'\ncertificate_ttl = 'long'", "certificate_ttl", "not a duration such as 90s or 24h"),
+        ("security = 'tls'\ncertificate_ttl = '0s'", "certificate_ttl", "not a duration"),
+        ("security = 'tls'\nworkload_api_address = '/run/s'", "workload_api_address", "neither unix:///path nor tcp:"),
     ],
 )
 def test_a_bad_file_is_one_error_that_names_file_and_field(settings, tmp_path, text, field, reason):
@@ -129,7 +133,8 @@ def test_a_file_that_is_not_there(tmp_path):
     [
         ("PROXYLESS_LABELS", "app", "labels"),
         ("PROXYLESS_DISCOVERY_ADDRESS", "istiod", "discovery_address"),
-        ("PROXYLESS_SECURITY", "tls", "security"),
+        ("PROXYLESS_SECURITY", "perhaps", "security"),
+        ("PROXYLESS_IDENTITY", "none at all", "identity"),
     ],
 )
 def test_a_bad_variable_is_named(tmp_path, variable, value, field):
@@ -147,3 +152,79 @@ def test_a_pod_file_that_makes_no_sense(tmp_path):
     labels.write_bytes(b"\xff\xfe")
     with pytest.raises(BootstrapError, match="cannot be read"):
         load(POD, tmp_path)
+
+
+def mount(root, path):
+    file = root / path.lstrip("/")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+
+
+@pytest.mark.parametrize(
+    ("said", "mounted", "address", "security"),
+    [
+        ({}, (), "istiod.istio-system.svc:15010", "plaintext"),
+        ({}, (TOKEN_PATH,), "istiod.istio-system.svc:15012", "tls"),
+        ({"SECURITY": "tls"}, (), "istiod.istio-system.svc:15012", "tls"),
+        ({"SECURITY": "plaintext"}, (TOKEN_PATH,), "istiod.istio-system.svc:15010", "plaintext"),
+        ({"DISCOVERY_ADDRESS": "a:15012"}, (), "a:15012", "tls"),
+        ({"DISCOVERY_ADDRESS": "a:15010"}, (TOKEN_PATH,), "a:15010", "plaintext"),
+        ({"DISCOVERY_ADDRESS": "a:443"}, (TOKEN_PATH,), "a:443", "tls"),
+        ({"DISCOVERY_ADDRESS": "a:443"}, (), "a:443", "plaintext"),
+        ({"DISCOVERY_ADDRESS": "a:15010", "SECURITY": "tls"}, (), "a:15010", "tls"),
+    ],
+)
+def test_security_follows_the_port_and_what_is_mounted(tmp_path, said, mounted, address, security):
+    for path in mounted:
+        mount(tmp_path, path)
+    bootstrap = load({**POD, **{f"PROXYLESS_{key}": value for key, value in said.items()}}, tmp_path)
+    assert (bootstrap.discovery_address, bootstrap.security) == (address, security)
+    assert (bootstrap.identity is None) == (security == "plaintext")
+
+
+@pytest.mark.parametrize(
+    ("mounted", "source"),
+    [
+        ((), "istiod"),
+        ((f"{CERTIFICATE_FOLDER}/cert-chain.pem",), "files"),
+        ((f"{CERTIFICATE_FOLDER}/cert-chain.pem", WORKLOAD_API_SOCKET), "workload_api"),
+    ],
+)
+def test_the_identity_comes_from_what_is_mounted(tmp_path, mounted, source):
+    for path in mounted:
+        mount(tmp_path, path)
+    assert load({**POD, "PROXYLESS_SECURITY": "tls"}, tmp_path).identity.source == source
+
+
+def test_everything_about_the_identity_can_be_set(settings, tmp_path):
+    text = """
+        security = "plaintext"
+        identity = "istiod"
+        server_name = "istiod.istio-system.svc"
+        token_path = "/tmp/token"
+        root_certificate_path = "/tmp/root.pem"
+        extra_roots_path = "/tmp/more.pem"
+        certificate_path = "/tmp/cert.pem"
+        private_key_path = "/tmp/key.pem"
+        trust_domain_aliases = "old.mesh, older.mesh"
+    """
+    pod = {"CA_ADDR": "ca:15012", "TRUST_DOMAIN": "mesh", "SECRET_TTL": "90m", "SPIFFE_ENDPOINT_SOCKET": "unix:///a"}
+    assert load(settings(text, **pod), tmp_path).identity == IdentitySettings(
+        source="istiod",
+        ca_address="ca:15012",
+        server_name="istiod.istio-system.svc",
+        token_path="/tmp/token",
+        root_certificate_path="/tmp/root.pem",
+        extra_roots_path="/tmp/more.pem",
+        certificate_ttl=5400.0,
+        trust_domain="mesh",
+        trust_domain_aliases=("old.mesh", "older.mesh"),
+        certificate_path="/tmp/cert.pem",
+        private_key_path="/tmp/key.pem",
+        workload_api_address="unix:///a",
+    )
+
+
+def test_a_bad_variable_of_the_pod_is_named(tmp_path):
+    with pytest.raises(BootstrapError, match=r"^SECRET_TTL: certificate_ttl: '1 day' is not a duration"):
+        load({**POD, "PROXYLESS_SECURITY": "tls", "SECRET_TTL": "1 day"}, tmp_path)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 from xds_client.errors import IdentityError, IdentityTimeoutError
 from xds_client.identity.clock import SYSTEM_CLOCK, Clock
@@ -35,6 +35,7 @@ class IdentityStatus:
     expires_in: float | None
     renewal_in: float | None
     error: str
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class _State:
     expires_at: float = 0.0
     serial: int = 0
     error: str = ""
+    warning: str = ""
     due_at: float | None = None
 
 
@@ -80,11 +82,16 @@ class IdentityKeeper:
     @property
     def error(self) -> str | None:
         state = self._state
-        if state.identity is None:
+        known = state.identity
+        if known is None:
             return state.error or f"{self.name} has not answered yet"
+        until = known.not_after.isoformat(timespec="seconds")
         if self._clock.monotonic() >= state.expires_at:
-            return f"{_expired(state.identity)}; {state.error or f'{self.name} has not renewed it'}"
-        return state.error or None
+            why = state.error or f"{self.name} has not renewed it"
+            return f"the certificate of {known.spiffe_id} has expired (it was dated until {until}); {why}"
+        return (
+            f"{state.error}; the certificate of {known.spiffe_id} until {until} stays in use" if state.error else None
+        )
 
     @property
     def status(self) -> IdentityStatus:
@@ -97,6 +104,7 @@ class IdentityKeeper:
             expires_in=state.expires_at - now if known else None,
             renewal_in=None if state.due_at is None else max(0.0, state.due_at - now),
             error=self.error or "",
+            warning=state.warning,
         )
 
     def observe(self, callback: Callable[[Identity], object]) -> ObserverHandle:
@@ -149,28 +157,42 @@ class IdentityKeeper:
         """The last identity, be it expired."""
         return self._state.identity
 
-    def publish(self, identity: Identity, expires_at: float) -> None:
-        """A new certificate, or new roots beside the one there is."""
-        with self._changed:
-            before = self._state
-            self._state = _State(identity, expires_at, before.serial + 1, "", before.due_at)
-            state, observers = self._state, self._observers
-            self._changed.notify_all()
-        for observer in observers:
-            observer.deliver(state.serial, identity)
+    def publish(self, identity: Identity, expires_at: float, warning: str = "") -> None:
+        """A new certificate. ``expires_at`` is on the monotonic clock; ``warning`` is for people."""
+        if warning:
+            logger.warning("%s", warning)
+        self._swap(identity=identity, expires_at=expires_at, warning=warning, error="")
+
+    def publish_roots(self, roots: bytes) -> None:
+        """Other roots beside the certificate there is."""
+        identity = self._state.identity
+        assert identity is not None
+        self._swap(identity=replace(identity, roots=roots))
 
     def complain(self, reason: str, *, loud: bool = True) -> None:
         """Why there is none or no new one. What there is stays in use until it expires."""
-        with self._changed:
-            before = self._state
-            self._state = _State(before.identity, before.expires_at, before.serial, reason, before.due_at)
-        logger.log(logging.WARNING if loud else logging.DEBUG, "%s", reason)
+        self._swap(error=reason)
+        logger.log(logging.WARNING if loud else logging.DEBUG, "%s", self.error)
+
+    def recover(self) -> None:
+        """What was complained of is over."""
+        self._swap(error="")
 
     def plan(self, due_at: float | None) -> None:
         """When it will be renewed, on the monotonic clock; for `status`."""
+        self._swap(due_at=due_at)
+
+    def _swap(self, **changes: Any) -> None:
         with self._changed:
             before = self._state
-            self._state = _State(before.identity, before.expires_at, before.serial, before.error, due_at)
+            if changes.get("identity") == before.identity:
+                changes.pop("identity", None)  # equal means keep: nobody hears of it
+            after = self._state = replace(before, **changes, serial=before.serial + ("identity" in changes))
+            observers = self._observers
+            self._changed.notify_all()
+        if after.serial != before.serial and after.identity is not None:
+            for observer in observers:
+                observer.deliver(after.serial, after.identity)
 
     def _unobserve(self, observer: IdentityObserver) -> None:
         with self._changed:
@@ -184,7 +206,3 @@ class IdentityKeeper:
                 logger.exception("renewing the identity from %s failed; it goes on", self.name)
                 seconds = _AFTER_A_BUG
             self._closing.wait(max(0.0, seconds))
-
-
-def _expired(identity: Identity) -> str:
-    return f"the certificate of {identity.spiffe_id} expired at {identity.not_after.isoformat()}"

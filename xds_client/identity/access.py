@@ -1,0 +1,97 @@
+"""How istiod is reached over TLS, for CSRs and for the ADS stream: whom we believe it is, and what we show it.
+
+Roots and token are read anew for every channel. No thread; no message contains what was shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+
+from xds_client.errors import RootsError, TokenError
+from xds_client.identity.certificate import to_pem
+from xds_client.identity.clock import SYSTEM_CLOCK, Clock
+from xds_client.identity.proof import CertificateProof, Proof, TokenProof
+from xds_client.identity.token import read_token
+
+if TYPE_CHECKING:
+    from xds_client.identity.roots import RootsFile
+    from xds_client.identity.svid import Identity
+
+CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),  # CDS of a large mesh is one message
+    ("grpc.keepalive_time_ms", 30_000),  # as pilot-agent does: a dead istiod is noticed although the stream is quiet
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.enable_retries", 0),  # what to repeat and when is ours to say, not the channel's
+    ("grpc.use_local_subchannel_pool", 1),  # else a new channel inherits the old one's connection back-off
+    ("grpc.enable_http_proxy", 0),  # the control plane is inside the cluster
+)
+_REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+
+
+class IstiodAccess:
+    """``server_name``: the name in istiod's certificate, where it is not the address's host (a port-forward, say)."""
+
+    def __init__(
+        self, address: str, roots: RootsFile, token_path: str, server_name: str = "", clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self.address = address
+        self._roots = roots
+        self._token_path = token_path
+        self._server_name = server_name
+        self._clock = clock
+
+    def token(self) -> TokenProof:
+        """What the token file has now; raises `TokenError`."""
+        return TokenProof(read_token(self._token_path))
+
+    def proofs(self, identity: Identity | None) -> tuple[list[Proof], TokenError | None]:
+        """Token, then certificate: those that there are, and why there is no token."""
+        certificate: list[Proof] = [CertificateProof(identity)] if identity else []
+        try:
+            return [self.token(), *certificate], None
+        except TokenError as error:
+            return certificate, error
+
+    def channel(self, proof: Proof, identity: Identity | None) -> grpc.Channel:
+        """A channel to istiod, verified against the mesh root file and the roots of ``identity``.
+
+        Raises `RootsError` when there is neither.
+        """
+        try:
+            roots = to_pem(self._roots.read(self._clock.now()))
+        except RootsError:
+            if identity is None:
+                raise
+            roots = b""
+        shown = proof.certificate
+        credentials = grpc.ssl_channel_credentials(
+            root_certificates=roots + (identity.roots if identity else b""),
+            private_key=shown.private_key if shown else None,
+            certificate_chain=shown.certificate_chain if shown else None,
+        )
+        name = (("grpc.ssl_target_name_override", self._server_name),) if self._server_name else ()
+        return grpc.secure_channel(self.address, credentials, options=(*CHANNEL_OPTIONS, *name))
+
+    def explain(self, error: grpc.RpcError, proof: Proof) -> str:
+        """The reason as istiod or grpcio gives it, and what to do about it."""
+        if not isinstance(error, grpc.Call):
+            return proof.scrub(str(error)) or type(error).__name__
+        code, details = error.code(), error.details() or ""
+        advice = self._advice(code, details, proof)
+        return proof.scrub(f"{code.name}: {details}") + (f"; {advice}" if advice else "")
+
+    def _advice(self, code: grpc.StatusCode, details: str, proof: Proof) -> str:
+        if code in _REFUSED:
+            return f"it was shown {proof.describe(self._clock.now())}; istiod's log says more"
+        if "CERTIFICATE_VERIFY_FAILED" in details:
+            return f"is {self._roots.path} the root of the mesh of {self.address}?"
+        if "not in peer certificate" in details:
+            return "set PROXYLESS_SERVER_NAME to a name that istiod's certificate has"
+        if code is grpc.StatusCode.UNIMPLEMENTED:
+            return f"{self.address} is no istiod"
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            return f"is istiod running, and does it speak TLS at {self.address}?"
+        return ""

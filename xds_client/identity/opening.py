@@ -1,0 +1,79 @@
+"""From settings to a source of identities, and to the way to istiod."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xds_client.identity.access import IstiodAccess
+from xds_client.identity.certificate import Expected
+from xds_client.identity.clock import SYSTEM_CLOCK, Clock
+from xds_client.identity.files import CertificateFiles
+from xds_client.identity.istiod_ca import IstiodCa
+from xds_client.identity.roots import RootsFile, Trust
+from xds_client.identity.settings import IdentitySettings
+from xds_client.identity.stream_access import StreamAccess
+from xds_client.identity.workload_api import SpiffeWorkloadApi
+
+if TYPE_CHECKING:
+    from xds_client.bootstrap import Bootstrap
+    from xds_client.identity.keeper import IdentityKeeper
+    from xds_client.identity.source import IdentitySource
+    from xds_client.node import Node
+
+
+def open_source(bootstrap: Bootstrap) -> IdentityKeeper | None:
+    """The source of this bootstrap, started; None if it has none."""
+    settings = _settings(bootstrap)
+    source = make_source(settings, bootstrap.node, bootstrap.discovery_address) if settings else None
+    return source.start() if source else None
+
+
+def stream_access(bootstrap: Bootstrap, source: IdentitySource | None) -> StreamAccess | None:
+    """How the ADS stream gets to istiod; None: in plaintext."""
+    if bootstrap.security != "tls":
+        return None
+    access = make_access(_settings(bootstrap) or IdentitySettings(), bootstrap.discovery_address)
+    return StreamAccess(access, source)
+
+
+def make_access(settings: IdentitySettings, address: str, clock: Clock = SYSTEM_CLOCK) -> IstiodAccess:
+    """How istiod at ``address`` is reached over TLS."""
+    roots = RootsFile(settings.root_certificate_path)
+    return IstiodAccess(address, roots, settings.token_path, settings.server_name, clock)
+
+
+def make_source(
+    settings: IdentitySettings, node: Node, discovery_address: str, clock: Clock = SYSTEM_CLOCK
+) -> IdentityKeeper | None:
+    """The source that the settings choose, still to be started; None if they choose none."""
+    domains = Expected(settings.trust_domain, settings.trust_domain_aliases)
+    match settings.source:
+        case "istiod":
+            more = RootsFile(settings.extra_roots_path, "PROXYLESS_EXTRA_ROOTS_PATH")
+            return IstiodCa(
+                make_access(settings, settings.ca_address or discovery_address, clock),
+                Trust(RootsFile(settings.root_certificate_path), more if settings.extra_roots_path else None),
+                Expected(settings.trust_domain, settings.trust_domain_aliases, node.namespace, node.service_account),
+                cluster_id=node.cluster_id,
+                ttl=settings.certificate_ttl,
+                clock=clock,
+            )
+        case "files":
+            return CertificateFiles(
+                settings.certificate_path,
+                settings.private_key_path,
+                settings.root_certificate_path,
+                domains,
+                clock=clock,
+            )
+        case "workload_api":
+            return SpiffeWorkloadApi(settings.workload_api_address, domains, clock=clock)
+        case "none":
+            return None
+    raise ValueError(f"{settings.source!r} is no source of identities")
+
+
+def _settings(bootstrap: Bootstrap) -> IdentitySettings | None:
+    if bootstrap.identity is None and bootstrap.security == "tls":
+        return IdentitySettings()
+    return bootstrap.identity
