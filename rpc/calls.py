@@ -11,6 +11,8 @@ from rpc.resolver import parse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import grpc
+
     from rpc.core import ChannelCore
     from rpc.method import Deserializer, Serializer
     from rpc.options import Options
@@ -35,6 +37,7 @@ class Calls(Generic[UU, US, SU, SS, D]):
         self,
         target: str,
         options: Options,
+        compression: grpc.Compression | None,
         mesh: PilotExchanger | None,
         driver: Callable[[str, int], D],
         kinds: tuple[
@@ -44,7 +47,7 @@ class Calls(Generic[UU, US, SU, SS, D]):
             Callable[[D, MethodSpec], SS],
         ],
     ) -> None:
-        self._options = ChannelOptions.parse(options)
+        self._options = ChannelOptions.parse(options, compression)
         self._kinds = kinds
         self._resolution = parse(target, mesh)
         self._driver = driver(target, self._options.max_receive_message_length)
@@ -52,7 +55,8 @@ class Calls(Generic[UU, US, SU, SS, D]):
         self._resolution.start(self._driver.core.on_config)
 
     def _method(self, path: str, serialize: Serializer, deserialize: Deserializer) -> MethodSpec:
-        return MethodSpec(path, serialize, deserialize, self._options.user_agent)
+        options = self._options
+        return MethodSpec(path, serialize, deserialize, options.user_agent, options.compression)
 
     def unary_unary(
         self,

@@ -45,6 +45,7 @@ class CallState:
         self.message = ""
         self.trailing: tuple[Metadatum, ...] = ()
         self.head_sent = False
+        self.next_is_plain = False
 
     def invocation_metadata(self) -> tuple[Metadatum, ...]:
         return metadata_tuple(self.call.metadata())
@@ -63,11 +64,17 @@ class CallState:
         return {}
 
     def set_compression(self, compression: grpc.Compression) -> None:
-        if compression is not grpc.Compression.NoCompression:
-            raise NotImplementedError(f"compression {compression!r} is not supported in this release")
+        """Compress the responses of this call, if the client takes it so; before initial metadata is sent."""
+        self.call.compress(int(compression))
 
     def disable_next_message_compression(self) -> None:
-        """Nothing is ever compressed."""
+        """Send the next response as it is."""
+        self.next_is_plain = True
+
+    def plain(self) -> bool:
+        """Whether the message that is sent now is to be left uncompressed."""
+        plain, self.next_is_plain = self.next_is_plain, False
+        return plain
 
     def time_remaining(self) -> float | None:
         return self.call.time_remaining()

@@ -20,13 +20,31 @@ if TYPE_CHECKING:
 class MethodSpec:
     """One method of one channel."""
 
-    __slots__ = ("_authority", "_native", "_user_agent", "deserialize", "path", "serialize")
+    __slots__ = (
+        "_authority",
+        "_compression",
+        "_native",
+        "_siblings",
+        "_user_agent",
+        "deserialize",
+        "path",
+        "serialize",
+    )
 
-    def __init__(self, path: str | bytes, serialize: Serializer, deserialize: Deserializer, user_agent: str) -> None:
+    def __init__(
+        self,
+        path: str | bytes,
+        serialize: Serializer,
+        deserialize: Deserializer,
+        user_agent: str,
+        compression: int = 0,
+    ) -> None:
         self.path = path.decode() if isinstance(path, bytes) else path
         self.serialize = serialize or _as_is
         self.deserialize = deserialize or _as_is
         self._user_agent = user_agent
+        self._compression = compression
+        self._siblings: dict[int, MethodSpec] = {compression: self}
         self._authority = ""
         self._native: Method | None = None
 
@@ -34,9 +52,19 @@ class MethodSpec:
         """The engine's form, made once per authority (which changes only with the configuration)."""
         native = self._native
         if native is None or authority != self._authority:
-            native = Method(self.path, authority, self._user_agent)
+            native = Method(self.path, authority, self._user_agent, self._compression)
             self._native, self._authority = native, authority
         return native
+
+    def compressed(self, compression: grpc.Compression) -> MethodSpec:
+        """The same method with its requests compressed like this, instead of as the channel says."""
+        number = int(compression)
+        sibling = self._siblings.get(number)
+        if sibling is None:
+            sibling = MethodSpec(self.path, self.serialize, self.deserialize, self._user_agent, number)
+            sibling._siblings = self._siblings
+            self._siblings[number] = sibling
+        return sibling
 
 
 D = TypeVar("D")
@@ -49,17 +77,21 @@ class OfMethod(Generic[D]):
         self._driver = driver
         self._method = method
 
+    def _as_asked(self, credentials: grpc.CallCredentials | None, compression: grpc.Compression | None) -> MethodSpec:
+        """The method as one call wants it."""
+        if credentials is not None:
+            refuse_unsupported(credentials)
+        return self._method if compression is None else self._method.compressed(compression)
+
 
 def _as_is(message: Any) -> Any:
     return message
 
 
-def refuse_unsupported(credentials: object, compression: object) -> None:
-    """Say so, rather than send in clear or uncompressed what was asked to be otherwise."""
+def refuse_unsupported(credentials: object) -> None:
+    """Say so, rather than send in clear what was asked to be otherwise."""
     if credentials is not None:
         raise NotImplementedError("call credentials need TLS, which this release does not speak")
-    if compression not in (None, grpc.Compression.NoCompression):
-        raise NotImplementedError(f"compression {compression!r} is not supported in this release")
 
 
 def undeserializable(outcome: Outcome, error: Exception) -> Outcome:

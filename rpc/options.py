@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import grpc
 
 Options = Iterable[tuple[str, Any]] | None
 
@@ -17,21 +20,27 @@ def _limit(value: Any) -> int:
     return UNLIMITED if int(value) < 0 else int(value)
 
 
+def _compression(given: dict[str, Any], compression: grpc.Compression | None) -> int:
+    return int(given.get("grpc.default_compression_algorithm", 0) if compression is None else compression)
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelOptions:
-    """Sizes in bytes; -1 in an option means unlimited."""
+    """Sizes in bytes; -1 in an option means unlimited. ``compression`` is a number of `grpc.Compression`."""
 
     max_receive_message_length: int = _DEFAULT_RECEIVE
     user_agent: str = ""
+    compression: int = 0
 
     @classmethod
-    def parse(cls, options: Options) -> ChannelOptions:
+    def parse(cls, options: Options, compression: grpc.Compression | None = None) -> ChannelOptions:
         given = dict(options or ())
         own = f"grpc-python-proxyless/{importlib.metadata.version('proxyless')}"
         primary = given.get("grpc.primary_user_agent")
         return cls(
             max_receive_message_length=_limit(given.get("grpc.max_receive_message_length", _DEFAULT_RECEIVE)),
             user_agent=f"{primary} {own}" if primary else own,
+            compression=_compression(given, compression),
         )
 
 
@@ -42,12 +51,14 @@ class ServerOptions:
     max_receive_message_length: int = _DEFAULT_RECEIVE
     max_concurrent_streams: int = 1000
     reuse_port: bool = True
+    compression: int = 0
 
     @classmethod
-    def parse(cls, options: Options) -> ServerOptions:
+    def parse(cls, options: Options, compression: grpc.Compression | None = None) -> ServerOptions:
         given = dict(options or ())
         return cls(
             max_receive_message_length=_limit(given.get("grpc.max_receive_message_length", _DEFAULT_RECEIVE)),
             max_concurrent_streams=int(given.get("grpc.max_concurrent_streams", 1000)),
             reuse_port=bool(given.get("grpc.so_reuseport", True)),
+            compression=_compression(given, compression),
         )

@@ -23,9 +23,16 @@ if TYPE_CHECKING:
 class Channel(Calls[UnaryUnary, UnaryStream, StreamUnary, StreamStream, Driver], aio.Channel):
     """One target, seen through the mesh or as written. It lives in the event loop of its first call."""
 
-    def __init__(self, target: str, options: Options, mesh: PilotExchanger | None) -> None:
+    def __init__(
+        self,
+        target: str,
+        options: Options,
+        compression: grpc.Compression | None,
+        mesh: PilotExchanger | None,
+    ) -> None:
         """Raises `xds_client.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target."""
-        super().__init__(target, options, mesh, Driver, (UnaryUnary, UnaryStream, StreamUnary, StreamStream))
+        kinds = (UnaryUnary, UnaryStream, StreamUnary, StreamStream)
+        super().__init__(target, options, compression, mesh, Driver, kinds)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
         """`SHUTDOWN`, `READY` when some connection is, else `IDLE`."""
@@ -62,8 +69,6 @@ def insecure_channel(
     mesh: PilotExchanger | None = None,
 ) -> Channel:
     """`grpc.aio.insecure_channel` on our engine; see `rpc.insecure_channel` for targets, ``mesh`` and errors."""
-    if compression not in (None, grpc.Compression.NoCompression):
-        raise NotImplementedError(f"compression {compression!r} is not supported in this release")
     if interceptors:
         raise NotImplementedError("asyncio client interceptors are not supported in this release")
-    return Channel(target, options, mesh)
+    return Channel(target, options, compression, mesh)

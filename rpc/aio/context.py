@@ -60,7 +60,7 @@ class ServicerContext(CallState, aio.ServicerContext):  # type: ignore[misc, typ
         if not call.active:
             raise asyncio.CancelledError
         self.send_head_once()
-        call.send(payload)
+        call.send(payload, self.plain())
         while not call.sent:
             await self._change()
 
@@ -68,6 +68,11 @@ class ServicerContext(CallState, aio.ServicerContext):  # type: ignore[misc, typ
         if not self.head_sent:
             self.head_sent = True
             self.call.send_head(metadata)
+
+    def set_compression(self, compression: grpc.Compression) -> None:
+        if self.head_sent:
+            raise RuntimeError("Compression setting must be specified before sending initial metadata")
+        super().set_compression(compression)
 
     async def send_initial_metadata(self, initial_metadata: Pairs) -> None:
         if self.head_sent:

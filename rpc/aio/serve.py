@@ -52,7 +52,8 @@ def _reply(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], r
     if code_number(context.status) != 0:
         context.finish()
         return
-    context.call.reply(context.serialized(handler, response), None, context.trailing or None, context.message)
+    payload = context.serialized(handler, response)
+    context.call.reply(payload, None, context.trailing or None, context.message, context.next_is_plain)
 
 
 async def _stream(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], request: Any) -> None:

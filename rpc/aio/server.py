@@ -37,8 +37,11 @@ class Server(aio.Server):
         interceptors: Iterable[Any] | None,
         options: Options,
         maximum_concurrent_rpcs: int | None,
+        compression: grpc.Compression | None,
     ) -> None:
-        self._listeners = Listeners(ServerOptions.parse(options))
+        parsed = ServerOptions.parse(options, compression)
+        self._compression = parsed.compression
+        self._listeners = Listeners(parsed)
         self._table = HandlerTable(handlers or (), interceptors or ())
         self._maximum = maximum_concurrent_rpcs
         self._hub: Hub | None = None
@@ -162,6 +165,8 @@ class Server(aio.Server):
     def _run(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
         assert self._loop is not None
         context = ServicerContext(call, self._loop, handler)
+        if self._compression:
+            call.compress(self._compression)
         task = self._task(serve_call(context, handler, payload))
 
         def on_change() -> None:
@@ -193,6 +198,4 @@ def server(
     """`grpc.aio.server` on our engine. Handlers are coroutines or async generators; none is run in a thread pool."""
     if migration_thread_pool is not None:
         raise NotImplementedError("blocking handlers in an asyncio server are not supported in this release")
-    if compression not in (None, grpc.Compression.NoCompression):
-        raise NotImplementedError(f"compression {compression!r} is not supported in this release")
-    return Server(handlers, interceptors, options, maximum_concurrent_rpcs)
+    return Server(handlers, interceptors, options, maximum_concurrent_rpcs, compression)

@@ -14,7 +14,7 @@ from rpc.aio.driver import Driver, PlannedCall
 from rpc.aio.unary import aio_error, aio_metadata
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, failed
-from rpc.method import OfMethod, refuse_unsupported, undeserializable
+from rpc.method import OfMethod, undeserializable
 from rpc.plan import plan_call
 
 if TYPE_CHECKING:
@@ -309,9 +309,9 @@ class UnaryStream(OfMethod[Driver], aio.UnaryStreamMultiCallable):  # type: igno
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
     ) -> StreamCall:
-        refuse_unsupported(credentials, compression)
-        only = self._method.serialize(request)
-        return StreamCall(self._driver, self._method, timeout, metadata, wait_for_ready, only=only)
+        method = self._as_asked(credentials, compression)
+        only = method.serialize(request)
+        return StreamCall(self._driver, method, timeout, metadata, wait_for_ready, only=only)
 
 
 class StreamUnary(OfMethod[Driver], aio.StreamUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
@@ -326,8 +326,8 @@ class StreamUnary(OfMethod[Driver], aio.StreamUnaryMultiCallable):  # type: igno
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
     ) -> StreamUnaryCall:
-        refuse_unsupported(credentials, compression)
-        return StreamUnaryCall(self._driver, self._method, timeout, metadata, wait_for_ready, requests=request_iterator)
+        method = self._as_asked(credentials, compression)
+        return StreamUnaryCall(self._driver, method, timeout, metadata, wait_for_ready, requests=request_iterator)
 
 
 class StreamStream(OfMethod[Driver], aio.StreamStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
@@ -342,5 +342,5 @@ class StreamStream(OfMethod[Driver], aio.StreamStreamMultiCallable):  # type: ig
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
     ) -> StreamCall:
-        refuse_unsupported(credentials, compression)
-        return StreamCall(self._driver, self._method, timeout, metadata, wait_for_ready, requests=request_iterator)
+        method = self._as_asked(credentials, compression)
+        return StreamCall(self._driver, method, timeout, metadata, wait_for_ready, requests=request_iterator)

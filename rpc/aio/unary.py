@@ -11,7 +11,7 @@ from grpc import aio
 from rpc.aio.driver import Driver, PlannedCall
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, failed
-from rpc.method import OfMethod, refuse_unsupported, undeserializable
+from rpc.method import OfMethod, undeserializable
 from rpc.plan import plan_call
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class UnaryUnary(OfMethod[Driver], aio.UnaryUnaryMultiCallable):  # type: ignore
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
     ) -> UnaryUnaryCall:
-        if credentials is not None or compression is not None:
-            refuse_unsupported(credentials, compression)
         method = self._method
+        if credentials is not None or compression is not None:
+            method = self._as_asked(credentials, compression)
         return UnaryUnaryCall(self._driver, method, method.serialize(request), timeout, metadata, wait_for_ready)

@@ -22,9 +22,16 @@ if TYPE_CHECKING:
 class Channel(Calls[UnaryUnary, UnaryStream, StreamUnary, StreamStream, Driver], grpc.Channel):
     """One target, seen through the mesh or as written. Safe to use from any thread."""
 
-    def __init__(self, target: str, options: Options, mesh: PilotExchanger | None) -> None:
+    def __init__(
+        self,
+        target: str,
+        options: Options,
+        compression: grpc.Compression | None,
+        mesh: PilotExchanger | None,
+    ) -> None:
         """Raises `xds_client.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target."""
-        super().__init__(target, options, mesh, Driver, (UnaryUnary, UnaryStream, StreamUnary, StreamStream))
+        kinds = (UnaryUnary, UnaryStream, StreamUnary, StreamStream)
+        super().__init__(target, options, compression, mesh, Driver, kinds)
 
     def subscribe(
         self, callback: Callable[[grpc.ChannelConnectivity], None], try_to_connect: bool | None = None
@@ -61,6 +68,4 @@ def insecure_channel(
     environment. Never plaintext by accident: an endpoint that the mesh wants called over mutual TLS is refused.
     Raises `xds_client.model.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target.
     """
-    if compression not in (None, grpc.Compression.NoCompression):
-        raise NotImplementedError(f"compression {compression!r} is not supported in this release")
-    return Channel(target, options, mesh)
+    return Channel(target, options, compression, mesh)

@@ -57,7 +57,7 @@ def _reply(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], r
     if code_number(context.status) != 0:
         context.finish()
     else:
-        context.call.reply(payload, None, context.trailing or None, context.message)
+        context.call.reply(payload, None, context.trailing or None, context.message, context.next_is_plain)
 
 
 def _send_all(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], responses: Iterator[Any]) -> None:
@@ -66,7 +66,7 @@ def _send_all(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any]
         if not context.head_sent:
             context.head_sent = True
             context.call.send_head(None)
-        if not context.call.send_blocking(payload):
+        if not context.call.send_blocking(payload, context.plain()):
             close = getattr(responses, "close", None)
             if close is not None:
                 close()

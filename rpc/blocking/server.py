@@ -43,8 +43,11 @@ class Server(grpc.Server):
         interceptors: Iterable[grpc.ServerInterceptor] | None,
         options: Options,
         maximum_concurrent_rpcs: int | None,
+        compression: grpc.Compression | None,
     ) -> None:
-        self._listeners = Listeners(ServerOptions.parse(options))
+        parsed = ServerOptions.parse(options, compression)
+        self._compression = parsed.compression
+        self._listeners = Listeners(parsed)
         self._pool = thread_pool
         self._table = HandlerTable(handlers or (), interceptors or ())
         self._maximum = maximum_concurrent_rpcs
@@ -169,6 +172,8 @@ class Server(grpc.Server):
 
     def _run(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
         context = ServicerContext(call)
+        if self._compression:
+            call.compress(self._compression)
         try:
             serve_call(context, handler, payload)
         finally:
@@ -189,6 +194,4 @@ def server(
     compression: grpc.Compression | None = None,
 ) -> Server:
     """`grpc.server` on our engine. ``thread_pool`` None runs handlers on the thread that reads the connections."""
-    if compression not in (None, grpc.Compression.NoCompression):
-        raise NotImplementedError(f"compression {compression!r} is not supported in this release")
-    return Server(thread_pool, handlers, interceptors, options, maximum_concurrent_rpcs)
+    return Server(thread_pool, handlers, interceptors, options, maximum_concurrent_rpcs, compression)

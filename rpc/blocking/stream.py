@@ -20,7 +20,7 @@ from rpc.errors import (
     failed,
     metadata_tuple,
 )
-from rpc.method import OfMethod, refuse_unsupported, undeserializable
+from rpc.method import OfMethod, undeserializable
 from rpc.plan import Attempt, Wait, plan_call
 
 if TYPE_CHECKING:
@@ -247,9 +247,9 @@ class UnaryStream(OfMethod[Driver], grpc.UnaryStreamMultiCallable):  # type: ign
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
     ) -> StreamCall:
-        refuse_unsupported(credentials, compression)
-        one = _One(self._method.serialize(request))
-        return StreamCall(self._driver, self._method, one, timeout, metadata, wait_for_ready)
+        method = self._as_asked(credentials, compression)
+        one = _One(method.serialize(request))
+        return StreamCall(self._driver, method, one, timeout, metadata, wait_for_ready)
 
 
 class StreamStream(OfMethod[Driver], grpc.StreamStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
@@ -264,8 +264,8 @@ class StreamStream(OfMethod[Driver], grpc.StreamStreamMultiCallable):  # type: i
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
     ) -> StreamCall:
-        refuse_unsupported(credentials, compression)
-        return StreamCall(self._driver, self._method, request_iterator, timeout, metadata, wait_for_ready)
+        method = self._as_asked(credentials, compression)
+        return StreamCall(self._driver, method, request_iterator, timeout, metadata, wait_for_ready)
 
 
 class StreamUnary(OfMethod[Driver], grpc.StreamUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
@@ -291,8 +291,8 @@ class StreamUnary(OfMethod[Driver], grpc.StreamUnaryMultiCallable):  # type: ign
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
     ) -> tuple[Any, grpc.Call]:
-        refuse_unsupported(credentials, compression)
-        call = StreamCall(self._driver, self._method, request_iterator, timeout, metadata, wait_for_ready)
+        method = self._as_asked(credentials, compression)
+        call = StreamCall(self._driver, method, request_iterator, timeout, metadata, wait_for_ready)
         return call_result(call)
 
     def future(  # type: ignore[override]  # the stubs' own type does not exist at run time

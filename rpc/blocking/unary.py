@@ -19,7 +19,7 @@ from rpc.errors import (
     failed,
     metadata_tuple,
 )
-from rpc.method import OfMethod, refuse_unsupported, undeserializable
+from rpc.method import OfMethod, undeserializable
 from rpc.plan import Attempt, Wait, plan_call
 
 if TYPE_CHECKING:
@@ -44,9 +44,10 @@ class UnaryUnary(OfMethod[Driver], grpc.UnaryUnaryMultiCallable):  # type: ignor
         compression: grpc.Compression | None = None,
     ) -> Any:
         """The response; raises `rpc.CallFailed` (a `grpc.RpcError`)."""
+        method = self._method
         if credentials is not None or compression is not None:
-            refuse_unsupported(credentials, compression)
-        return self._response(self._call(request, timeout, metadata, wait_for_ready))
+            method = self._as_asked(credentials, compression)
+        return self._response(self._call(method, request, timeout, metadata, wait_for_ready))
 
     def with_call(
         self,
@@ -58,8 +59,8 @@ class UnaryUnary(OfMethod[Driver], grpc.UnaryUnaryMultiCallable):  # type: ignor
         compression: grpc.Compression | None = None,
     ) -> tuple[Any, grpc.Call]:
         """The response and the ended call."""
-        refuse_unsupported(credentials, compression)
-        outcome = self._call(request, timeout, metadata, wait_for_ready)
+        method = self._as_asked(credentials, compression)
+        outcome = self._call(method, request, timeout, metadata, wait_for_ready)
         return self._response(outcome), EndedCall(outcome)
 
     def future(  # type: ignore[override]  # the stubs' own type does not exist at run time
@@ -72,15 +73,20 @@ class UnaryUnary(OfMethod[Driver], grpc.UnaryUnaryMultiCallable):  # type: ignor
         compression: grpc.Compression | None = None,
     ) -> UnaryFuture:
         """The call in progress, as a `grpc.Future` that is also its `grpc.Call`."""
-        refuse_unsupported(credentials, compression)
+        method = self._as_asked(credentials, compression)
         deadline = deadline_of(timeout)
-        plan = plan_call(self._driver.core, self._method.path, metadata, deadline, wait_for_ready=wait_for_ready)
-        return UnaryFuture(self._driver, self._method, plan, self._method.serialize(request), metadata, deadline)
+        plan = plan_call(self._driver.core, method.path, metadata, deadline, wait_for_ready=wait_for_ready)
+        return UnaryFuture(self._driver, method, plan, method.serialize(request), metadata, deadline)
 
     def _call(
-        self, request: Any, timeout: float | None, metadata: Pairs | None, wait_for_ready: bool | None
+        self,
+        method: MethodSpec,
+        request: Any,
+        timeout: float | None,
+        metadata: Pairs | None,
+        wait_for_ready: bool | None,
     ) -> Outcome:
-        method, driver = self._method, self._driver
+        driver = self._driver
         payload = method.serialize(request)
         if metadata is not None:
             metadata = tuple(metadata)  # read by the routes and by the engine

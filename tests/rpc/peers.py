@@ -47,8 +47,8 @@ def ours_only(pairs):
 
 
 class SyncClient:
-    def __init__(self, make, address, options):
-        self.channel = (rpc if make == "ours" else grpc).insecure_channel(address, options)
+    def __init__(self, make, address, options, **how):
+        self.channel = (rpc if make == "ours" else grpc).insecure_channel(address, options, **how)
         self.stub = GreeterStub(self.channel)
 
     def call(self, kind, *requests, timeout=PATIENCE, **how):
@@ -133,13 +133,13 @@ class SyncCall:
 
 
 class AioClient:
-    def __init__(self, loop, make, address, options):
+    def __init__(self, loop, make, address, options, **how):
         self._loop = loop
-        self.channel = loop.run(self._open(make, address, options))
+        self.channel = loop.run(self._open(make, address, options, how))
         self.stub = GreeterStub(self.channel)
 
-    async def _open(self, make, address, options):
-        return (rpc.aio if make == "ours" else grpc.aio).insecure_channel(address, options)
+    async def _open(self, make, address, options, how):
+        return (rpc.aio if make == "ours" else grpc.aio).insecure_channel(address, options, **how)
 
     def call(self, kind, *requests, timeout=PATIENCE, **how):
         return self._loop.run(self._whole(kind, requests, timeout=timeout, **how))
@@ -244,18 +244,18 @@ class World:
             self.loop = LoopThread(new_loop)
             self._ends.callback(self.loop.close)
 
-    def serve(self, script, options=None, address="127.0.0.1:0", threads=16):
+    def serve(self, script, options=None, address="127.0.0.1:0", threads=16, **how):
         """Start a server whose methods all follow the script; returns its address."""
-        return f"127.0.0.1:{self.start_server(script, options, address, threads)[1]}"
+        return f"127.0.0.1:{self.start_server(script, options, address, threads, **how)[1]}"
 
-    def start_server(self, script, options=None, address="127.0.0.1:0", threads=16):
+    def start_server(self, script, options=None, address="127.0.0.1:0", threads=16, **how):
         """The same; returns server and port, for tests that stop it themselves."""
         if self.kind == "aio":
-            server, port = self.loop.run(self._start_aio(script, options, address))
+            server, port = self.loop.run(self._start_aio(script, options, address, how))
             self._ends.callback(lambda: self.loop.run(server.stop(0)))
             return server, port
         pool = futures.ThreadPoolExecutor(threads)
-        server = (rpc if self.server_make == "ours" else grpc).server(pool, options=options)
+        server = (rpc if self.server_make == "ours" else grpc).server(pool, options=options, **how)
         port = server.add_insecure_port(address)
         add_GreeterServicer_to_server(SyncServicer(script), server)
         server.start()
@@ -263,8 +263,8 @@ class World:
         self._ends.callback(lambda: server.stop(0).wait(PATIENCE))
         return server, port
 
-    async def _start_aio(self, script, options, address):
-        server = (rpc.aio if self.server_make == "ours" else grpc.aio).server(options=options)
+    async def _start_aio(self, script, options, address, how):
+        server = (rpc.aio if self.server_make == "ours" else grpc.aio).server(options=options, **how)
         port = server.add_insecure_port(address)
         add_GreeterServicer_to_server(AioServicer(script), server)
         await server.start()
@@ -277,11 +277,11 @@ class World:
         else:
             server.stop(grace).wait(PATIENCE)
 
-    def connect(self, address, options=None):
+    def connect(self, address, options=None, **how):
         if self.kind == "aio":
-            client = AioClient(self.loop, self.client_make, address, options)
+            client = AioClient(self.loop, self.client_make, address, options, **how)
         else:
-            client = SyncClient(self.client_make, address, options)
+            client = SyncClient(self.client_make, address, options, **how)
         self._ends.callback(client.close)
         return client
 

@@ -15,6 +15,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.accepted = 0
+        self.carried = 0  # bytes, both ways
         self._sockets = []
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -31,10 +32,11 @@ class Proxy:
                 for one, other in ((client, server), (server, client)):
                     threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
 
-    @staticmethod
-    def _copy(one, other):
+    def _copy(self, one, other):
         with contextlib.suppress(OSError):
             while piece := one.recv(65536):
+                with self._lock:
+                    self.carried += len(piece)
                 other.sendall(piece)
         with contextlib.suppress(OSError):
             other.shutdown(socket.SHUT_WR)

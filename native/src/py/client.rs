@@ -14,6 +14,7 @@ use super::{deadline_after, metadata};
 use crate::drive::hub::Hub as Driven;
 use crate::drive::link::{Link, Waited};
 use crate::drive::news::{Watcher, tell_all};
+use proxyless_core::grpc::encoding::{self, Encoding};
 use proxyless_core::grpc::status::Status;
 use proxyless_core::grpc::{self, Call, message, timeout};
 use proxyless_core::http2::Key;
@@ -23,26 +24,34 @@ use proxyless_core::http2::Key;
 pub struct Method {
     uri: Uri,
     headers: HeaderMap,
+    encoding: Encoding,
 }
 
 #[pymethods]
 impl Method {
     #[new]
-    fn new(path: &str, authority: &str, user_agent: &str) -> PyResult<Self> {
+    /// `encoding`: what requests are compressed with, by gRPC's number for it.
+    #[pyo3(signature = (path, authority, user_agent, encoding=0))]
+    fn new(path: &str, authority: &str, user_agent: &str, encoding: u8) -> PyResult<Self> {
         let uri = Uri::builder()
             .scheme("http")
             .authority(authority)
             .path_and_query(path)
             .build()
             .map_err(|error| PyValueError::new_err(format!("{authority:?}, {path:?}: {error}")))?;
+        let encoding = Encoding::from_number(encoding)
+            .ok_or_else(|| PyValueError::new_err(format!("no compression has the number {encoding}")))?;
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert("te", HeaderValue::from_static("trailers"));
         headers.insert("content-type", grpc::CONTENT_TYPE);
         let user_agent = HeaderValue::from_str(user_agent)
             .map_err(|error| PyValueError::new_err(format!("user agent {user_agent:?}: {error}")))?;
         headers.insert("user-agent", user_agent);
-        headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
-        Ok(Self { uri, headers })
+        headers.insert("grpc-accept-encoding", HeaderValue::from_static(encoding::ACCEPTED));
+        if encoding != Encoding::Identity {
+            headers.insert("grpc-encoding", HeaderValue::from_static(encoding.name()));
+        }
+        Ok(Self { uri, headers, encoding })
     }
 }
 
@@ -76,6 +85,14 @@ pub struct ClientLink {
 impl ClientLink {
     pub fn new(hub: Arc<Driven>, link: Arc<Link>, on_dirty: Option<Arc<Py<PyAny>>>) -> Self {
         Self { hub, link, on_dirty }
+    }
+}
+
+/// A message ready to be sent. Compressing is worth giving the GIL away for, copying is not.
+pub fn encoded(py: Python<'_>, encoding: Encoding, payload: &[u8]) -> Bytes {
+    match encoding {
+        Encoding::Identity => message::encode(payload),
+        _ => py.detach(|| message::encode_as(encoding, payload)),
     }
 }
 
@@ -128,7 +145,7 @@ impl ClientLink {
     ) -> PyResult<Py<PyTuple>> {
         let deadline = deadline_after(timeout)?;
         let request = method.request(metadata, deadline)?;
-        let message = message::encode(payload);
+        let message = encoded(py, method.encoding, payload);
         let link = &self.link;
         let key = py.detach(|| {
             let mut state = link.lock();
@@ -156,7 +173,7 @@ impl ClientLink {
     ) -> PyResult<Key> {
         let deadline = deadline_after(timeout)?;
         let request = method.request(metadata, deadline)?;
-        let message = message::encode(payload);
+        let message = encoded(py, method.encoding, payload);
         let key = {
             let mut state = self.link.lock();
             self.link.look_before_call(&mut state);
@@ -204,7 +221,8 @@ impl ClientLink {
             }
             key
         };
-        let call = ClientCall { link: self.link.clone(), on_dirty: self.on_dirty.clone(), key, deadline };
+        let encoding = method.encoding;
+        let call = ClientCall { link: self.link.clone(), on_dirty: self.on_dirty.clone(), key, deadline, encoding };
         commanded(py, &self.link, self.on_dirty.as_ref())?;
         Ok(Some(call))
     }
@@ -279,6 +297,7 @@ pub struct ClientCall {
     on_dirty: Option<Arc<Py<PyAny>>>,
     key: Key,
     deadline: Option<Instant>,
+    encoding: Encoding,
 }
 
 #[pymethods]
@@ -286,14 +305,15 @@ impl ClientCall {
     /// Queues a message; `sent` tells when the server's window has taken it.
     #[pyo3(signature = (payload, end=false))]
     fn send(&self, py: Python<'_>, payload: &[u8], end: bool) -> PyResult<()> {
-        self.link.lock().grpc.send(self.key, message::encode(payload), end);
+        let message = encoded(py, self.encoding, payload);
+        self.link.lock().grpc.send(self.key, message, end);
         commanded(py, &self.link, self.on_dirty.as_ref())
     }
 
     /// Sends a message and waits for room in the server's window. False: the call is over.
     #[pyo3(signature = (payload, end=false))]
     fn send_blocking(&self, py: Python<'_>, payload: &[u8], end: bool) -> PyResult<bool> {
-        let message = message::encode(payload);
+        let message = encoded(py, self.encoding, payload);
         py.detach(|| {
             self.link.lock().grpc.send(self.key, message, end);
             self.link.flush_all(self.deadline);
@@ -342,6 +362,13 @@ impl ClientCall {
     #[getter]
     fn headed(&self) -> bool {
         self.link.lock().grpc.call(self.key).is_none_or(|call| call.head.is_some() || call.finished.is_some())
+    }
+
+    /// The response has begun. False for an answer without a response, which is Trailers-Only.
+    #[getter]
+    fn answered(&self) -> bool {
+        let state = self.link.lock();
+        state.grpc.call(self.key).and_then(|call| call.head.as_ref()).is_some_and(|head| !head.is_empty())
     }
 
     fn wait_head_blocking(&self, py: Python<'_>) -> PyResult<()> {

@@ -45,9 +45,10 @@ impl Outcome {
     }
 
     /// `(code, details, payload | None, initial | None, trailing | None, answered, unprocessed)`; metadata that is
-    /// empty is None; `answered`: the server sent something.
+    /// empty is None; `answered`: the response has begun, with a head.
     pub fn into_py(self, py: Python<'_>) -> PyResult<Py<PyTuple>> {
-        let answered = self.head.is_some();
+        // A Trailers-Only answer has no head of its own: the call may be retried (gRFC A6, "when retries are valid").
+        let answered = self.head.as_ref().is_some_and(|head| !head.is_empty());
         let payload = self.payload.map(|bytes| PyBytes::new(py, &bytes));
         let initial = self.head.map(|map| metadata::to_py(py, &map)).transpose()?.flatten();
         let trailing = metadata::to_py(py, &self.status.trailers)?;

@@ -1,19 +1,22 @@
 //! `ServerCall`: one call that a client made, for the handler that answers it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use super::client::{commanded, wait};
+use super::client::{commanded, encoded, wait};
 use super::metadata;
 use super::tls::{Protection, protection};
 use crate::drive::link::Link;
 use crate::drive::news::{Watcher, tell_all};
-use proxyless_core::grpc::{self, Call, message, status};
+use proxyless_core::grpc::encoding::Encoding;
+use proxyless_core::grpc::{self, Call, status};
 use proxyless_core::http2::Key;
 
 #[pyclass(frozen, module = "rpc._native")]
@@ -21,11 +24,13 @@ pub struct ServerCall {
     link: Arc<Link>,
     key: Key,
     on_dirty: Option<Arc<Py<PyAny>>>,
+    /// What the answer is compressed with, by number.
+    encoding: AtomicU8,
 }
 
 impl ServerCall {
     pub fn new(link: Arc<Link>, key: Key, on_dirty: Option<Arc<Py<PyAny>>>) -> Self {
-        Self { link, key, on_dirty }
+        Self { link, key, on_dirty, encoding: AtomicU8::default() }
     }
 
     /// After a command: an event loop flushes later; a handler's thread does it now, without the GIL.
@@ -37,9 +42,21 @@ impl ServerCall {
         Ok(())
     }
 
-    fn head(initial: Option<&Bound<'_, PyAny>>) -> PyResult<HeaderMap> {
+    fn encoding(&self) -> Encoding {
+        Encoding::from_number(self.encoding.load(Ordering::Relaxed)).unwrap_or_default()
+    }
+
+    fn message(&self, py: Python<'_>, payload: &[u8], plain: bool) -> Bytes {
+        encoded(py, if plain { Encoding::Identity } else { self.encoding() }, payload)
+    }
+
+    fn head(&self, initial: Option<&Bound<'_, PyAny>>) -> PyResult<HeaderMap> {
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert("content-type", grpc::CONTENT_TYPE);
+        let encoding = self.encoding();
+        if encoding != Encoding::Identity {
+            headers.insert("grpc-encoding", HeaderValue::from_static(encoding.name()));
+        }
         if let Some(initial) = initial {
             metadata::from_py(initial, &mut headers)?;
         }
@@ -147,22 +164,35 @@ impl ServerCall {
         Ok(message.map(|message| PyBytes::new(py, &message)))
     }
 
+    /// Compress the answer, by gRPC's number for the encoding, if the client takes it; before `send_head`.
+    fn compress(&self, encoding: u8) -> PyResult<()> {
+        let wanted = Encoding::from_number(encoding)
+            .ok_or_else(|| PyValueError::new_err(format!("no compression has the number {encoding}")))?;
+        let taken = self.link.lock().grpc.call(self.key).is_some_and(|call| call.takes(wanted));
+        self.encoding.store(if taken { encoding } else { 0 }, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Sends the initial metadata. Only the first time counts.
     fn send_head(&self, py: Python<'_>, initial: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let headers = Self::head(initial)?;
+        let headers = self.head(initial)?;
         self.link.lock().grpc.respond(self.key, headers);
         self.commanded(py)
     }
 
-    /// Queues a message (`send_head` first); `sent` tells when the client's window has taken it.
-    fn send(&self, py: Python<'_>, payload: &[u8]) -> PyResult<()> {
-        self.link.lock().grpc.send(self.key, message::encode(payload), false);
+    /// Queues a message (`send_head` first), not compressed if it is to be `plain`; `sent` tells when the client's window has taken it.
+    #[pyo3(signature = (payload, plain=false))]
+    fn send(&self, py: Python<'_>, payload: &[u8], plain: bool) -> PyResult<()> {
+        let message = self.message(py, payload, plain);
+        self.link.lock().grpc.send(self.key, message, false);
         self.commanded(py)
     }
 
     /// Sends a message and waits for room in the client's window. False: the call is over.
-    fn send_blocking(&self, py: Python<'_>, payload: &[u8]) -> PyResult<bool> {
-        self.link.lock().grpc.send(self.key, message::encode(payload), false);
+    #[pyo3(signature = (payload, plain=false))]
+    fn send_blocking(&self, py: Python<'_>, payload: &[u8], plain: bool) -> PyResult<bool> {
+        let message = self.message(py, payload, plain);
+        self.link.lock().grpc.send(self.key, message, false);
         self.commanded(py)?;
         wait(py, &self.link, self.key, None, &|call| call.all_sent)?;
         Ok(self.active())
@@ -174,6 +204,7 @@ impl ServerCall {
     }
 
     /// The whole answer to a unary call in one go.
+    #[pyo3(signature = (payload, initial, trailing, details, plain=false))]
     fn reply(
         &self,
         py: Python<'_>,
@@ -181,10 +212,11 @@ impl ServerCall {
         initial: Option<&Bound<'_, PyAny>>,
         trailing: Option<&Bound<'_, PyAny>>,
         details: &str,
+        plain: bool,
     ) -> PyResult<()> {
-        let headers = Self::head(initial)?;
+        let headers = self.head(initial)?;
         let trailers = Self::trailers(0, details, trailing)?;
-        let message = message::encode(payload);
+        let message = self.message(py, payload, plain);
         {
             let mut state = self.link.lock();
             state.grpc.respond(self.key, headers);

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
+use super::encoding::{self, Encoding};
 use super::message::{Assembler, Malformed};
 use super::status::{Status, code};
 use crate::http2::ResponseHead;
@@ -26,7 +27,12 @@ pub struct Call {
     pub(super) head_sent: bool,
     /// The owner let go while the last bytes still wait for the peer's window.
     pub(super) forgotten: bool,
+    /// Client: exactly one message answers it.
+    pub(super) unary: bool,
     pub(super) wanted: usize,
+    /// What the peer's compressed messages are compressed with.
+    pub(super) encoding: Encoding,
+    pub(super) limit: usize,
     pub(super) assembler: Assembler,
     pub(super) trailers_only: Option<HeaderMap>,
 }
@@ -43,7 +49,10 @@ impl Call {
             deadline: None,
             head_sent: false,
             forgotten: false,
+            unary: false,
             wanted: 0,
+            encoding: Encoding::Identity,
+            limit,
             assembler: Assembler::new(limit),
             trailers_only: None,
         }
@@ -54,18 +63,29 @@ impl Call {
         !self.inbox.is_empty() || self.half_closed || self.finished.is_some()
     }
 
+    /// Server: the client understands answers that are compressed like this. It does, too, how it compresses itself.
+    pub fn takes(&self, encoding: Encoding) -> bool {
+        let accepted = self.head.as_ref().and_then(|head| head.get("grpc-accept-encoding"));
+        let accepted = accepted.map(HeaderValue::as_bytes).unwrap_or_default();
+        let mut names = accepted.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        encoding == self.encoding || names.any(|name| name == encoding.name().as_bytes())
+    }
+
     pub(super) fn reads(&self) -> bool {
         self.finished.is_none() && !self.half_closed && self.inbox.len() < self.wanted
     }
 
-    /// Moves cut messages to the inbox, as many as are wanted.
-    pub(super) fn fill(&mut self) {
+    /// Moves cut messages to the inbox, as many as are wanted: only what is asked for is decompressed.
+    pub(super) fn fill(&mut self) -> Result<(), Malformed> {
         while self.inbox.len() < self.wanted {
-            match self.assembler.pop() {
-                Some(message) => self.inbox.push_back(message),
-                None => break,
-            }
+            let Some(message) = self.assembler.pop() else { break };
+            self.inbox.push_back(if message.compressed {
+                self.encoding.decompress(&message.payload, self.limit)?
+            } else {
+                message.payload
+            });
         }
+        Ok(())
     }
 }
 
@@ -84,13 +104,25 @@ pub(super) fn not_grpc(head: &ResponseHead) -> Option<Status> {
     })
 }
 
+/// What the head says its messages are compressed with; the error names what is not understood.
+pub(super) fn encoding_of(head: &HeaderMap) -> Result<Encoding, String> {
+    match head.get("grpc-encoding") {
+        None => Ok(Encoding::Identity),
+        Some(name) => Encoding::from_name(name.as_bytes())
+            .ok_or_else(|| format!("grpc-encoding {name:?} is not supported; supported: {}", encoding::ACCEPTED)),
+    }
+}
+
 pub(super) fn refusal(malformed: &Malformed) -> Status {
     match malformed {
         Malformed::TooLarge { length, limit } => {
             Status::new(code::RESOURCE_EXHAUSTED, format!("Received message larger than max ({length} vs. {limit})"))
         }
-        Malformed::Compressed => {
-            Status::new(code::UNIMPLEMENTED, "the peer compressed a message, though no encoding was offered")
+        Malformed::NotEncoded => {
+            Status::new(code::INTERNAL, "a message is flagged as compressed, though the call names no grpc-encoding")
+        }
+        Malformed::Undecodable(encoding) => {
+            Status::new(code::INTERNAL, format!("a message is not what its grpc-encoding says: {}", encoding.name()))
         }
         Malformed::Flags(flags) => Status::new(code::INTERNAL, format!("a message has unknown flags {flags:#04x}")),
     }

@@ -4,12 +4,26 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::encoding::Encoding;
+
 const PREFIX: usize = 5;
 const ON_TRUST: usize = 1024 * 1024;
 
 pub fn encode(payload: &[u8]) -> Bytes {
+    framed(0, payload)
+}
+
+/// The same, compressed where that makes it smaller.
+pub fn encode_as(encoding: Encoding, payload: &[u8]) -> Bytes {
+    match encoding.compress(payload) {
+        Some(compressed) => framed(1, &compressed),
+        None => framed(0, payload),
+    }
+}
+
+fn framed(flags: u8, payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(PREFIX + payload.len());
-    out.put_u8(0);
+    out.put_u8(flags);
     // A message over 4 GiB cannot be said in gRPC; the Python side refuses it before it comes here.
     out.put_u32(payload.len() as u32);
     out.put_slice(payload);
@@ -18,16 +32,27 @@ pub fn encode(payload: &[u8]) -> Bytes {
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Malformed {
-    Compressed,
-    TooLarge { length: usize, limit: usize },
+    /// Flagged as compressed, though the call's head names no encoding.
+    NotEncoded,
+    Undecodable(Encoding),
+    TooLarge {
+        length: usize,
+        limit: usize,
+    },
     Flags(u8),
+}
+
+/// A message as it came; still compressed where it says so.
+pub struct Message {
+    pub compressed: bool,
+    pub payload: Bytes,
 }
 
 /// Cuts messages out of a body that arrives in any pieces.
 pub struct Assembler {
     limit: usize,
     partial: BytesMut,
-    whole: VecDeque<Bytes>,
+    whole: VecDeque<Message>,
 }
 
 impl Assembler {
@@ -40,7 +65,7 @@ impl Assembler {
         self.partial.is_empty() && self.whole.is_empty()
     }
 
-    pub fn pop(&mut self) -> Option<Bytes> {
+    pub fn pop(&mut self) -> Option<Message> {
         self.whole.pop_front()
     }
 
@@ -51,8 +76,9 @@ impl Assembler {
                 if chunk.len() < PREFIX + length {
                     break;
                 }
+                let compressed = chunk[0] == 1;
                 chunk.advance(PREFIX);
-                self.whole.push_back(chunk.split_to(length));
+                self.whole.push_back(Message { compressed, payload: chunk.split_to(length) });
             }
             self.hold(&chunk)?;
             return Ok(());
@@ -62,8 +88,9 @@ impl Assembler {
             if self.partial.len() < PREFIX + length {
                 break;
             }
+            let compressed = self.partial[0] == 1;
             self.partial.advance(PREFIX);
-            self.whole.push_back(self.partial.split_to(length).freeze());
+            self.whole.push_back(Message { compressed, payload: self.partial.split_to(length).freeze() });
         }
         Ok(())
     }
@@ -83,10 +110,8 @@ impl Assembler {
 
     fn length(&self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         let Some(prefix) = bytes.first_chunk::<PREFIX>() else { return Ok(None) };
-        match prefix[0] {
-            0 => {}
-            1 => return Err(Malformed::Compressed),
-            other => return Err(Malformed::Flags(other)),
+        if prefix[0] > 1 {
+            return Err(Malformed::Flags(prefix[0]));
         }
         let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
         if length > self.limit {
@@ -100,16 +125,20 @@ impl Assembler {
 mod tests {
     use super::*;
 
-    fn collect(pieces: &[&[u8]]) -> Result<Vec<Bytes>, Malformed> {
+    fn collect(pieces: &[&[u8]]) -> Result<Vec<(bool, Bytes)>, Malformed> {
         let mut assembler = Assembler::new(100);
         let mut out = Vec::new();
         for piece in pieces {
             assembler.push(Bytes::copy_from_slice(piece))?;
             while let Some(message) = assembler.pop() {
-                out.push(message);
+                out.push((message.compressed, message.payload));
             }
         }
         Ok(out)
+    }
+
+    fn plain(messages: &[&'static [u8]]) -> Vec<(bool, Bytes)> {
+        messages.iter().map(|message| (false, Bytes::from_static(message))).collect()
     }
 
     #[test]
@@ -119,10 +148,10 @@ mod tests {
         wire.extend_from_slice(&encode(b"three"));
         for cut in 0..=wire.len() {
             let (head, tail) = wire.split_at(cut);
-            assert_eq!(collect(&[head, tail]).unwrap(), vec![&b"one"[..], b"", b"three"], "cut at {cut}");
+            assert_eq!(collect(&[head, tail]).unwrap(), plain(&[b"one", b"", b"three"]), "cut at {cut}");
         }
         let bytes: Vec<&[u8]> = wire.chunks(1).collect();
-        assert_eq!(collect(&bytes).unwrap(), vec![&b"one"[..], b"", b"three"]);
+        assert_eq!(collect(&bytes).unwrap(), plain(&[b"one", b"", b"three"]));
     }
 
     #[test]
@@ -133,7 +162,7 @@ mod tests {
 
     #[test]
     fn compressed_and_unknown_flags_are_told_apart() {
-        assert_eq!(collect(&[&[1, 0, 0, 0, 0]]), Err(Malformed::Compressed));
+        assert_eq!(collect(&[&[1, 0, 0, 0], &[1, 9]]).unwrap(), vec![(true, Bytes::from_static(&[9]))]);
         assert_eq!(collect(&[&[2, 0, 0, 0, 0]]), Err(Malformed::Flags(2)));
     }
 }

@@ -9,6 +9,7 @@
 //! `advance` moves everything that can move and notes the keys of calls that changed; the driver wakes their owners.
 
 pub mod call;
+pub mod encoding;
 pub mod message;
 pub mod status;
 pub mod timeout;
@@ -23,10 +24,12 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 use crate::http2::{self, Incoming, Key, RequestHead, Settings};
 pub use call::Call;
-use call::{not_grpc, refusal};
+use call::{encoding_of, not_grpc, refusal};
 use status::{Status, code};
 
 pub const ANY_NUMBER: usize = usize::MAX;
+/// A unary call reads its message and looks behind it; what a peer sends beyond that is not kept.
+const MORE_THAN_ONE: usize = 2;
 pub const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -139,6 +142,17 @@ impl Connection {
             return;
         }
         let mut call = Call::new(self.max_message);
+        match encoding_of(&head.headers) {
+            Ok(encoding) => call.encoding = encoding,
+            Err(problem) => {
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-accept-encoding", HeaderValue::from_static(encoding::ACCEPTED));
+                status::write(code::UNIMPLEMENTED, &problem, &mut trailers);
+                trailers.insert("content-type", CONTENT_TYPE);
+                self.http2.respond(key, StatusCode::OK, trailers, true);
+                return self.http2.forget(key);
+            }
+        }
         call.path = head.path.path().to_owned();
         call.deadline = head
             .headers
@@ -146,8 +160,8 @@ impl Connection {
             .and_then(|value| timeout::decode(value.as_bytes()))
             .and_then(|timeout| Instant::now().checked_add(timeout));
         call.head = Some(head.headers);
-        // One message and the look behind it: a unary request is whole without being asked for.
-        call.wanted = 2;
+        // A unary request is whole without being asked for.
+        call.wanted = MORE_THAN_ONE;
         self.calls.insert(key, call);
         self.watch_deadline(key);
         self.accepted.push(key);
@@ -178,6 +192,13 @@ impl Connection {
                                 call.finished = Some(status);
                                 self.http2.reset(key, http2::code::CANCEL);
                             } else {
+                                match encoding_of(&head.headers) {
+                                    Ok(encoding) => call.encoding = encoding,
+                                    Err(problem) => {
+                                        call.finished = Some(Status::new(code::INTERNAL, problem));
+                                        self.http2.reset(key, http2::code::CANCEL);
+                                    }
+                                }
                                 call.head = Some(head.headers);
                             }
                         }
@@ -193,16 +214,17 @@ impl Connection {
                 }
             }
         }
-        call.fill();
+        if let Err(malformed) = call.fill() {
+            call.finished = Some(refuse(&mut self.http2, self.role, key, call, refusal(&malformed)));
+        }
         while call.reads() {
             match self.http2.data(key) {
                 Incoming::Pending => break,
-                Incoming::Data(data) => match call.assembler.push(data) {
-                    Ok(()) => call.fill(),
-                    Err(malformed) => {
+                Incoming::Data(data) => {
+                    if let Err(malformed) = call.assembler.push(data).and_then(|()| call.fill()) {
                         call.finished = Some(refuse(&mut self.http2, self.role, key, call, refusal(&malformed)));
                     }
-                },
+                }
                 Incoming::End(_) if !call.assembler.is_empty() => {
                     let status = Status::new(code::INTERNAL, "the peer ended the stream inside a message");
                     call.finished = Some(refuse(&mut self.http2, self.role, key, call, status));
@@ -210,6 +232,11 @@ impl Connection {
                 Incoming::End(trailers) => finish_reading(self.role, call, trailers),
                 Incoming::Broken(broken) => call.finished = Some(broken_off(call.deadline, &broken, &self.peer)),
             }
+        }
+        if call.unary && call.finished.is_none() && call.inbox.len() == MORE_THAN_ONE {
+            call.finished =
+                Some(Status::new(code::UNIMPLEMENTED, "a unary call was answered by more than one message"));
+            self.http2.reset(key, http2::code::CANCEL);
         }
         call.all_sent = self.http2.sent(key);
         let after = (call.head.is_some(), call.inbox.len(), call.half_closed, call.all_sent);
@@ -229,7 +256,8 @@ impl Connection {
         let mut call = Call::new(self.max_message);
         call.deadline = deadline;
         if let Some(message) = only {
-            call.wanted = ANY_NUMBER;
+            call.wanted = MORE_THAN_ONE;
+            call.unary = true;
             self.http2.send(key, message, true);
         }
         self.calls.insert(key, call);
