@@ -2,13 +2,16 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"syscall"
 	"time"
 	"unsafe"
 
+	"istio.io/istio/manifests"
 	"istio.io/istio/pilot/pkg/bootstrap"
+	"istio.io/istio/pilot/pkg/serviceregistry/provider"
 	"istio.io/istio/pkg/cluster"
 	"istio.io/istio/pkg/kube"
 	"istio.io/istio/pkg/log"
@@ -42,6 +45,9 @@ func withIstioEnvironment(s *settings) error {
 	} else if err := ensureRoot(s.CA); err != nil {
 		return fmt.Errorf("--ca %s: %w", s.CA, err)
 	}
+	if s.Kubeconfig != "" {
+		defaults["ISTIO_MULTIROOT_MESH"] = "true" // a root that is added to the --ca folder is taken over at once
+	}
 	for name, value := range defaults {
 		if _, set := os.LookupEnv(name); !set || name == "ROOT_CA_DIR" {
 			os.Setenv(name, value)
@@ -55,7 +61,7 @@ func withIstioEnvironment(s *settings) error {
 	return syscall.Exec(self, os.Args, os.Environ())
 }
 
-// startIstiod starts the real control plane from files; it runs until stop is closed.
+// startIstiod starts the real control plane, from files or from Kubernetes; it runs until stop is closed.
 func startIstiod(s *settings, stop <-chan struct{}) (*bootstrap.Server, error) {
 	logging := log.DefaultOptions()
 	logging.OutputPaths = []string{"stderr"} // stdout is for the ready line
@@ -73,6 +79,10 @@ func startIstiod(s *settings, stop <-chan struct{}) (*bootstrap.Server, error) {
 			TLSOptions:     bootstrap.TLSOptions{TLSMinVersion: bootstrap.TLSMinVersion1_2},
 		}
 		a.RegistryOptions.FileDir = s.Config
+		if s.Kubeconfig != "" {
+			a.RegistryOptions.KubeConfig = s.Kubeconfig
+			a.RegistryOptions.Registries = []string{string(provider.Kubernetes)}
+		}
 		a.RegistryOptions.KubeOptions.DomainSuffix = "cluster.local"
 		a.RegistryOptions.KubeOptions.ClusterID = cluster.ID(clusterID)
 		a.MeshConfigFile = s.Mesh
@@ -81,7 +91,11 @@ func startIstiod(s *settings, stop <-chan struct{}) (*bootstrap.Server, error) {
 	if err := args.Complete(); err != nil {
 		return nil, err
 	}
-	istiod, err := bootstrap.NewServer(args, withoutKubernetes)
+	var before []func(*bootstrap.Server)
+	if s.Kubeconfig == "" {
+		before = append(before, withoutKubernetes)
+	}
+	istiod, err := bootstrap.NewServer(args, before...)
 	if err != nil {
 		return nil, err
 	}
@@ -94,4 +108,14 @@ func withoutKubernetes(istiod *bootstrap.Server) {
 	field := reflect.ValueOf(istiod).Elem().FieldByName("kubeClient")
 	client := reflect.ValueOf(kube.NewFakeClient())
 	reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Set(client)
+}
+
+// printCRDs writes the definitions that this istiod's own installation has.
+func printCRDs(to io.Writer) error {
+	definitions, err := manifests.FS.ReadFile("charts/base/files/crd-all.gen.yaml")
+	if err != nil {
+		return err
+	}
+	_, err = to.Write(definitions)
+	return err
 }

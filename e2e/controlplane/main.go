@@ -1,9 +1,10 @@
-// Command controlplane runs the real istiod in one process of its own: no Docker, no Kubernetes. Configuration is a
-// watched folder of Istio YAML, the addresses are loopback, and one line on stdout says when it is ready:
+// Command controlplane runs the real istiod in one process of its own, without Docker. Configuration is a watched folder
+// of Istio YAML, or a Kubernetes API server as in any cluster. One line on stdout says when it is ready:
 //
 //	ready {"grpc":"127.0.0.1:15010","secure_grpc":"127.0.0.1:15012",...}
 //
-// Logs go to stderr. SIGTERM and SIGINT end it cleanly.
+// Logs go to stderr. SIGTERM and SIGINT end it cleanly. "controlplane crds" prints Istio's CustomResourceDefinitions,
+// as its base chart has them.
 package main
 
 import (
@@ -28,7 +29,8 @@ type settings struct {
 	HTTP       string `json:"http"`
 	HTTPS      string `json:"https"`
 	Monitoring string `json:"monitoring"`
-	Config     string `json:"config"`
+	Config     string `json:"config,omitempty"`
+	Kubeconfig string `json:"kubeconfig,omitempty"`
 	Mesh       string `json:"mesh"`
 	CA         string `json:"ca"`
 
@@ -37,6 +39,13 @@ type settings struct {
 }
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "crds" {
+		if err := printCRDs(os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "controlplane crds:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	s, err := parse(os.Args[1:])
 	if err != nil {
 		os.Exit(2) // the flag set has said why
@@ -51,10 +60,12 @@ func parse(args []string) (*settings, error) {
 	s := &settings{}
 	f := flag.NewFlagSet("controlplane", flag.ContinueOnError)
 	f.Usage = func() {
-		fmt.Fprintln(f.Output(), "controlplane: the real istiod, configured by a folder of Istio YAML. Port 0 means any free port.")
+		fmt.Fprintln(f.Output(), "controlplane: the real istiod, configured by a folder of Istio YAML or by Kubernetes. Port 0 means any free port.")
 		f.PrintDefaults()
 	}
-	f.StringVar(&s.Config, "config", "", "`folder` of Istio YAML, watched; required")
+	f.StringVar(&s.Config, "config", "", "`folder` of Istio YAML, watched")
+	f.StringVar(&s.Kubeconfig, "kubeconfig", "", "`file` that says where the Kubernetes API server is, and who we are to it;\n"+
+		"services, pods, tokens and Istio's resources come from there, instead of --config")
 	f.StringVar(&s.Mesh, "mesh", "", "mesh config `file` (MeshConfig as YAML), watched; empty: istiod's own defaults")
 	f.StringVar(&s.CA, "ca", "", "`folder` of the root that signs workloads (root-cert.pem, ca-cert.pem, ca-key.pem,\n"+
 		"cert-chain.pem); made there when it is missing, so a restart keeps it. Empty: a new root at every start")
@@ -71,8 +82,8 @@ func parse(args []string) (*settings, error) {
 		}
 		return nil, err
 	}
-	if f.NArg() > 0 || s.Config == "" {
-		err := fmt.Errorf("--config FOLDER is required, and there are no other arguments (got %q)", f.Args())
+	if f.NArg() > 0 || (s.Config == "") == (s.Kubeconfig == "") {
+		err := fmt.Errorf("one of --config FOLDER and --kubeconfig FILE is required, and there are no other arguments (got %q)", f.Args())
 		fmt.Fprintln(f.Output(), err)
 		return nil, err
 	}
