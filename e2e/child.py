@@ -11,6 +11,10 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,12 +22,21 @@ ROOT = Path(__file__).resolve().parent.parent
 class Child:
     """One process. It is started when a line of its output begins with the word ``ready``."""
 
-    def __init__(self, name: str, command: list[str], log: Path, ready: str = "ready", limit: float = 20.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        log: Path,
+        ready: str = "ready",
+        limit: float = 20.0,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self.log = log
         self._command = command
         self._ready = ready
         self._limit = limit
+        self._environment = _environment() | dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -37,7 +50,12 @@ class Child:
         with self.log.open("ab") as out:
             said_before = out.tell()
             self._process = subprocess.Popen(
-                [*guard, *self._command], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT, env=_environment()
+                [*guard, *self._command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=ROOT,
+                env=self._environment,
             )
         try:
             self._wait_ready(said_before)
@@ -86,7 +104,15 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
-def free_port() -> int:
+def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
+    """So many different ones, as `free_port`."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port(host))
+    return list(ports)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
     """A port that nobody listens on, below the ephemeral ones.
 
     A client that keeps dialling a dead server's ephemeral port on loopback may, by chance, connect to itself.
@@ -96,6 +122,6 @@ def free_port() -> int:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with suppress(OSError):
-                probe.bind(("127.0.0.1", port))
+                probe.bind((host, port))
                 return port
-    raise RuntimeError("no free port between 10000 and 30000 on 127.0.0.1")
+    raise RuntimeError(f"no free port between 10000 and 30000 on {host}")

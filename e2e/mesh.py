@@ -7,30 +7,53 @@ import sys
 import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from e2e.child import ROOT, Child, free_port
+from e2e.child import ROOT, Child, free_ports
+from e2e.tokens import TokenIssuer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ISTIOD = ROOT / ".build" / "controlplane"
 
 
 class Mesh(ABC):
-    """A control plane as a child process. Its address stays the same from start to restart."""
+    """A control plane as a child process. Its addresses stay the same from start to restart.
+
+    ``address`` is plaintext; ``secure_address`` is TLS, where certificates are signed for who shows a `token`.
+    ``environment`` is added to the process's.
+    """
 
     kind: ClassVar[str]
     ready: ClassVar[str] = "ready"  # what it says when it is
     _numbers: ClassVar[itertools.count[int]] = itertools.count(1)
 
-    def __init__(self, folder: Path, auto_mtls: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        auto_mtls: bool = False,
+        host: str = "127.0.0.1",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.state = Path(tempfile.mkdtemp(prefix=f"{self.kind}-{next(self._numbers)}-", dir=folder))
         self.config = self.state / "config"
         self.config.mkdir()
-        self.address = f"127.0.0.1:{free_port()}"
+        self.ca = self.state / "ca"
+        self.root = self.ca / "root-cert.pem"  # what clients trust; there once it has started
+        self.host = host
+        self.address, self.secure_address = (f"{host}:{port}" for port in free_ports(2, host))
         self.auto_mtls = auto_mtls
         self._write_mesh_config()
-        self.child = Child(self.kind, self._command(), self.state / "log", self.ready)
+        self.child = Child(
+            self.kind,
+            self._command(),
+            self.state / "log",
+            self.ready,
+            environment=self._environment() | dict(environment or {}),
+        )
 
     @property
     @abstractmethod
@@ -39,6 +62,13 @@ class Mesh(ABC):
 
     @abstractmethod
     def _command(self) -> list[str]: ...
+
+    def _environment(self) -> dict[str, str]:
+        return {}
+
+    @abstractmethod
+    def token(self, namespace: str, service_account: str) -> str:
+        """As the kubelet would project it into a pod."""
 
     @property
     def running(self) -> bool:
@@ -86,10 +116,25 @@ class IstiodMesh(Mesh):
         if not ISTIOD.exists():
             pytest.skip(f"the real istiod is not built: run e2e/controlplane/build, which makes {ISTIOD}")
         command = [str(ISTIOD), "--config", str(self.config), "--mesh", str(self.mesh_config)]
-        command += ["--ca", str(self.state / "ca"), "--grpc", self.address]
-        for flag in ("--secure-grpc", "--http", "--https", "--monitoring"):
+        command += ["--ca", str(self.ca), "--grpc", self.address, "--secure-grpc", self.secure_address]
+        for flag in ("--http", "--https", "--monitoring"):
             command += [flag, "127.0.0.1:0"]
         return command
+
+    def _environment(self) -> dict[str, str]:
+        self._tokens = TokenIssuer()
+        return {"JWT_RULE": self._tokens.rule}
+
+    def start(self) -> None:
+        self._tokens.start()
+        super().start()
+
+    def stop(self) -> None:
+        super().stop()
+        self._tokens.stop()
+
+    def token(self, namespace: str, service_account: str) -> str:
+        return self._tokens.mint(namespace, service_account)
 
 
 class LocalMesh(Mesh):
@@ -104,6 +149,9 @@ class LocalMesh(Mesh):
 
     def _command(self) -> list[str]:
         return [sys.executable, "-m", "localmesh", str(self.config), "--listen", self.address]
+
+    def token(self, namespace: str, service_account: str) -> str:
+        raise NotImplementedError("localmesh signs no certificates yet")
 
 
 KINDS: dict[str, type[Mesh]] = {mesh.kind: mesh for mesh in (LocalMesh, IstiodMesh)}

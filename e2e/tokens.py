@@ -7,39 +7,28 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from e2e.child import free_port
 
 AUDIENCE = "istio-ca"
 _KEY_ID = "e2e"
 
 
 class TokenIssuer:
-    """Signs tokens, and serves its public key over HTTP in the network that it was made in. Use as a context manager.
+    """Signs tokens, and serves its public key over HTTP on one port, from `start` to `stop`, any number of times.
 
     ``rule`` is for istiod's environment, as ``JWT_RULE``.
     """
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        jwks = json.dumps({"keys": [self._public_key()]}).encode()
-
-        class Keys(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802  http.server names it
-                self.send_response(200)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(jwks)))
-                self.end_headers()
-                self.wfile.write(jwks)
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  http.server names it
-                pass
-
-        self._server = ThreadingHTTPServer((host, 0), Keys)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="jwks")
-        self.issuer = f"http://{host}:{self._server.server_port}"
+        self._address = (host, free_port(host))
+        self._server: ThreadingHTTPServer | None = None
+        self.issuer = "http://{}:{}".format(*self._address)
 
     @property
     def rule(self) -> str:
@@ -60,14 +49,18 @@ class TokenIssuer:
         signature = self._key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
         return (signed + b"." + _encode(signature)).decode()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def start(self) -> None:
+        if self._server is None:
+            self._server = ThreadingHTTPServer(self._address, _handler({"keys": [self._public_key()]}))
+            self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="jwks")
+            self._thread.start()
 
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+            self._server = None
 
     def _public_key(self) -> dict[str, str]:
         numbers = self._key.public_key().public_numbers()
@@ -76,6 +69,23 @@ class TokenIssuer:
             for number in (numbers.n, numbers.e)
         )
         return {"kty": "RSA", "alg": "RS256", "use": "sig", "kid": _KEY_ID, "n": modulus, "e": exponent}
+
+
+def _handler(document: dict[str, Any]) -> type[BaseHTTPRequestHandler]:
+    body = json.dumps(document).encode()
+
+    class Keys(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Keys
 
 
 def _part(value: dict[str, Any]) -> bytes:

@@ -1,7 +1,7 @@
 """The few requests to the kernel that a pod's network is made of: links, addresses, routes, redirects.
 
-Raw netlink (rtnetlink(7), linux/netfilter/nf_tables.h): neither ``ip`` nor ``iptables`` nor ``nft`` has to be installed.
-A request acts in the network namespace of the thread that calls.
+Raw netlink (rtnetlink(7), linux/netfilter/nf_tables.h): no ``ip``, ``iptables`` or ``nft`` is needed. A request acts
+in the network namespace of the thread that calls.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def default_route(gateway: str) -> None:
 def redirect(inbound: int, outbound: int, direct: tuple[int, ...], group: int) -> None:
     """What istio-iptables installs in a pod: what comes in goes to ``inbound``, what its app sends to ``outbound``.
 
-    ``direct``: ports that are not redirected on their way in. What processes of ``group`` (the proxy and its agent) send
-    goes out as it is, and so does what stays on loopback.
+    ``direct``: ports that are not redirected on their way in. What processes of ``group`` (the proxy and its agent)
+    send goes out as it is, and so does what stays on loopback.
     """
     tcp = _meta(_META_L4PROTO) + _compare(bytes([socket.IPPROTO_TCP]))
     accept = _verdict(_ACCEPT)
