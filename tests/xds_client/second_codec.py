@@ -10,6 +10,8 @@ from envoy_data_plane.envoy.config.cluster import v3 as cds
 from envoy_data_plane.envoy.config.endpoint import v3 as eds
 from envoy_data_plane.envoy.config.listener import v3 as lds
 from envoy_data_plane.envoy.config.route import v3 as rds
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
+from envoy_data_plane.envoy.extensions.filters.network.tcp_proxy import v3 as tcp_proxy
 from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 from envoy_data_plane.envoy.extensions.upstreams.http import v3 as http
 
@@ -21,7 +23,7 @@ def read(kind, data):
     return {
         ResourceType.CLUSTER: lambda: cluster(cds.Cluster.parse(data)),
         ResourceType.ENDPOINT: lambda: load_assignment(eds.ClusterLoadAssignment.parse(data)),
-        ResourceType.LISTENER: lambda: m.Listener(lds.Listener.parse(data).name),
+        ResourceType.LISTENER: lambda: listener(lds.Listener.parse(data)),
         ResourceType.ROUTE: lambda: route_configuration(rds.RouteConfiguration.parse(data)),
     }[kind]()
 
@@ -76,6 +78,65 @@ def demanded(common):
         "min_version": m.TlsVersion(common.tls_params.tls_minimum_protocol_version.name.replace("_", ".")),
         "max_version": m.TlsVersion(common.tls_params.tls_maximum_protocol_version.name.replace("_", ".")),
     }
+
+
+def listener(whole):
+    inspectors = {f.name.rpartition(".")[2]: inspector(f) for f in whole.listener_filters}
+    return m.Listener(
+        name=whole.name,
+        address=whole.address.socket_address.address,
+        port=whole.address.socket_address.port_value,
+        filter_chains=tuple(map(filter_chain, whole.filter_chains)),
+        default_filter_chain=filter_chain(whole.default_filter_chain)
+        if whole.default_filter_chain is not None
+        else None,
+        listener_filters=tuple(f.name for f in whole.listener_filters),
+        tls_inspector=inspectors.get("tls_inspector"),
+        http_inspector=inspectors.get("http_inspector"),
+    )
+
+
+def inspector(f):
+    disabled = f.filter_disabled
+    if disabled is None:
+        return m.Inspector()
+    kind, rule = which_one_of(disabled, "rule")
+    said = [r.destination_port_range for r in rule.rules] if kind == "or_match" else [rule]
+    return m.Inspector(tuple((r.start, r.end) for r in said))
+
+
+def filter_chain(chain):
+    match = chain.filter_chain_match or lds.FilterChainMatch()
+    last = chain.filters[-1].typed_config
+    is_http = last.type_url.endswith("HttpConnectionManager")
+    http_filters = hcm.HttpConnectionManager.parse(last.value).http_filters if is_http else ()
+    hole = not is_http and tcp_proxy.TcpProxy.parse(last.value).cluster == "BlackHoleCluster"
+    place = f"filters[{len(chain.filters) - 1}].typed_config.cluster"
+    return m.FilterChain(
+        name=chain.name,
+        match=m.FilterChainMatch(
+            destination_port=match.destination_port,
+            server_names=tuple(match.server_names),
+            transport_protocol=match.transport_protocol,
+            application_protocols=tuple(match.application_protocols),
+        ),
+        tls=downstream_tls(chain.transport_socket) if chain.transport_socket is not None else None,
+        kind=m.ChainKind.HTTP if is_http else m.ChainKind.TCP,
+        network_filters=tuple(f.name for f in chain.filters),
+        http_filters=tuple(f.name for f in http_filters),
+        unusable=f"{place}: BlackHoleCluster drops every connection" if hole else "",
+    )
+
+
+def downstream_tls(socket):
+    context = tls.DownstreamTlsContext.parse(socket.typed_config.value)
+    common = context.common_tls_context
+    return m.DownstreamTls(
+        alpn=tuple(common.alpn_protocols),
+        certificate=SECRETS[common.tls_certificate_sds_secret_configs[0].name],
+        require_client_certificate=bool(context.require_client_certificate),
+        **demanded(common),
+    )
 
 
 def labels(struct):

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError as WireError
 from xds_client.decode.cluster import cluster
 from xds_client.decode.endpoint import cluster_load_assignment
 from xds_client.decode.fields import FieldError
+from xds_client.decode.listener import listener
 from xds_client.decode.route import route_configuration
 from xds_client.errors import DecodeError
 from xds_client.model import Cluster, ClusterLoadAssignment, Listener, RouteConfiguration
@@ -27,14 +28,10 @@ if TYPE_CHECKING:
 Value = Cluster | ClusterLoadAssignment | Listener | RouteConfiguration
 
 
-def _listener(message: Any) -> Listener:
-    return Listener(message.name)
-
-
 _MESSAGES: dict[ResourceType, tuple[Any, str, Callable[[Any], Value]]] = {
     ResourceType.CLUSTER: (cluster_pb2.Cluster, "name", cluster),
     ResourceType.ENDPOINT: (endpoint_pb2.ClusterLoadAssignment, "cluster_name", cluster_load_assignment),
-    ResourceType.LISTENER: (listener_pb2.Listener, "name", _listener),
+    ResourceType.LISTENER: (listener_pb2.Listener, "name", listener),
     ResourceType.ROUTE: (route_pb2.RouteConfiguration, "name", route_configuration),
 }
 

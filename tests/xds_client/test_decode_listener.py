@@ -1,0 +1,244 @@
+"""Listeners: every match field, what an inspector does not look at, and what is closed because it is not understood."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from envoy.config.listener.v3 import listener_pb2
+from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.xds_client.test_decode_tls import PACKED, agent, validating
+from xds_client import model as m
+from xds_client.decode import parse
+from xds_client.errors import DecodeError
+from xds_client.resource_type import ResourceType
+
+NETWORK = "type.googleapis.com/envoy.extensions.filters.network."
+HTTP = {
+    "name": "http",
+    "typed_config": {
+        "@type": NETWORK + "http_connection_manager.v3.HttpConnectionManager",
+        "http_filters": [{"name": "jwt"}, {"name": "envoy.filters.http.router"}],
+    },
+}
+TCP = {"name": "tcp", "typed_config": {"@type": NETWORK + "tcp_proxy.v3.TcpProxy", "cluster": "inbound|1||"}}
+
+
+def decoded(**said):
+    message = json_format.ParseDict({"name": "l", **said}, listener_pb2.Listener())
+    return parse(ResourceType.LISTENER, "l", ResourceType.LISTENER.value, message.SerializeToString()).value()
+
+
+def a_chain(**said):
+    return decoded(filter_chains=[{"name": "c", "filters": [HTTP], **said}]).filter_chains[0]
+
+
+def a_match(**said):
+    return a_chain(filter_chain_match=said).match
+
+
+def with_tls(common=None, **context):
+    common = {"tls_certificate_sds_secret_configs": [agent("default")], **(common or {})}
+    packed = {"@type": PACKED + "DownstreamTlsContext", "common_tls_context": common, **context}
+    return a_chain(transport_socket={"name": "tls", "typed_config": packed})
+
+
+def test_every_field_of_a_match():
+    def ranges(*said):
+        return [{"address_prefix": address, "prefix_len": length} for address, length in said]
+
+    assert a_match(
+        destination_port=8080,
+        prefix_ranges=ranges(("10.1.2.3", 8), ("fd00::1", 64)),
+        server_names=["A.example.org", "*.example.org"],
+        transport_protocol="tls",
+        application_protocols=["istio", "h2"],
+        direct_source_prefix_ranges=ranges(("10.0.0.0", 8)),
+        source_type="SAME_IP_OR_LOOPBACK",
+        source_prefix_ranges=ranges(("11.0.0.0", 8)),
+        source_ports=[1, 65535],
+    ) == m.FilterChainMatch(
+        destination_port=8080,
+        prefix_ranges=(ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/64")),
+        server_names=("a.example.org", "*.example.org"),
+        transport_protocol="tls",
+        application_protocols=("istio", "h2"),
+        direct_source_prefix_ranges=(ipaddress.ip_network("10.0.0.0/8"),),
+        source_type=m.SourceType.SAME_IP_OR_LOOPBACK,
+        source_prefix_ranges=(ipaddress.ip_network("11.0.0.0/8"),),
+        source_ports=(1, 65535),
+    )
+    assert a_match() == m.FilterChainMatch()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"destination_port": 0}, r"filter_chain_match.destination_port: 0 is not a port"),
+        ({"destination_port": 70000}, "70000 is not a port"),
+        ({"source_ports": [70000]}, "source_ports: 70000 is not a port"),
+        ({"prefix_ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 33}]}, r"prefix_ranges\[0\].address_prefix"),
+        ({"source_prefix_ranges": [{"address_prefix": "host"}]}, "'host/0' is not a range"),
+        ({"server_names": ["ok", "a*.org"]}, r"server_names\[1\]: 'a\*.org': partial wildcards"),
+        ({"server_names": ["*"]}, "partial wildcards"),
+        ({"address_suffix": "10.0.0.1"}, "address_suffix"),
+    ],
+)
+def test_what_envoy_refuses_in_a_match_is_refused(said, reason):
+    with pytest.raises(DecodeError, match=reason) as raised:
+        a_match(**said)
+    assert raised.value.field.startswith("filter_chains[0].filter_chain_match.")
+
+
+def test_overlapping_chains_are_refused():
+    matches = [
+        {"application_protocols": ["a", "b"]},
+        {"application_protocols": ["c"]},
+        {"application_protocols": ["b"]},
+    ]
+    chains = [{"name": str(i), "filters": [HTTP], "filter_chain_match": said} for i, said in enumerate(matches)]
+    assert len(decoded(filter_chains=chains[:2]).filter_chains) == 2
+    with pytest.raises(DecodeError, match=r"filter_chains\[2\].filter_chain_match: overlaps with that of chain '0'"):
+        decoded(filter_chains=chains)
+
+
+def test_kinds_and_names_of_filters():
+    chain = a_chain(filters=[{"name": "istio.metadata_exchange"}, HTTP])
+    assert chain.kind is m.ChainKind.HTTP
+    assert chain.network_filters == ("istio.metadata_exchange", "http")
+    assert chain.http_filters == ("jwt", "envoy.filters.http.router")
+    assert a_chain(filters=[TCP]).kind is m.ChainKind.TCP
+    other = a_chain(filters=[{"name": "redis"}])
+    assert (other.kind, other.unusable) == (m.ChainKind.OTHER, "")
+    assert a_chain(filters=[]).unusable == "filters: there are none"
+
+
+def test_a_listener_and_its_default_chain():
+    listener = decoded(
+        address={"socket_address": {"address": "0.0.0.0", "port_value": 15006}},
+        default_filter_chain={"name": "rest", "filters": [TCP]},
+        listener_filters=[{"name": "envoy.filters.listener.tls_inspector"}, {"name": "proxy"}],
+    )
+    assert (listener.address, listener.port, listener.filter_chains) == ("0.0.0.0", 15006, ())
+    assert (listener.default_filter_chain.name, listener.default_filter_chain.kind) == ("rest", m.ChainKind.TCP)
+    assert listener.listener_filters == ("envoy.filters.listener.tls_inspector", "proxy")
+    assert (listener.tls_inspector, listener.http_inspector) == (m.Inspector(), None)
+
+
+def test_downstream_tls():
+    common = {
+        "alpn_protocols": ["h2", "http/1.1"],
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_3"},
+        **validating(match_subject_alt_names=[{"prefix": "spiffe://td/"}, {"prefix": "spiffe://old/"}]),
+    }
+    assert with_tls(common, require_client_certificate=True).tls == m.DownstreamTls(
+        alpn=("h2", "http/1.1"),
+        certificate=m.MeshSecret(),
+        roots=m.MeshSecret(),
+        require_client_certificate=True,
+        subject_alt_names=tuple(
+            m.StringMatch(m.StringMatchKind.PREFIX, f"spiffe://{domain}/") for domain in ("td", "old")
+        ),
+        min_version=m.TlsVersion.TLS_1_3,
+    )
+    simple = with_tls().tls
+    assert (simple.roots, simple.require_client_certificate) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("common", "context", "reason"),
+    [
+        ({}, {"require_client_certificate": True}, "nothing says how to verify"),
+        (
+            validating(trust_chain_verification="ACCEPT_UNTRUSTED"),
+            {"require_client_certificate": True},
+            "nothing says how to verify",
+        ),
+        (validating(crl={"filename": "/crl"}), {}, "default_validation_context.crl: cannot be verified"),
+        ({"tls_certificate_sds_secret_configs": [agent("default")] * 2}, {}, "only one certificate"),
+        ({}, {"require_sni": True}, "require_sni: is not supported"),
+        ({}, {"ocsp_staple_policy": "MUST_STAPLE"}, "MUST_STAPLE"),
+    ],
+)
+def test_a_chain_that_asks_for_more_than_we_can_do_is_closed_and_the_others_are_not(common, context, reason):
+    chain = with_tls(common, **context)
+    assert chain.unusable.startswith("transport_socket.typed_config")
+    assert reason in chain.unusable
+    assert chain.tls is None
+
+
+def test_an_upstream_context_in_a_chain_and_proxy_protocol_are_closed():
+    wrong = {"name": "tls", "typed_config": {"@type": PACKED + "UpstreamTlsContext"}}
+    assert "UpstreamTlsContext is not a transport" in a_chain(transport_socket=wrong).unusable
+    assert a_chain(use_proxy_proto=True).unusable == "use_proxy_proto: is not supported"
+
+
+def test_a_server_without_a_certificate_makes_no_sense():
+    with pytest.raises(DecodeError, match="a server needs a certificate"):
+        with_tls({"tls_certificate_sds_secret_configs": []})
+
+
+@pytest.mark.parametrize("said", [{"filter_chain_matcher": {}}, {"fcds_config": {}}])
+def test_a_listener_that_chooses_chains_by_other_means_is_closed_whole(said):
+    listener = decoded(filter_chains=[{"name": "c", "filters": [HTTP]}], **said)
+    assert listener.filter_chains == ()
+    assert listener.default_filter_chain.unusable == f"{next(iter(said))}: is not supported"
+
+
+# Where an inspector does not look
+
+
+def port_range(start, end):
+    return {"destination_port_range": {"start": start, "end": end}}
+
+
+predicates = st.recursive(
+    st.tuples(st.integers(-5, 70000), st.integers(-5, 70000)).map(lambda r: port_range(*r))
+    | st.just({"any_match": True}),
+    lambda inner: st.one_of(
+        inner.map(lambda p: {"not_match": p}),
+        st.lists(inner, min_size=2, max_size=3).map(lambda p: {"or_match": {"rules": p}}),
+        st.lists(inner, min_size=2, max_size=3).map(lambda p: {"and_match": {"rules": p}}),
+    ),
+    max_leaves=6,
+)
+
+
+def holds(predicate, port):
+    [(rule, said)] = predicate.items()
+    return {
+        "destination_port_range": lambda: said["start"] <= port < said["end"],
+        "any_match": lambda: True,
+        "not_match": lambda: not holds(said, port),
+        "or_match": lambda: any(holds(p, port) for p in said["rules"]),
+        "and_match": lambda: all(holds(p, port) for p in said["rules"]),
+    }[rule]()
+
+
+def inspector_but(predicate):
+    inspector = {"name": "envoy.filters.listener.http_inspector", "filter_disabled": predicate}
+    return decoded(listener_filters=[inspector]).http_inspector
+
+
+@given(predicates, st.lists(st.integers(0, 65535), min_size=1))
+def test_ports_of_a_predicate(predicate, ports):
+    inspector = inspector_but(predicate)
+    edges = [port for r in inspector.disabled_ports for edge in r for port in (edge - 1, edge)]
+    for port in [*ports, *(edge for edge in edges if 0 <= edge < 65536)]:
+        assert inspector.looks_at(port) == (not holds(predicate, port))
+    assert list(inspector.disabled_ports) == sorted(inspector.disabled_ports)
+
+
+def test_the_two_forms_that_istiod_sends():
+    ports = {"or_match": {"rules": [port_range(80, 81), port_range(443, 444)]}}
+    assert inspector_but(ports).disabled_ports == ((80, 81), (443, 444))
+    only = inspector_but({"not_match": ports})
+    assert [port for port in range(1, 1000) if only.looks_at(port)] == [80, 443]
+
+
+def test_a_predicate_without_a_rule_makes_no_sense():
+    with pytest.raises(DecodeError, match=r"listener_filters\[0\].filter_disabled.rule"):
+        inspector_but({})
