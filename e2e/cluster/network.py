@@ -46,18 +46,26 @@ class PodNetwork:
         self.address = f"{PODS}.{1 + (number - 1) // 250}.{(number - 1) % 250 + 1}"
         self.namespace = _in_a_thread(_make_namespace)
         netlink.cable(f"pod{number}", _SWITCH, "eth0", self.namespace)
-        _in_a_thread(self._bring_up)
+        self.inside(self._bring_up)
 
     def enter(self) -> list[str]:
         """The beginning of a command that runs in it; pass ``namespace`` on as an open descriptor."""
         return ["nsenter", f"--net=/proc/self/fd/{self.namespace}"]
+
+    def inside(self, work: Callable[[], T]) -> T:
+        """The result of ``work``, done by a thread in it; sockets that it opens stay in it."""
+
+        def enter_and_work() -> T:
+            _setns(self.namespace)
+            return work()
+
+        return _in_a_thread(enter_and_work)
 
     def close(self) -> None:
         """The kernel removes it, and its cable, with the last process in it."""
         os.close(self.namespace)
 
     def _bring_up(self) -> None:
-        _setns(self.namespace)
         netlink.assign("eth0", self.address, PREFIX)
         netlink.default_route(NODE)
 
