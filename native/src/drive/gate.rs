@@ -1,15 +1,16 @@
 //! What a server's port lets in, replaceable while it serves, and how a connection came through it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use proxyless_tls::chains::{Chains, Hello};
 use proxyless_tls::session::Session;
 use pyo3::prelude::*;
 
+use super::fork::ProcessMutex;
 use super::link::Link;
 
 pub struct Gate {
-    chains: Mutex<Arc<Chains>>,
+    chains: ProcessMutex<Arc<Chains>>,
     pub on_refused: Arc<Py<PyAny>>,
 }
 
@@ -34,15 +35,15 @@ impl Admission {
 
 impl Gate {
     pub fn new(on_refused: Py<PyAny>) -> Self {
-        Self { chains: Mutex::default(), on_refused: Arc::new(on_refused) }
+        Self { chains: ProcessMutex::default(), on_refused: Arc::new(on_refused) }
     }
 
     pub fn chains(&self) -> Arc<Chains> {
-        self.chains.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.chains.lock().clone()
     }
 
     pub fn set(&self, chains: Chains) {
-        *self.chains.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(chains);
+        *self.chains.lock() = Arc::new(chains);
     }
 }
 

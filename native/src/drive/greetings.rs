@@ -1,11 +1,11 @@
 //! Accepted connections that have not yet shown what they are: few bytes each, and not for long.
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use proxyless_tls::greeting::Greeting;
 
+use super::fork::Descriptor;
 use super::gate::{Admission, Security};
 use super::hub::ServerSettings;
 use super::news::News;
@@ -25,7 +25,7 @@ pub struct Greetings {
 }
 
 struct Pending {
-    socket: OwnedFd,
+    socket: Descriptor,
     settings: ServerSettings,
     greeting: Greeting,
 }
@@ -33,12 +33,12 @@ struct Pending {
 pub enum Greeted {
     NotYet,
     Refused(News),
-    Opened { socket: OwnedFd, settings: ServerSettings, security: Security, first: Vec<u8> },
+    Opened { socket: Descriptor, settings: ServerSettings, security: Security, first: Vec<u8> },
 }
 
 impl Greetings {
     /// Returns when the connection's time is over.
-    pub fn begin(&mut self, token: u64, socket: OwnedFd, settings: ServerSettings) -> Instant {
+    pub fn begin(&mut self, token: u64, socket: Descriptor, settings: ServerSettings) -> Instant {
         let until = Instant::now() + LIMIT;
         if let Some(gate) = &settings.gate {
             let greeting = Greeting::new(gate.chains());
@@ -54,7 +54,7 @@ impl Greetings {
         if self.by_token.len() >= MOST {
             self.drop_oldest(epoll);
         }
-        let fd = pending.socket.as_raw_fd();
+        let fd = pending.socket.fd();
         let mut buffer = [0; 4096];
         loop {
             let fed = match socket::receive(fd, &mut buffer) {
@@ -110,7 +110,7 @@ impl Greetings {
     pub fn drop_oldest(&mut self, epoll: &Epoll) -> bool {
         while let Some((_, token)) = self.oldest.pop_front() {
             if let Some(pending) = self.by_token.remove(&token) {
-                epoll.remove(pending.socket.as_raw_fd());
+                epoll.remove(pending.socket.fd());
                 return true;
             }
         }
@@ -120,7 +120,7 @@ impl Greetings {
 
 impl Pending {
     fn refused(self, epoll: &Epoll, reason: String) -> Greeted {
-        let fd = self.socket.as_raw_fd();
+        let fd = self.socket.fd();
         epoll.remove(fd);
         let peer = socket::peer_name(fd);
         socket::shut(fd);

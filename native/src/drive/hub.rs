@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use super::fork::{Descriptor, ProcessMutex};
 use super::gate::{Gate, Security, still_fits};
 use super::greetings::{Greeted, Greetings};
 use super::link::Link;
@@ -35,7 +36,7 @@ pub struct ServerSettings {
 
 enum Member {
     Link { link: Arc<Link>, callers_lead: bool },
-    Listener { socket: OwnedFd, settings: ServerSettings },
+    Listener { socket: Descriptor, settings: ServerSettings },
 }
 
 /// A listener that found no descriptor to spare looks again after this time.
@@ -53,10 +54,10 @@ pub struct Hub {
     bell: Bell,
     /// An event loop flushes once per turn; without one, commands flush at once.
     defers_flush: bool,
-    alarm_at: Mutex<Option<Instant>>,
-    members: Mutex<Members>,
-    greetings: Mutex<Greetings>,
-    dirty: Mutex<Vec<Arc<Link>>>,
+    alarm_at: ProcessMutex<Option<Instant>>,
+    members: ProcessMutex<Members>,
+    greetings: ProcessMutex<Greetings>,
+    dirty: ProcessMutex<Vec<Arc<Link>>>,
     next_token: AtomicU64,
 }
 
@@ -65,10 +66,6 @@ pub struct Hub {
 pub struct Turn {
     pub accepted: Vec<(Arc<Link>, Key)>,
     pub news: Vec<News>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 impl Hub {
@@ -81,16 +78,17 @@ impl Hub {
             alarm,
             bell,
             defers_flush,
-            alarm_at: Mutex::default(),
-            members: Mutex::default(),
-            greetings: Mutex::default(),
-            dirty: Mutex::default(),
+            alarm_at: ProcessMutex::default(),
+            members: ProcessMutex::default(),
+            greetings: ProcessMutex::default(),
+            dirty: ProcessMutex::default(),
             next_token: AtomicU64::new(FIRST_FREE),
         }))
     }
 
-    pub fn fd(&self) -> RawFd {
-        self.epoll.fd()
+    /// As a loop knows it.
+    pub fn number(&self) -> RawFd {
+        self.epoll.number()
     }
 
     pub fn defers_flush(&self) -> bool {
@@ -102,17 +100,17 @@ impl Hub {
     /// Takes a connected socket in. With `callers_lead` it is watched only on demand.
     pub fn adopt(
         self: &Arc<Self>,
-        fd: OwnedFd,
+        fd: Descriptor,
         grpc: grpc::Connection,
         security: Security,
         callers_lead: bool,
     ) -> io::Result<Arc<Link>> {
         let token = self.next_token();
-        socket::set_nonblocking(fd.as_raw_fd())?;
+        socket::set_nonblocking(fd.fd())?;
         let link = Arc::new(Link::new(fd, grpc, security, callers_lead, Arc::downgrade(self), token)?);
         let events = if callers_lead { 0 } else { libc::EPOLLIN };
         self.epoll.add(link.fd(), events, token)?;
-        let mut members = locked(&self.members);
+        let mut members = self.members.lock();
         members.by_token.insert(token, Member::Link { link: link.clone(), callers_lead });
         if callers_lead && members.next_look.is_none() {
             members.next_look = Some(Instant::now() + IDLE);
@@ -125,24 +123,24 @@ impl Hub {
         self.next_token.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub fn listen(&self, socket: OwnedFd, settings: ServerSettings) -> io::Result<u64> {
-        socket::set_nonblocking(socket.as_raw_fd())?;
+    pub fn listen(&self, socket: Descriptor, settings: ServerSettings) -> io::Result<u64> {
+        socket::set_nonblocking(socket.fd())?;
         let token = self.next_token();
-        self.epoll.add(socket.as_raw_fd(), libc::EPOLLIN, token)?;
-        locked(&self.members).by_token.insert(token, Member::Listener { socket, settings });
+        self.epoll.add(socket.fd(), libc::EPOLLIN, token)?;
+        self.members.lock().by_token.insert(token, Member::Listener { socket, settings });
         Ok(token)
     }
 
     /// Closes the listeners and what has not yet begun; returns the links that are left.
     pub fn stop_listening(&self) -> Vec<Arc<Link>> {
-        *locked(&self.greetings) = Greetings::default();
-        let mut members = locked(&self.members);
+        *self.greetings.lock() = Greetings::default();
+        let mut members = self.members.lock();
         members.by_token.retain(|_, member| matches!(member, Member::Link { .. }));
         members.links()
     }
 
     pub fn links(&self) -> Vec<Arc<Link>> {
-        locked(&self.members).links()
+        self.members.lock().links()
     }
 
     /// The links that their gate, which was changed, would not let in any more as they are.
@@ -152,7 +150,7 @@ impl Hub {
 
     pub fn release(&self, token: u64, fd: RawFd) {
         self.epoll.remove(fd);
-        let released = locked(&self.members).by_token.remove(&token);
+        let released = self.members.lock().by_token.remove(&token);
         drop(released); // outside the lock: a link's end reaches back here
     }
 
@@ -173,7 +171,7 @@ impl Hub {
     }
 
     pub fn wake_at(&self, deadline: Instant) {
-        let mut alarm_at = locked(&self.alarm_at);
+        let mut alarm_at = self.alarm_at.lock();
         if alarm_at.is_none_or(|at| deadline < at) {
             *alarm_at = Some(deadline);
             self.alarm.set(deadline);
@@ -182,13 +180,13 @@ impl Hub {
 
     /// True for the first since the last `flush`: the loop should be asked for one.
     pub fn note_dirty(&self, link: Arc<Link>) -> bool {
-        let mut dirty = locked(&self.dirty);
+        let mut dirty = self.dirty.lock();
         dirty.push(link);
         dirty.len() == 1
     }
 
     pub fn flush(&self) -> Vec<News> {
-        let dirty = std::mem::take(&mut *locked(&self.dirty));
+        let dirty = std::mem::take(&mut *self.dirty.lock());
         dirty.into_iter().flat_map(|link| link.flush_now()).collect()
     }
 
@@ -200,7 +198,7 @@ impl Hub {
 
     /// Waits until `until` (None: for ever) for something to do, and does it.
     pub fn poll(self: &Arc<Self>, until: Option<Instant>) -> Turn {
-        let look = locked(&self.members).next_look;
+        let look = self.members.lock().next_look;
         let until = match (until, look) {
             (Some(until), Some(look)) => Some(until.min(look)),
             (until, look) => until.or(look),
@@ -221,10 +219,10 @@ impl Hub {
 
     fn serve(self: &Arc<Self>, token: u64, turn: &mut Turn) {
         let mut accepted = Vec::new();
-        let link = match locked(&self.members).by_token.get(&token) {
+        let link = match self.members.lock().by_token.get(&token) {
             Some(Member::Link { link, .. }) => Some(link.clone()),
             Some(Member::Listener { socket, settings }) => {
-                self.accept_all(token, socket.as_raw_fd(), settings, &mut accepted);
+                self.accept_all(token, socket.fd(), settings, &mut accepted);
                 None
             }
             None => None,
@@ -235,13 +233,13 @@ impl Hub {
         if let Some(link) = link {
             self.turn_link(&link, token, turn);
         } else {
-            let greeted = locked(&self.greetings).turn(&self.epoll, token);
+            let greeted = self.greetings.lock().turn(&self.epoll, token);
             self.greeted(greeted, turn);
         }
     }
 
     /// The accept path: a port without a gate speaks plaintext at once, one with a gate looks at the first bytes.
-    fn welcome(self: &Arc<Self>, socket: OwnedFd, settings: ServerSettings, turn: &mut Turn) {
+    fn welcome(self: &Arc<Self>, socket: Descriptor, settings: ServerSettings, turn: &mut Turn) {
         match &settings.gate {
             None => {
                 let connection = grpc::Connection::server(&settings.http2, settings.max_message);
@@ -250,10 +248,10 @@ impl Hub {
             }
             Some(_) => {
                 let token = self.next_token();
-                if self.epoll.add(socket.as_raw_fd(), libc::EPOLLIN, token).is_ok() {
-                    let until = locked(&self.greetings).begin(token, socket, settings);
+                if self.epoll.add(socket.fd(), libc::EPOLLIN, token).is_ok() {
+                    let until = self.greetings.lock().begin(token, socket, settings);
                     self.wake_at(until);
-                    let greeted = locked(&self.greetings).turn(&self.epoll, token); // its bytes may be there
+                    let greeted = self.greetings.lock().turn(&self.epoll, token); // its bytes may be there
                     self.greeted(greeted, turn);
                 }
             }
@@ -280,14 +278,14 @@ impl Hub {
         token: u64,
         listener: RawFd,
         settings: &ServerSettings,
-        accepted: &mut Vec<(OwnedFd, ServerSettings)>,
+        accepted: &mut Vec<(Descriptor, ServerSettings)>,
     ) {
         loop {
             match socket::accept(listener) {
                 Ok(Some(socket)) => accepted.push((socket, settings.clone())),
                 Ok(None) => return,
                 // Out of descriptors: who has not even said hello makes room, else the listener rests.
-                Err(_) if locked(&self.greetings).drop_oldest(&self.epoll) => {}
+                Err(_) if self.greetings.lock().drop_oldest(&self.epoll) => {}
                 Err(_) => {
                     let _ = self.epoll.modify(listener, 0, token);
                     return self.wake_at(Instant::now() + EXHAUSTED);
@@ -307,8 +305,8 @@ impl Hub {
 
     fn alarm_rang(&self, turn: &mut Turn) {
         self.alarm.silence();
-        *locked(&self.alarm_at) = None;
-        let (late, next) = locked(&self.greetings).expire(&self.epoll, Instant::now());
+        *self.alarm_at.lock() = None;
+        let (late, next) = self.greetings.lock().expire(&self.epoll, Instant::now());
         turn.news.extend(late);
         if let Some(next) = next {
             self.wake_at(next);
@@ -321,9 +319,9 @@ impl Hub {
     }
 
     fn rouse_listeners(&self) {
-        for (token, member) in &locked(&self.members).by_token {
+        for (token, member) in &self.members.lock().by_token {
             if let Member::Listener { socket, .. } = member {
-                let _ = self.epoll.modify(socket.as_raw_fd(), libc::EPOLLIN, *token);
+                let _ = self.epoll.modify(socket.fd(), libc::EPOLLIN, *token);
             }
         }
     }
@@ -331,7 +329,7 @@ impl Hub {
     fn look_after_idle(&self) {
         let now = Instant::now();
         let links: Vec<_> = {
-            let mut members = locked(&self.members);
+            let mut members = self.members.lock();
             members.next_look = Some(now + IDLE);
             members
                 .by_token

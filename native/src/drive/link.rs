@@ -5,12 +5,13 @@
 //! `turn` when the socket is readable. Watchers (Python callables) are told outside the lock.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::os::fd::RawFd;
+use std::sync::{Arc, Condvar, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
+use super::fork::{Descriptor, ProcessMutex};
 use super::gate::{Admission, Security};
 use super::hub::Hub;
 use super::news::{News, Watcher, tell_all};
@@ -35,7 +36,7 @@ pub enum Waited {
 }
 
 pub struct Link {
-    fd: OwnedFd,
+    fd: Descriptor,
     pub peer: String,
     /// Callers take turns to lead. Otherwise the hub drives alone.
     callers_lead: bool,
@@ -46,7 +47,7 @@ pub struct Link {
     /// Who looks after the link when no caller leads it, and by what name it knows it.
     hub: Weak<Hub>,
     token: u64,
-    state: Mutex<State>,
+    state: ProcessMutex<State>,
 }
 
 thread_local! {
@@ -55,33 +56,37 @@ thread_local! {
 
 impl Link {
     pub fn new(
-        fd: OwnedFd,
+        fd: Descriptor,
         grpc: grpc::Connection,
         security: Security,
         callers_lead: bool,
         hub: Weak<Hub>,
         token: u64,
     ) -> io::Result<Self> {
-        socket::set_nodelay(fd.as_raw_fd());
+        socket::set_nodelay(fd.fd());
         Ok(Self {
-            peer: socket::peer_name(fd.as_raw_fd()),
+            peer: socket::peer_name(fd.fd()),
             fd,
             callers_lead,
             bell: callers_lead.then(Bell::new).transpose()?,
             admission: security.admission,
             hub,
             token,
-            state: Mutex::new(State::new(grpc, security.session)),
+            state: ProcessMutex::new(State::new(grpc, security.session)),
         })
     }
 
     pub fn fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
+        self.fd.fd()
     }
 
-    /// A panic elsewhere leaves at worst a half-told call, which the peer's answer or its absence ends.
     pub fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.lock()
+    }
+
+    /// It is the parent process's: this one was forked.
+    pub fn inherited(&self) -> bool {
+        self.state.inherited()
     }
 
     pub fn watch(&self, key: Key, watcher: Watcher) {
@@ -258,6 +263,9 @@ impl Link {
     /// After a command that nobody will wait for: gets its bytes out and the answer looked for.
     /// True: the hub's loop should be asked to flush, which tells the news then.
     pub fn commanded(self: &Arc<Self>) -> (bool, Vec<News>) {
+        if self.inherited() {
+            return (false, Vec::new());
+        }
         let mut state = self.lock();
         if let Some(hub) = self.hub.upgrade() {
             if let Some(deadline) = state.grpc.next_deadline() {

@@ -1,8 +1,10 @@
 //! The system calls: non-blocking sockets, poll and epoll, each with its error as `io::Error`.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
+
+use super::fork::Descriptor;
 
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
@@ -102,7 +104,7 @@ impl io::Write for Outlet {
     }
 }
 
-pub fn accept(fd: RawFd) -> io::Result<Option<OwnedFd>> {
+pub fn accept(fd: RawFd) -> io::Result<Option<Descriptor>> {
     loop {
         // SAFETY: null for the address is allowed; a non-negative result is a descriptor that only we own.
         let accepted = unsafe {
@@ -110,7 +112,7 @@ pub fn accept(fd: RawFd) -> io::Result<Option<OwnedFd>> {
         };
         if accepted >= 0 {
             // SAFETY: see above.
-            return Ok(Some(unsafe { OwnedFd::from_raw_fd(accepted) }));
+            return Ok(Some(Descriptor::new(unsafe { OwnedFd::from_raw_fd(accepted) })));
         }
         match io::Error::last_os_error() {
             error if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -118,6 +120,23 @@ pub fn accept(fd: RawFd) -> io::Result<Option<OwnedFd>> {
             error if matches!(error.raw_os_error(), Some(libc::EINTR | libc::ECONNABORTED)) => {}
             error => return Err(error),
         }
+    }
+}
+
+pub fn close(fd: RawFd) {
+    // SAFETY: the caller owns the descriptor and does not use it again.
+    unsafe { libc::close(fd) };
+}
+
+/// What the number stood for goes on elsewhere; here nothing will ever be ready on it.
+pub fn replace_by_empty_epoll(fd: RawFd) {
+    // SAFETY: integers only; the new descriptor is ours alone.
+    unsafe {
+        let empty = libc::epoll_create1(libc::EPOLL_CLOEXEC);
+        if empty < 0 || libc::dup3(empty, fd, libc::O_CLOEXEC) < 0 {
+            libc::close(fd);
+        }
+        libc::close(empty);
     }
 }
 
@@ -185,16 +204,21 @@ pub fn poll(fd: RawFd, events: libc::c_short, bell: RawFd, until: Option<Instant
     }
 }
 
-pub struct Epoll(OwnedFd);
+pub struct Epoll(Descriptor);
 
 impl Epoll {
     pub fn new() -> io::Result<Self> {
         // SAFETY: a non-negative result is a descriptor that only we own.
-        unsafe { Ok(Self(OwnedFd::from_raw_fd(checked(libc::epoll_create1(libc::EPOLL_CLOEXEC))?))) }
+        let epoll = unsafe { OwnedFd::from_raw_fd(checked(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) };
+        Ok(Self(Descriptor::watched(epoll)))
     }
 
     pub fn fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.0.fd()
+    }
+
+    pub fn number(&self) -> RawFd {
+        self.0.number()
     }
 
     fn control(&self, operation: libc::c_int, fd: RawFd, events: libc::c_int, token: u64) -> io::Result<()> {
@@ -227,16 +251,17 @@ impl Epoll {
 }
 
 /// Wakes an epoll from another thread.
-pub struct Bell(OwnedFd);
+pub struct Bell(Descriptor);
 
 impl Bell {
     pub fn new() -> io::Result<Self> {
         // SAFETY: a non-negative result is a descriptor that only we own.
-        unsafe { Ok(Self(OwnedFd::from_raw_fd(checked(libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC))?))) }
+        let bell = unsafe { OwnedFd::from_raw_fd(checked(libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC))?) };
+        Ok(Self(Descriptor::new(bell)))
     }
 
     pub fn fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.0.fd()
     }
 
     pub fn ring(&self) {
@@ -253,19 +278,20 @@ impl Bell {
 }
 
 /// Wakes an epoll at a given time.
-pub struct Alarm(OwnedFd);
+pub struct Alarm(Descriptor);
 
 impl Alarm {
     pub fn new() -> io::Result<Self> {
         // SAFETY: a non-negative result is a descriptor that only we own.
         unsafe {
             let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
-            Ok(Self(OwnedFd::from_raw_fd(checked(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags))?)))
+            let alarm = OwnedFd::from_raw_fd(checked(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags))?);
+            Ok(Self(Descriptor::new(alarm)))
         }
     }
 
     pub fn fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.0.fd()
     }
 
     pub fn set(&self, at: Instant) {

@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use proxyless_core::grpc;
 use proxyless_core::grpc::status::{Status, code};
-use proxyless_core::http2::Key;
+use proxyless_core::http2::{Key, Settings};
 use proxyless_tls::session::Session;
 use pyo3::prelude::*;
 
+use super::fork::Blank;
 use super::news::{News, Watcher};
 use super::socket;
 use crate::py::Outcome;
@@ -50,6 +51,15 @@ pub struct State {
     /// The hub knows that output waits.
     pub(super) dirty: bool,
     pub(super) commands: usize,
+}
+
+impl Blank for State {
+    /// Of a connection that is over.
+    fn blank() -> Self {
+        let mut state = Self::new(grpc::Connection::client(&Settings::default(), 0, String::new()), None);
+        state.lose();
+        state
+    }
 }
 
 impl State {

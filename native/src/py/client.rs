@@ -15,7 +15,7 @@ use crate::drive::hub::Hub as Driven;
 use crate::drive::link::{Link, Waited};
 use crate::drive::news::{Watcher, tell_all};
 use proxyless_core::grpc::encoding::{self, Encoding};
-use proxyless_core::grpc::status::Status;
+use proxyless_core::grpc::status::{Status, code};
 use proxyless_core::grpc::{self, Call, message, timeout};
 use proxyless_core::http2::Key;
 
@@ -391,7 +391,11 @@ impl ClientCall {
     /// `(code, details, trailing metadata | None, unprocessed)` once the call is over, else None.
     #[allow(clippy::type_complexity)]
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Option<(i32, String, Option<Bound<'py, PyList>>, bool)>> {
-        let status = self.link.lock().grpc.call(self.key).and_then(|call| call.finished.clone());
+        let status = if self.link.inherited() {
+            Some(Status::new(code::CANCELLED, "the process was forked: this call is its parent's"))
+        } else {
+            self.link.lock().grpc.call(self.key).and_then(|call| call.finished.clone())
+        };
         match status {
             None => Ok(None),
             Some(status) => {

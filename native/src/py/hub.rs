@@ -1,6 +1,6 @@
 //! `Hub`: what one event loop, or one thread, drives.
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use proxyless_tls::session::Session;
@@ -11,6 +11,7 @@ use super::client::ClientLink;
 use super::deadline_after;
 use super::server::ServerCall;
 use super::tls::{ClientTls, Gate};
+use crate::drive::fork::Descriptor;
 use crate::drive::gate::Security;
 use crate::drive::hub::{Hub as Driven, ServerSettings};
 use crate::drive::link::Link;
@@ -39,7 +40,7 @@ impl Hub {
     }
 
     fn fileno(&self) -> RawFd {
-        self.hub.fd()
+        self.hub.number()
     }
 
     /// Waits up to `timeout` seconds (None: for ever, 0: not at all), moves everything that can move, runs the
@@ -105,7 +106,7 @@ impl Hub {
         on_secured: Option<Py<PyAny>>,
     ) -> PyResult<ClientLink> {
         let socket = own(fd);
-        let peer = socket::peer_name(socket.as_raw_fd());
+        let peer = socket::peer_name(socket.fd());
         let connection = grpc::Connection::client(&Settings::default(), max_message, peer);
         let callers_lead = self.on_dirty.is_none();
         let session = tls.map(|tls| Session::client(&tls.get().0)).transpose().map_err(PyValueError::new_err)?;
@@ -154,7 +155,7 @@ pub fn close(py: Python<'_>, hub: &Driven, link: &Arc<Link>, details: &str) {
     }
 }
 
-fn own(fd: RawFd) -> OwnedFd {
+fn own(fd: RawFd) -> Descriptor {
     // SAFETY: the caller hands over a descriptor that it has detached from its Python socket.
-    unsafe { OwnedFd::from_raw_fd(fd) }
+    Descriptor::new(unsafe { OwnedFd::from_raw_fd(fd) })
 }

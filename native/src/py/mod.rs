@@ -72,6 +72,7 @@ pub fn deadline_after(timeout: Option<f64>) -> PyResult<Option<Instant>> {
 
 #[pymodule]
 pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    crate::drive::fork::install();
     module.add_class::<hub::Hub>()?;
     module.add_class::<client::Method>()?;
     module.add_class::<client::ClientLink>()?;
