@@ -16,6 +16,7 @@ from xds_client.identity.proof import CertificateProof, Proof, TokenProof
 from xds_client.identity.token import read_token
 
 if TYPE_CHECKING:
+    from xds_client.identity.proof import Metadata
     from xds_client.identity.roots import RootsFile
     from xds_client.identity.svid import Identity
 
@@ -35,9 +36,17 @@ class IstiodAccess:
     """``server_name``: the name in istiod's certificate, where it is not the address's host (a port-forward, say)."""
 
     def __init__(
-        self, address: str, roots: RootsFile, token_path: str, server_name: str = "", clock: Clock = SYSTEM_CLOCK
+        self,
+        address: str,
+        roots: RootsFile,
+        token_path: str,
+        *,
+        cluster_id: str = "Kubernetes",
+        server_name: str = "",
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.address = address
+        self._cluster_id = cluster_id
         self._roots = roots
         self._token_path = token_path
         self._server_name = server_name
@@ -54,6 +63,10 @@ class IstiodAccess:
             return [self.token(), *certificate], None
         except TokenError as error:
             return certificate, error
+
+    def metadata(self, proof: Proof) -> Metadata:
+        """What goes with every call: the cluster says where istiod is to have the token reviewed."""
+        return (*proof.metadata, ("clusterid", self._cluster_id))
 
     def channel(self, proof: Proof, identity: Identity | None) -> grpc.Channel:
         """A channel to istiod, verified against the mesh root file and the roots of ``identity``.
@@ -86,12 +99,16 @@ class IstiodAccess:
     def _advice(self, code: grpc.StatusCode, details: str, proof: Proof) -> str:
         if code in _REFUSED:
             return f"it was shown {proof.describe(self._clock.now())}; istiod's log says more"
-        if "CERTIFICATE_VERIFY_FAILED" in details:
-            return f"is {self._roots.path} the root of the mesh of {self.address}?"
-        if "not in peer certificate" in details:
-            return "set PROXYLESS_SERVER_NAME to a name that istiod's certificate has"
-        if code is grpc.StatusCode.UNIMPLEMENTED:
-            return f"{self.address} is no istiod"
-        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-            return f"is istiod running, and does it speak TLS at {self.address}?"
-        return ""
+        advice = {
+            # BoringSSL's words
+            "CERTIFICATE_VERIFY_FAILED": f"is {self._roots.path} the root of that mesh, and this host's clock right?",
+            "Hostname Verification Check failed": "set PROXYLESS_SERVER_NAME to a name that istiod's certificate has, "
+            "such as istiod.istio-system.svc",
+            "WRONG_VERSION_NUMBER": "it does not speak TLS there; istiod does on port 15012",
+            # codes
+            "UNIMPLEMENTED": "it is no istiod, or none with a CA",
+            "UNAVAILABLE": "is istiod running, and can it be reached there?",
+            "DEADLINE_EXCEEDED": "is it istiod that listens there, and is it overloaded?",
+        }
+        said = f"{details} {code.name}"
+        return next((advice[sign] for sign in advice if sign in said), "")

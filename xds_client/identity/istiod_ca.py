@@ -44,7 +44,6 @@ class IstiodCa(IdentityKeeper):
         trust: Trust,
         expected: Expected,
         *,
-        cluster_id: str,
         ttl: float,
         timeout: float = 10.0,
         clock: Clock = SYSTEM_CLOCK,
@@ -54,7 +53,7 @@ class IstiodCa(IdentityKeeper):
         self._trust = trust
         self._expected = expected
         self._ttl = ttl
-        self._signer = Signer(cluster_id, ttl, timeout)
+        self._signer = Signer(ttl, timeout)
         self._schedule = ReconnectSchedule(_FIRST, _LONGEST, clock.spread, growth=_GROWTH, jitter=_JITTER)
         self._chain: Chain = ()
         self._roots_error = ""
@@ -138,9 +137,9 @@ class IstiodCa(IdentityKeeper):
                 return self._ask(proof)
             except IssuerError as error:
                 reasons.append(error)
-        if len(reasons) == 1:
+        if len(different := {str(reason): reason for reason in reasons}) == 1:
             raise reasons[0]
-        raise IssuerError("; and ".join(str(reason) for reason in reasons))
+        raise IssuerError("; and ".join(different))
 
     def _ask(self, proof: Proof) -> tuple[Identity, Lifetime]:
         key = new_key()

@@ -32,14 +32,20 @@ def stream_access(bootstrap: Bootstrap, source: IdentitySource | None) -> Stream
     """How the ADS stream gets to istiod; None: in plaintext."""
     if bootstrap.security != "tls":
         return None
-    access = make_access(_settings(bootstrap) or IdentitySettings(), bootstrap.discovery_address)
-    return StreamAccess(access, source)
+    settings = _settings(bootstrap) or IdentitySettings()
+    return StreamAccess(make_access(settings, bootstrap.node, bootstrap.discovery_address), source)
 
 
-def make_access(settings: IdentitySettings, address: str, clock: Clock = SYSTEM_CLOCK) -> IstiodAccess:
+def make_access(settings: IdentitySettings, node: Node, address: str, clock: Clock = SYSTEM_CLOCK) -> IstiodAccess:
     """How istiod at ``address`` is reached over TLS."""
-    roots = RootsFile(settings.root_certificate_path)
-    return IstiodAccess(address, roots, settings.token_path, settings.server_name, clock)
+    return IstiodAccess(
+        address,
+        RootsFile(settings.root_certificate_path),
+        settings.token_path,
+        cluster_id=node.cluster_id,
+        server_name=settings.server_name,
+        clock=clock,
+    )
 
 
 def make_source(
@@ -51,10 +57,9 @@ def make_source(
         case "istiod":
             more = RootsFile(settings.extra_roots_path, "PROXYLESS_EXTRA_ROOTS_PATH")
             return IstiodCa(
-                make_access(settings, settings.ca_address or discovery_address, clock),
+                make_access(settings, node, settings.ca_address or discovery_address, clock),
                 Trust(RootsFile(settings.root_certificate_path), more if settings.extra_roots_path else None),
                 Expected(settings.trust_domain, settings.trust_domain_aliases, node.namespace, node.service_account),
-                cluster_id=node.cluster_id,
                 ttl=settings.certificate_ttl,
                 clock=clock,
             )

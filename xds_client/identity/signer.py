@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 class Signer:
     """``ttl`` and ``timeout`` in seconds."""
 
-    def __init__(self, cluster_id: str, ttl: float, timeout: float) -> None:
-        self._cluster_id = cluster_id
+    def __init__(self, ttl: float, timeout: float) -> None:
         self._ttl = ttl
         self._timeout = timeout
         self._lock = threading.Lock()
@@ -32,11 +31,12 @@ class Signer:
         request = CertificateRequest(csr=csr.decode("ascii"), validity_duration=round(self._ttl))
         # Without (de)serializers: grpcio would log what it cannot parse.
         method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(CREATE_CERTIFICATE)
-        metadata = (*proof.metadata, ("clusterid", self._cluster_id))
         with self._lock:
             if self._cancelled:
                 raise IssuerError("closed")
-            self._call = method.future(request.SerializeToString(), timeout=self._timeout, metadata=metadata)
+            self._call = method.future(
+                request.SerializeToString(), timeout=self._timeout, metadata=access.metadata(proof)
+            )
         try:
             answer = self._call.result()
         except grpc.FutureCancelledError:

@@ -51,4 +51,4 @@ class StreamAccess:
             self._failed = None if answered else type(proof)
             return self._access.explain(error, proof) if error is not None else "the control plane ended the stream"
 
-        return Opening(self._access.channel(proof, identity), proof.metadata, ended)
+        return Opening(self._access.channel(proof, identity), self._access.metadata(proof), ended)

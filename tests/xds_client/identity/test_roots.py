@@ -1,0 +1,136 @@
+"""The mesh's roots: re-read, old and new together while they rotate, expired ones left out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.xds_client.identity.authority import Authority, pem
+from xds_client import RootsError
+from xds_client.identity.roots import RootsFile, read_roots
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def successor():
+    return Authority("successor")
+
+
+@pytest.fixture
+def source(pod, start_ca):
+    pod.ca = start_ca()
+    source = pod.source(pod.ca.address)
+    source.step()
+    return source
+
+
+def test_a_root_that_is_added_is_heard_of_within_seconds_and_the_certificate_stays(pod, source, authority, successor):
+    heard = []
+    source.observe(heard.append)
+    pod.roots.write_bytes(authority.pem + successor.pem)
+    pod.pass_time(source, 5)
+    [before, now] = heard
+    assert now is source.current
+    assert now.roots == authority.pem + successor.pem
+    assert now.certificate_chain == before.certificate_chain
+    assert len(pod.ca.asked) == 1
+    assert source.status.expires_in == 3600 - 5, "roots do not prolong a certificate's life"
+
+
+def test_a_root_that_is_replaced_stays_while_a_certificate_from_it_could_be_in_use(
+    pod, source, authority, successor, start_ca
+):
+    """The hard way, from one root to the other with no time between: the certificate is renewed at once."""
+    pod.ca.stop()
+    new = start_ca(port=pod.ca.port, authority=successor)
+    pod.roots.write_bytes(successor.pem)
+    pod.pass_time(source, 5)
+    assert len(new.asked) == 1, "not at half its life: its root is not the mesh's any more"
+    assert source.current.roots == successor.pem + authority.pem
+    pod.pass_time(source, 3500)
+    assert source.current.roots == successor.pem + authority.pem
+    pod.pass_time(source, 100)
+    assert source.current.roots == successor.pem
+
+
+def test_a_ca_that_rotates_before_the_file_does(pod, source, authority, successor):
+    """Its new root comes at the end of the chain, over a connection that the old one vouches for."""
+    pod.ca.answer = lambda asked: [
+        pem(successor.issue(asked.csr.public_key(), pod.ca.spiffe_id)).decode(),
+        successor.pem.decode(),
+    ]
+    pod.pass_time(source, 1800)
+    assert source.error is None
+    assert source.current.roots == authority.pem + successor.pem
+
+
+def test_the_file_rotates_and_the_ca_does_not_yet(pod, source, authority, successor):
+    """The file names a root that nobody uses yet; the certificate is renewed once, not for ever."""
+    pod.roots.write_bytes(successor.pem)
+    pod.pass_time(source, 60)
+    assert source.current.roots == successor.pem + authority.pem
+    assert len(pod.ca.asked) == 2
+
+
+@pytest.mark.parametrize("content", [None, b"", b"-----BEGIN CERTIFICATE-----\ntorn"], ids=["gone", "empty", "torn"])
+def test_a_file_that_breaks_changes_nothing(pod, source, authority, successor, content, caplog):
+    before = source.current
+    pod.roots.unlink() if content is None else pod.roots.write_bytes(content)
+    pod.pass_time(source, 60)
+    assert source.current is before
+    assert caplog.text.count("the roots read before stay in use") == 1
+    pod.roots.write_bytes(authority.pem + successor.pem)
+    pod.pass_time(source, 5)
+    assert source.current.roots == authority.pem + successor.pem
+
+
+def test_a_broken_file_does_not_keep_a_certificate_from_being_renewed(pod, source):
+    pod.roots.unlink()
+    pod.pass_time(source, 1800)
+    assert len(pod.ca.asked) == 2
+    assert source.error is None
+
+
+def test_without_roots_nobody_is_asked(pod, start_ca):
+    ca = start_ca()
+    pod.roots.unlink()
+    source = pod.source(ca.address)
+    source.step()
+    assert f"mesh root file {pod.roots} cannot be read: No such file or directory" in source.error
+    assert "istio-ca-root-cert" in source.error
+    assert ca.asked == []
+
+
+def test_more_roots(pod, start_ca, authority, successor, tmp_path):
+    more = tmp_path / "more.pem"
+    more.write_bytes(successor.pem)
+    source = pod.source(start_ca().address, extra_roots_path=str(more))
+    source.step()
+    assert source.current.roots == authority.pem + successor.pem
+
+
+def test_expired_roots_are_left_out(authority, time):
+    old = Authority("old", not_before=time.true() - 9 * DAY, not_after=time.true() - DAY)
+    bundle = old.pem + authority.pem + authority.pem
+    assert read_roots(bundle, "bundle", time.true()) == (authority.certificate,)
+    with pytest.raises(RootsError, match=r"bundle has only expired roots, the last one 'O=old' until"):
+        read_roots(old.pem, "bundle", time.true())
+
+
+def test_a_root_that_expires_meanwhile_is_left_out(pod, start_ca, authority, time):
+    old = Authority("old", not_after=time.true() + timedelta(minutes=10))
+    pod.roots.write_bytes(old.pem + authority.pem)
+    source = pod.source(start_ca().address)
+    source.step()
+    assert source.current.roots == old.pem + authority.pem
+    pod.pass_time(source, 606)
+    assert source.current.roots == authority.pem
+
+
+def test_a_file_that_is_no_bundle(tmp_path, time):
+    path = tmp_path / "roots"
+    path.write_text("hello")
+    with pytest.raises(RootsError, match=f"{path} is no PEM bundle of certificates"):
+        RootsFile(str(path)).read(time.true())
