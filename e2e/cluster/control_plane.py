@@ -67,7 +67,7 @@ class Daemon(Child):
 class ControlPlane:
     """Lives in one folder, in the private network that the calling thread is in."""
 
-    def __init__(self, folder: Path, born: Callable[[Child], object] = lambda child: None) -> None:
+    def __init__(self, folder: Path) -> None:
         for program in (KUBERNETES, ISTIOD):
             if not program.exists():
                 raise FileNotFoundError(f"{program} is not built: run e2e/cluster/build (or make e2e)")
@@ -80,9 +80,7 @@ class ControlPlane:
         self.controllers = Daemon("controllers", self._controllers(), folder / "controllers.log", lambda: True, 60.0)
         self.istiod = Child("istiod", self._istiod(), folder / "istiod.log", limit=120.0)
         self.kubelet = Child("kubelet", self._kubelet(), folder / "kubelet.log", limit=60.0)
-        self._children = [self.apiserver, self.controllers, self.istiod, self.kubelet]
-        for child in self._children:
-            born(child)
+        self.children = [self.apiserver, self.controllers, self.istiod, self.kubelet]
 
     def start(self) -> Api:
         self._write_credentials()
@@ -96,8 +94,12 @@ class ControlPlane:
         return api
 
     def stop(self) -> None:
-        for child in reversed(self._children):
+        for child in reversed(self.children):
             child.stop()
+
+    def pod_logs(self) -> list[Path]:
+        """Of every container so far, in the order in which their pods came."""
+        return sorted(self.folder.glob("pods/*/*.log"), key=lambda log: int(log.parent.name.partition("-")[0]))
 
     def _apiserver(self) -> list[str]:
         key = f"{self.folder}/service-accounts.key"

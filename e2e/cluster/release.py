@@ -1,0 +1,132 @@
+"""The chart, rendered by Helm's own code and applied to a cluster: what a test changes by values, and what it sees."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from e2e.child import ROOT
+from e2e.cluster.api import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from e2e.cluster.api import Api
+
+HELM = ROOT / ".build" / "helm"
+CHART = ROOT / "charts" / "proxyless-demo"
+PROBES = 8081  # examples/cluster/probes.py
+
+Object = dict[str, Any]
+Values = dict[str, Any]
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    if not HELM.exists():
+        raise FileNotFoundError(f"{HELM} is not built: run e2e/cluster/build (or make e2e)")
+    return subprocess.run([str(HELM), *arguments], capture_output=True, text=True, check=False)
+
+
+def render(namespace: str, values: Values, folder: Path) -> list[Object]:
+    """The chart's objects."""
+    file = folder / f"values-{namespace}.yaml"
+    file.write_text(yaml.safe_dump(values))
+    done = helm("template", str(CHART), "--release", "demo", "--namespace", namespace, "--values", str(file))
+    if done.returncode:
+        raise ValueError(f"the chart cannot be rendered with {values}: {done.stderr}")
+    return [one for one in yaml.safe_load_all(done.stdout) if one]
+
+
+class Release:
+    """One installation of the chart, in a namespace of its own."""
+
+    def __init__(self, api: Api, namespace: str, folder: Path) -> None:
+        self.api = api
+        self.namespace = namespace
+        self._folder = folder
+        self._core = f"/api/v1/namespaces/{namespace}"
+        self._apps = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+
+    def install(self, values: Values, limit: float = 120.0) -> None:
+        """Apply the chart with these values, over what is there, and wait until all its Deployments are rolled out."""
+        # Every pod of the chart passes the strictest of Kubernetes' Pod Security Standards.
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        self.api.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
+        )
+        for manifest in render(self.namespace, values, self._folder):
+            self.api.apply(manifest, self.namespace)
+        self.wait_rolled_out(limit)
+
+    def uninstall(self) -> None:
+        self.api.delete(f"/api/v1/namespaces/{self.namespace}")
+        self.wait(lambda: not self._exists(), 90.0, f"namespace {self.namespace} is gone")
+
+    def restart(self, deployment: str) -> None:
+        """As `kubectl rollout restart` does."""
+        annotation = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
+        body = {"spec": {"template": {"metadata": {"annotations": annotation}}}}
+        self.api.patch(f"{self._apps}/{deployment}", body)
+
+    def wait_rolled_out(self, limit: float = 120.0) -> None:
+        """As `kubectl rollout status` does, for all; the pods of before are gone, too."""
+        self.wait(self._rolled_out, limit, f"all Deployments of {self.namespace} are rolled out")
+
+    def pods(self, app: str) -> list[Object]:
+        return self.api.list(f"{self._core}/pods", labelSelector=f"app={app}")
+
+    def stats(self, pod: Object) -> Object:
+        """What the program in the pod tells about itself."""
+        return dict(json.loads(self.api.pod_get(self.namespace, pod["metadata"]["name"], PROBES, "stats")))
+
+    def consumer(self) -> Object:
+        (pod,) = self.pods("demo-consumer")
+        return self.stats(pod)
+
+    def wait(self, holds: Callable[[], bool], limit: float, what: str) -> None:
+        end = time.monotonic() + limit
+        while not holds():
+            if time.monotonic() > end:
+                raise AssertionError(f"not within {limit:g} s: {what}\n{self.report()}")
+            time.sleep(0.2)
+
+    def report(self) -> str:
+        """How its pods are, for a test that fails."""
+        lines = []
+        for pod in self.api.list(f"{self._core}/pods"):
+            states = [{key: one[key] for key in ("state", "ready", "restartCount")} for one in _containers(pod)]
+            lines.append(f"{pod['metadata']['name']}: {pod['status'].get('phase')} {states}")
+        return "\n".join(lines) or "no pods"
+
+    def _rolled_out(self) -> bool:
+        deployments = self.api.list(self._apps)
+        whole = all(_is_rolled_out(one) for one in deployments)
+        wanted = sum(one["spec"]["replicas"] for one in deployments)
+        return whole and len(self.api.list(f"{self._core}/pods")) == wanted
+
+    def _exists(self) -> bool:
+        try:
+            self.api.get(f"/api/v1/namespaces/{self.namespace}")
+        except ApiError as error:
+            if error.reason == "NotFound":
+                return False
+            raise
+        return True
+
+
+def _containers(pod: Object) -> list[Object]:
+    return list(pod["status"].get("containerStatuses", []))
+
+
+def _is_rolled_out(deployment: Object) -> bool:
+    status, wanted = deployment.get("status", {}), deployment["spec"]["replicas"]
+    if status.get("observedGeneration", 0) < deployment["metadata"]["generation"]:
+        return False
+    counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
+    return counts == [wanted] * 3

@@ -1,0 +1,78 @@
+"""The plaintext port beside the mesh: what the kubelet probes, and what the program tells about itself."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from xds_client import PilotExchanger
+
+PORT = 8081
+
+
+class Probes:
+    """``/livez`` as long as the process answers; ``/readyz`` while ``unready`` returns None; ``/stats`` as JSON."""
+
+    def __init__(self, unready: Callable[[], str | None], stats: Callable[[], dict[str, Any]]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path == "/readyz":
+                    why = unready()
+                    self._answer(503 if why else 200, why or "ready")
+                elif self.path == "/stats":
+                    self._answer(200, json.dumps(stats()), "application/json")
+                else:
+                    self._answer(200 if self.path == "/livez" else 404, "alive")
+
+            def _answer(self, code: int, text: str, kind: str = "text/plain") -> None:
+                body = text.encode()
+                self.send_response(code)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
+                """Probes are no news."""
+
+        self._server = ThreadingHTTPServer(("0.0.0.0", PORT), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="probes", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def not_a_member(mesh: PilotExchanger) -> str | None:
+    """Why this process cannot take part in the mesh yet, or None."""
+    if mesh.identity is not None and mesh.identity.current is None:
+        return f"no identity: {mesh.identity.error}"
+    if not (status := mesh.status()).connected:
+        return f"istiod at {status.address} has not answered: {status.connection.last_error or 'connecting'}"
+    return None
+
+
+def membership(mesh: PilotExchanger) -> dict[str, Any]:
+    """Who we are, until when, and how istiod is reached."""
+    status = mesh.status()
+    told: dict[str, Any] = {"node": status.node_id, "istiod": status.connection.phase.value}
+    if mesh.identity is not None and (current := mesh.identity.current) is not None:
+        told |= {"spiffe_id": current.spiffe_id, "not_before": current.not_before.isoformat()}
+        told |= {"roots": current.roots.count(b"BEGIN CERTIFICATE")}
+    if status.identity is not None:
+        told["identity"] = asdict(status.identity)
+    return told

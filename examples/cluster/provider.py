@@ -1,0 +1,55 @@
+"""A pod that serves the Greeter: it answers with its version, its own name, and who the caller is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import rpc
+from examples.cluster.probes import Probes, membership, not_a_member
+from examples.hello import hello_pb2 as pb
+from examples.hello import hello_pb2_grpc as stubs
+from xds_client import Bootstrap, PilotExchanger
+
+if TYPE_CHECKING:
+    import grpc
+
+PORT = 9080
+THREADS = 16
+GRACE = 15.0  # seconds that calls in progress are given; with the chart's preStop it fits into the pod's own grace
+
+
+class Greeter(stubs.GreeterServicer):
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def SayHello(self, request: pb.HelloRequest, context: grpc.ServicerContext) -> pb.HelloReply:  # noqa: N802
+        callers = [identity.decode() for identity in context.peer_identities() or ()]
+        return pb.HelloReply(message=f"Hello {request.name} alias {' '.join(callers) or 'nobody'}", server=self._name)
+
+
+def main() -> None:
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    name = f"{os.environ.get('VERSION', 'v0')}/{os.environ.get('POD_NAME', 'provider')}"
+
+    mesh = PilotExchanger(Bootstrap.load())
+    server = rpc.server(ThreadPoolExecutor(THREADS))
+    stubs.add_GreeterServicer_to_server(Greeter(name), server)
+    server.add_insecure_port(f"0.0.0.0:{PORT}")
+
+    def unready() -> str | None:
+        return "shutting down" if ended.is_set() else not_a_member(mesh)
+
+    with mesh, Probes(unready, lambda: membership(mesh) | {"server": name}):
+        server.start()
+        print(f"ready: {name}", flush=True)
+        ended.wait()
+        server.stop(GRACE).wait()
+
+
+if __name__ == "__main__":
+    main()
