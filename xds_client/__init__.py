@@ -26,7 +26,7 @@ from xds_client.errors import (
 )
 from xds_client.exchanger import PilotExchanger
 from xds_client.identity import Identity, IdentitySource, IdentityStatus
-from xds_client.model import InvalidTargetError, Target, TargetConfig, TargetMissing
+from xds_client.model import InboundMissing, InvalidTargetError, Listener, Target, TargetConfig, TargetMissing
 from xds_client.node import Node
 from xds_client.observers import ObserverHandle
 from xds_client.reconnect import ReconnectSchedule
@@ -48,7 +48,9 @@ __all__ = [
     "IdentitySource",
     "IdentityStatus",
     "IdentityTimeoutError",
+    "InboundMissing",
     "InvalidTargetError",
+    "Listener",
     "IssuerError",
     "Node",
     "ObserverHandle",

@@ -80,7 +80,10 @@ _NEVER_SENT = Missing("the control plane sent all resources of this type, and th
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """All that is known of one type. ``whole``: this stream has sent everything there is."""
+    """All that is known of one type. ``whole``: this stream has sent everything there is.
+
+    `WILDCARD` is among the missing while a type that is asked for by wildcard is not answered at all.
+    """
 
     known: Mapping[str, Known] = field(default_factory=dict)
     missing: Mapping[str, Missing] = field(default_factory=dict)
@@ -89,7 +92,9 @@ class Pool:
 
     def look(self, name: str) -> Found:
         found = self.known.get(name) or self.missing.get(name) or self.malformed.get(name)
-        return found or (_NEVER_SENT if self.whole else NOT_YET)
+        if found is not None:
+            return found
+        return _NEVER_SENT if self.whole else self.missing.get(WILDCARD, NOT_YET)
 
     def apply(self, update: Update) -> Pool:
         known, missing, malformed = dict(self.known), dict(self.missing), dict(self.malformed)
@@ -104,6 +109,8 @@ class Pool:
         for error in update.rejected:
             malformed[error.name] = Malformed(error)
             missing.pop(error.name, None)
+        if update.whole:
+            missing.pop(WILDCARD, None)
         for name, reason in update.removed.items():
             known.pop(name, None)
             malformed.pop(name, None)

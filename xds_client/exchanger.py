@@ -17,9 +17,11 @@ from xds_client.errors import (
 )
 from xds_client.identity.opening import open_source, stream_access
 from xds_client.loop import AdsLoop
+from xds_client.model import VIRTUAL_INBOUND, InboundMissing
 from xds_client.observers import Observer, ObserverHandle, ObserverMap
 from xds_client.reconnect import ReconnectSchedule
-from xds_client.resolve import Interest, Outcome, Selected, Selection
+from xds_client.resolve import Inbound, Interest, Outcome, Selected, Selection
+from xds_client.resource_type import ResourceType
 from xds_client.transport import GrpcTransport
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
         TargetConfig,
         TargetMissing,
     )
-    from xds_client.resource_type import ResourceType
     from xds_client.status import Status
     from xds_client.transport import AdsTransport
 
@@ -66,7 +67,7 @@ class PilotExchanger:
         self.identity: IdentitySource | None = identity or self._own_identity  # None: plaintext
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._observers: ObserverMap[Interest, Outcome] = ObserverMap()
-        self._waiting: set[queue.SimpleQueue[Selected | None]] = set()
+        self._waiting: set[queue.SimpleQueue[Outcome | None]] = set()
         self._closing = False
         self._loop = AdsLoop(
             node=bootstrap.node,
@@ -87,6 +88,14 @@ class PilotExchanger:
         While something of a new configuration is still missing the last good one stays, and nothing is called.
         """
         return self._observe(target, cast("Callable[[Outcome], object]", callback))
+
+    def observe_inbound(self, callback: Callable[[Listener | InboundMissing], object]) -> ObserverHandle:
+        """Call back with the node's inbound listener now and at every change, or with why there is none.
+
+        Listeners are asked for only while somebody observes. Once there was one, the last good one stays in use,
+        whatever comes after it.
+        """
+        return self._observe(Inbound(), cast("Callable[[Outcome], object]", callback))
 
     def observe(
         self, kind: ResourceType, names: Iterable[str], callback: Callable[[Selected], object]
@@ -111,24 +120,17 @@ class PilotExchanger:
         Raises `ResourceMissingError` or `ResourceTimeoutError`. From inside an observer it returns what is cached or
         raises `ResourceNotCachedError` at once: waiting there would stop the stream that brings the answer.
         """
-        if threading.current_thread() is self._thread:
-            selected = self._loop.peek(Selection(kind, frozenset([name])))
-            if selected is None:
-                advice = "not cached; observe() it instead of waiting for it inside an observer"
-                raise ResourceNotCachedError(self._node_id, kind, name, advice)
-            return self._value(cast("Selected", selected), name)
-        answers: queue.SimpleQueue[Selected | None] = queue.SimpleQueue()
-        self._waiting.add(answers)
-        try:
-            with self.observe(kind, [name], answers.put):
-                answer = answers.get(timeout=timeout)
-        except queue.Empty:
-            raise ResourceTimeoutError(self._node_id, kind, name, self._no_answer(timeout)) from None
-        finally:
-            self._waiting.discard(answers)
-        if answer is None:
-            raise ExchangerClosedError(f"closed while {kind} {name!r} was waited for")
-        return self._value(answer, name)
+        selected = cast("Selected", self._answer(Selection(kind, frozenset([name])), kind, name, timeout))
+        if name in selected.found:
+            return selected.found[name]
+        raise ResourceMissingError(self._node_id, kind, name, selected.missing[name])
+
+    def get_inbound(self, timeout: float = 5.0) -> Listener:
+        """The node's inbound listener; waits and raises as `get` does."""
+        listener = self._answer(Inbound(), ResourceType.LISTENER, VIRTUAL_INBOUND, timeout)
+        if isinstance(listener, InboundMissing):
+            raise ResourceMissingError(self._node_id, ResourceType.LISTENER, VIRTUAL_INBOUND, listener.reason)
+        return cast("Listener", listener)
 
     def status(self) -> Status:
         """How it stands: connection, subscriptions, what is known, missing and rejected."""
@@ -164,10 +166,26 @@ class PilotExchanger:
         self._observers.remove(observer)
         self._inbox.put(self._loop.removed)
 
-    def _value(self, selected: Selected, name: str) -> Value:
-        if name in selected.found:
-            return selected.found[name]
-        raise ResourceMissingError(self._node_id, selected.kind, name, selected.missing[name])
+    def _answer(self, interest: Interest, kind: ResourceType, name: str, timeout: float) -> Outcome:
+        """What is announced about it; ``kind`` and ``name`` are for messages."""
+        if threading.current_thread() is self._thread:
+            outcome = self._loop.peek(interest)
+            if outcome is None:
+                advice = "not cached; observe() it instead of waiting for it inside an observer"
+                raise ResourceNotCachedError(self._node_id, kind, name, advice)
+            return outcome
+        answers: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._waiting.add(answers)
+        try:
+            with self._observe(interest, answers.put):
+                answer = answers.get(timeout=timeout)
+        except queue.Empty:
+            raise ResourceTimeoutError(self._node_id, kind, name, self._no_answer(timeout)) from None
+        finally:
+            self._waiting.discard(answers)
+        if answer is None:
+            raise ExchangerClosedError(f"closed while {kind} {name!r} was waited for")
+        return answer
 
     def _no_answer(self, timeout: float) -> str:
         status = self.status()
@@ -178,13 +196,18 @@ class PilotExchanger:
         self._loop.start()
         while not self._closing:
             try:
-                job = self._inbox.get(timeout=self._loop.wait())
+                jobs = [self._inbox.get(timeout=self._loop.wait())]
             except queue.Empty:
-                job = self._loop.tick
-            try:
-                job()
-            except Exception:  # a bug of ours must cost one event, not all configuration from now on
-                logger.exception("an event of the exchanger failed; it goes on")
+                jobs = [self._loop.tick]
+            # What else is there by now (this thread is the only one that takes), and one settling for all of it.
+            jobs += [self._inbox.get() for _ in range(self._inbox.qsize())]
+            for job in (*jobs, self._loop.settle):
+                if self._closing:
+                    break
+                try:
+                    job()
+                except Exception:  # a bug of ours must cost one event, not all configuration from now on
+                    logger.exception("an event of the exchanger failed; it goes on")
         self._loop.stop()
         for answers in tuple(self._waiting):
             answers.put(None)

@@ -9,11 +9,12 @@ import logging
 import threading
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from xds_client.cache import Caches, Key
 from xds_client.errors import DecodeError, ProtocolError
-from xds_client.resolve import Interest, Outcome, Resolution, resolve
+from xds_client.model import InboundMissing, Listener
+from xds_client.resolve import Inbound, Interest, Outcome, Resolution, resolve
 from xds_client.resource_type import WILDCARD, ResourceType
 from xds_client.session import DeltaSession
 from xds_client.status import Connection, Phase, Status
@@ -60,6 +61,7 @@ class AdsLoop:
         self._resolutions: dict[Interest, Resolution] = {}
         self._announced: dict[Interest, Outcome] = {}
         self._complained: dict[Key, DecodeError] = {}
+        self._unsettled = False
         self._owner: int | None = None
         # Read by `status` on any thread: immutable values behind one reference each.
         self._caches = Caches()
@@ -72,6 +74,15 @@ class AdsLoop:
         self._owner = threading.get_ident()
         self._subscribe()
         self._connect()
+
+    def settle(self) -> None:
+        """Take account of observers added and removed; at the end of every turn.
+
+        Starting a thousand channels is one change of the subscriptions, not a thousand, each over all targets.
+        """
+        self._confined()
+        if self._unsettled:
+            self._complain(self._settle())
 
     def wait(self) -> float | None:
         """Seconds until `tick` has something to do; None: nothing is due."""
@@ -104,11 +115,11 @@ class AdsLoop:
         current = self._announced.get(observer.key)
         if current is not None:
             observer.deliver(current)
-        self._complain(self._settle())
+        self._unsettled = True
 
     def removed(self) -> None:
         self._confined()
-        self._complain(self._settle())
+        self._unsettled = True
 
     def peek(self, interest: Interest) -> Outcome | None:
         """What the caches say now, without asking anybody."""
@@ -127,6 +138,7 @@ class AdsLoop:
             missing={kind: {n: m.reason for n, m in pool.missing.items()} for kind, pool in caches.pools.items()},
             rejected=tuple(error for pool in caches.pools.values() for error in pool.errors()),
             retry_in=None if connection.retry_at is None else max(0.0, connection.retry_at - self._clock()),
+            inbound=cast("Listener | InboundMissing | None", self._announced.get(Inbound())),
         )
 
     # What the stream causes
@@ -197,6 +209,7 @@ class AdsLoop:
 
     def _settle(self) -> Late:
         """Bring subscriptions, then observers, in line with the caches. Returns malformed resources newly met."""
+        self._unsettled = False
         observed = self._observers.keys()
         gone = self._resolutions.keys() - observed
         for interest in gone:
@@ -234,8 +247,15 @@ class AdsLoop:
             self._send(self._session.ask_again(kind, [name], self._clock()))
 
     def _announce(self, interest: Interest, outcome: Outcome | None) -> None:
-        """Only what is whole and new. Not whole: observers keep the last good one."""
-        if outcome is not None and outcome != self._announced.get(interest):
+        """Only what is whole and new. Not whole: observers keep the last good one.
+
+        A server keeps the last good listener too: without one it would have to refuse everybody.
+        """
+        current = self._announced.get(interest)
+        if isinstance(outcome, InboundMissing) and isinstance(current, Listener):
+            logger.warning("%s; the last good one stays in use", outcome.reason)
+            return
+        if outcome is not None and outcome != current:
             self._announced[interest] = outcome
             self._observers.notify(interest, outcome)
 

@@ -12,11 +12,14 @@ from xds_client.cache import NOT_YET, Caches, Found, Key, Known, Missing
 from xds_client.domains import virtual_host_for
 from xds_client.errors import DecodeError
 from xds_client.model import (
+    VIRTUAL_INBOUND,
     Cluster,
     ClusterConfig,
     ClusterLoadAssignment,
     DiscoveryType,
     ForwardAction,
+    InboundMissing,
+    Listener,
     RouteConfiguration,
     Target,
     TargetConfig,
@@ -41,6 +44,11 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class Inbound:
+    """The node's own inbound listener, which every server of the process reads."""
+
+
+@dataclass(frozen=True, slots=True)
 class Selected:
     """What is decided about a `Selection`: typed values, or why there are none. In neither: not answered yet."""
 
@@ -49,8 +57,8 @@ class Selected:
     missing: Mapping[str, str]
 
 
-Interest = Target | Selection
-Outcome = TargetConfig | TargetMissing | Selected
+Interest = Target | Selection | Inbound
+Outcome = TargetConfig | TargetMissing | Selected | Listener | InboundMissing
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +80,17 @@ class Resolution:
 
 def resolve(interest: Interest, caches: Caches, node: Node) -> Resolution:
     reader = _Reader(caches)
-    outcome = _target(interest, reader, node) if isinstance(interest, Target) else _selection(interest, reader)
-    return Resolution(outcome, reader.read, tuple(reader.errors), frozenset(reader.again))
+    return Resolution(_outcome(interest, reader, node), reader.read, tuple(reader.errors), frozenset(reader.again))
+
+
+def _outcome(interest: Interest, reader: _Reader, node: Node) -> Outcome | None:
+    match interest:
+        case Target():
+            return _target(interest, reader, node)
+        case Selection():
+            return _selection(interest, reader)
+        case Inbound():
+            return _inbound(reader, node)
 
 
 class _Reader:
@@ -122,6 +139,17 @@ def _selection(selection: Selection, reader: _Reader) -> Selected | None:
         elif value is not None:
             found[name] = value
     return Selected(selection.kind, found, missing) if found or missing else None
+
+
+def _inbound(reader: _Reader, node: Node) -> Listener | InboundMissing | None:
+    """Every sidecar gets this listener from istiod, services or not; when one does not, something is wrong."""
+    listener = reader.value(ResourceType.LISTENER, VIRTUAL_INBOUND)
+    if listener is None or isinstance(listener, Listener):
+        return listener
+    return InboundMissing(
+        f"no inbound listener {VIRTUAL_INBOUND!r} for node {node.id}: {_why(listener)}; check that istiod knows this "
+        f"workload by its IP {node.ip}, its namespace {node.namespace!r} and its cluster id {node.cluster_id!r}"
+    )
 
 
 def _target(target: Target, reader: _Reader, node: Node) -> TargetConfig | TargetMissing | None:

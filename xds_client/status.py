@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from xds_client.errors import DecodeError
     from xds_client.identity import IdentityStatus
+    from xds_client.model import InboundMissing, Listener
     from xds_client.resource_type import ResourceType
 
 
@@ -36,7 +37,8 @@ class Status:
     """``wanted``: what is subscribed to (``*`` is all); ``known``: how many of it arrived.
 
     ``rejected``: what is malformed now; its last good form, if there was one, stays in use. ``retry_in``: seconds until
-    the next attempt, while waiting for one.
+    the next attempt, while waiting for one. ``inbound``: what servers go by, or why they have nothing to go by; None
+    while no server asks or istiod has not answered yet.
     """
 
     node_id: str
@@ -47,6 +49,7 @@ class Status:
     missing: Mapping[ResourceType, Mapping[str, str]]
     rejected: tuple[DecodeError, ...]
     retry_in: float | None = None
+    inbound: Listener | InboundMissing | None = None
     identity: IdentityStatus | None = None  # None: there is no source of identities, or it is not the exchanger's own
 
     @property

@@ -51,6 +51,16 @@ def route(name, *clusters, domains=("*",)):
     return message
 
 
+def inbound(*ports, name="virtualInbound"):
+    """An inbound listener with one plaintext chain per port."""
+    message = listener_pb2.Listener(name=name)
+    for port in ports:
+        chain = message.filter_chains.add(name=f"0.0.0.0_{port}")
+        chain.filter_chain_match.destination_port.value = port
+        chain.filters.add(name="envoy.filters.network.redis_proxy")
+    return message
+
+
 def broken_cluster(name):
     """Good protobuf that makes no sense: found when the typed value is built, not at receipt."""
     message = cluster(name)

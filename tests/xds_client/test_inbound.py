@@ -50,6 +50,14 @@ plain_matches = st.builds(
     application_protocols=some(ALPN),
 )
 
+source_matches = st.builds(
+    m.FilterChainMatch,
+    direct_source_prefix_ranges=some(RANGES),
+    source_type=st.sampled_from(m.SourceType),
+    source_prefix_ranges=some(RANGES),
+    source_ports=some((1000, 2000)),
+)
+
 connections = st.fixed_dictionaries(
     {
         "destination_port": st.sampled_from((*PORTS, 7070)),
@@ -144,7 +152,7 @@ class EnvoysIndex:
 
 
 @given(
-    st.lists(matches, max_size=6) | st.lists(plain_matches, max_size=12),
+    st.lists(matches, max_size=6) | st.lists(plain_matches, max_size=12) | st.lists(source_matches, max_size=12),
     st.booleans(),
     st.lists(connections, min_size=1, max_size=8),
 )

@@ -20,7 +20,7 @@ from tests.xds_client.mesh import (
 )
 from tests.xds_client.wire import sent
 from xds_client import Phase, Target, TargetConfig, TargetMissing
-from xds_client.resolve import Selection
+from xds_client.resolve import Selection, resolve
 from xds_client.resource_type import ResourceType
 
 CLUSTER, ENDPOINT, ROUTE = ResourceType.CLUSTER, ResourceType.ENDPOINT, ResourceType.ROUTE
@@ -260,3 +260,25 @@ def test_the_loop_is_confined_to_one_thread(wire):
     thread.start()
     thread.join()
     assert raised == ["the loop is confined to the exchanger's thread"]
+
+
+def test_a_thousand_targets_of_one_turn_are_one_change_of_the_subscriptions(wire, monkeypatch):
+    resolved = []
+    monkeypatch.setattr(
+        "xds_client.loop.resolve", lambda target, *rest: resolved.append(target) or resolve(target, *rest)
+    )
+    wire.open()
+    wire.receive(response(CLUSTER, cluster(V1)))
+    mark = len(wire.log)
+    targets = [Target(f"t{i}", 9080) for i in range(1000)]
+    wire.observe_all(targets)
+    assert sorted(resolved, key=str) == sorted(targets, key=str), "each once"
+    [request] = sent(wire.log[mark:])
+    assert len(request.resource_names_subscribe) == 1000
+    resolved.clear()
+    tables = [route(f"t{i}.demo.svc.cluster.local:9080", V1) for i in range(1000)]
+    wire.receive(response(ROUTE, *tables))
+    assert len(resolved) == 1000
+    resolved.clear()
+    wire.receive(response(CLUSTER, cluster("another")))
+    assert resolved == [], "nobody read it"

@@ -55,6 +55,9 @@ class SessionMachine(RuleBasedStateMachine):
         self.on_wire = False
         self.asked_at = {}
 
+    def unanswered(self, kind, name):
+        return not self.held[kind] if name == WILDCARD else name not in self.held[kind]
+
     def hear(self, requests):
         for request in requests:
             self.istiod.hear(request)
@@ -71,9 +74,7 @@ class SessionMachine(RuleBasedStateMachine):
     def reach_the_wire(self):
         self.on_wire = True
         self.session.on_wire(self.now)
-        self.asked_at = {
-            (k, n): self.now for k, names in self.wanted.items() for n in names if n not in self.held[k] | {WILDCARD}
-        }
+        self.asked_at = {(k, n): self.now for k, names in self.wanted.items() for n in names if self.unanswered(k, n)}
 
     @precondition(lambda self: self.istiod)
     @rule()
@@ -98,8 +99,9 @@ class SessionMachine(RuleBasedStateMachine):
             return
         self.hear(requests)
         for kind, names in self.wanted.items() if self.on_wire else ():
-            for name in names - before.get(kind, frozenset()) - self.held[kind] - {WILDCARD}:
-                self.asked_at[kind, name] = self.now
+            for name in names - before.get(kind, frozenset()):
+                if self.unanswered(kind, name):
+                    self.asked_at[kind, name] = self.now
 
     @precondition(lambda self: self.wanted.get(ResourceType.ROUTE))
     @rule()
@@ -126,7 +128,7 @@ class SessionMachine(RuleBasedStateMachine):
         assert {error.name for error in update.rejected} == bad & ours
         assert set(update.removed) == removed & ours
         self.held[kind] = (self.held[kind] | (good & ours)) - (removed & ours)
-        for name in (good | bad | removed) & ours:
+        for name in (good | bad | removed) & ours | {WILDCARD}:
             self.asked_at.pop((kind, name), None)
         reply = self.session.reply(update)
         assert bool(reply.error) == bool(bad & ours)

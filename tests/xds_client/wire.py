@@ -98,11 +98,21 @@ class Wire:
     def observe(self, interest, callback=None):
         """Observe; the list of what was heard, or the handle if a callback is given."""
         news = []
-        observer = Observer(interest, callback or news.append, self._unobserve)
-        self.observers.add(observer)
-        self._inbox.append(lambda: self.loop.added(observer))
+        observer = self._observe(interest, callback or news.append)
         self.run()
         return observer.handle if callback else news
+
+    def observe_all(self, interests):
+        """Observe, all in one turn of the loop."""
+        for interest in interests:
+            self._observe(interest, lambda _: None)
+        self.run()
+
+    def _observe(self, interest, callback):
+        observer = Observer(interest, callback, self._unobserve)
+        self.observers.add(observer)
+        self._inbox.append(lambda: self.loop.added(observer))
+        return observer
 
     def _unobserve(self, observer):
         self.observers.remove(observer)
@@ -111,7 +121,10 @@ class Wire:
     def run(self):
         mark = len(self.log)
         while self._inbox:
-            self._inbox.popleft()()
+            jobs = list(self._inbox)
+            self._inbox.clear()
+            for job in (*jobs, self.loop.settle):
+                job()
         return self.log[mark:]
 
 

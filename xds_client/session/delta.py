@@ -122,6 +122,7 @@ class DeltaSession:
             held.pop(name, None)
         for name in (*update.accepted, *update.removed, *(e.name for e in update.rejected)):
             self._stream.deadlines.pop((kind, name), None)
+        self._stream.deadlines.pop((kind, WILDCARD), None)
         return update
 
     def reply(self, update: Update, late: Sequence[DecodeError] = ()) -> DeltaRequest:
@@ -160,8 +161,9 @@ class DeltaSession:
         return DeltaRequest(kind, subscribe=tuple(sorted(after - before)), unsubscribe=tuple(sorted(before - after)))
 
     def _start_timers(self, stream: _Stream, kind: ResourceType, names: Iterable[str], now: float) -> None:
+        """For names not held; a wildcard is unanswered as long as nothing at all is held."""
         for name in names:
-            if name != WILDCARD and name not in self._held[kind]:
+            if not self._held[kind] if name == WILDCARD else name not in self._held[kind]:
                 stream.deadlines[kind, name] = now + self._patience
 
     def _read(self, kind: ResourceType, response: DeltaResponse) -> Update:

@@ -16,7 +16,7 @@ Names = Mapping["ResourceType", frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """News of one type. ``removed`` maps a name to why there is no such resource.
+    """News of one type. ``removed`` maps a name to why there is no such resource; `WILDCARD` is any not known.
 
     ``whole``: the type is asked by wildcard and this came from the server, so from now on a name never heard of does
     not exist. ``nonce`` is empty when a timer made the update; there is nothing to acknowledge then.
@@ -73,7 +73,7 @@ class AdsSession(Protocol):
         """A NACK for something already ACKed, under the newest nonce of the type."""
 
     def expire(self, now: float) -> Sequence[Update]:
-        """Names that were not answered in time."""
+        """Names that were not answered in time; `WILDCARD` when a whole type was not."""
 
     def next_expiry(self) -> float | None:
         """When `expire` has something to say next."""
