@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import signal
+import sys
 import threading
 from concurrent import futures
 from pathlib import Path
@@ -24,6 +25,9 @@ from envoy.service.discovery.v3 import discovery_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from e2e.mesh import Mesh
+
+SERVER_NAME = "istiod.istio-system.svc"  # in istiod's certificate, wherever it is
 _CREATE = "/istio.v1.auth.IstioCertificateService/CreateCertificate"
 _SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 
@@ -33,7 +37,7 @@ def sign(istiod: str, root: bytes, token: str) -> tuple[bytes, bytes, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     csr = request.public_bytes(serialization.Encoding.PEM)
-    options = [("grpc.ssl_target_name_override", "istiod.istio-system.svc")]
+    options = [("grpc.ssl_target_name_override", SERVER_NAME)]
     with grpc.secure_channel(istiod, grpc.ssl_channel_credentials(root), options) as channel:
         create = channel.unary_unary(_CREATE, request_serializer=_certificate_request, response_deserializer=_chain)
         metadata = (("authorization", f"Bearer {token}"), ("clusterid", "Kubernetes"))
@@ -109,18 +113,16 @@ class SecretService(grpc.GenericRpcHandler):
             yield response
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m e2e.envoy.agent", description=__doc__)
-    parser.add_argument("--istiod", required=True, metavar="HOST:PORT", help="its port for CSRs")
-    parser.add_argument("--root", required=True, type=Path, metavar="FILE", help="the mesh root, PEM")
-    parser.add_argument("--token", required=True, type=Path, metavar="FILE")
-    parser.add_argument("--listen", required=True, metavar="PATH", help="Unix socket of the secret service")
-    given = parser.parse_args()
+def agent_command(mesh: Mesh, token: Path) -> list[str]:
+    """To be completed by ``--listen`` or ``--write``."""
+    command = [sys.executable, "-m", "e2e.envoy.agent", "--istiod", mesh.secure_address]
+    return [*command, "--root", str(mesh.root), "--token", str(token)]
+
+
+def serve(path: str, key: bytes, chain: bytes, roots: bytes) -> None:
     server: Any = grpc.server(futures.ThreadPoolExecutor(64))
-    server.add_generic_rpc_handlers(
-        [SecretService(*sign(given.istiod, given.root.read_bytes(), given.token.read_text()))]
-    )
-    server.add_insecure_port(f"unix:{given.listen}")
+    server.add_generic_rpc_handlers([SecretService(key, chain, roots)])
+    server.add_insecure_port(f"unix:{path}")
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
@@ -128,6 +130,22 @@ def main() -> None:
     print("ready", flush=True)
     ended.wait()
     server.stop(0.5).wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m e2e.envoy.agent", description=__doc__)
+    parser.add_argument("--istiod", required=True, metavar="HOST:PORT", help="its port for CSRs")
+    parser.add_argument("--root", required=True, type=Path, metavar="FILE", help="the mesh root, PEM")
+    parser.add_argument("--token", required=True, type=Path, metavar="FILE")
+    parser.add_argument("--listen", metavar="PATH", help="serve secrets on this Unix socket")
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help="key.pem, certificate.pem and roots.pem, and end")
+    given = parser.parse_args()
+    key, chain, roots = sign(given.istiod, given.root.read_bytes(), given.token.read_text())
+    if given.write:
+        for name, data in (("key", key), ("certificate", chain), ("roots", roots)):
+            (given.write / f"{name}.pem").write_bytes(data)
+    if given.listen:
+        serve(given.listen, key, chain, roots)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+"""The mesh that these tests live in: two services, one behind Envoy and one of ours, and their callers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from e2e import yamls
+from e2e.cluster.network import NODE
+from e2e.envoy.pods import DECLARED, TARGETS, TCP, UNDECLARED, Pod
+from e2e.mesh import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from e2e.child import Child
+
+# What only Istio's own build of Envoy has, is off; `ALPN_OF_A_SIDECAR` puts back what peers can notice of it.
+STOCK_ENVOY = {"PILOT_ENABLE_METADATA_EXCHANGE": "false", "PILOT_ENABLE_ALPN_FILTER": "false"}
+PORTS: list[dict[str, Any]] = [
+    {"number": DECLARED, "name": "grpc", "protocol": "GRPC", "targetPort": TARGETS[DECLARED]},
+    {"number": TCP, "name": "tcp-raw", "protocol": "TCP", "targetPort": TARGETS[TCP]},
+    {"number": UNDECLARED, "name": "any", "targetPort": TARGETS[UNDECLARED]},
+]
+
+# Istio's istio.alpn filter, said with a filter of Envoy's own: what HTTP/2 calls to other sidecars offer.
+ALPN_OF_A_SIDECAR = {
+    "apiVersion": "networking.istio.io/v1alpha3",
+    "kind": "EnvoyFilter",
+    "metadata": {"name": "alpn-of-a-sidecar", "namespace": "istio-system"},
+    "spec": {
+        "configPatches": [
+            {
+                "applyTo": "HTTP_FILTER",
+                "match": {
+                    "context": "SIDECAR_OUTBOUND",
+                    "listener": {
+                        "filterChain": {
+                            "filter": {
+                                "name": "envoy.filters.network.http_connection_manager",
+                                "subFilter": {"name": "envoy.filters.http.router"},
+                            }
+                        }
+                    },
+                },
+                "patch": {
+                    "operation": "INSERT_BEFORE",
+                    "value": {
+                        "name": "alpn",
+                        "typed_config": {
+                            "@type": "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config",
+                            "on_request_headers": [
+                                {
+                                    "object_key": "envoy.network.application_protocols",
+                                    "format_string": {"text_format_source": {"inline_string": "istio-h2,istio,h2"}},
+                                    "shared_with_upstream": "ONCE",
+                                }
+                            ],
+                        },
+                    },
+                },
+            }
+        ]
+    },
+}
+
+
+class Village:
+    """Make it inside a private network. Pods come first, since the YAML tells their addresses; then `start`."""
+
+    def __init__(self, kind: str, folder: Path, born: Callable[[Child], object]) -> None:
+        self._folder = folder
+        self._born = born
+        self.mesh = KINDS[kind](folder, auto_mtls=True, host=NODE, environment=STOCK_ENVOY)
+        self.pods: dict[str, Pod] = {}
+
+    def add(self, name: str, sidecar: bool = False) -> Pod:
+        pod = self.pods[name] = Pod(name, len(self.pods) + 1, self._folder, sidecar)
+        return pod
+
+    def start(self, *more: dict[str, Any]) -> None:
+        """Start the control plane, on ``more`` than the services, and what keeps each pod a member of the mesh."""
+        services = [self._service(number, name) for number, name in enumerate(self.pods)]
+        entries = [pod.entry() for pod in self.pods.values()]
+        self.mesh.apply("services", yamls.documents(*services, *entries))
+        self.apply(*more)
+        if self.mesh.kind == "istiod":
+            self.mesh.apply("alpn", yamls.documents(ALPN_OF_A_SIDECAR))
+        self._born(self.mesh.child)
+        self.mesh.start()
+        for pod in self.pods.values():
+            pod.join(self.mesh)
+
+    def apply(self, *policies: dict[str, Any]) -> None:
+        """These, and no others, beside the services."""
+        self.mesh.apply("policies", yamls.documents(*policies))
+
+    def virtual_address(self, name: str) -> str:
+        return f"10.96.0.{10 + list(self.pods).index(name)}"
+
+    def stop(self) -> None:
+        for pod in self.pods.values():
+            pod.stop()
+        self.mesh.stop()
+
+    def _service(self, number: int, name: str) -> dict[str, Any]:
+        return yamls.service_entry(name, addresses=[self.virtual_address(name)], ports=PORTS)
+
+
+def peer_authentication(name: str, mode: str | None, app: str = "", **ports: str) -> dict[str, Any]:
+    """For a whole namespace, or for one app; ``ports`` are modes by target port, as ``p19080="DISABLE"``."""
+    spec: dict[str, Any] = {"mtls": {"mode": mode}} if mode else {}
+    if app:
+        spec["selector"] = {"matchLabels": {"app": app}}
+    if ports:
+        spec["portLevelMtls"] = {int(port[1:]): {"mode": mode} for port, mode in ports.items()}
+    return {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": name, "namespace": "demo"},
+        "spec": spec,
+    }
