@@ -1,4 +1,4 @@
-"""`python -m localmesh FOLDER`: serve a folder of Istio YAML until told to end."""
+"""`python -m localmesh FOLDER`: serve a folder of Istio YAML until told to end; `... token`: print a token."""
 
 from __future__ import annotations
 
@@ -7,20 +7,29 @@ import logging
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localmesh import ConfigError, LocalMesh, LocalMeshError
+from localmesh.ca import AUDIENCE, TokenIssuer
+from localmesh.ca.bundle import ROOTS
+from localmesh.ca.tokens import LIFETIME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_CA = "the folder of the certificate authority; made there when it is missing"
 _EXAMPLE = """\
 example:
   python -m localmesh examples/mesh --listen 127.0.0.1:15010
 
-The folder holds ServiceEntry, WorkloadEntry, VirtualService and DestinationRule, and may hold a mesh.yaml
-(for example "enableAutoMtls: false"). A change is served at once; a file that is wrong is named with its line,
-and what was served before stays.
+  python -m localmesh examples/mesh --secure-listen 127.0.0.1:15012 --ca ca/
+  python -m localmesh token --ca ca/ --namespace demo --service-account web
+
+The folder holds ServiceEntry, WorkloadEntry, VirtualService, DestinationRule and PeerAuthentication, and may hold a
+mesh.yaml (for example "enableAutoMtls: false"). A change is served at once; a file that is wrong is named with its
+line, and what was served before stays. On the secure port clients prove who they are by the tokens that the command
+"token" prints, and get certificates; ca/root-cert.pem is what they trust.
 """
 
 
@@ -35,6 +44,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--listen", default="127.0.0.1:15010", metavar="HOST:PORT", help="default: %(default)s; port 0 takes a free one"
     )
+    parser.add_argument(
+        "--secure-listen", metavar="HOST:PORT", help="serve with TLS and authentication too, and sign certificates"
+    )
+    parser.add_argument("--ca", metavar="FOLDER", help=_CA)
+    return parser
+
+
+def _token_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m localmesh token", description="Print a token of a service account, as Kubernetes projects it."
+    )
+    parser.add_argument("--ca", metavar="FOLDER", required=True, help=_CA)
+    parser.add_argument("--namespace", required=True)
+    parser.add_argument("--service-account", required=True)
+    parser.add_argument("--audience", default=AUDIENCE, help="default: %(default)s")
+    parser.add_argument("--lifetime", type=float, default=LIFETIME, metavar="SECONDS", help="default: %(default)s")
     return parser
 
 
@@ -44,26 +69,51 @@ def _say(text: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 when told to end, 1 when the folder or the address cannot be served."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["token"]:
+        return print_token(**vars(_token_parser().parse_args(arguments[1:])))
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.secure_listen and not options.ca:
+        parser.error("--secure-listen needs --ca FOLDER, where clients find the root certificate")
+    return serve(**vars(options))
+
+
+def print_token(ca: str, namespace: str, service_account: str, audience: str, lifetime: float) -> int:
+    """Returns the exit status, 1 if the folder's key cannot be used."""
+    try:
+        _say(TokenIssuer(Path(ca)).mint(namespace, service_account, audience=audience, lifetime=lifetime))
+    except (LocalMeshError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def serve(folder: str, listen: str, secure_listen: str | None, ca: str | None) -> int:
+    """Until SIGINT or SIGTERM."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    mesh = LocalMesh(
-        options.folder,
-        options.listen,
-        on_reload=lambda version: _say(f"version {version} of {options.folder} is served"),
-        on_refusal=lambda _: _say(f"refused; version {mesh.version} of {options.folder} is still served"),
-    )
     try:
+        mesh = LocalMesh(
+            folder,
+            listen,
+            secure_address=secure_listen,
+            ca=ca,
+            on_reload=lambda version: _say(f"version {version} of {folder} is served"),
+            on_refusal=lambda _: _say(f"refused; version {mesh.version} of {folder} is still served"),
+        )
         mesh.start()
     except ConfigError as error:
-        sys.stderr.write(f"{options.folder} cannot be served:\n{error}\n")
+        sys.stderr.write(f"{folder} cannot be served:\n{error}\n")
         return 1
     except LocalMeshError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    _say(f"serving {options.folder} on {mesh.address}")
+    if secure_listen is not None:
+        _say(f"secure on {mesh.secure_address}, trust {Path(ca or '', ROOTS)}")
+    _say(f"serving {folder} on {mesh.address}")
     ended.wait()
     mesh.stop()
     return 0

@@ -1,4 +1,4 @@
-"""LocalMesh: a folder of Istio YAML, compiled, served over delta ADS, and watched.
+"""LocalMesh: a folder of Istio YAML, compiled, served over delta ADS, and watched; and its CA.
 
 Any thread may call it; one lock orders reloads, so that versions are published in the order of their numbers.
 """
@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import grpc
-
+from localmesh.ca import AUDIENCE, CertificateAuthority, TokenIssuer
+from localmesh.ca.tokens import LIFETIME
 from localmesh.compile import Snapshot
 from localmesh.config import Resources, read_folder
 from localmesh.errors import ConfigError, LocalMeshError, Problem
+from localmesh.serve.servers import Servers, Trust
 from localmesh.serve.session import Published, Rejection
 from localmesh.serve.streams import Streams
 from localmesh.serve.watch import FolderWatch
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("localmesh")
 
 DEFAULT_ADDRESS = "127.0.0.1:0"
-MAX_STREAMS = 200
 PUSH_TIMEOUT = 10.0
 DEFAULT_GRACE = 0.0
 
@@ -40,6 +39,8 @@ class LocalMesh:
     >>> with LocalMesh("mesh/") as mesh:          # doctest: +SKIP
     ...     run_the_program(mesh.address)
 
+    Without authentication on ``address``, with it on ``secure_address`` (None: no such port), where certificates are
+    signed too. ``ca`` is the authority, or a folder where it is kept; by default it is as short-lived as this object.
     Starting raises `ConfigError` if the folder cannot be served. Later on, a folder that becomes bad changes nothing
     but ``errors``: the last good config is served until it is mended. ``on_reload`` and ``on_refusal`` are called
     after each, from the thread that noticed.
@@ -50,6 +51,8 @@ class LocalMesh:
         folder: str | Path,
         address: str = DEFAULT_ADDRESS,
         *,
+        secure_address: str | None = DEFAULT_ADDRESS,
+        ca: CertificateAuthority | str | Path | None = None,
         auto_mtls: bool | None = None,
         domain: str = "cluster.local",
         cluster_id: str = "Kubernetes",
@@ -58,11 +61,16 @@ class LocalMesh:
         on_refusal: Callable[[ConfigError], None] | None = None,
     ) -> None:
         self.folder = Path(folder)
+        self.ca = ca if isinstance(ca, CertificateAuthority) else CertificateAuthority(ca)
+        self.tokens = TokenIssuer(self.ca.folder)
         self._asked_address = address
+        self._asked_secure_address = secure_address
         self._auto_mtls = auto_mtls
         self._domain = domain
         self._cluster_id = cluster_id
-        self._watch = FolderWatch(self.folder, self._folder_changed) if watch else None
+        self._watches = [FolderWatch(self.folder, self._folder_changed)] if watch else []
+        if watch and self.ca.folder is not None:
+            self._watches.append(FolderWatch(self.ca.folder, self.ca.reload))
         self._on_reload = on_reload
         self._on_refusal = on_refusal
         self._lock = threading.Lock()
@@ -71,13 +79,31 @@ class LocalMesh:
         self._errors: tuple[Problem, ...] = ()
         self._warned: set[tuple[str, str]] = set()
         self._streams: Streams | None = None
-        self._server: grpc.Server | None = None
-        self._threads: ThreadPoolExecutor | None = None
+        self._servers: Servers | None = None
+        self.ca.observe(self._certificate_changed)
 
     @property
     def address(self) -> str:
         """``HOST:PORT``; the port is known once the mesh was started, and stays the same when it is started again."""
         return self._asked_address
+
+    @property
+    def secure_address(self) -> str:
+        """The same for the port with TLS; raises `LocalMeshError` if the mesh was told to have none."""
+        if self._asked_secure_address is None:
+            raise LocalMeshError(f"the mesh of {self.folder} has no secure port: give it a secure_address")
+        return self._asked_secure_address
+
+    @property
+    def root_certificate(self) -> bytes:
+        """PEM of the roots that workloads should trust; more than one while they are being rotated (see `ca`)."""
+        return self.ca.root_certificates
+
+    def token(
+        self, namespace: str, service_account: str, *, audience: str = AUDIENCE, lifetime: float = LIFETIME
+    ) -> str:
+        """What a projected token of the service account would be, good for ``lifetime`` seconds."""
+        return self.tokens.mint(namespace, service_account, audience=audience, lifetime=lifetime)
 
     @property
     def version(self) -> int:
@@ -100,39 +126,27 @@ class LocalMesh:
 
     def start(self) -> Self:
         """Read the folder and serve it; raises `ConfigError` for the folder, `LocalMeshError` for the address."""
-        if self._server is not None:
+        if self._servers is not None:
             raise LocalMeshError(f"the mesh of {self.folder} is already started on {self.address}")
         with self._lock:
             published = self._adopt(self._read())
             published.snapshot.warm_up()
             self._streams = Streams(published)
-        threads = ThreadPoolExecutor(MAX_STREAMS, thread_name_prefix="localmesh-stream")
-        server = grpc.server(
-            threads,
-            handlers=[self._streams],
-            options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)],
-            maximum_concurrent_rpcs=MAX_STREAMS,  # each holds a thread: refuse the next one rather than keep it waiting
-        )
-        try:
-            port = server.add_insecure_port(self._asked_address)
-        except RuntimeError as error:
-            raise LocalMeshError(f"cannot listen on {self._asked_address}: {error}") from error
-        self._asked_address = f"{self._asked_address.rpartition(':')[0]}:{port}"
-        server.start()
-        self._server, self._threads = server, threads
-        if self._watch is not None:
-            self._watch.start()
+        servers = Servers(self._streams, Trust(self.ca, self.tokens, self._cluster_id, self._trust_domain))
+        started = servers.start(self._asked_address, self._asked_secure_address)
+        self._asked_address, self._asked_secure_address = started
+        self._servers = servers
+        for watch in self._watches:
+            watch.start()
         return self
 
     def stop(self, grace: float = DEFAULT_GRACE) -> None:
-        """End all streams after ``grace`` seconds and let go of the port. May be started again."""
-        if self._watch is not None:
-            self._watch.stop()
-        server, self._server = self._server, None
-        if server is not None:
-            server.stop(grace).wait()
-        if self._threads is not None:
-            self._threads.shutdown(wait=False)
+        """End all streams after ``grace`` seconds and let go of the ports. May be started again."""
+        for watch in self._watches:
+            watch.stop()
+        servers, self._servers = self._servers, None
+        if servers is not None:
+            servers.stop(grace)
 
     def reload(self, timeout: float = PUSH_TIMEOUT) -> int:
         """Read the folder again and push it, changed or not; returns its version once every stream was written to.
@@ -147,6 +161,14 @@ class LocalMesh:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
+
+    def _trust_domain(self) -> str:
+        assert self._resources is not None
+        return self._resources.mesh.trust_domain
+
+    def _certificate_changed(self) -> None:
+        if (servers := self._servers) is not None:
+            servers.certificate_changed()
 
     def _folder_changed(self) -> None:
         try:

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from proxyless.localmesh_commands import localmesh
 from proxyless.plain import plain
 from proxyless.show import config_tree, status_lines
 from xds_client import Bootstrap, BootstrapError, PilotExchanger, Target, TargetMissing
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _WIDE = 10_000  # columns when the output is a file or a pipe: nothing is wrapped there
 _POLL = 0.02
-_LOCALMESH_EXTRA = ("betterproto2", "envoy_data_plane", "watchfiles", "yaml")
 _ADVICE = "Is it the right control plane? --discovery-address HOST:PORT names another, --timeout waits longer."
 
 app = typer.Typer(
@@ -38,6 +38,8 @@ app = typer.Typer(
     epilog="Settings come from the environment (`PROXYLESS_DISCOVERY_ADDRESS`, `PROXYLESS_NAMESPACE`, ...), from the "
     "file that `PROXYLESS_CONFIG` names, and from the pod.",
 )
+
+app.add_typer(localmesh, name="localmesh")
 
 DiscoveryAddress = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="The control plane; otherwise as the settings say.")
@@ -99,25 +101,6 @@ def status(
             typer.echo(line)
     if not now.connected:
         _fail(_ADVICE)
-
-
-@app.command(epilog="**Example**\n\n`proxyless localmesh examples/demo/mesh --listen 127.0.0.1:15010`")
-def localmesh(
-    folder: Annotated[
-        str, typer.Argument(metavar="FOLDER", help="The folder of Istio YAML, read with its subfolders.")
-    ],
-    *,
-    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Port 0 takes a free one.")] = "127.0.0.1:15010",
-) -> None:
-    """Serve a folder of Istio YAML as a control plane, for laptops and tests."""
-    try:
-        from localmesh.__main__ import main as serve  # noqa: PLC0415  its dependencies are an extra
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in _LOCALMESH_EXTRA:
-            raise
-        _fail(f"the embedded control plane needs {missing}: pip install 'proxyless[localmesh]'", exit_status=2)
-    raise typer.Exit(serve([folder, "--listen", listen]))
 
 
 def _bootstrap(discovery_address: str | None) -> Bootstrap:

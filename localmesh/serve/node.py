@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from localmesh.compile import Locality, View
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from localmesh import xds
 
 _PARTS = 4
@@ -23,8 +25,12 @@ class InvalidNode(ValueError):  # noqa: N818  # says what it is, as TargetMissin
 
 @dataclass(frozen=True, slots=True)
 class Node:
+    """``addresses`` are the node's own, ``service_account`` is what it says it runs as; "" if it does not say."""
+
     id: str
     view: View
+    service_account: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 def parse_node(node: xds.core.Node | None) -> Node:
@@ -38,22 +44,24 @@ def parse_node(node: xds.core.Node | None) -> Node:
     if kind != "sidecar":
         raise InvalidNode(f"invalid node type in the service node {node.id!r}: localmesh serves sidecars only")
     metadata = node.metadata.fields if node.metadata is not None else {}
-    if (generator := metadata.get("GENERATOR")) is not None and generator.string_value:
-        raise InvalidNode(f"GENERATOR {generator.string_value!r}: localmesh serves sidecar resources only")
-    addresses = [ip]
-    if (instance_ips := metadata.get("INSTANCE_IPS")) is not None and instance_ips.string_value:
-        addresses = [*instance_ips.string_value.split(","), ip]
+    if generator := _text(metadata, "GENERATOR"):
+        raise InvalidNode(f"GENERATOR {generator!r}: localmesh serves sidecar resources only")
+    instances = _text(metadata, "INSTANCE_IPS")
+    addresses = tuple(dict.fromkeys([*(instances.split(",") if instances else ()), ip]))
     versions = [version for version in map(_ip_version, addresses) if version is not None]
     if not versions:
         raise InvalidNode(f"no valid IP address in the service node {node.id!r} or its metadata INSTANCE_IPS")
-    namespace = pod.partition(".")[2]
-    if (given := metadata.get("NAMESPACE")) is not None and given.string_value:
-        namespace = given.string_value
+    namespace = _text(metadata, "NAMESPACE") or pod.partition(".")[2]
     labels: dict[str, str] = {}
     if (given := metadata.get("LABELS")) is not None and given.struct_value is not None:
         labels = {key: value.string_value or "" for key, value in given.struct_value.fields.items()}
     view = View(namespace, _locality(node, labels), tuple(sorted(labels.items())), ipv6_only=_IPV4 not in versions)
-    return Node(node.id, view)
+    return Node(node.id, view, _text(metadata, "SERVICE_ACCOUNT"), addresses)
+
+
+def _text(metadata: Mapping[str, xds.protobuf.Value], key: str) -> str:
+    value = metadata.get(key)
+    return (value.string_value or "") if value is not None else ""
 
 
 def _ip_version(text: str) -> int | None:

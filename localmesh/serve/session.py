@@ -57,17 +57,31 @@ class _Watched:
 
 
 class DeltaSession:
-    def __init__(self, published: Published, new_nonce: Callable[[], str], reject: Callable[[Rejection], None]) -> None:
+    """``admit`` is asked about the node of the first request, and raises if it may not be here."""
+
+    def __init__(
+        self,
+        published: Published,
+        new_nonce: Callable[[], str],
+        reject: Callable[[Rejection], None],
+        admit: Callable[[Node], None] = lambda _: None,
+    ) -> None:
         self._published = published
+        self._admit = admit
         self._new_nonce = new_nonce
         self._reject = reject
         self._node: Node | None = None
         self._watched: dict[str, _Watched] = {}
 
     def receive(self, request: xds.discovery.DeltaDiscoveryRequest) -> list[xds.discovery.DeltaDiscoveryResponse]:
-        """The responses to a request; raises `InvalidNode` if the first one does not say who asks."""
+        """The responses to a request.
+
+        Raises `InvalidNode` if the first one does not say who asks, and what ``admit`` raises.
+        """
         if self._node is None:
-            self._node = parse_node(request.node)
+            node = parse_node(request.node)
+            self._admit(node)
+            self._node = node
         if request.type_url not in PUSH_ORDER:
             return []
         if not self._wants_answer(request):

@@ -18,16 +18,25 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from localmesh import xds
+from localmesh.serve.callers import Unauthenticated, Unauthorized
 from localmesh.serve.node import InvalidNode
+from localmesh.serve.reading import Unreadable, parsed
 from localmesh.serve.session import DeltaSession, Published, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from localmesh.serve.doors import Door
+
 log = logging.getLogger("localmesh")
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 _KEPT_REJECTIONS = 1000
+_CODES = {
+    InvalidNode: grpc.StatusCode.INVALID_ARGUMENT,
+    Unauthorized: grpc.StatusCode.PERMISSION_DENIED,
+    Unreadable: grpc.StatusCode.INTERNAL,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +45,37 @@ class _Push:
     sent: threading.Event = field(default_factory=threading.Event)
 
 
-_Event = xds.discovery.DeltaDiscoveryRequest | _Push | None  # None: the stream is over
+_Request = xds.discovery.DeltaDiscoveryRequest
+_Response = xds.discovery.DeltaDiscoveryResponse
+_Event = bytes | _Push | None  # bytes: a request; None: the stream is over
 
 
-class Streams(grpc.GenericRpcHandler):
+class AdsService(grpc.GenericRpcHandler):
+    """The streams as one door's gRPC server offers them."""
+
+    def __init__(self, streams: Streams, door: Door) -> None:
+        self._streams = streams
+        self._door = door
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        if handler_call_details.method != METHOD:
+            return None
+        return grpc.stream_stream_rpc_method_handler(
+            lambda requests, context: self._streams.serve(requests, context, self._door),
+            request_deserializer=None,  # a failing one would leave the call in grpcio's books for ever
+            response_serializer=bytes,
+        )
+
+
+class Streams:
+    """All ADS streams, whichever door they came in by."""
+
     def __init__(self, published: Published) -> None:
         self._lock = threading.Lock()
         self._published = published
         self._queues: set[SimpleQueue[_Event]] = set()
         self._nonces = count(1)
         self._rejections: list[Rejection] = []
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
-        if handler_call_details.method != METHOD:
-            return None
-        return grpc.stream_stream_rpc_method_handler(
-            self._serve,
-            request_deserializer=xds.discovery.DeltaDiscoveryRequest.parse,
-            response_serializer=bytes,
-        )
 
     @property
     def rejections(self) -> tuple[Rejection, ...]:
@@ -79,27 +100,32 @@ class Streams(grpc.GenericRpcHandler):
         deadline = monotonic() + timeout
         return all(push.sent.wait(max(0.0, deadline - monotonic())) for push in pushes)
 
-    def _serve(
-        self, requests: Iterator[xds.discovery.DeltaDiscoveryRequest], context: grpc.ServicerContext
-    ) -> Iterator[xds.discovery.DeltaDiscoveryResponse]:
+    def serve(self, requests: Iterator[bytes], context: grpc.ServicerContext, door: Door) -> Iterator[_Response]:
+        """One stream, from a thread of gRPC's."""
+        try:
+            caller = door.caller(context)
+        except Unauthenticated as error:
+            log.warning("ADS: %s: refused: authentication failure: %s", door.address(context), error)
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "authentication failure")
         queue: SimpleQueue[_Event] = SimpleQueue()
         if not context.add_callback(lambda: queue.put(None)):
             return
         with self._lock:
-            session = DeltaSession(self._published, self._new_nonce, self._reject)
+            admit = caller.check if caller is not None else lambda _: None
+            session = DeltaSession(self._published, self._new_nonce, self._reject, admit)
             self._queues.add(queue)
         reader = threading.Thread(target=_read, args=(requests, queue), name="localmesh-stream-reader", daemon=True)
         reader.start()
         try:
-            yield from self._responses(session, queue, context)
+            yield from self._responses(session, queue, context, door)
         finally:
             with self._lock:
                 self._queues.discard(queue)
             _let_go(queue)
 
     def _responses(
-        self, session: DeltaSession, queue: SimpleQueue[_Event], context: grpc.ServicerContext
-    ) -> Iterator[xds.discovery.DeltaDiscoveryResponse]:
+        self, session: DeltaSession, queue: SimpleQueue[_Event], context: grpc.ServicerContext, door: Door
+    ) -> Iterator[_Response]:
         while (event := queue.get()) is not None:
             if isinstance(event, _Push):
                 try:
@@ -108,10 +134,10 @@ class Streams(grpc.GenericRpcHandler):
                     event.sent.set()
             else:
                 try:
-                    responses = session.receive(event)
-                except InvalidNode as error:
-                    log.warning("%s: refused: %s", context.peer(), error)
-                    context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+                    responses = session.receive(parsed(_Request, event))
+                except (InvalidNode, Unauthorized, Unreadable) as error:
+                    log.warning("ADS: %s: refused: %s", door.address(context), error)
+                    context.abort(_CODES[type(error)], str(error))
                 yield from responses
 
     def _new_nonce(self) -> str:
@@ -124,7 +150,7 @@ class Streams(grpc.GenericRpcHandler):
             del self._rejections[:-_KEPT_REJECTIONS]
 
 
-def _read(requests: Iterator[xds.discovery.DeltaDiscoveryRequest], queue: SimpleQueue[_Event]) -> None:
+def _read(requests: Iterator[bytes], queue: SimpleQueue[_Event]) -> None:
     with suppress(Exception):  # however the client leaves (grpc raises a bare Exception), the stream is over
         for request in requests:
             queue.put(request)

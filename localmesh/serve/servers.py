@@ -1,0 +1,96 @@
+"""The gRPC servers: the plaintext one, and the one behind the secure port. Started and stopped by one thread."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+
+from localmesh.errors import LocalMeshError
+from localmesh.serve.callers import Callers
+from localmesh.serve.certificates import Certificates
+from localmesh.serve.doors import PLAINTEXT, Door
+from localmesh.serve.streams import AdsService, Streams
+from localmesh.serve.tls_port import TlsPort
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localmesh.ca import CertificateAuthority, TokenIssuer
+
+MAX_STREAMS = 200
+MAX_REQUEST = 16 * 1024 * 1024  # bytes; the names of 100,000 clusters that a client holds
+_BEHIND = "127.0.0.1:0"
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What proves who somebody is."""
+
+    authority: CertificateAuthority
+    tokens: TokenIssuer
+    cluster_id: str
+    trust_domain: Callable[[], str]
+
+
+class Servers:
+    def __init__(self, streams: Streams, trust: Trust) -> None:
+        self._streams = streams
+        self._trust = trust
+        self._servers: list[grpc.Server] = []
+        self._threads: list[ThreadPoolExecutor] = []
+        self._tls: TlsPort | None = None
+
+    def start(self, address: str, secure_address: str | None) -> tuple[str, str | None]:
+        """Listen; returns the addresses with the ports that they got. Raises `LocalMeshError`, and listens nowhere."""
+        try:
+            port = self._serve([AdsService(self._streams, PLAINTEXT)], address)
+            secure_port = self._start_secure(secure_address) if secure_address is not None else None
+        except BaseException:
+            self.stop(0.0)
+            raise
+        for server in self._servers:
+            server.start()
+        given = f"{address.rpartition(':')[0]}:{port}"
+        return given, None if secure_address is None else f"{secure_address.rpartition(':')[0]}:{secure_port}"
+
+    def stop(self, grace: float) -> None:
+        """End all streams after ``grace`` seconds and let go of the ports."""
+        for ended in [server.stop(grace) for server in self._servers]:
+            ended.wait()
+        if self._tls is not None:
+            self._tls.stop()
+        for threads in self._threads:
+            threads.shutdown(wait=False)
+        self._servers, self._threads, self._tls = [], [], None
+
+    def certificate_changed(self) -> None:
+        if self._tls is not None:
+            self._tls.certificate_changed()
+
+    def _start_secure(self, address: str) -> int:
+        trust = self._trust
+        tls = TlsPort(address, trust.authority, trust.trust_domain)
+        port = tls.bind()
+        self._tls = tls
+        door = Door(Callers(trust.tokens, trust.cluster_id, trust.trust_domain), tls.connection)
+        tls.start(self._serve([AdsService(self._streams, door), Certificates(trust.authority, door)], _BEHIND))
+        return port
+
+    def _serve(self, handlers: list[grpc.GenericRpcHandler], address: str) -> int:
+        threads = ThreadPoolExecutor(MAX_STREAMS, thread_name_prefix="localmesh-stream")
+        self._threads.append(threads)
+        server = grpc.server(
+            threads,
+            handlers=handlers,
+            options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_REQUEST)],
+            maximum_concurrent_rpcs=MAX_STREAMS,  # each holds a thread: refuse the next one rather than keep it waiting
+        )
+        self._servers.append(server)
+        try:
+            port: int = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise LocalMeshError(f"cannot listen on {address}: {error}") from error
+        return port

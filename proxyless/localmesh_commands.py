@@ -1,0 +1,88 @@
+"""`proxyless localmesh FOLDER` and `proxyless localmesh token`: what `python -m localmesh` does, if it is installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_EXTRA = ("betterproto2", "envoy_data_plane", "watchfiles", "yaml")
+_TWELVE_HOURS = 43_200.0
+
+
+class _ServeByDefault(TyperGroup):
+    """What is not the name of a command is a folder to serve."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args.insert(0, "serve")
+        return super().parse_args(ctx, args)
+
+
+localmesh = typer.Typer(
+    cls=_ServeByDefault,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="The embedded control plane, for laptops and tests: `proxyless localmesh FOLDER`.",
+    epilog="**Examples**\n\n"
+    "`proxyless localmesh examples/demo/mesh --listen 127.0.0.1:15010`\n\n"
+    "`proxyless localmesh examples/demo/mesh --secure-listen 127.0.0.1:15012 --ca ca/`\n\n"
+    "`proxyless localmesh token --ca ca/ --namespace demo --service-account web`",
+)
+
+Ca = Annotated[
+    str | None, typer.Option(metavar="FOLDER", help="The certificate authority's folder; made when it is missing.")
+]
+
+
+@localmesh.command(
+    epilog="**Examples**\n\n"
+    "`proxyless localmesh examples/demo/mesh --listen 127.0.0.1:15010`\n\n"
+    "`proxyless localmesh examples/demo/mesh --secure-listen 127.0.0.1:15012 --ca ca/`"
+)
+def serve(
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="The folder of Istio YAML, read with its subfolders.")
+    ],
+    *,
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Port 0 takes a free one.")] = "127.0.0.1:15010",
+    secure_listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Serve with TLS and authentication too, sign certificates.")
+    ] = None,
+    ca: Ca = None,
+) -> None:
+    """Serve a folder of Istio YAML as a control plane. `proxyless localmesh FOLDER` does it too."""
+    if secure_listen and not ca:
+        raise typer.BadParameter(
+            "needs --ca FOLDER, where clients find the root certificate", param_hint="secure-listen"
+        )
+    raise typer.Exit(_program().serve(folder, listen, secure_listen, ca))
+
+
+@localmesh.command(epilog="**Example**\n\n`proxyless localmesh token --ca ca/ --namespace demo --service-account web`")
+def token(
+    *,
+    ca: Annotated[str, typer.Option(metavar="FOLDER", help="The certificate authority's folder.")],
+    namespace: Annotated[str, typer.Option(metavar="NAME")],
+    service_account: Annotated[str, typer.Option(metavar="NAME")],
+    audience: Annotated[str, typer.Option(metavar="NAME")] = "istio-ca",
+    lifetime: Annotated[float, typer.Option(metavar="SECONDS")] = _TWELVE_HOURS,
+) -> None:
+    """Print a token of a service account, as Kubernetes projects it into a pod."""
+    raise typer.Exit(_program().print_token(ca, namespace, service_account, audience, lifetime))
+
+
+def _program() -> ModuleType:
+    try:
+        import localmesh.__main__ as program  # noqa: PLC0415  its dependencies are an extra
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
+            raise
+        typer.echo(f"the embedded control plane needs {missing}: pip install 'proxyless[localmesh]'", err=True)
+        raise typer.Exit(2) from None
+    return program
