@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from xds_client.model import ClusterConfig
+from xds_client.model import ClusterConfig, MeshSecret, SystemRoots
 
 
 def plain(value: object) -> Any:
@@ -17,6 +18,12 @@ def plain(value: object) -> Any:
             return _fields(value) | {"endpoints": _endpoints(value)}
         case Enum():
             return value.value
+        case MeshSecret() | SystemRoots():
+            return type(value).__name__
+        case bytes():
+            return value.decode(errors="replace")
+        case IPv4Network() | IPv6Network():
+            return str(value)
         case Mapping():
             return {str(key): plain(entry) for key, entry in value.items()}
         case tuple() | frozenset():
@@ -29,7 +36,8 @@ def plain(value: object) -> Any:
 
 def _fields(value: object) -> dict[str, Any]:
     assert is_dataclass(value)
-    named = {field.name: getattr(value, field.name) for field in fields(value)}
+    # What is not for a repr is a secret.
+    named = {field.name: getattr(value, field.name) for field in fields(value) if field.repr}
     return {name: dict(entry) if name.endswith("labels") else plain(entry) for name, entry in named.items()}
 
 
