@@ -16,22 +16,25 @@ def plain(value: object) -> Any:
     match value:
         case ClusterConfig():
             return _fields(value) | {"endpoints": _endpoints(value)}
-        case Enum():
-            return value.value
-        case MeshSecret() | SystemRoots():
-            return type(value).__name__
-        case bytes():
-            return value.decode(errors="replace")
-        case IPv4Network() | IPv6Network():
-            return str(value)
         case Mapping():
             return {str(key): plain(entry) for key, entry in value.items()}
         case tuple() | frozenset():
             entries = [plain(entry) for entry in value]
             return sorted(entries) if isinstance(value, frozenset) else entries
-        case Exception():
+        case MeshSecret() | SystemRoots():
+            return type(value).__name__
+    return _fields(value) if is_dataclass(value) else _scalar(value)
+
+
+def _scalar(value: object) -> Any:
+    match value:
+        case Enum():
+            return value.value
+        case bytes():
+            return value.decode(errors="replace")
+        case Exception() | IPv4Network() | IPv6Network():
             return str(value)
-    return _fields(value) if is_dataclass(value) else value
+    return value
 
 
 def _fields(value: object) -> dict[str, Any]:
