@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from xds_client.model import ClusterConfig, MeshSecret, SystemRoots
+from xds_client.model import ClusterConfig
 
 
 def plain(value: object) -> Any:
@@ -16,31 +15,21 @@ def plain(value: object) -> Any:
     match value:
         case ClusterConfig():
             return _fields(value) | {"endpoints": _endpoints(value)}
+        case Enum():
+            return value.value
         case Mapping():
             return {str(key): plain(entry) for key, entry in value.items()}
         case tuple() | frozenset():
             entries = [plain(entry) for entry in value]
             return sorted(entries) if isinstance(value, frozenset) else entries
-        case MeshSecret() | SystemRoots():
-            return type(value).__name__
-    return _fields(value) if is_dataclass(value) else _scalar(value)
-
-
-def _scalar(value: object) -> Any:
-    match value:
-        case Enum():
-            return value.value
-        case bytes():
-            return value.decode(errors="replace")
-        case Exception() | IPv4Network() | IPv6Network():
+        case Exception():
             return str(value)
-    return value
+    return _fields(value) if is_dataclass(value) else value
 
 
 def _fields(value: object) -> dict[str, Any]:
     assert is_dataclass(value)
-    # What is not for a repr is a secret.
-    named = {field.name: getattr(value, field.name) for field in fields(value) if field.repr}
+    named = {field.name: getattr(value, field.name) for field in fields(value)}
     return {name: dict(entry) if name.endswith("labels") else plain(entry) for name, entry in named.items()}
 
 

@@ -10,10 +10,34 @@ import logging
 
 from rpc import aio
 from rpc.blocking import Channel
-from rpc.blocking.channel import insecure_channel
+from rpc.blocking.channel import insecure_channel, secure_channel
 from rpc.blocking.server import Server, server
 from rpc.errors import CallFailed
+from rpc.security import (
+    SecurityError,
+    dynamic_ssl_server_credentials,
+    ssl_channel_credentials,
+    ssl_server_certificate_configuration,
+    ssl_server_credentials,
+    xds_channel_credentials,
+    xds_server_credentials,
+)
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
-__all__ = ["CallFailed", "Channel", "Server", "aio", "insecure_channel", "server"]
+__all__ = [
+    "CallFailed",
+    "Channel",
+    "SecurityError",
+    "Server",
+    "aio",
+    "dynamic_ssl_server_credentials",
+    "insecure_channel",
+    "secure_channel",
+    "server",
+    "ssl_channel_credentials",
+    "ssl_server_certificate_configuration",
+    "ssl_server_credentials",
+    "xds_channel_credentials",
+    "xds_server_credentials",
+]

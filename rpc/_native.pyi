@@ -9,13 +9,14 @@ Metadata: TypeAlias = list[tuple[str, str | bytes]]
 Outcome: TypeAlias = tuple[int, str, bytes | None, Metadata | None, Metadata | None, bool, bool]
 Pairs: TypeAlias = Iterable[tuple[str, str | bytes]]
 # Of a connection under TLS: the peer's certificates (DER, the leaf first; none shown: empty), the protocol that was
-# negotiated, and whether the session was resumed.
-Protection: TypeAlias = tuple[list[bytes], str, bool]
+# negotiated, whether the session was resumed, the server name that was asked for (servers only), the version of TLS,
+# and the key exchange.
+Protection: TypeAlias = tuple[list[bytes], str, bool, str | None, str, str]
 # A rule on a subject alternative name: kind (exact, prefix, suffix, contains, regex), value, ignore_case.
 NameRule: TypeAlias = tuple[str, str, bool]
-# A filter chain of a port: name, server names, transport (tls, raw_buffer, or empty for any), offered protocols, and
-# how it answers (None: plaintext).
-Chain: TypeAlias = tuple[str, Sequence[str], str, Sequence[str], "ServerTls | None"]
+# A filter chain of a port: name, server names, transport (tls, raw_buffer, or empty for any), offered protocols, how
+# it answers (None: plaintext), and why nobody may use it (None: it may be used).
+Chain: TypeAlias = tuple[str, Sequence[str], str, Sequence[str], ServerTls | None, str | None]
 
 class ClientTls:
     def __new__(
@@ -29,6 +30,7 @@ class ClientTls:
         trust_domains: Sequence[str] | None = None,
         host: str | None = None,
         names: Sequence[NameRule] = (),
+        versions: Sequence[str] = (),
     ) -> Self: ...
 
 class ServerTls:
@@ -42,11 +44,13 @@ class ServerTls:
         require_client: bool = False,
         trust_domains: Sequence[str] | None = None,
         names: Sequence[NameRule] = (),
+        versions: Sequence[str] = (),
     ) -> Self: ...
 
 class Gate:
     def __new__(cls, on_refused: Callable[[str, str], object]) -> Self: ...
-    def set(self, chains: Sequence[Chain]) -> None: ...
+    def before_handshakes(self, callback: Callable[[], object]) -> None: ...
+    def set(self, chains: Sequence[Chain], otherwise: Chain | None = None) -> None: ...
 
 class Hub:
     def __new__(cls, on_dirty: Callable[[], object] | None = None) -> Self: ...
@@ -68,7 +72,7 @@ class Hub:
     def close(self, details: str) -> None: ...
 
 class Method:
-    def __new__(cls, path: str, authority: str, user_agent: str, encoding: int = 0) -> Self: ...
+    def __new__(cls, path: str, authority: str, user_agent: str, encoding: int = 0, scheme: str = "http") -> Self: ...
 
 class ClientLink:
     @property

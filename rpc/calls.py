@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from rpc.method import MethodSpec
 from rpc.options import ChannelOptions
 from rpc.resolver import parse
+from rpc.security import MeshProtection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rpc.core import ChannelCore
     from rpc.method import Deserializer, Serializer
     from rpc.options import Options
+    from rpc.security import ChannelCredentials
     from xds_client import PilotExchanger
 
 
@@ -38,6 +40,7 @@ class Calls(Generic[UU, US, SU, SS, D]):
         target: str,
         options: Options,
         compression: grpc.Compression | None,
+        credentials: ChannelCredentials | None,
         mesh: PilotExchanger | None,
         driver: Callable[[str, int], D],
         kinds: tuple[
@@ -51,12 +54,19 @@ class Calls(Generic[UU, US, SU, SS, D]):
         self._kinds = kinds
         self._resolution = parse(target, mesh)
         self._driver = driver(target, self._options.max_receive_message_length)
+        self._scheme = credentials.scheme if credentials is not None else "http"
         self._driver.core.waiting_for = self._resolution.waiting_for
+        identity = self._resolution.identity
+        self._driver.core.protection = (
+            credentials.protection(identity, self._options.target_name)
+            if credentials is not None
+            else MeshProtection(identity)
+        )
         self._resolution.start(self._driver.core.on_config)
 
     def _method(self, path: str, serialize: Serializer, deserialize: Deserializer) -> MethodSpec:
         options = self._options
-        return MethodSpec(path, serialize, deserialize, options.user_agent, options.compression)
+        return MethodSpec(path, serialize, deserialize, options.user_agent, options.compression, self._scheme)
 
     def unary_unary(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from rpc.errors import metadata_tuple
+from rpc.security.peer import auth_context, identity_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,14 +55,17 @@ class CallState:
         return self.call.peer
 
     def peer_identities(self) -> Iterable[bytes] | None:
-        """None: the peer is not authenticated (this release serves plaintext)."""
-        return None
+        """The peer's names, by `peer_identity_key`; None: it is not authenticated. ``spiffe://…`` for a mesh's."""
+        context = self.auth_context()
+        key = identity_key(context)
+        return None if key is None else context[key]
 
     def peer_identity_key(self) -> str | None:
-        return None
+        return identity_key(self.auth_context())
 
-    def auth_context(self) -> dict[str, Iterable[bytes]]:
-        return {}
+    def auth_context(self) -> dict[str, list[bytes]]:
+        """What TLS says of the peer, with grpcio's keys; empty for plaintext."""
+        return auth_context(self.call.protection())
 
     def set_compression(self, compression: grpc.Compression) -> None:
         """Compress the responses of this call, if the client takes it so; before initial metadata is sent."""

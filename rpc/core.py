@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import grpc
 
 from rpc.routing import InvalidPatternError, RouteTable
-from rpc.snapshot import Snapshot, keys
+from rpc.security import MeshProtection, Protection
+from rpc.snapshot import Snapshot, keys, place
 from rpc.transport import Pool
 from rpc.transport.connection import CHANNEL_CLOSED
 from xds_client.model import TargetMissing
@@ -35,6 +36,7 @@ class ChannelCore:
         self.closed = False
         self.generation = 0
         self.waiting_for: Callable[[], str] = lambda: "nothing was resolved"
+        self.protection: Protection = MeshProtection(None)
         self._notify = notify
         self._lock = threading.Lock()
         self._pool = Pool(self.changed)
@@ -58,8 +60,9 @@ class ChannelCore:
             except InvalidPatternError as error:
                 _log.warning("%s: configuration not used, the last good one stays: %s", self.target, error)
                 return
-            wanted = keys(config)
-            self.snapshot = Snapshot(config, table, self._pool.reconcile(wanted))
+            placements = place(config, self.protection)
+            wanted = keys(placements)
+            self.snapshot = Snapshot(config, table, placements, self._pool.reconcile(wanted))
             self.problem = None
             self._pool.retire(wanted)
         self.changed()

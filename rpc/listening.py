@@ -5,9 +5,12 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+from rpc.security import Guard
+
 if TYPE_CHECKING:
     from rpc._native import Hub
     from rpc.options import ServerOptions
+    from rpc.security import ServerCredentials
 
 _BACKLOG = 1024
 
@@ -44,24 +47,44 @@ class Listeners:
 
     def __init__(self, options: ServerOptions) -> None:
         self._options = options
-        self._bound: list[socket.socket] = []
+        self._bound: list[tuple[socket.socket, Guard | None]] = []
+        self.guards: list[Guard] = []
 
-    def add(self, address: str) -> int:
-        """Bind; returns the port. Raises RuntimeError naming the address."""
+    def add(self, address: str, credentials: ServerCredentials | None = None) -> int:
+        """Bind; returns the port. Raises RuntimeError naming the address. Without ``credentials`` it is plaintext."""
         listener = bind(address, reuse_port=self._options.reuse_port)
-        self._bound.append(listener)
         port: int = listener.getsockname()[1]
+        guard = Guard(credentials, f"{address} (port {port})", port) if credentials is not None else None
+        self._bound.append((listener, guard))
         return port
 
     def start(self, hub: Hub) -> None:
         """Hand the descriptors to the engine, which accepts."""
         bound, self._bound = self._bound, []
-        for listener in bound:
-            hub.listen(
-                listener.detach(), self._options.max_receive_message_length, self._options.max_concurrent_streams
-            )
+        for listener, guard in bound:
+            gate = None
+            if guard is not None:
+                guard.start(hub)
+                self.guards.append(guard)
+                gate = guard.gate
+            options = self._options
+            hub.listen(listener.detach(), options.max_receive_message_length, options.max_concurrent_streams, gate)
+
+    @property
+    def ready(self) -> bool:
+        """Every port has what it needs to let anybody in."""
+        return all(guard.ready.is_set() for guard in self.guards)
+
+    def waiting_for(self) -> str:
+        """What is missing until then; empty when nothing is."""
+        return "; ".join(f"{guard.address} waits for {guard.waiting_for}" for guard in self.guards if guard.waiting_for)
+
+    def close(self) -> None:
+        """The guards follow nothing any more."""
+        for guard in self.guards:
+            guard.close()
 
     def __del__(self) -> None:
         """A server that was never started leaves nothing open."""
-        for listener in self._bound:
+        for listener, _ in self._bound:
             listener.close()

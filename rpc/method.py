@@ -24,6 +24,7 @@ class MethodSpec:
         "_authority",
         "_compression",
         "_native",
+        "_scheme",
         "_siblings",
         "_user_agent",
         "deserialize",
@@ -38,12 +39,14 @@ class MethodSpec:
         deserialize: Deserializer,
         user_agent: str,
         compression: int = 0,
+        scheme: str = "http",
     ) -> None:
         self.path = path.decode() if isinstance(path, bytes) else path
         self.serialize = serialize or _as_is
         self.deserialize = deserialize or _as_is
         self._user_agent = user_agent
         self._compression = compression
+        self._scheme = scheme
         self._siblings: dict[int, MethodSpec] = {compression: self}
         self._authority = ""
         self._native: Method | None = None
@@ -52,7 +55,7 @@ class MethodSpec:
         """The engine's form, made once per authority (which changes only with the configuration)."""
         native = self._native
         if native is None or authority != self._authority:
-            native = Method(self.path, authority, self._user_agent, self._compression)
+            native = Method(self.path, authority, self._user_agent, self._compression, self._scheme)
             self._native, self._authority = native, authority
         return native
 

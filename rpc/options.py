@@ -30,6 +30,7 @@ class ChannelOptions:
 
     max_receive_message_length: int = _DEFAULT_RECEIVE
     user_agent: str = ""
+    target_name: str | None = None
     compression: int = 0
 
     @classmethod
@@ -40,6 +41,7 @@ class ChannelOptions:
         return cls(
             max_receive_message_length=_limit(given.get("grpc.max_receive_message_length", _DEFAULT_RECEIVE)),
             user_agent=f"{primary} {own}" if primary else own,
+            target_name=given.get("grpc.ssl_target_name_override"),
             compression=_compression(given, compression),
         )
 

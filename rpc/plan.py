@@ -148,14 +148,22 @@ def _link(
         if idle is not None:
             yield Dial(idle)
         if ready is not None:
-            link = ready.link
-            if link is not None:  # it may have been lost since
+            link = _live(core, ready)
+            if link is not None:
                 return link
             continue
         if _passed(deadline):
             raise _late(f"{core.target}: no connection to cluster {name}: {_errors(cluster)}")
         if idle is None:
             yield Wait(generation, _next_chance(core, cluster, deadline, wait_for_ready=wait_for_ready))
+
+
+def _live(core: ChannelCore, connection: Connection) -> ClientLink | None:
+    """The connection's link; None: it was lost since it was picked. Fails the call once our certificate has expired."""
+    security = connection.key.security
+    if security is not None and (lapsed := security.lapsed()) is not None:
+        raise _EndedError(grpc.StatusCode.UNAVAILABLE, f"{core.target}: {lapsed}")
+    return connection.link
 
 
 def _next_chance(

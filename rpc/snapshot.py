@@ -10,33 +10,66 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rpc.picking import Picker, Random, RoundRobin
+from rpc.security import SecurityError
 from rpc.transport import Connection, ConnectionKey
 from xds_client.model import HealthStatus, LbPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from rpc.routing import RouteTable
-    from xds_client.model import Cluster, ClusterConfig, Endpoint, TargetConfig
+    from rpc.security import Protection, Security
+    from xds_client.model import Cluster, ClusterConfig, TargetConfig, UpstreamTls
 
 _log = logging.getLogger(__name__)
 _USABLE = {HealthStatus.UNKNOWN, HealthStatus.HEALTHY, HealthStatus.DEGRADED}
 
 
-def keys(config: TargetConfig) -> dict[ConnectionKey, float]:
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A cluster's usable endpoints: priority, connection, weight. ``refused``: those not to be called, and why."""
+
+    config: ClusterConfig
+    members: tuple[tuple[int, ConnectionKey, int], ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+def place(config: TargetConfig, protection: Protection) -> tuple[Placement, ...]:
+    """What each endpoint of the configuration is called by, and how protected."""
+    return tuple(_place(cluster, protection, config.host) for cluster in config.clusters)
+
+
+def _place(config: ClusterConfig, protection: Protection, host: str) -> Placement:
+    cluster = config.cluster
+    if cluster is None or config.endpoints is None:
+        return Placement(config)
+    members: list[tuple[int, ConnectionKey, int]] = []
+    refused: list[str] = []
+    securities: dict[UpstreamTls | None, Security | None] = {}
+    for locality in config.endpoints.localities:
+        for endpoint in locality.endpoints:
+            if endpoint.health not in _USABLE:
+                continue
+            tls = cluster.tls_for(endpoint)
+            try:
+                if tls not in securities:
+                    securities[tls] = protection.of(tls, host)
+            except SecurityError as error:
+                refused.append(f"{endpoint.address}:{endpoint.port} {error}")
+                continue
+            key = ConnectionKey(endpoint.address, endpoint.port, securities[tls])
+            members.append((locality.priority, key, endpoint.weight))
+    return Placement(config, tuple(members), tuple(refused))
+
+
+def keys(placements: Iterable[Placement]) -> dict[ConnectionKey, float]:
     """The connections that the configuration needs, each with its connect time-out in seconds."""
     wanted: dict[ConnectionKey, float] = {}
-    for cluster_config in config.clusters:
-        cluster = cluster_config.cluster
-        for endpoint in _endpoints(cluster_config):
-            if cluster is not None and cluster.tls_for(endpoint) is None:
-                wanted[ConnectionKey(endpoint.address, endpoint.port)] = cluster.connect_timeout
+    for placement in placements:
+        for _, key, _ in placement.members:
+            assert placement.config.cluster is not None
+            wanted[key] = placement.config.cluster.connect_timeout
     return wanted
-
-
-def _endpoints(config: ClusterConfig) -> Iterator[Endpoint]:
-    for locality in config.endpoints.localities if config.endpoints else ():
-        yield from (endpoint for endpoint in locality.endpoints if endpoint.health in _USABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,35 +98,19 @@ class ClusterSnapshot:
         return {connection for picker in self.pickers for connection in picker.candidates()}
 
 
-def _cluster(config: ClusterConfig, connections: Mapping[ConnectionKey, Connection]) -> ClusterSnapshot:
-    cluster = config.cluster
-    if cluster is None or config.endpoints is None:
-        return ClusterSnapshot(config.name, (), config.error or f"cluster {config.name} has no configuration")
-    refused: list[str] = []
+def _cluster(placement: Placement, connections: Mapping[ConnectionKey, Connection]) -> ClusterSnapshot:
+    name, cluster = placement.config.name, placement.config.cluster
+    if cluster is None or placement.config.endpoints is None:
+        return ClusterSnapshot(name, (), placement.config.error or f"cluster {name} has no configuration")
+    refusal = f"cluster {name}: {'; '.join(placement.refused)}"
+    if placement.refused:
+        _log.warning("%s", refusal)
+    if not placement.members:
+        return ClusterSnapshot(name, (), refusal if placement.refused else f"cluster {name} has no healthy endpoint")
     by_priority: dict[int, list[tuple[Connection, int]]] = {}
-    for locality in config.endpoints.localities:
-        for endpoint in locality.endpoints:
-            if endpoint.health not in _USABLE:
-                continue
-            if cluster.tls_for(endpoint) is not None:
-                refused.append(f"{endpoint.address}:{endpoint.port}")
-                continue
-            connection = connections[ConnectionKey(endpoint.address, endpoint.port)]
-            by_priority.setdefault(locality.priority, []).append((connection, endpoint.weight))
-    if refused:
-        _log.warning("%s", _refusal(config.name, refused))
-    if not by_priority:
-        error = _refusal(config.name, refused) if refused else f"cluster {config.name} has no healthy endpoint"
-        return ClusterSnapshot(config.name, (), error)
-    pickers = tuple(_picker(cluster, by_priority[priority]) for priority in sorted(by_priority))
-    return ClusterSnapshot(config.name, pickers)
-
-
-def _refusal(cluster: str, endpoints: list[str]) -> str:
-    return (
-        f"cluster {cluster}: {', '.join(endpoints)} must be called over mutual TLS, which this release does not speak; "
-        "nothing is sent there in plaintext"
-    )
+    for priority, key, weight in placement.members:
+        by_priority.setdefault(priority, []).append((connections[key], weight))
+    return ClusterSnapshot(name, tuple(_picker(cluster, by_priority[priority]) for priority in sorted(by_priority)))
 
 
 def _picker(cluster: Cluster, members: list[tuple[Connection, int]]) -> Picker[Connection]:
@@ -111,9 +128,13 @@ class Snapshot:
     __slots__ = ("authority", "clusters", "config", "table")
 
     def __init__(
-        self, config: TargetConfig, table: RouteTable, connections: Mapping[ConnectionKey, Connection]
+        self,
+        config: TargetConfig,
+        table: RouteTable,
+        placements: Iterable[Placement],
+        connections: Mapping[ConnectionKey, Connection],
     ) -> None:
         self.config = config
         self.authority = str(config.target)
         self.table = table
-        self.clusters = {cluster.name: _cluster(cluster, connections) for cluster in config.clusters}
+        self.clusters = {placement.config.name: _cluster(placement, connections) for placement in placements}

@@ -1,6 +1,6 @@
 """Channels and servers for asyncio: `grpc.aio.Channel` and `grpc.aio.Server`, in the caller's own loop."""
 
-from rpc.aio.channel import Channel, insecure_channel
+from rpc.aio.channel import Channel, insecure_channel, secure_channel
 from rpc.aio.server import Server, server
 
-__all__ = ["Channel", "Server", "insecure_channel", "server"]
+__all__ = ["Channel", "Server", "insecure_channel", "secure_channel", "server"]

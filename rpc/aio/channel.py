@@ -11,12 +11,14 @@ from rpc.aio.driver import Driver
 from rpc.aio.stream import StreamStream, StreamUnary, UnaryStream
 from rpc.aio.unary import UnaryUnary
 from rpc.calls import Calls
+from rpc.security import own_channel_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
     from rpc.options import Options
+    from rpc.security import ChannelCredentials
     from xds_client import PilotExchanger
 
 
@@ -29,10 +31,11 @@ class Channel(Calls[UnaryUnary, UnaryStream, StreamUnary, StreamStream, Driver],
         options: Options,
         compression: grpc.Compression | None,
         mesh: PilotExchanger | None,
+        credentials: ChannelCredentials | None = None,
     ) -> None:
         """Raises `xds_client.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target."""
         kinds = (UnaryUnary, UnaryStream, StreamUnary, StreamStream)
-        super().__init__(target, options, compression, mesh, Driver, kinds)
+        super().__init__(target, options, compression, credentials, mesh, Driver, kinds)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
         """`SHUTDOWN`, `READY` when some connection is, else `IDLE`."""
@@ -72,3 +75,18 @@ def insecure_channel(
     if interceptors:
         raise NotImplementedError("asyncio client interceptors are not supported in this release")
     return Channel(target, options, compression, mesh)
+
+
+def secure_channel(
+    target: str,
+    credentials: ChannelCredentials,
+    options: Options = None,
+    compression: grpc.Compression | None = None,
+    interceptors: Sequence[Any] | None = None,
+    *,
+    mesh: PilotExchanger | None = None,
+) -> Channel:
+    """`grpc.aio.secure_channel` on our engine; see `rpc.secure_channel`."""
+    if interceptors:
+        raise NotImplementedError("asyncio client interceptors are not supported in this release")
+    return Channel(target, options, compression, mesh, own_channel_credentials(credentials))

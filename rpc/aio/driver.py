@@ -80,8 +80,7 @@ class Driver:
 
     async def _dial(self, connection: Connection) -> None:
         try:
-            fd = await dial_in_loop(connection.key, connection.connect_timeout)
-            link = shared_hub(self.loop).connect(fd, self._max_message, connection.lost)
+            link = await dial_in_loop(connection, shared_hub(self.loop), self._max_message)
         except OSError as error:  # TimeoutError is one
             connection.failed(reason(error))
         except BaseException as error:

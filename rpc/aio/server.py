@@ -16,6 +16,7 @@ from rpc.aio.serve import serve_call
 from rpc.handlers import WRONG_CARDINALITY, HandlerTable, wrong_cardinality
 from rpc.listening import Listeners
 from rpc.options import ServerOptions
+from rpc.security import own_server_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,7 +64,17 @@ class Server(aio.Server):
         return self._listeners.add(address)
 
     def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
-        raise NotImplementedError(f"{address}: this release does not speak TLS; see add_insecure_port")
+        """As the threads' server's."""
+        return self._listeners.add(address, own_server_credentials(server_credentials))
+
+    @property
+    def ready(self) -> bool:
+        """It serves, and every port has its configuration and its certificate: what a readiness probe asks."""
+        return self._hub is not None and not self._stopping and self._listeners.ready
+
+    def waiting_for(self) -> str:
+        """What is missing until `ready`; empty when nothing is."""
+        return self._listeners.waiting_for()
 
     async def start(self) -> None:
         if self._hub is not None:
@@ -81,6 +92,7 @@ class Server(aio.Server):
             await self._stopped.wait()
             return
         self._stopping = True
+        self._listeners.close()
         self._hub.drain()
         if self._tasks and grace:
             await asyncio.wait(tuple(self._tasks), timeout=grace)

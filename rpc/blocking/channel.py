@@ -10,12 +10,14 @@ from rpc.blocking.driver import Driver
 from rpc.blocking.stream import StreamStream, StreamUnary, UnaryStream
 from rpc.blocking.unary import UnaryUnary
 from rpc.calls import Calls
+from rpc.security import own_channel_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from rpc.options import Options
+    from rpc.security import ChannelCredentials
     from xds_client import PilotExchanger
 
 
@@ -28,10 +30,11 @@ class Channel(Calls[UnaryUnary, UnaryStream, StreamUnary, StreamStream, Driver],
         options: Options,
         compression: grpc.Compression | None,
         mesh: PilotExchanger | None,
+        credentials: ChannelCredentials | None = None,
     ) -> None:
         """Raises `xds_client.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target."""
         kinds = (UnaryUnary, UnaryStream, StreamUnary, StreamStream)
-        super().__init__(target, options, compression, mesh, Driver, kinds)
+        super().__init__(target, options, compression, credentials, mesh, Driver, kinds)
 
     def subscribe(
         self, callback: Callable[[grpc.ChannelConnectivity], None], try_to_connect: bool | None = None
@@ -65,7 +68,23 @@ def insecure_channel(
     """`grpc.insecure_channel` on our engine, for ``host:port`` and for ``xds:///host[.namespace[.svc…]]:port``.
 
     ``mesh``: the exchanger that a mesh target is observed on; without it the process's own, opened from the
-    environment. Never plaintext by accident: an endpoint that the mesh wants called over mutual TLS is refused.
+    environment. What protects a connection to the mesh is the mesh's word, endpoint by endpoint: an endpoint that it
+    wants called over mutual TLS is called so, or not at all.
     Raises `xds_client.model.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target.
     """
     return Channel(target, options, compression, mesh)
+
+
+def secure_channel(
+    target: str,
+    credentials: ChannelCredentials,
+    options: Options = None,
+    compression: grpc.Compression | None = None,
+    *,
+    mesh: PilotExchanger | None = None,
+) -> Channel:
+    """`grpc.secure_channel` on our engine, with credentials of `rpc.ssl_channel_credentials` and its like.
+
+    Targets, ``mesh`` and errors as for `insecure_channel`.
+    """
+    return Channel(target, options, compression, mesh, own_channel_credentials(credentials))

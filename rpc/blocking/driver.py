@@ -67,8 +67,7 @@ class Driver:
 
     def _dial(self, connection: Connection) -> None:
         try:
-            fd = dial(connection.key, connection.connect_timeout)
-            link = tended_hub().connect(fd, self._max_message, connection.lost)
+            link = dial(connection, tended_hub(), self._max_message)
         except OSError as error:
             connection.failed(reason(error))
         except BaseException as error:

@@ -19,6 +19,7 @@ from rpc.blocking.serve import serve_call
 from rpc.handlers import WRONG_CARDINALITY, HandlerTable, wrong_cardinality
 from rpc.listening import Listeners
 from rpc.options import ServerOptions
+from rpc.security import own_server_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -75,7 +76,22 @@ class Server(grpc.Server):
         return self._listeners.add(address)
 
     def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
-        raise NotImplementedError(f"{address}: this release does not speak TLS; see add_insecure_port")
+        """Bind, with credentials of `rpc.xds_server_credentials`, `rpc.ssl_server_credentials` and their like.
+
+        Raises RuntimeError naming the address, TypeError for grpcio's own credentials.
+        """
+        if self._thread is not None:
+            raise ValueError("ports are added before the server is started")
+        return self._listeners.add(address, own_server_credentials(server_credentials))
+
+    @property
+    def ready(self) -> bool:
+        """It serves, and every port has its configuration and its certificate: what a readiness probe asks."""
+        return self._thread is not None and self._stopping is None and self._listeners.ready
+
+    def waiting_for(self) -> str:
+        """What is missing until `ready`; empty when nothing is."""
+        return self._listeners.waiting_for()
 
     def start(self) -> None:
         """Listen and serve; returns at once."""
@@ -118,6 +134,7 @@ class Server(grpc.Server):
 
     def _stop(self, requested: threading.Event, grace: float | None) -> None:
         requested.set()
+        self._listeners.close()
         self._hub.drain()
         until = time.monotonic() + (grace or 0.0)
         while self._running and time.monotonic() < until:

@@ -34,6 +34,8 @@ _CONNECT_TIMEOUT = 20.0  # seconds, as gRPC's (grpc/doc/connection-backoff.md, M
 class StaticResolution:
     """Says one configuration, at once, for ever. Names are resolved when dialling."""
 
+    identity = None
+
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port

@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xds_client import PilotExchanger
+    from xds_client.identity import IdentitySource
     from xds_client.model import TargetConfig, TargetMissing
 
 
 class Resolution(Protocol):
-    """Where a channel's configuration comes from."""
+    """Where a channel's configuration comes from. ``identity``: the process's in the mesh, on a mesh target."""
+
+    @property
+    def identity(self) -> IdentitySource | None: ...
 
     def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
         """Begin; ``on_config`` may be called at once, and from another thread later."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xds_client import ObserverHandle
+    from xds_client.identity import IdentitySource
     from xds_client.model import Target, TargetConfig, TargetMissing
 
 _lock = threading.Lock()
@@ -38,6 +39,10 @@ class XdsResolution:
         self._target = target
         self._mesh = mesh if mesh is not None else process_exchanger()
         self._handle: ObserverHandle | None = None
+
+    @property
+    def identity(self) -> IdentitySource | None:
+        return self._mesh.identity
 
     def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
         self._handle = self._mesh.observe_target(self._target, on_config)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc._native import ClientLink
+    from rpc.security import Security
 
 CHANNEL_CLOSED = "Channel closed!"
 _INITIAL, _MULTIPLIER, _JITTER, _MAX = 1.0, 1.6, 0.2, 120.0
@@ -29,11 +30,11 @@ _INITIAL, _MULTIPLIER, _JITTER, _MAX = 1.0, 1.6, 0.2, 120.0
 
 @dataclass(frozen=True, slots=True)
 class ConnectionKey:
-    """What makes two endpoints share a connection. ``security`` will name the TLS identity; None is plaintext."""
+    """What makes two endpoints share a connection. ``security`` None is plaintext."""
 
     address: str
     port: int
-    security: None = None
+    security: Security | None = None
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"

@@ -1,4 +1,4 @@
-"""Making a connected socket: blocking, and in an event loop. The result is a bare descriptor for the engine."""
+"""Making a connection: the socket, then what protects it; blocking, and in an event loop."""
 
 from __future__ import annotations
 
@@ -6,39 +6,98 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from rpc.security import SecurityError
+
 if TYPE_CHECKING:
-    from rpc.transport.connection import ConnectionKey
+    from collections.abc import Callable
+
+    from rpc._native import ClientLink, Hub
+    from rpc.transport.connection import Connection, ConnectionKey
+
+_SLOW_HANDSHAKE = "the TLS handshake timed out"
 
 
-def dial(key: ConnectionKey, timeout: float) -> int:
-    """Connect within ``timeout`` seconds; raises OSError."""
+def dial(connection: Connection, hub: Hub, max_message: int) -> ClientLink:
+    """Connect within the connection's time-out, certificate and handshake included; raises OSError."""
+    key, until = connection.key, time.monotonic() + connection.connect_timeout
+    if key.security is None:
+        return hub.connect(_socket(key, until), max_message, connection.lost)
+    tls = key.security.context(connection.connect_timeout)
+    secured: SimpleQueue[str | None] = SimpleQueue()
+    link = hub.connect(_socket(key, until), max_message, connection.lost, tls, secured.put)
+    try:
+        problem = secured.get(timeout=max(0.0, until - time.monotonic()))
+    except Empty:
+        problem = _SLOW_HANDSHAKE
+    if problem is not None:
+        link.close(problem)
+        raise SecurityError(problem)
+    return link
+
+
+def _socket(key: ConnectionKey, until: float) -> int:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
     with contextlib.ExitStack() as stack:
-        sock = stack.enter_context(socket.create_connection((key.address, key.port), timeout))
+        sock = stack.enter_context(socket.create_connection((key.address, key.port), left))
         stack.pop_all()
         return sock.detach()
 
 
-async def dial_in_loop(key: ConnectionKey, timeout: float) -> int:  # noqa: ASYNC109 - the same call in both worlds
-    """The same without blocking the loop; tries the addresses of a name one after the other."""
+async def dial_in_loop(connection: Connection, hub: Hub, max_message: int) -> ClientLink:
+    """The same without blocking the loop."""
+    key = connection.key
+    async with asyncio.timeout(connection.connect_timeout):
+        if key.security is None:
+            return hub.connect(await _socket_in_loop(key), max_message, connection.lost)
+        if key.security.prepared:
+            tls = key.security.context(0.0)
+        else:  # the process's first certificate is on its way
+            tls = await asyncio.to_thread(key.security.context, connection.connect_timeout)
+        secured: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        link = hub.connect(await _socket_in_loop(key), max_message, connection.lost, tls, _settle(secured))
+        try:
+            problem = await secured
+        except asyncio.CancelledError:
+            link.close(_SLOW_HANDSHAKE)
+            raise
+    if problem is not None:
+        link.close(problem)
+        raise SecurityError(problem)
+    return link
+
+
+def _settle(secured: asyncio.Future[str | None]) -> Callable[[str | None], None]:
+    def settle(problem: str | None) -> None:
+        if not secured.done():
+            secured.set_result(problem)
+
+    return settle
+
+
+async def _socket_in_loop(key: ConnectionKey) -> int:
+    """Tries the addresses of a name one after the other."""
     loop = asyncio.get_running_loop()
     error: OSError = OSError(f"{key.address} has no address")
-    async with asyncio.timeout(timeout):
-        addresses = await loop.getaddrinfo(key.address, key.port, type=socket.SOCK_STREAM)
-        for family, kind, protocol, _, address in addresses:
-            sock = socket.socket(family, kind, protocol)
-            sock.setblocking(False)
-            try:
-                await loop.sock_connect(sock, address)
-            except OSError as failure:
-                sock.close()
-                error = failure
-            except BaseException:
-                sock.close()
-                raise
-            else:
-                return sock.detach()
+    addresses = await loop.getaddrinfo(key.address, key.port, type=socket.SOCK_STREAM)
+    for family, kind, protocol, _, address in addresses:
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)
+        try:
+            await loop.sock_connect(sock, address)
+        except OSError as failure:
+            sock.close()
+            error = failure
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock.detach()
     raise error
 
 

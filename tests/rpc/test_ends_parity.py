@@ -11,7 +11,7 @@ import pytest
 from tests.rpc.peers import KINDS
 from tests.rpc.script import PATIENCE, READ, greet, greet_and_stay, polite, request, stay_until_over, wait_for
 
-SOON = 0.2  # a deadline that is meant to pass
+SOON = 0.6  # a deadline that is meant to pass, but not before the call has arrived
 
 
 def staying(arrived, over):

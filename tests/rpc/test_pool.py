@@ -8,7 +8,8 @@ import grpc
 import pytest
 
 from rpc.core import ChannelCore
-from rpc.snapshot import keys
+from rpc.security import MeshProtection
+from rpc.snapshot import keys, place
 from rpc.transport import ConnectionKey
 from tests.rpc.configs import AUTO_MTLS, ISTIO, TARGET, cluster, config, endpoint, locality, path, route
 from tests.rpc.links import FakeLink
@@ -221,7 +222,8 @@ def test_beside_one_that_wants_mutual_tls_the_others_are_used(core):
 
 def test_no_plaintext_connection_is_even_wanted_where_mutual_tls_is():
     strict = endpoint("10.0.0.1", transport_labels=ISTIO)
-    assert keys(config(cluster("c", strict, transport_matches=AUTO_MTLS))) == {}
+    told = config(cluster("c", strict, transport_matches=AUTO_MTLS))
+    assert keys(place(told, MeshProtection(None))) == {}
 
 
 def test_an_endpoint_that_turns_to_mutual_tls_loses_its_plaintext_connection(core):

@@ -12,6 +12,8 @@ use super::link::Link;
 pub struct Gate {
     chains: ProcessMutex<Arc<Chains>>,
     pub on_refused: Arc<Py<PyAny>>,
+    /// Called for each new connection before its first bytes are looked at: it may change the chains.
+    before_handshakes: ProcessMutex<Option<Arc<Py<PyAny>>>>,
 }
 
 /// How a link's bytes are protected, and by what gate it came in (servers).
@@ -31,11 +33,28 @@ impl Admission {
     pub fn new(gate: Arc<Gate>, hello: Hello, chain: String) -> Self {
         Self { gate, hello, chain }
     }
+
+    /// What the client asked for.
+    pub fn server_name(&self) -> Option<String> {
+        self.hello.server_name.clone()
+    }
 }
 
 impl Gate {
     pub fn new(on_refused: Py<PyAny>) -> Self {
-        Self { chains: ProcessMutex::default(), on_refused: Arc::new(on_refused) }
+        Self {
+            chains: ProcessMutex::default(),
+            on_refused: Arc::new(on_refused),
+            before_handshakes: ProcessMutex::default(),
+        }
+    }
+
+    pub fn before_handshakes(&self) -> Option<Arc<Py<PyAny>>> {
+        self.before_handshakes.lock().clone()
+    }
+
+    pub fn call_before_handshakes(&self, callback: Py<PyAny>) {
+        *self.before_handshakes.lock() = Some(Arc::new(callback));
     }
 
     pub fn chains(&self) -> Arc<Chains> {

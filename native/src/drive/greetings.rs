@@ -40,9 +40,8 @@ impl Greetings {
     /// Returns when the connection's time is over.
     pub fn begin(&mut self, token: u64, socket: Descriptor, settings: ServerSettings) -> Instant {
         let until = Instant::now() + LIMIT;
-        if let Some(gate) = &settings.gate {
-            let greeting = Greeting::new(gate.chains());
-            self.by_token.insert(token, Pending { socket, settings, greeting });
+        if settings.gate.is_some() {
+            self.by_token.insert(token, Pending { socket, settings, greeting: Greeting::default() });
             self.oldest.push_back((until, token));
         }
         until
@@ -51,6 +50,7 @@ impl Greetings {
     /// The socket is readable or writable, or may be.
     pub fn turn(&mut self, epoll: &Epoll, token: u64) -> Greeted {
         let Some(mut pending) = self.by_token.remove(&token) else { return Greeted::NotYet };
+        let chains = pending.settings.gate.as_ref().map(|gate| gate.chains()).unwrap_or_default();
         if self.by_token.len() >= MOST {
             self.drop_oldest(epoll);
         }
@@ -59,7 +59,7 @@ impl Greetings {
         loop {
             let fed = match socket::receive(fd, &mut buffer) {
                 Ok(Some(0)) => Err(format!("it was closed while we waited for {}", pending.greeting.waits_for())),
-                Ok(Some(n)) => pending.greeting.feed(&buffer[..n]),
+                Ok(Some(n)) => pending.greeting.feed(&chains, &buffer[..n]),
                 Ok(None) => break,
                 Err(error) => Err(error.to_string()),
             };

@@ -246,11 +246,17 @@ impl Hub {
                 // Without a descriptor to spare the connection is dropped; its client tries again.
                 let _ = self.adopt(socket, connection, Security::default(), false);
             }
-            Some(_) => {
+            Some(gate) => {
+                let before = gate.before_handshakes();
                 let token = self.next_token();
-                if self.epoll.add(socket.fd(), libc::EPOLLIN, token).is_ok() {
-                    let until = self.greetings.lock().begin(token, socket, settings);
-                    self.wake_at(until);
+                if self.epoll.add(socket.fd(), libc::EPOLLIN, token).is_err() {
+                    return; // as above
+                }
+                let until = self.greetings.lock().begin(token, socket, settings);
+                self.wake_at(until);
+                if let Some(callback) = before {
+                    turn.news.push(News::Change(callback)); // told before the next turn, which reads
+                } else {
                     let greeted = self.greetings.lock().turn(&self.epoll, token); // its bytes may be there
                     self.greeted(greeted, turn);
                 }

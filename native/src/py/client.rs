@@ -31,10 +31,10 @@ pub struct Method {
 impl Method {
     #[new]
     /// `encoding`: what requests are compressed with, by gRPC's number for it.
-    #[pyo3(signature = (path, authority, user_agent, encoding=0))]
-    fn new(path: &str, authority: &str, user_agent: &str, encoding: u8) -> PyResult<Self> {
+    #[pyo3(signature = (path, authority, user_agent, encoding=0, scheme="http"))]
+    fn new(path: &str, authority: &str, user_agent: &str, encoding: u8, scheme: &str) -> PyResult<Self> {
         let uri = Uri::builder()
-            .scheme("http")
+            .scheme(scheme)
             .authority(authority)
             .path_and_query(path)
             .build()

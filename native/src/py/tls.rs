@@ -44,16 +44,16 @@ fn protocols(names: Vec<String>) -> Vec<Vec<u8>> {
 
 /// One way to call over TLS. PEM in; raises ValueError saying what cannot be used.
 ///
-/// What the server has to be: with `trust_domains` an identity of the mesh (one URI name, of the trust domain or
-/// fitting a rule), with `host` a server of that name (or fitting a rule), else whatever reaches `roots`. Without
-/// `roots` nothing is verified.
+/// What the server has to be, beside reaching `roots`: with `trust_domains` an identity of the mesh (one URI name, of
+/// the trust domain or fitting a rule), with `host` a server of that name, with `names` one that fits a rule. Without
+/// `roots` nothing is verified. `versions` as `TLSv1.2`, `TLSv1.3`; empty: both.
 #[pyclass(frozen, module = "rpc._native")]
 pub struct ClientTls(pub Arc<Calls>);
 
 #[pymethods]
 impl ClientTls {
     #[new]
-    #[pyo3(signature = (*, roots, chain, key, sni, alpn, trust_domains=None, host=None, names=Vec::new()))]
+    #[pyo3(signature = (*, roots, chain, key, sni, alpn, trust_domains=None, host=None, names=Vec::new(), versions=Vec::new()))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         roots: Option<&[u8]>,
@@ -64,20 +64,16 @@ impl ClientTls {
         trust_domains: Option<Vec<String>>,
         host: Option<&str>,
         names: Vec<Rule>,
+        versions: Vec<String>,
     ) -> PyResult<Self> {
         let rules = rules(names)?;
         let roots = self::roots(roots)?;
-        let expected = match (&roots, trust_domains, host) {
-            (None, ..) => Expected::Anything,
-            (_, Some(trust_domains), _) => Expected::Mesh { rules, trust_domains },
-            (_, _, Some(host)) => {
-                let host = host.to_owned().try_into().map_err(|_| invalid(format!("{host:?} is no host name")))?;
-                Expected::Host { host, rules }
-            }
-            _ => Expected::Chain { rules },
-        };
+        let host = host
+            .map(|host| host.to_owned().try_into().map_err(|_| invalid(format!("{host:?} is no host name"))))
+            .transpose()?;
+        let expected = Expected { trust_domains, host, rules };
         let verifier = Verifier::new(roots, expected, false);
-        let calls = Calls::new(identity(chain, key)?, verifier, sni, protocols(alpn)).map_err(invalid)?;
+        let calls = Calls::new(identity(chain, key)?, verifier, sni, protocols(alpn), &versions).map_err(invalid)?;
         Ok(Self(Arc::new(calls)))
     }
 }
@@ -90,7 +86,8 @@ pub struct ServerTls(Arc<Answers>);
 #[pymethods]
 impl ServerTls {
     #[new]
-    #[pyo3(signature = (*, chain, key, alpn, roots=None, require_client=false, trust_domains=None, names=Vec::new()))]
+    #[pyo3(signature = (*, chain, key, alpn, roots=None, require_client=false, trust_domains=None, names=Vec::new(), versions=Vec::new()))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         chain: &[u8],
         key: &[u8],
@@ -99,15 +96,13 @@ impl ServerTls {
         require_client: bool,
         trust_domains: Option<Vec<String>>,
         names: Vec<Rule>,
+        versions: Vec<String>,
     ) -> PyResult<Self> {
         let rules = rules(names)?;
-        let expected = match trust_domains {
-            Some(trust_domains) => Expected::Mesh { rules, trust_domains },
-            None => Expected::Chain { rules },
-        };
+        let expected = Expected { trust_domains, host: None, rules };
         let verifier = self::roots(roots)?.map(|roots| Verifier::new(Some(roots), expected, require_client));
         let identity = Identity::from_pem(chain, key).map_err(invalid)?;
-        let answers = Answers::new(identity, verifier, protocols(alpn)).map_err(invalid)?;
+        let answers = Answers::new(identity, verifier, protocols(alpn), &versions).map_err(invalid)?;
         Ok(Self(Arc::new(answers)))
     }
 }
@@ -116,8 +111,8 @@ impl ServerTls {
 #[pyclass(frozen, module = "rpc._native")]
 pub struct Gate(pub Arc<Driven>);
 
-/// `(name, server_names, transport, protocols, tls | None)`
-type ChainOf<'py> = (String, Vec<String>, String, Vec<String>, Option<Bound<'py, ServerTls>>);
+/// `(name, server_names, transport, protocols, tls | None, refusal | None)`
+type ChainOf<'py> = (String, Vec<String>, String, Vec<String>, Option<Bound<'py, ServerTls>>, Option<String>);
 
 #[pymethods]
 impl Gate {
@@ -126,32 +121,45 @@ impl Gate {
         Self(Arc::new(Driven::new(on_refused)))
     }
 
-    /// New connections meet these chains from now on; see `Hub.drain_misfits` for those that are there.
-    fn set(&self, chains: Vec<ChainOf<'_>>) {
-        let chains = chains
-            .into_iter()
-            .map(|(name, server_names, transport, alpn, tls)| Chain {
-                name,
-                server_names,
-                transport,
-                protocols: protocols(alpn),
-                tls: tls.map(|tls| tls.get().0.clone()),
-            })
-            .collect();
-        self.0.set(Chains(chains));
+    /// `callback()` is called for each new connection before its first bytes are looked at.
+    fn before_handshakes(&self, callback: Py<PyAny>) {
+        self.0.call_before_handshakes(callback);
+    }
+
+    /// New connections meet these chains (`otherwise` where none of them takes it) from now on; see `Hub.drain_misfits` for those that are there.
+    #[pyo3(signature = (chains, otherwise=None))]
+    fn set(&self, chains: Vec<ChainOf<'_>>, otherwise: Option<ChainOf<'_>>) {
+        let chain = |(name, server_names, transport, alpn, tls, refusal): ChainOf<'_>| Chain {
+            name,
+            server_names,
+            transport,
+            protocols: protocols(alpn),
+            tls: tls.map(|tls| tls.get().0.clone()),
+            refusal,
+        };
+        let chains = Chains { chains: chains.into_iter().map(chain).collect(), otherwise: otherwise.map(chain) };
+        self.0.set(chains);
     }
 }
 
 /// How the link is protected: None for plaintext, else the peer's certificates (DER, the leaf first), the protocol that
-/// was negotiated, and whether the session was resumed.
-pub type Protection<'py> = (Vec<Bound<'py, PyBytes>>, String, bool);
+/// was negotiated, whether the session was resumed, the server name that was asked for (servers), the version of TLS
+/// and the key exchange.
+pub type Protection<'py> = (Vec<Bound<'py, PyBytes>>, String, bool, Option<String>, String, String);
 
 pub fn protection<'py>(py: Python<'py>, link: &Link) -> Option<Protection<'py>> {
-    let (certificates, alpn, resumed) = {
+    let server_name = link.admission.as_ref().and_then(|admission| admission.server_name());
+    let (certificates, alpn, resumed, version, group) = {
         let state = link.lock();
         let session = state.session.as_ref()?;
-        (session.peer_certificates().to_vec(), session.alpn().to_vec(), session.resumed())
+        (
+            session.peer_certificates().to_vec(),
+            session.alpn().to_vec(),
+            session.resumed(),
+            session.version(),
+            session.key_exchange(),
+        )
     };
     let certificates = certificates.iter().map(|certificate| PyBytes::new(py, certificate)).collect();
-    Some((certificates, String::from_utf8_lossy(&alpn).into_owned(), resumed))
+    Some((certificates, String::from_utf8_lossy(&alpn).into_owned(), resumed, server_name, version, group))
 }

@@ -27,14 +27,24 @@ pub struct Chain {
     pub protocols: Vec<Vec<u8>>,
     /// None: plaintext.
     pub tls: Option<Arc<ServerTls>>,
+    /// Why nobody may use it.
+    pub refusal: Option<String>,
 }
 
 #[derive(Default)]
-pub struct Chains(pub Vec<Chain>);
+pub struct Chains {
+    pub chains: Vec<Chain>,
+    /// For what none of them takes.
+    pub otherwise: Option<Chain>,
+}
 
 impl Chains {
     pub fn select(&self, hello: &Hello) -> Option<&Chain> {
-        let all: Vec<&Chain> = self.0.iter().collect();
+        self.find(hello).or(self.otherwise.as_ref())
+    }
+
+    fn find(&self, hello: &Hello) -> Option<&Chain> {
+        let all: Vec<&Chain> = self.chains.iter().collect();
         let by_name = by_server_name(all, hello.server_name.as_deref());
         let transport = if hello.tls { "tls" } else { "raw_buffer" };
         let by_transport = [transport, ""]

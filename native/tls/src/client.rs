@@ -18,10 +18,16 @@ pub struct ClientTls {
 
 impl ClientTls {
     /// An empty `sni` sends none. `alpn` in order of preference.
-    pub fn new(identity: Option<Identity>, verifier: Verifier, sni: &str, alpn: Vec<Vec<u8>>) -> Result<Self, String> {
+    pub fn new(
+        identity: Option<Identity>,
+        verifier: Verifier,
+        sni: &str,
+        alpn: Vec<Vec<u8>>,
+        versions: &[String],
+    ) -> Result<Self, String> {
         let verifier = Arc::new(verifier);
         let builder = ClientConfig::builder_with_provider(crate::provider())
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&crate::versions(versions)?)
             .map_err(|error| error.to_string())?
             .dangerous() // rustls' word for a verifier of one's own
             .with_custom_certificate_verifier(verifier.clone());

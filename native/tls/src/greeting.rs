@@ -2,11 +2,10 @@
 //! go on, and a handshake follows where they say so. Costs little until then: half-open connections are cheap to make.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use rustls::server::Acceptor;
 
-use crate::chains::{Chains, Hello};
+use crate::chains::{Chain, Chains, Hello};
 use crate::session::Session;
 
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -17,7 +16,6 @@ const TLS_MAJOR: u8 = 0x03;
 const MAX_HELLO: usize = 64 * 1024;
 
 pub struct Greeting {
-    chains: Arc<Chains>,
     stage: Stage,
     output: Vec<u8>,
 }
@@ -56,14 +54,16 @@ fn sniff(bytes: &[u8]) -> Sniffed {
     }
 }
 
-impl Greeting {
-    pub fn new(chains: Arc<Chains>) -> Self {
-        Self { chains, stage: Stage::Sniffing(Vec::new()), output: Vec::new() }
+impl Default for Greeting {
+    fn default() -> Self {
+        Self { stage: Stage::Sniffing(Vec::new()), output: Vec::new() }
     }
+}
 
-    /// Some: the connection may go on, and this greeting is over. An error is final and says why; what is left to
+impl Greeting {
+    /// `chains` are asked for once, when the connection has shown what it is. Some: the connection may go on, and this greeting is over. An error is final and says why; what is left to
     /// write tells the peer.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<Opened>, String> {
+    pub fn feed(&mut self, chains: &Chains, bytes: &[u8]) -> Result<Option<Opened>, String> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Sniffing(mut seen) => {
                 seen.extend_from_slice(bytes);
@@ -72,32 +72,22 @@ impl Greeting {
                         self.stage = Stage::Sniffing(seen);
                         Ok(None)
                     }
-                    Sniffed::Tls => self.read_hello(Box::default(), 0, &seen),
-                    Sniffed::Http2 => self.plaintext(seen),
+                    Sniffed::Tls => self.read_hello(chains, Box::default(), 0, &seen),
+                    Sniffed::Http2 => plaintext(chains, seen),
                     Sniffed::Other => {
                         Err(String::from("the first bytes are neither TLS nor HTTP/2 with prior knowledge"))
                     }
                 }
             }
-            Stage::Hello(acceptor, seen) => self.read_hello(acceptor, seen, bytes),
+            Stage::Hello(acceptor, seen) => self.read_hello(chains, acceptor, seen, bytes),
             Stage::Handshake { session, hello, chain } => self.handshake(session, hello, chain, bytes),
             Stage::Over => Err(String::from("the connection is refused already")),
         }
     }
 
-    fn plaintext(&self, first: Vec<u8>) -> Result<Option<Opened>, String> {
-        let hello = Hello { tls: false, protocols: vec![b"h2c".to_vec()], server_name: None };
-        match self.chains.select(&hello) {
-            Some(chain) if chain.tls.is_none() => {
-                Ok(Some(Opened { session: None, first, hello, chain: chain.name.clone() }))
-            }
-            Some(chain) => Err(format!("plaintext, where {} wants TLS", chain.name)),
-            None => Err(String::from("plaintext, where no chain of this port lets it in (is it STRICT?)")),
-        }
-    }
-
     fn read_hello(
         &mut self,
+        chains: &Chains,
         mut acceptor: Box<Acceptor>,
         seen: usize,
         mut bytes: &[u8],
@@ -115,8 +105,7 @@ impl Greeting {
                         protocols: said.alpn().map(|all| all.map(<[u8]>::to_vec).collect()).unwrap_or_default(),
                         server_name: said.server_name().map(str::to_owned),
                     };
-                    let chains = self.chains.clone();
-                    let Some(chain) = chains.select(&hello) else {
+                    let Some(chain) = select(chains, &hello)? else {
                         return Err(format!("TLS {}, which no chain of this port lets in", offer(&hello)));
                     };
                     let Some(tls) = &chain.tls else {
@@ -192,4 +181,23 @@ fn offer(hello: &Hello) -> String {
     let protocols: Vec<_> = hello.protocols.iter().map(|protocol| String::from_utf8_lossy(protocol)).collect();
     let name = hello.server_name.as_deref().unwrap_or("no name");
     format!("for {name} offering [{}]", protocols.join(", "))
+}
+
+fn plaintext(chains: &Chains, first: Vec<u8>) -> Result<Option<Opened>, String> {
+    let hello = Hello { tls: false, protocols: vec![b"h2c".to_vec()], server_name: None };
+    match select(chains, &hello)? {
+        Some(chain) if chain.tls.is_none() => {
+            Ok(Some(Opened { session: None, first, hello, chain: chain.name.clone() }))
+        }
+        Some(chain) => Err(format!("plaintext, where {} wants TLS", chain.name)),
+        None => Err(String::from("plaintext, where no chain of this port lets it in (is it STRICT?)")),
+    }
+}
+
+fn select<'a>(chains: &'a Chains, hello: &Hello) -> Result<Option<&'a Chain>, String> {
+    let chain = chains.select(hello);
+    match chain.and_then(|chain| chain.refusal.as_ref().map(|refusal| (chain, refusal))) {
+        Some((chain, refusal)) => Err(format!("{} lets nobody in: {refusal}", chain.name)),
+        None => Ok(chain),
+    }
 }

@@ -12,10 +12,27 @@ pub mod verify;
 
 use std::sync::{Arc, OnceLock};
 
+use rustls::SupportedProtocolVersion;
 use rustls::crypto::CryptoProvider;
+use rustls::version::{TLS12, TLS13};
 
 /// One provider for the process: building it allocates, and configurations are built at every rotation.
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())).clone()
+}
+
+/// By their names (`TLSv1.2`, `TLSv1.3`); none: both.
+fn versions(names: &[String]) -> Result<Vec<&'static SupportedProtocolVersion>, String> {
+    if names.is_empty() {
+        return Ok(vec![&TLS13, &TLS12]);
+    }
+    names
+        .iter()
+        .map(|name| match name.as_str() {
+            "TLSv1.2" => Ok(&TLS12),
+            "TLSv1.3" => Ok(&TLS13),
+            other => Err(format!("{other:?} is no version of TLS that is spoken here")),
+        })
+        .collect()
 }

@@ -1,6 +1,7 @@
 //! What a peer must be called: rules on subject alternative names, as Envoy's `StringMatcher` has them.
 
 use regex_lite::Regex;
+use rustls::pki_types::ServerName;
 
 #[derive(Debug)]
 pub struct NameRule {
@@ -50,6 +51,16 @@ impl NameRule {
             Kind::Suffix(text) => name.ends_with(text),
             Kind::Contains(text) => name.contains(text),
             Kind::Regex(pattern) => pattern.is_match(name),
+        }
+    }
+}
+
+impl NameRule {
+    /// An exact rule as the name of a host.
+    pub fn host(&self) -> Option<ServerName<'_>> {
+        match &self.kind {
+            Kind::Exact(text) => ServerName::try_from(text.as_str()).ok(),
+            _ => None,
         }
     }
 }

@@ -17,10 +17,15 @@ pub struct ServerTls {
 
 impl ServerTls {
     /// Without a `verifier` client certificates are not asked for.
-    pub fn new(identity: Identity, verifier: Option<Verifier>, alpn: Vec<Vec<u8>>) -> Result<Self, String> {
+    pub fn new(
+        identity: Identity,
+        verifier: Option<Verifier>,
+        alpn: Vec<Vec<u8>>,
+        versions: &[String],
+    ) -> Result<Self, String> {
         let verifier = verifier.map(Arc::new);
         let builder = ServerConfig::builder_with_provider(crate::provider())
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&crate::versions(versions)?)
             .map_err(|error| error.to_string())?;
         let builder = match &verifier {
             None => builder.with_no_client_auth(),

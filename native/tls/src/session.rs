@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::{AlertDescription, ClientConnection, Connection, Error, HandshakeKind, ServerConnection};
+use rustls::{AlertDescription, ClientConnection, Connection, Error, HandshakeKind, ProtocolVersion, ServerConnection};
 use webpki::KeyUsage;
 
 use crate::client::ClientTls;
@@ -125,6 +125,19 @@ impl Session {
 
     pub fn alpn(&self) -> &[u8] {
         self.connection.alpn_protocol().unwrap_or_default()
+    }
+
+    /// `TLSv1.3`
+    pub fn version(&self) -> String {
+        match self.connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => String::from("TLSv1.3"),
+            Some(ProtocolVersion::TLSv1_2) => String::from("TLSv1.2"),
+            _ => String::new(),
+        }
+    }
+
+    pub fn key_exchange(&self) -> String {
+        self.connection.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name())).unwrap_or_default()
     }
 
     pub fn resumed(&self) -> bool {

@@ -15,17 +15,15 @@ use webpki::{EndEntityCert, KeyUsage};
 use crate::material::{Roots, validity};
 use crate::names::{NameRule, trust_domain};
 
-/// What the peer's certificate has to say.
-#[derive(Debug)]
-pub enum Expected {
-    /// An identity of the mesh: exactly one URI. It fits a rule; without rules it is of one of the trust domains.
-    Mesh { rules: Vec<NameRule>, trust_domains: Vec<String> },
-    /// A server of this name; with rules, any of its names has to fit one instead (Envoy: match_typed_subject_alt_names).
-    Host { host: ServerName<'static>, rules: Vec<NameRule> },
-    /// A chain that reaches the roots; with rules, any of its names has to fit one.
-    Chain { rules: Vec<NameRule> },
-    /// Nothing at all is checked.
-    Anything,
+/// What the peer's certificate has to say, beside reaching the roots. What is given has to hold.
+#[derive(Debug, Default)]
+pub struct Expected {
+    /// An identity of the mesh: exactly one URI name. Without rules it has to be of one of these trust domains.
+    pub trust_domains: Option<Vec<String>>,
+    /// A server of this name.
+    pub host: Option<ServerName<'static>>,
+    /// One of its names has to fit one of the rules (Envoy: match_typed_subject_alt_names).
+    pub rules: Vec<NameRule>,
 }
 
 #[derive(Debug)]
@@ -73,53 +71,50 @@ impl Verifier {
     }
 
     fn check_names(&self, certificate: &EndEntityCert<'_>) -> Result<(), Error> {
-        let wrong = |why: String| refuse(why, CertificateError::NotValidForName);
-        match &self.expected {
-            Expected::Anything => Ok(()),
-            Expected::Mesh { rules, trust_domains } => {
-                let uris: Vec<_> = certificate.valid_uri_names().collect();
-                let [identity] = uris.as_slice() else {
-                    let shown = shown(certificate);
-                    return Err(wrong(format!(
-                        "an identity of the mesh is exactly one URI name, and the peer's certificate has {}: {shown}",
-                        uris.len()
-                    )));
-                };
-                let Some(domain) = trust_domain(identity) else {
-                    return Err(wrong(format!("the peer is {identity}, which is no SPIFFE id")));
-                };
-                if rules.is_empty() {
-                    if trust_domains.iter().any(|trusted| trusted == domain) {
-                        return Ok(());
-                    }
-                    let trusted = trust_domains.join(", ");
-                    return Err(wrong(format!("the peer is {identity}, which is not of the trust domain {trusted}")));
-                }
-                fits(rules, std::iter::once(*identity))
-                    .then_some(())
-                    .ok_or_else(|| wrong(format!("the peer is {identity}, expected was {}", listed(rules))))
-            }
-            Expected::Host { host, rules } if rules.is_empty() => {
-                certificate.verify_is_valid_for_subject_name(host).map_err(|_| {
-                    wrong(format!("the peer's certificate is for {}, not for {}", shown(certificate), host.to_str()))
-                })
-            }
-            Expected::Host { rules, .. } | Expected::Chain { rules } => {
-                let names = certificate.valid_uri_names().chain(certificate.valid_dns_names());
-                (rules.is_empty() || fits(rules, names)).then_some(()).ok_or_else(|| {
-                    wrong(format!(
-                        "the peer's certificate is for {}, expected was {}",
-                        shown(certificate),
-                        listed(rules)
-                    ))
-                })
+        let Expected { trust_domains, host, rules } = &self.expected;
+        if let Some(host) = host {
+            certificate.verify_is_valid_for_subject_name(host).map_err(|_| {
+                wrong(format!("the peer's certificate is for {}, not for {}", shown(certificate), host.to_str()))
+            })?;
+        }
+        match trust_domains {
+            Some(trust_domains) => check_identity(certificate, trust_domains, rules),
+            None if rules.is_empty() || rules.iter().any(|rule| fits(rule, certificate)) => Ok(()),
+            None => {
+                let shown = shown(certificate);
+                Err(wrong(format!("the peer's certificate is for {shown}, expected was {}", listed(rules))))
             }
         }
     }
 }
 
-fn fits<'a>(rules: &[NameRule], mut names: impl Iterator<Item = &'a str>) -> bool {
-    names.any(|name| rules.iter().any(|rule| rule.fits(name)))
+fn check_identity(certificate: &EndEntityCert<'_>, trusted: &[String], rules: &[NameRule]) -> Result<(), Error> {
+    let uris: Vec<_> = certificate.valid_uri_names().collect();
+    let [identity] = uris.as_slice() else {
+        let why = "an identity of the mesh is exactly one URI name, and the peer's certificate has";
+        return Err(wrong(format!("{why} {}: {}", uris.len(), shown(certificate))));
+    };
+    let Some(domain) = trust_domain(identity) else {
+        return Err(wrong(format!("the peer is {identity}, which is no SPIFFE id")));
+    };
+    if rules.is_empty() && !trusted.iter().any(|trusted| trusted == domain) {
+        let trusted = trusted.join(", ");
+        return Err(wrong(format!("the peer is {identity}, which is not of the trust domain {trusted}")));
+    }
+    if !rules.is_empty() && !rules.iter().any(|rule| rule.fits(identity)) {
+        return Err(wrong(format!("the peer is {identity}, expected was {}", listed(rules))));
+    }
+    Ok(())
+}
+
+fn wrong(why: String) -> Error {
+    refuse(why, CertificateError::NotValidForName)
+}
+
+/// Any name; an exact rule fits a wildcard DNS name and an address as a host does.
+fn fits(rule: &NameRule, certificate: &EndEntityCert<'_>) -> bool {
+    certificate.valid_uri_names().chain(certificate.valid_dns_names()).any(|name| rule.fits(name))
+        || rule.host().is_some_and(|host| certificate.verify_is_valid_for_subject_name(&host).is_ok())
 }
 
 fn listed(rules: &[NameRule]) -> String {

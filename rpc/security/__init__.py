@@ -1,0 +1,34 @@
+"""How connections are protected: what the mesh or the caller demands, turned into the engine's TLS. No sockets here."""
+
+from rpc.security.credentials import (
+    ChannelCredentials,
+    dynamic_ssl_server_credentials,
+    own_channel_credentials,
+    own_server_credentials,
+    ssl_channel_credentials,
+    ssl_server_certificate_configuration,
+    ssl_server_credentials,
+    xds_channel_credentials,
+    xds_server_credentials,
+)
+from rpc.security.inbound import Guard, ServerCredentials
+from rpc.security.material import SecurityError
+from rpc.security.outbound import MeshProtection, Protection, Security
+
+__all__ = [
+    "ChannelCredentials",
+    "Guard",
+    "MeshProtection",
+    "Protection",
+    "Security",
+    "SecurityError",
+    "ServerCredentials",
+    "dynamic_ssl_server_credentials",
+    "own_channel_credentials",
+    "own_server_credentials",
+    "ssl_channel_credentials",
+    "ssl_server_certificate_configuration",
+    "ssl_server_credentials",
+    "xds_channel_credentials",
+    "xds_server_credentials",
+]

@@ -1,0 +1,228 @@
+"""grpc's credentials, on our engine. grpcio's own objects hide their contents in C, so these are made anew.
+
+`ssl_channel_credentials` and `ssl_server_credentials` have grpc's signatures; the ``xds`` ones follow the mesh.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rpc.resolver.xds import process_exchanger
+from rpc.security import context, material
+from rpc.security.inbound import MeshFollowing
+from rpc.security.material import SecurityError
+from rpc.security.outbound import MeshProtection, TlsSecurity
+from xds_client.model import DownstreamTls, InlineCertificate, InlineRoots, UpstreamTls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rpc.security.inbound import Following, Guard, ServerCredentials
+    from rpc.security.outbound import Protection, Security
+    from xds_client import PilotExchanger
+    from xds_client.identity import IdentitySource
+
+
+class ChannelCredentials(Protocol):
+    """What `rpc.secure_channel` takes. ``scheme`` is what requests say as ``:scheme``."""
+
+    @property
+    def scheme(self) -> str: ...
+
+    def protection(self, identity: IdentitySource | None, target_name: str | None) -> Protection:
+        """``identity``: the process's, on a mesh target; ``target_name``: grpc.ssl_target_name_override."""
+
+
+def own_channel_credentials(credentials: Any) -> ChannelCredentials:
+    """Raises TypeError for grpcio's own: nobody can look into them."""
+    if not hasattr(credentials, "protection"):
+        raise _foreign(credentials, "rpc.ssl_channel_credentials or rpc.xds_channel_credentials")
+    own: ChannelCredentials = credentials
+    return own
+
+
+def own_server_credentials(credentials: Any) -> ServerCredentials:
+    """Raises TypeError for grpcio's own: nobody can look into them."""
+    if not hasattr(credentials, "follow"):
+        raise _foreign(credentials, "rpc.ssl_server_credentials or rpc.xds_server_credentials")
+    own: ServerCredentials = credentials
+    return own
+
+
+def _foreign(credentials: Any, instead: str) -> TypeError:
+    kind = f"{type(credentials).__module__}.{type(credentials).__name__}"
+    return TypeError(f"{kind} hides its contents in C; make the credentials with {instead}: same arguments")
+
+
+# ---- channels
+
+
+@dataclass(frozen=True, slots=True)
+class _SslChannelCredentials:
+    tls: UpstreamTls
+    scheme: str = "https"
+
+    def protection(self, identity: IdentitySource | None, target_name: str | None) -> Protection:
+        del identity
+        return _SslProtection(self.tls, target_name)
+
+
+@dataclass(frozen=True, slots=True)
+class _SslProtection:
+    tls: UpstreamTls
+    target_name: str | None
+
+    def of(self, tls: UpstreamTls | None, host: str) -> Security:
+        """Whatever a mesh would demand: the caller has said how."""
+        del tls
+        name = self.target_name or host
+        return TlsSecurity(replace(self.tls, sni="" if _is_address(name) else name), name, None)
+
+
+def ssl_channel_credentials(
+    root_certificates: bytes | None = None,
+    private_key: bytes | None = None,
+    certificate_chain: bytes | None = None,
+) -> ChannelCredentials:
+    """`grpc.ssl_channel_credentials`: PEM; without roots those that grpcio trusts. The server is checked by name.
+
+    Raises `SecurityError` when the default roots cannot be read; wrong PEM fails the channel's calls and says why.
+    """
+    own = None
+    if private_key is not None and certificate_chain is not None:
+        own = InlineCertificate(certificate_chain, private_key)
+    elif private_key is not None or certificate_chain is not None:
+        raise SecurityError("a private key and its certificate chain come together")
+    roots = root_certificates if root_certificates is not None else material.default_roots()
+    return _SslChannelCredentials(UpstreamTls(certificate=own, roots=InlineRoots(roots)))
+
+
+@dataclass(frozen=True, slots=True)
+class _XdsChannelCredentials:
+    fallback: ChannelCredentials | None
+    scheme: str = "http"
+
+    def protection(self, identity: IdentitySource | None, target_name: str | None) -> Protection:
+        if identity is None and self.fallback is not None:
+            return self.fallback.protection(identity, target_name)
+        return MeshProtection(identity)
+
+
+def xds_channel_credentials(fallback_credentials: ChannelCredentials | None = None) -> ChannelCredentials:
+    """`grpc.xds_channel_credentials`: as the mesh demands; the fallback where there is no identity of the mesh.
+
+    A mesh target needs no credentials here: `rpc.insecure_channel` follows the mesh as well.
+    """
+    return _XdsChannelCredentials(fallback_credentials)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+# ---- servers
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateConfiguration:
+    """`grpc.ssl_server_certificate_configuration`: pairs of key and chain, and the roots of clients. PEM."""
+
+    private_key_certificate_chain_pairs: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    root_certificates: bytes | None = None
+
+
+def ssl_server_certificate_configuration(
+    private_key_certificate_chain_pairs: Sequence[tuple[bytes, bytes]], root_certificates: bytes | None = None
+) -> CertificateConfiguration:
+    return CertificateConfiguration(tuple(private_key_certificate_chain_pairs), root_certificates)
+
+
+class _Followed:
+    def close(self) -> None:
+        """Nothing is followed."""
+
+
+class _SslServerCredentials:
+    """``fetch`` is asked before each handshake; None from it means: as before (grpc's contract)."""
+
+    def __init__(
+        self,
+        configuration: CertificateConfiguration,
+        require_client_auth: bool,
+        fetch: Callable[[], CertificateConfiguration | None] | None = None,
+    ) -> None:
+        self._configuration = configuration
+        self._require = require_client_auth
+        self._fetch = fetch
+
+    def follow(self, guard: Guard) -> Following:
+        self._apply(guard)
+        if self._fetch is not None:
+            guard.before_handshakes(lambda: self._refetch(guard))
+        return _Followed()
+
+    def _refetch(self, guard: Guard) -> None:
+        assert self._fetch is not None
+        fetched = self._fetch()
+        if fetched is not None and fetched != self._configuration:
+            self._configuration = fetched
+            self._apply(guard)
+
+    def _apply(self, guard: Guard) -> None:
+        (key, chain), *_ = self._configuration.private_key_certificate_chain_pairs
+        roots = self._configuration.root_certificates
+        tls = DownstreamTls(
+            certificate=InlineCertificate(chain, key),
+            roots=InlineRoots(roots) if roots is not None else None,
+            require_client_certificate=self._require,
+        )
+        guard.set([("tls", (), "tls", (), context.server(tls, None), None)])
+
+
+def ssl_server_credentials(
+    private_key_certificate_chain_pairs: Sequence[tuple[bytes, bytes]],
+    root_certificates: bytes | None = None,
+    require_client_auth: bool = False,
+) -> ServerCredentials:
+    """`grpc.ssl_server_credentials`: PEM. Raises ValueError as grpc does; wrong PEM raises when the server starts."""
+    configuration = ssl_server_certificate_configuration(private_key_certificate_chain_pairs, root_certificates)
+    return dynamic_ssl_server_credentials(configuration, None, require_client_auth)
+
+
+def dynamic_ssl_server_credentials(
+    initial_certificate_configuration: CertificateConfiguration,
+    certificate_configuration_fetcher: Callable[[], CertificateConfiguration | None] | None,
+    require_client_authentication: bool = False,
+) -> ServerCredentials:
+    """`grpc.dynamic_ssl_server_credentials`: the fetcher is asked before each handshake; None means no change."""
+    if not initial_certificate_configuration.private_key_certificate_chain_pairs:
+        raise ValueError("At least one private key-certificate chain pair is required!")
+    if require_client_authentication and initial_certificate_configuration.root_certificates is None:
+        raise ValueError("Illegal to require client auth without providing root certificates!")
+    return _SslServerCredentials(
+        initial_certificate_configuration, require_client_authentication, certificate_configuration_fetcher
+    )
+
+
+class _XdsServerCredentials:
+    def __init__(self, mesh: PilotExchanger | None) -> None:
+        self._mesh = mesh
+
+    def follow(self, guard: Guard) -> Following:
+        return MeshFollowing(self._mesh if self._mesh is not None else process_exchanger(), guard)
+
+
+def xds_server_credentials(*, mesh: PilotExchanger | None = None) -> ServerCredentials:
+    """The port follows the mesh's PeerAuthentication: STRICT, PERMISSIVE (both on the one port) or DISABLE.
+
+    ``mesh``: whose node it is; without it the process's own exchanger, opened from the environment when the server
+    starts (raises `xds_client.BootstrapError` then). Nobody is let in before the node's inbound listener and its
+    certificate are there; see ``ready`` of the server.
+    """
+    return _XdsServerCredentials(mesh)

@@ -1,0 +1,170 @@
+"""What a server's port lets in, kept as its credentials say while the server runs.
+
+A `Guard` is one port: the engine's gate, and who tells it its chains. Chains come from the mesh's own inbound listener
+(PeerAuthentication) or are the one that the caller's TLS material makes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from rpc._native import Gate
+from rpc.security import context
+from rpc.security.material import SecurityError
+from xds_client.inbound import chains_for_port
+from xds_client.model import InboundMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rpc._native import Chain, Hub
+    from xds_client import PilotExchanger
+    from xds_client.identity import Identity
+    from xds_client.inbound import PortChains
+    from xds_client.model import FilterChain, Listener
+
+_log = logging.getLogger(__name__)
+_LOG_INTERVAL = 1.0  # seconds between log lines about refused connections of one port
+
+
+class Following(Protocol):
+    """What keeps a guard's chains current until it is closed."""
+
+    def close(self) -> None: ...
+
+
+class ServerCredentials(Protocol):
+    """What `add_secure_port` takes."""
+
+    def follow(self, guard: Guard) -> Following:
+        """Give the guard its chains, now or as soon as they are known, and at every change."""
+
+
+class Guard:
+    """One port of a server. `set` may be called from any thread."""
+
+    def __init__(self, credentials: ServerCredentials, address: str, port: int) -> None:
+        self.address = address
+        self.port = port
+        self.ready = threading.Event()
+        self.waiting_for = "its first configuration"
+        self.gate = Gate(self._refused)
+        self._credentials = credentials
+        self._hub: Hub | None = None
+        self._following: Following | None = None
+        self._refusals = _Refusals()
+
+    def start(self, hub: Hub) -> None:
+        self._hub = hub
+        self._following = self._credentials.follow(self)
+
+    def set(self, chains: Sequence[Chain], otherwise: Chain | None = None) -> None:
+        """From now on these; connections that they would not let in are told to go away, their calls may finish."""
+        self.gate.set(chains, otherwise)
+        self.waiting_for = ""
+        self.ready.set()
+        if self._hub is not None and (drained := self._hub.drain_misfits()):
+            _log.info("%s: %d connections no longer fit what the port lets in; they are drained", self.address, drained)
+
+    def before_handshakes(self, ask: Callable[[], None]) -> None:
+        """Call ``ask`` for each new connection, before its handshake goes on."""
+        self.gate.before_handshakes(ask)
+
+    def close(self) -> None:
+        if self._following is not None:
+            self._following.close()
+
+    def _refused(self, peer: str, reason: str) -> None:
+        if self.waiting_for:
+            reason = f"{reason}; the port still waits for {self.waiting_for}"
+        self._refusals.note(self.address, peer, reason)
+
+
+class _Refusals:
+    """Logs refusals, but not a flood of them. Called on the server's thread or loop only."""
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+        self._unsaid = 0
+
+    def note(self, address: str, peer: str, reason: str) -> None:
+        now = time.monotonic()
+        if now - self._last < _LOG_INTERVAL:
+            self._unsaid += 1
+            return
+        more = f" ({self._unsaid} more since the last such line)" if self._unsaid else ""
+        self._last, self._unsaid = now, 0
+        _log.warning("%s: connection from %s not accepted: %s%s", address, peer, reason, more)
+
+
+def _reachable(port: PortChains, chain: FilterChain) -> bool:
+    """What nobody looks for, no connection says: the engine always looks, so such chains are left out."""
+    if chain.match.transport_protocol == "tls":
+        return port.inspects_tls
+    return port.inspects_http or not chain.match.application_protocols
+
+
+class MeshFollowing:
+    """Follows the node's virtualInbound and the process's identity: both have to be there before anything comes in.
+
+    Called by the exchanger's and the identity's threads; the lock makes each change one whole.
+    """
+
+    def __init__(self, mesh: PilotExchanger, guard: Guard) -> None:
+        self._guard = guard
+        self._lock = threading.Lock()
+        self._listener: Listener | None = None
+        self._identity: Identity | None = None
+        self._has_identities = mesh.identity is not None
+        guard.waiting_for = "the inbound listener of this node, and its certificate"
+        self._handles = [mesh.observe_inbound(self._on_listener)]
+        if mesh.identity is not None:
+            self._handles.append(mesh.identity.observe(self._on_identity))
+
+    def close(self) -> None:
+        for handle in self._handles:
+            handle.close()
+
+    def _on_listener(self, listener: Listener | InboundMissing) -> None:
+        if isinstance(listener, InboundMissing):
+            self._guard.waiting_for = listener.reason
+            _log.warning("%s: %s", self._guard.address, listener.reason)
+            return
+        with self._lock:
+            self._listener = listener
+            self._apply()
+
+    def _on_identity(self, identity: Identity) -> None:
+        with self._lock:
+            self._identity = identity
+            self._apply()
+
+    def _apply(self) -> None:
+        if self._listener is None:
+            self._guard.waiting_for = "the inbound listener of this node"
+        elif self._identity is None and self._has_identities:
+            self._guard.waiting_for = "the certificate of this process"
+        else:
+            port = chains_for_port(self._listener, self._guard.port)
+            otherwise = self._chain(port.default) if port.default is not None else None
+            self._guard.set([self._chain(chain) for chain in port.chains if _reachable(port, chain)], otherwise)
+
+    def _chain(self, chain: FilterChain) -> Chain:
+        match, refusal, tls = chain.match, chain.unusable, None
+        if chain.tls is not None and not refusal:
+            try:
+                tls = context.server(chain.tls, self._identity)
+            except SecurityError as error:
+                refusal = str(error)
+                _log.warning("%s: filter chain %s lets nobody in: %s", self._guard.address, chain.name, error)
+        return (
+            chain.name,
+            match.server_names,
+            match.transport_protocol,
+            match.application_protocols,
+            tls,
+            refusal or None,
+        )

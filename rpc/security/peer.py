@@ -1,0 +1,85 @@
+"""Who the other end of a connection is, as `grpc.ServicerContext.auth_context` says it.
+
+Keys and values are grpcio's (grpc/src/core/tsi/ssl_transport_security.cc, grpc_security_constants.h), so handlers that
+read them need no change. Parsed only for handlers that ask.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+if TYPE_CHECKING:
+    from rpc._native import Protection
+
+AuthContext = dict[str, list[bytes]]
+
+COMMON_NAME = "x509_common_name"
+SUBJECT_ALTERNATIVE_NAME = "x509_subject_alternative_name"
+_NAMES: dict[type, str] = {
+    x509.DNSName: "peer_dns",
+    x509.UniformResourceIdentifier: "peer_uri",
+    x509.RFC822Name: "peer_email",
+    x509.IPAddress: "peer_ip",
+}
+_SPIFFE = b"spiffe://"
+
+
+def auth_context(protection: Protection | None) -> AuthContext:
+    """Empty for plaintext."""
+    if protection is None:
+        return {}
+    certificates, _, resumed, server_name, version, group = protection
+    context: AuthContext = {"transport_security_type": [b"ssl"]}
+    if certificates:
+        context |= {key: list(values) for key, values in _certificate(certificates[0]).items()}
+    context["security_level"] = [b"TSI_PRIVACY_AND_INTEGRITY"]
+    context["ssl_session_reused"] = [b"true" if resumed else b"false"]
+    context["ssl_tls_version"] = [version.encode()]
+    if server_name:
+        context["ssl_requested_server_name"] = [server_name.encode()]
+    if group:
+        context["ssl_negotiated_key_exchange_group"] = [group.encode()]
+    return context
+
+
+def identity_key(context: AuthContext) -> str | None:
+    """Which of the properties identifies the peer; None: nothing does."""
+    for key in (SUBJECT_ALTERNATIVE_NAME, COMMON_NAME):
+        if key in context:
+            return key
+    return None
+
+
+@lru_cache(256)
+def _certificate(der: bytes) -> AuthContext:
+    """Never raises: a certificate that was good enough for TLS and cannot be read here identifies nobody."""
+    certificate = x509.load_der_x509_certificate(der)
+    common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    context: AuthContext = {
+        "x509_subject": [certificate.subject.rfc4514_string({}).encode()],
+        COMMON_NAME: [_bytes(common[0].value) if common else b""],
+        "x509_pem_cert": [certificate.public_bytes(Encoding.PEM)],
+    }
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return context
+    for name in names:
+        key = _NAMES.get(type(name))
+        if key is None:
+            continue
+        value = str(name.value).encode()
+        context.setdefault(SUBJECT_ALTERNATIVE_NAME, []).append(value)
+        context.setdefault(key, []).append(value)
+    uris = context.get("peer_uri", [])
+    if len(uris) == 1 and uris[0].startswith(_SPIFFE):
+        context["peer_spiffe_id"] = list(uris)
+    return context
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode()
