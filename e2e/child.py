@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -98,6 +100,10 @@ class Child:
                 raise RuntimeError(f"{self.name} ended with {self._process.returncode} before ready:\n{self.tail()}")
             time.sleep(0.01)
         raise TimeoutError(f"{self.name} is not ready after {self._limit} s:\n{self.tail()}")
+
+
+# On a pytest node (a test, a module): the processes whose logs a failure of it shows.
+CHILDREN = pytest.StashKey[list[Child]]()
 
 
 def _environment() -> dict[str, str]:

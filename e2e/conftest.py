@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.calls import CLIENTS, Client
-from e2e.child import Child
+from e2e.child import CHILDREN
+from e2e.envoy.fixtures import network, village
 from e2e.exchange import open_exchanger
 from e2e.mesh import KINDS, Mesh
 from e2e.workloads import Fleet
@@ -21,9 +22,9 @@ from xds_client.exchanger import PilotExchanger
 if TYPE_CHECKING:
     from pathlib import Path
 
-TARGET = "xds:///reviews.demo:9080"
+__all__ = ["network", "village"]
 
-CHILDREN = pytest.StashKey[list[Child]]()
+TARGET = "xds:///reviews.demo:9080"
 
 StartMesh = Callable[..., Mesh]
 Exchange = Callable[..., PilotExchanger]
@@ -51,7 +52,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """A failed test shows what its control planes and workloads logged."""
     report = yield
     if report.failed:
-        logs = [(f"log of {child.name}", child.tail()) for child in item.stash.get(CHILDREN, [])]
+        children = [child for node in item.listchain() for child in node.stash.get(CHILDREN, [])]
+        logs = [(f"log of {child.name}", child.tail()) for child in children]
         report.sections += [(title, text) for title, text in logs if text]
     return report
 

@@ -33,16 +33,15 @@ class Line:
     def __init__(self, path: str) -> None:
         self._path = path
         self._mine = threading.local()
-        self._open: list[socket.socket] = []
+        self._open: list[Any] = []
 
     def ask(self, question: Question, timeout: float = 30.0) -> Any:
         """``timeout`` in seconds. `TimeoutError` or `ConnectionError` when the program is in no state to answer."""
         if not hasattr(self._mine, "stream"):
             connection = socket.socket(socket.AF_UNIX)
-            self._open.append(connection)
-            connection.settimeout(timeout)
             connection.connect(self._path)
             self._mine.connection, self._mine.stream = connection, connection.makefile("rb")
+            self._open += [self._mine.stream, connection]
         self._mine.connection.settimeout(timeout)
         self._mine.connection.sendall(json.dumps(question).encode() + b"\n")
         said = self._mine.stream.readline()
@@ -51,5 +50,5 @@ class Line:
         return json.loads(said)
 
     def close(self) -> None:
-        for connection in self._open:
-            connection.close()
+        for one in self._open:
+            one.close()

@@ -28,6 +28,8 @@ TRUST_DOMAIN = "cluster.local"
 DECLARED, TCP, UNDECLARED = 9080, 9081, 9082  # the service's ports; the pod's own are 10,000 more
 TARGETS = {port: port + 10_000 for port in (DECLARED, TCP, UNDECLARED)}
 
+GRPC_XDS = {"app": "grpcio-xds"}  # labels by which DestinationRules may find grpcio's own xDS clients
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -62,6 +64,7 @@ class Pod:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
         self.sidecar: Sidecar | None = None
         self.children: list[Child] = []
+        self.serves = False
         self._with_sidecar = sidecar
         # /proc/self would be nsenter's own
         self.enter = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.network.namespace}"]
@@ -81,6 +84,7 @@ class Pod:
 
     def serve(self, engine: str) -> None:
         """Be a workload: the Greeter, on all of its ports."""
+        self.serves = True
         listen = [word for port in TARGETS.values() for word in ("--listen", f"{self.address}:{port}")]
         self._run("e2e.envoy.app", "--name", self.name, "--engine", engine, *listen)
 
@@ -165,7 +169,7 @@ class Pod:
         }
         said = {
             "xds_servers": [server],
-            "node": {"id": node.id, "metadata": node.metadata() | {"GENERATOR": "grpc"}},
+            "node": {"id": node.id, "metadata": node.metadata() | {"GENERATOR": "grpc", "LABELS": GRPC_XDS}},
             "certificate_providers": {"default": {"plugin_name": "file_watcher", "config": provider}},
         }
         path = self.folder / "grpc-bootstrap.json"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ENVOY = ROOT / ".venv" / "bin" / "envoy"
 
+DRAIN = 3  # seconds that connections of before a change may stay; istio-proxy has 45, for tests that is long
+
 
 class Sidecar:
     """``enter`` is the beginning of a command that runs in the pod's network; ``folder`` is for its files."""
@@ -32,10 +34,10 @@ class Sidecar:
         proxy = [*enter, "setpriv", "--regid", str(GROUP), "--clear-groups"]
         agent = [*proxy, *agent_command(mesh, token), "--listen", str(sds)]
         self.agent = Child(f"{node.name}-agent", agent, folder / "agent.log", limit=60.0)
-        # --concurrency 1: one worker is enough; --drain-time-s 45: what istio-proxy is started with
         command = [*proxy, str(ENVOY), "-c", str(config), "--use-dynamic-base-id", "--concurrency", "1"]
+        command += ["--drain-time-s", str(DRAIN), "--drain-strategy", "immediate"]
         # misc warns of each field that istiod uses and Envoy will drop some day
-        command += ["--drain-time-s", "45", "--log-level", "info", "--component-log-level", "misc:error"]
+        command += ["--log-level", "info", "--component-log-level", "misc:error"]
         self.envoy = _Envoy(f"{node.name}-envoy", command, folder / "envoy.log", self)
 
     def start(self) -> None:
@@ -78,6 +80,10 @@ class Sidecar:
                 if listener["name"] == "virtualInbound" and "active_state" in listener:
                     return chains(listener["active_state"]["listener"], port)
         return []
+
+    def draining(self) -> int:
+        """How many filter chains of before the last change still have connections."""
+        return sum(self.counted("total_filter_chains_draining|total_listeners_draining").values())
 
     def counted(self, pattern: str) -> dict[str, int]:
         """Its counters whose names match, by name."""

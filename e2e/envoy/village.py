@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from e2e import yamls
 from e2e.cluster.network import NODE
+from e2e.envoy.inbound import mode
 from e2e.envoy.pods import DECLARED, TARGETS, TCP, UNDECLARED, Pod
 from e2e.mesh import KINDS
 
@@ -95,6 +97,15 @@ class Village:
         """These, and no others, beside the services."""
         self.mesh.apply("policies", yamls.documents(*policies))
 
+    def settle(self, modes: dict[int, str], limit: float = 30.0) -> None:
+        """Wait until each server has these modes by service port, and has parted with what came under others."""
+        for name, pod in self.pods.items():
+            if pod.serves:
+                for port, wanted in modes.items():
+                    until(lambda pod=pod, port=port: mode(pod.inbound(port)), wanted, f"{name}:{port}", limit)
+            if pod.sidecar is not None:
+                until(pod.sidecar.draining, 0, f"filter chains that {name}'s Envoy still drains", limit)
+
     def virtual_address(self, name: str) -> str:
         return f"10.96.0.{10 + list(self.pods).index(name)}"
 
@@ -105,6 +116,14 @@ class Village:
 
     def _service(self, number: int, name: str) -> dict[str, Any]:
         return yamls.service_entry(name, addresses=[self.virtual_address(name)], ports=PORTS)
+
+
+def until(asked: Callable[[], Any], wanted: object, what: str, limit: float) -> None:
+    """Poll until this is the answer. `AssertionError` with the last one after ``limit`` seconds."""
+    end = time.monotonic() + limit
+    while (said := asked()) != wanted:
+        assert time.monotonic() < end, f"{what}: {said!r} instead of {wanted!r} after {limit} s"
+        time.sleep(0.05)
 
 
 def peer_authentication(name: str, mode: str | None, app: str = "", **ports: str) -> dict[str, Any]:
