@@ -3,7 +3,7 @@
 #   make demo    three providers, a consumer and the embedded control plane, for half a minute
 #   make test    the tests
 #   make check   formatting, lints, types, import contracts, clippy, cargo test
-#   make e2e     the tests on a real istiod (builds it first: about eight minutes once)
+#   make e2e     the tests on a real istiod and a real kube-apiserver (builds them first: about fifteen minutes once)
 #   make bench   ours beside grpcio
 
 PYTHON ?= python3
@@ -28,14 +28,17 @@ check: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/hadolint --failure-threshold style Dockerfile
+	$(VENV)/bin/shellcheck --external-sources .ci/run tools/prerequisites e2e/kind.sh e2e/*/build
 	cd native && $(CARGO) fmt --check
 	cd native && PYO3_PYTHON=$(CURDIR)/$(RUN) $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	cd native && $(CARGO) test --locked --package proxyless-core --package proxyless-tls
 
 e2e: setup
-	e2e/controlplane/build
-	$(RUN) -m pytest e2e --mesh=local
-	$(RUN) -m pytest e2e --mesh=istiod
+	e2e/cluster/build
+	$(RUN) -m pytest e2e --ignore=e2e/cluster --mesh=local
+	$(RUN) -m pytest e2e --ignore=e2e/cluster --mesh=istiod
+	$(RUN) -m pytest e2e/cluster --cluster=local
 
 bench: setup
 	$(RUN) -m bench rpc
@@ -68,6 +71,10 @@ lock: $(STAMPS)/environment
 	$(RUN) -m pip install --quiet uv
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --all-extras --group dev pyproject.toml --upgrade --output-file requirements/dev.lock
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
+		--no-header pyproject.toml --upgrade --output-file requirements/image.lock
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
+		--no-header requirements/image-build.in --upgrade --output-file requirements/image-build.lock
 
 clean:
 	rm -rf $(VENV) .build native/target rpc/*.so

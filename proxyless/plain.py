@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from xds_client.model import ClusterConfig
+from xds_client.model import ClusterConfig, MeshSecret, SystemRoots
 
 
 def plain(value: object) -> Any:
@@ -15,21 +16,31 @@ def plain(value: object) -> Any:
     match value:
         case ClusterConfig():
             return _fields(value) | {"endpoints": _endpoints(value)}
-        case Enum():
-            return value.value
         case Mapping():
             return {str(key): plain(entry) for key, entry in value.items()}
         case tuple() | frozenset():
             entries = [plain(entry) for entry in value]
             return sorted(entries) if isinstance(value, frozenset) else entries
-        case Exception():
+        case MeshSecret() | SystemRoots():
+            return type(value).__name__
+    return _fields(value) if is_dataclass(value) else _scalar(value)
+
+
+def _scalar(value: object) -> Any:
+    match value:
+        case Enum():
+            return value.value
+        case bytes():
+            return value.decode(errors="replace")
+        case Exception() | IPv4Network() | IPv6Network():
             return str(value)
-    return _fields(value) if is_dataclass(value) else value
+    return value
 
 
 def _fields(value: object) -> dict[str, Any]:
     assert is_dataclass(value)
-    named = {field.name: getattr(value, field.name) for field in fields(value)}
+    # What is not for a repr is a secret.
+    named = {field.name: getattr(value, field.name) for field in fields(value) if field.repr}
     return {name: dict(entry) if name.endswith("labels") else plain(entry) for name, entry in named.items()}
 
 

@@ -25,7 +25,15 @@ from xds_client.errors import (
     XdsError,
 )
 from xds_client.exchanger import PilotExchanger
-from xds_client.identity import Identity, IdentitySource, IdentityStatus
+from xds_client.identity import (
+    CertificateFiles,
+    Identity,
+    IdentitySettings,
+    IdentitySource,
+    IdentityStatus,
+    IstiodCa,
+    SpiffeWorkloadApi,
+)
 from xds_client.model import InboundMissing, InvalidTargetError, Listener, Target, TargetConfig, TargetMissing
 from xds_client.node import Node
 from xds_client.observers import ObserverHandle
@@ -40,18 +48,21 @@ __all__ = [
     "Bootstrap",
     "BootstrapError",
     "CertificateError",
+    "CertificateFiles",
     "Connection",
     "DecodeError",
     "ExchangerClosedError",
     "Identity",
     "IdentityError",
+    "IdentitySettings",
     "IdentitySource",
     "IdentityStatus",
     "IdentityTimeoutError",
     "InboundMissing",
     "InvalidTargetError",
-    "Listener",
     "IssuerError",
+    "IstiodCa",
+    "Listener",
     "Node",
     "ObserverHandle",
     "Phase",
@@ -64,6 +75,7 @@ __all__ = [
     "ResourceType",
     "RootsError",
     "Selected",
+    "SpiffeWorkloadApi",
     "Status",
     "Target",
     "TargetConfig",

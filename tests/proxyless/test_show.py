@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 from rich.console import Console
@@ -16,7 +17,9 @@ from xds_client.model import (
     ClusterConfig,
     ClusterLoadAssignment,
     DiscoveryType,
+    FilterChainMatch,
     HeaderMatch,
+    InlineCertificate,
     PathMatch,
     PathMatchKind,
     PresentMatch,
@@ -25,7 +28,9 @@ from xds_client.model import (
     RouteMatch,
     StringMatch,
     StringMatchKind,
+    SystemRoots,
     UnsupportedAction,
+    UpstreamTls,
     VirtualHost,
 )
 
@@ -87,3 +92,12 @@ def test_plain_values():
         "errors": ["Cluster 'a': bad"],
     }
     assert plain(ClusterConfig("a", None, None, "why"))["endpoints"] is None
+
+
+def test_plain_says_where_tls_material_comes_from_and_never_a_key():
+    tls = UpstreamTls(certificate=InlineCertificate(b"CHAIN", b"KEY"), roots=SystemRoots())
+    assert plain(tls)["certificate"] == {"certificate": "CHAIN"}
+    assert plain(tls)["roots"] == "SystemRoots"
+    assert plain(UpstreamTls())["certificate"] == "MeshSecret"
+    match = FilterChainMatch(prefix_ranges=(ip_network("10.0.0.0/8"),))
+    assert plain(match)["prefix_ranges"] == ["10.0.0.0/8"]

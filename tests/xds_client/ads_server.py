@@ -15,18 +15,28 @@ from xds_client.resource_type import ResourceType
 
 
 class AdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
-    """``put`` and ``remove`` change the mesh and push; ``requests`` keeps what clients said, stream by stream."""
+    """``put`` and ``remove`` change the mesh and push; ``arrived`` has what clients said.
 
-    def __init__(self, *messages, port=0, removed_when_unknown=True):
+    ``credentials``: over TLS. ``shown`` has what each stream was opened with: metadata, and the peer's certificate.
+    ``refusal``: the status that a stream ends with, or None, by its metadata.
+    """
+
+    def __init__(self, *messages, port=0, removed_when_unknown=True, credentials=None):
         self._lock = threading.Lock()
         self._resources = {(kind_of(m), name_of(m)): m for m in messages}
         self._streams = []
         self._nonces = itertools.count(1)
         self._removed_when_unknown = removed_when_unknown
         self.arrived = queue.Queue()
+        self.shown = queue.Queue()
+        self.refusal = lambda metadata: None
         self._server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
         ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        where = f"127.0.0.1:{port}"
+        if credentials is None:
+            self.port = self._server.add_insecure_port(where)
+        else:
+            self.port = self._server.add_secure_port(where, credentials)
         self._server.start()
 
     @property
@@ -69,6 +79,10 @@ class AdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
                 return request
 
     def DeltaAggregatedResources(self, request_iterator, context):  # noqa: N802 - the method's name in the .proto
+        metadata = dict(context.invocation_metadata())
+        self.shown.put((metadata, context.auth_context().get("x509_pem_cert", [b""])[0]))
+        if refusal := self.refusal(metadata):
+            context.abort(*refusal)
         stream = _Stream()
         with self._lock:
             self._streams.append(stream)

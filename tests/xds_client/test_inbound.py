@@ -168,6 +168,36 @@ def chain(name, **match):
     return m.FilterChain(name, m.FilterChainMatch(**match))
 
 
+TEN = (ipaddress.ip_network("10.0.0.0/8"),)
+CONNECTION = {
+    "destination_port": 8080,
+    "destination_ip": "10.0.0.1",
+    "server_name": "a.b.c",
+    "transport_protocol": "tls",
+    "application_protocols": ("h2",),
+    "source_ip": "10.0.0.2",
+    "source_port": 1000,
+}
+IN_ORDER = [
+    {"destination_port": 8080},
+    {"prefix_ranges": TEN},
+    {"server_names": ("*.c",)},
+    {"transport_protocol": "tls"},
+    {"application_protocols": ("h2",)},
+    {"direct_source_prefix_ranges": TEN},
+    {"source_type": m.SourceType.EXTERNAL},
+    {"source_prefix_ranges": TEN},
+    {"source_ports": (1000,)},
+]
+
+
+@pytest.mark.parametrize("earlier", range(len(IN_ORDER)))
+def test_an_earlier_property_outweighs_all_later_ones_together(earlier):
+    later = {key: value for said in IN_ORDER[earlier + 1 :] for key, value in said.items()}
+    for chains in itertools.permutations((chain("later", **later), chain("earlier", **IN_ORDER[earlier]))):
+        assert match_chain(m.Listener("l", filter_chains=chains), **CONNECTION).name == "earlier"
+
+
 def test_there_is_no_way_back():
     listener = m.Listener(
         "l",
