@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from e2e.child import ROOT
-from e2e.cluster.api import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,8 +64,9 @@ class Release:
         self.wait_rolled_out(limit)
 
     def uninstall(self) -> None:
+        """Delete the namespace with all that is in it; returns when nothing runs there any more."""
         self.api.delete(f"/api/v1/namespaces/{self.namespace}")
-        self.wait(lambda: not self._exists(), 90.0, f"namespace {self.namespace} is gone")
+        self.wait(lambda: not self.api.list(f"{self._core}/pods"), 90.0, f"no pods in {self.namespace}")
 
     def restart(self, deployment: str) -> None:
         """As `kubectl rollout restart` does."""
@@ -109,15 +109,6 @@ class Release:
         whole = all(_is_rolled_out(one) for one in deployments)
         wanted = sum(one["spec"]["replicas"] for one in deployments)
         return whole and len(self.api.list(f"{self._core}/pods")) == wanted
-
-    def _exists(self) -> bool:
-        try:
-            self.api.get(f"/api/v1/namespaces/{self.namespace}")
-        except ApiError as error:
-            if error.reason == "NotFound":
-                return False
-            raise
-        return True
 
 
 def _containers(pod: Object) -> list[Object]:

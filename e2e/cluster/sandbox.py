@@ -60,7 +60,12 @@ class Container:
             raise ValueError(f"container {spec['name']} has no command: e2e/cluster runs no image's own entry point")
         script = folder / f"{spec['name']}.sh"
         script.write_text(_script(folder / "root", pod, spec, mounts, self.user, command))
-        environment = {"PATH": f"{ROOT}/.venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": WORKDIR, "HOME": "/tmp", **environment}
+        environment = {
+            "PATH": f"{ROOT}/.venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PYTHONPATH": WORKDIR,
+            "HOME": "/tmp",
+            **environment,
+        }
         environment.setdefault("HOSTNAME", pod["metadata"]["name"])
         guard = ["setpriv", "--pdeathsig", "KILL"]
         isolate = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child=KILL"]

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import rpc
-from examples.cluster.probes import Probes, membership, not_a_member
+from examples.cluster.probes import Probes, membership
 from examples.hello import hello_pb2 as pb
 from examples.hello import hello_pb2_grpc as stubs
 from xds_client import Bootstrap, PilotExchanger
@@ -39,10 +39,12 @@ def main() -> None:
     mesh = PilotExchanger(Bootstrap.load())
     server = rpc.server(ThreadPoolExecutor(THREADS))
     stubs.add_GreeterServicer_to_server(Greeter(name), server)
-    server.add_insecure_port(f"0.0.0.0:{PORT}")
+    server.add_secure_port(f"0.0.0.0:{PORT}", rpc.xds_server_credentials(mesh=mesh))  # as PeerAuthentication says
 
     def unready() -> str | None:
-        return "shutting down" if ended.is_set() else not_a_member(mesh)
+        if ended.is_set():
+            return "shutting down"
+        return None if server.ready else server.waiting_for()
 
     with mesh, Probes(unready, lambda: membership(mesh) | {"server": name}):
         server.start()
