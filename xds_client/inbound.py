@@ -33,13 +33,15 @@ class PortChains:
     """The chains that connections to one port may fall to, with port and destination address decided.
 
     ``inspects_tls`` False: nobody looks whether a connection starts TLS, and all are ``raw_buffer``. ``inspects_http``
-    False: nobody looks for HTTP in plaintext, so it has no application protocols.
+    False: nobody looks for HTTP in plaintext, so it has no application protocols. ``declared`` False: no chain names the
+    port, so to istiod it belongs to no service; for a port that should, check the node's labels, IP and cluster id.
     """
 
     chains: tuple[FilterChain, ...]
     default: FilterChain | None
     inspects_tls: bool
     inspects_http: bool
+    declared: bool
 
     def match(
         self,
@@ -99,6 +101,7 @@ def chains_for_port(listener: Listener, port: int, destination_ip: str | None = 
         listener.default_filter_chain,
         inspects_tls=tls is not None and tls.looks_at(port),
         inspects_http=http is not None and http.looks_at(port),
+        declared=any(chain.match.destination_port == port for chain in listener.filter_chains),
     )
 
 

@@ -266,6 +266,7 @@ def test_what_the_engine_gets_for_a_port(strict):
     declared = chains_for_port(strict, 18080)
     assert [c.name for c in declared.chains] == ["0.0.0.0_18080"]
     assert (declared.inspects_tls, declared.inspects_http, declared.default) == (True, False, None)
+    assert declared.declared
     [only] = declared.chains
     assert only.tls == m.DownstreamTls(
         alpn=("h2", "http/1.1"),
@@ -279,6 +280,7 @@ def test_what_the_engine_gets_for_a_port(strict):
     undeclared = chains_for_port(strict, 19999)
     assert [c.name for c in undeclared.chains] == ["virtualInbound-catchall-http", "virtualInbound"]
     assert [c.kind for c in undeclared.chains] == [m.ChainKind.HTTP, m.ChainKind.TCP]
+    assert not undeclared.declared
     hole = chains_for_port(strict, 15006)
     assert not hole.inspects_tls, "filter_disabled"
     assert "BlackHoleCluster drops every connection" in hole.chains[0].unusable
