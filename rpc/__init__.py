@@ -12,6 +12,7 @@ from rpc import aio
 from rpc.blocking import Channel
 from rpc.blocking.channel import insecure_channel, secure_channel
 from rpc.blocking.server import Server, server
+from rpc.blocking.termination import serve_until_terminated
 from rpc.errors import CallFailed
 from rpc.security import (
     SecurityError,
@@ -34,6 +35,7 @@ __all__ = [
     "dynamic_ssl_server_credentials",
     "insecure_channel",
     "secure_channel",
+    "serve_until_terminated",
     "server",
     "ssl_channel_credentials",
     "ssl_server_certificate_configuration",

@@ -2,5 +2,6 @@
 
 from rpc.aio.channel import Channel, insecure_channel, secure_channel
 from rpc.aio.server import Server, server
+from rpc.aio.termination import serve_until_terminated
 
-__all__ = ["Channel", "Server", "insecure_channel", "secure_channel", "server"]
+__all__ = ["Channel", "Server", "insecure_channel", "secure_channel", "serve_until_terminated", "server"]

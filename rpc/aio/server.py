@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc import aio
 
+from rpc import probes
 from rpc.aio.context import ServicerContext
 from rpc.aio.hub import attach, detach
 from rpc.aio.serve import serve_call
 from rpc.handlers import WRONG_CARDINALITY, HandlerTable, wrong_cardinality
 from rpc.listening import Listeners
 from rpc.options import ServerOptions
+from rpc.probes import ProbeCredentials
 from rpc.security import own_server_credentials
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Server(aio.Server):
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped: asyncio.Event | None = None
         self._stopping = False
+        self._probed = False
+        self._leaving = False
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         self._table.add_generic(generic_rpc_handlers)
@@ -67,10 +71,20 @@ class Server(aio.Server):
         """As the threads' server's."""
         return self._listeners.add(address, own_server_credentials(server_credentials))
 
+    def add_probe_port(self, address: str) -> int:
+        """As the threads' server's."""
+        self._probed = True
+        return self._listeners.add(address, ProbeCredentials())
+
     @property
     def ready(self) -> bool:
         """It serves, and every port has its configuration and its certificate: what a readiness probe asks."""
-        return self._hub is not None and not self._stopping and self._listeners.ready
+        leaving = self._leaving or self._stopping
+        return self._hub is not None and not leaving and self._listeners.ready
+
+    def announce_end(self) -> None:
+        """Not `ready` any more, but go on serving: clients need time to hear that this endpoint goes."""
+        self._leaving = True
 
     def waiting_for(self) -> str:
         """What is missing until `ready`; empty when nothing is."""
@@ -131,6 +145,9 @@ class Server(aio.Server):
                 call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Exception servicing handler: {error}", None)
 
     def _accept(self, call: ServerCall) -> None:
+        if self._probed and call.chain == probes.CHAIN:
+            probes.answer(call, lambda: self.ready)
+            return
         handler = self._table.plain(call.path)
         if handler is not None:
             self._dispatch(call, handler)

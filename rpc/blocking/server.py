@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from rpc import probes
 from rpc._native import Hub
 from rpc.blocking.context import ServicerContext
 from rpc.blocking.serve import serve_call
 from rpc.handlers import WRONG_CARDINALITY, HandlerTable, wrong_cardinality
 from rpc.listening import Listeners
 from rpc.options import ServerOptions
+from rpc.probes import ProbeCredentials
 from rpc.security import own_server_credentials
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class Server(grpc.Server):
         self._maximum = maximum_concurrent_rpcs
         self._hub = Hub()
         self._thread: threading.Thread | None = None
+        self._probed = False
+        self._leaving = False
         self._running = 0
         self._lock = threading.Lock()
         self._stopping: threading.Event | None = None
@@ -84,10 +88,20 @@ class Server(grpc.Server):
             raise ValueError("ports are added before the server is started")
         return self._listeners.add(address, own_server_credentials(server_credentials))
 
+    def add_probe_port(self, address: str) -> int:
+        """Bind a plaintext port that answers `grpc.health.v1.Health/Check` by `ready`, and nothing else."""
+        self._probed = True
+        return self.add_secure_port(address, ProbeCredentials())  # type: ignore[arg-type]  # grpc's is C's
+
     @property
     def ready(self) -> bool:
         """It serves, and every port has its configuration and its certificate: what a readiness probe asks."""
-        return self._thread is not None and self._stopping is None and self._listeners.ready
+        leaving = self._leaving or self._stopping is not None
+        return self._thread is not None and not leaving and self._listeners.ready
+
+    def announce_end(self) -> None:
+        """Not `ready` any more, but go on serving: clients need time to hear that this endpoint goes."""
+        self._leaving = True
 
     def waiting_for(self) -> str:
         """What is missing until `ready`; empty when nothing is."""
@@ -144,6 +158,9 @@ class Server(grpc.Server):
         self._hub.wake()
 
     def _accept(self, call: ServerCall) -> None:
+        if self._probed and call.chain == probes.CHAIN:
+            probes.answer(call, lambda: self.ready)
+            return
         handler = self._table.plain(call.path)
         if handler is None:
             handler = self._intercepted(self._table.details(call))

@@ -1,0 +1,48 @@
+"""A pod's end, in the order that Kubernetes needs; see `rpc.blocking.termination` for the order and its reason."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+from rpc.blocking.termination import ENDPOINT_DELAY, GRACE
+
+if TYPE_CHECKING:
+    from rpc.aio.server import Server
+
+
+async def serve_until_terminated(
+    server: Server, *, endpoint_delay: float = ENDPOINT_DELAY, grace: float = GRACE
+) -> None:
+    """Wait for SIGTERM or SIGINT, then end the server without losing a call. In the main thread's loop only.
+
+    Times in seconds, as for `rpc.serve_until_terminated`. A second signal ends at once.
+    """
+    loop = asyncio.get_running_loop()
+    asked: asyncio.Queue[None] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.put_nowait, None)
+    try:
+        await asked.get()
+        server.announce_end()
+        patience = grace
+        try:
+            await asyncio.wait_for(asked.get(), endpoint_delay)
+            patience = 0.0
+        except TimeoutError:
+            pass
+        await _stop(server, asked, patience)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _stop(server: Server, asked: asyncio.Queue[None], grace: float) -> None:
+    stopping = asyncio.ensure_future(server.stop(grace))
+    again = asyncio.ensure_future(asked.get())
+    await asyncio.wait({stopping, again}, return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.done():
+        await server.stop(None)
+    again.cancel()
+    await stopping
