@@ -33,8 +33,8 @@ class PortChains:
     """The chains that connections to one port may fall to, with port and destination address decided.
 
     ``inspects_tls`` False: nobody looks whether a connection starts TLS, and all are ``raw_buffer``. ``inspects_http``
-    False: nobody looks for HTTP in plaintext, so it has no application protocols. ``declared`` False: no chain names the
-    port, so to istiod it belongs to no service; for a port that should, check the node's labels, IP and cluster id.
+    False: nobody looks for HTTP in plaintext, so it has no application protocols. ``declared`` False: no chain names
+    the port, so to istiod it is no service's; if it should be one's, check the node's labels, IP and cluster id.
     """
 
     chains: tuple[FilterChain, ...]
