@@ -198,6 +198,11 @@ def test_an_earlier_property_outweighs_all_later_ones_together(earlier):
         assert match_chain(m.Listener("l", filter_chains=chains), **CONNECTION).name == "earlier"
 
 
+def test_matches_by_source_are_told_apart():
+    by_source = [m.FilterChainMatch(**said).by_source for said in IN_ORDER]
+    assert by_source == [False] * 5 + [True] * 4
+
+
 def test_there_is_no_way_back():
     listener = m.Listener(
         "l",

@@ -53,6 +53,12 @@ class FilterChainMatch:
     source_prefix_ranges: tuple[Network, ...] = ()
     source_ports: tuple[int, ...] = ()
 
+    @property
+    def by_source(self) -> bool:
+        """Whether it is for some callers only, by their address; istiod's own listeners have none such."""
+        ranges = self.direct_source_prefix_ranges or self.source_prefix_ranges
+        return bool(ranges or self.source_ports) or self.source_type is not SourceType.ANY
+
 
 @dataclass(frozen=True, slots=True)
 class FilterChain:
