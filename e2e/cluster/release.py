@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import yaml
 from e2e.child import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from e2e.cluster.api import Api
@@ -85,9 +86,35 @@ class Release:
         """What the program in the pod tells about itself."""
         return dict(json.loads(self.api.pod_get(self.namespace, pod["metadata"]["name"], PROBES, "stats")))
 
+    def members(self) -> list[Object]:
+        """What each pod that is not going away tells about itself."""
+        pods = [*self.pods("demo-consumer"), *self.pods("reviews")]
+        return [self.stats(pod) for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
     def consumer(self) -> Object:
         (pod,) = self.pods("demo-consumer")
         return self.stats(pod)
+
+    def wait_for_calls(self, limit: float = 60.0) -> None:
+        """Until all providers are known to the consumer: a hundred calls in a row are answered."""
+
+        def flows() -> bool:
+            before = self.consumer()
+            self.wait(lambda: _calls(self.consumer()) >= _calls(before) + 100, limit, "the consumer calls")
+            return bool(self.consumer()["failed"] == before["failed"])
+
+        self.wait(flows, limit, "a hundred calls in a row are answered")
+
+    @contextmanager
+    def no_failed_call(self, at_least: int) -> Iterator[None]:
+        """Of the calls between entering and leaving, all are answered, and there are so many at least."""
+        before = self.consumer()
+        yield
+        after = self.consumer()
+        answered, failed = after["answered"] - before["answered"], after["failed"] - before["failed"]
+        print(f"\n{answered} calls answered, {failed} failed; the slowest so far took {after['slowest']:.3f} s")
+        assert not failed, f"{failed} calls failed: {after['errors'][-failed:]}"
+        assert answered >= at_least
 
     def wait(self, holds: Callable[[], bool], limit: float, what: str) -> None:
         end = time.monotonic() + limit
@@ -109,6 +136,10 @@ class Release:
         whole = all(_is_rolled_out(one) for one in deployments)
         wanted = sum(one["spec"]["replicas"] for one in deployments)
         return whole and len(self.api.list(f"{self._core}/pods")) == wanted
+
+
+def _calls(stats: Object) -> int:
+    return int(stats["answered"] + stats["failed"])
 
 
 def _containers(pod: Object) -> list[Object]:

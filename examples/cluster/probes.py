@@ -8,6 +8,9 @@ from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -72,7 +75,11 @@ def membership(mesh: PilotExchanger) -> dict[str, Any]:
     told: dict[str, Any] = {"node": status.node_id, "istiod": status.connection.phase.value}
     if mesh.identity is not None and (current := mesh.identity.current) is not None:
         told |= {"spiffe_id": current.spiffe_id, "not_before": current.not_before.isoformat()}
-        told |= {"roots": current.roots.count(b"BEGIN CERTIFICATE")}
+        told |= {"issuer": _fingerprints(current.certificate_chain)[-1], "roots": _fingerprints(current.roots)}
     if status.identity is not None:
         told["identity"] = asdict(status.identity)
     return told
+
+
+def _fingerprints(pem: bytes) -> list[str]:
+    return [one.fingerprint(hashes.SHA256()).hex() for one in x509.load_pem_x509_certificates(pem)]
