@@ -244,6 +244,16 @@ def test_an_exchanger_in_plaintext_has_no_identity_unless_it_is_told_to(start_se
         assert "cannot be read" in exchanger.identity.error or "has not answered" in exchanger.identity.error
 
 
+def test_without_a_source_of_identities_the_token_alone_carries_the_stream(istiod, node):
+    istiod.serve(cluster("a"))
+    settings = IdentitySettings("none", token_path=str(istiod.token), root_certificate_path=str(istiod.roots))
+    bootstrap = Bootstrap(node, f"localhost:{istiod.server.port}", "tls", settings)
+    with PilotExchanger(bootstrap) as exchanger:
+        assert exchanger.identity is None
+        assert exchanger.get(ResourceType.CLUSTER, "a", timeout=30)
+    assert istiod.shown()[0]["authorization"] == "Bearer good-token"
+
+
 def test_an_identity_that_is_given_stays_its_owners(istiod, node):
     istiod.serve(cluster("a"), by_certificate=True)
     istiod.certify()

@@ -50,20 +50,20 @@ class CertificateFiles(IdentityKeeper):
     def step(self) -> float:
         try:
             material = self._read()
-            if material != self._taken:
-                identity = self._judge(material)
-                lifetime = by_its_dates(identity, self._clock.now(), self.name)
-                self._taken = material
+            known = self.held if material == self._taken else None
+            identity = known or self._judge(material)
+            # Its dates are judged every time: this host's clock may have been set.
+            lifetime = by_its_dates(identity, self._clock.now(), self.name)
+            self._taken = material
+            if known is None:
                 logger.info("%s is %s for %.0f s", self.name, identity.spiffe_id, lifetime.seconds)
-                self.publish(identity, self._clock.monotonic() + lifetime.seconds)
+            self.publish(identity, self._clock.monotonic() + lifetime.seconds)
         except IdentityError as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 self.complain(self._complaint)
             return LOOK_AGAIN
-        if self._complaint:
-            self._complaint = ""
-            self.recover()
+        self._complaint = ""
         return LOOK
 
     def _read(self) -> _Material:

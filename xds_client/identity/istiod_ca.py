@@ -74,7 +74,7 @@ class IstiodCa(IdentityKeeper):
     def _look_at_roots(self) -> None:
         """Follow the files; whoever observes hears of changed roots under an unchanged certificate."""
         identity = self.current
-        named = self._chain != () and self._trust.names(self._chain[-1])
+        vouched_for = self._trust.vouches_for(self._chain)
         try:
             self._trust.reread(self._clock.now())
             self._roots_error = ""
@@ -88,7 +88,7 @@ class IstiodCa(IdentityKeeper):
         if roots and roots != identity.roots:
             logger.info("the roots of the mesh have changed; %s trusts the new ones", identity.spiffe_id)
             self.publish_roots(roots)
-        if named and not self._trust.names(self._chain[-1]):
+        if vouched_for and not self._trust.vouches_for(self._chain):
             logger.info("the root of %s is not the mesh's any more; it is renewed now", identity.spiffe_id)
             self._due = self._clock.monotonic()
 

@@ -174,10 +174,6 @@ class IdentityKeeper:
         self._swap(error=reason)
         logger.log(logging.WARNING if loud else logging.DEBUG, "%s", self.error)
 
-    def recover(self) -> None:
-        """What was complained of is over."""
-        self._swap(error="")
-
     def plan(self, due_at: float | None) -> None:
         """When it will be renewed, on the monotonic clock; for `status`."""
         self._swap(due_at=due_at)

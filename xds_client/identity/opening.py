@@ -55,7 +55,7 @@ def make_source(
     domains = Expected(settings.trust_domain, settings.trust_domain_aliases)
     match settings.source:
         case "istiod":
-            more = RootsFile(settings.extra_roots_path, "PROXYLESS_EXTRA_ROOTS_PATH")
+            more = RootsFile(settings.extra_roots_path, "roots file", "mount it, or unset PROXYLESS_EXTRA_ROOTS_PATH")
             return IstiodCa(
                 make_access(settings, node, settings.ca_address or discovery_address, clock),
                 Trust(RootsFile(settings.root_certificate_path), more if settings.extra_roots_path else None),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from xds_client.errors import RootsError
-from xds_client.identity.certificate import is_root
+from xds_client.identity.certificate import is_root, reaches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,26 +17,24 @@ if TYPE_CHECKING:
 
     from xds_client.identity.certificate import Chain
 
-logger = logging.getLogger(__name__)
+_MESH = "mount the ConfigMap istio-ca-root-cert there, or set PROXYLESS_ROOT_CERTIFICATE_PATH"
 
 
 class RootsFile:
     """A PEM bundle that may change at any time: it is read anew whenever it is asked."""
 
-    def __init__(self, path: str, setting: str = "PROXYLESS_ROOT_CERTIFICATE_PATH") -> None:
+    def __init__(self, path: str, what: str = "mesh root file", advice: str = _MESH) -> None:
         self.path = path
-        self._setting = setting
+        self._what = f"{what} {path}"
+        self._advice = advice
 
     def read(self, now: datetime) -> Chain:
         """What is in it now without the expired ones; raises `RootsError`."""
         try:
             pem = Path(self.path).read_bytes()
         except OSError as error:
-            raise RootsError(
-                f"mesh root file {self.path} cannot be read: {error.strerror}; mount the ConfigMap istio-ca-root-cert "
-                f"there, or set {self._setting}"
-            ) from error
-        return read_roots(pem, f"mesh root file {self.path}", now)
+            raise RootsError(f"{self._what} cannot be read: {error.strerror}; {self._advice}") from error
+        return read_roots(pem, self._what, now)
 
 
 def read_roots(pem: bytes, origin: str, now: datetime) -> Chain:
@@ -95,6 +92,6 @@ class Trust:
         self._issued = {root: until for root, until in self._issued.items() if monotonic < until}
         return union(c for c in (*self._mesh, *self._extra, *self._issued) if c.not_valid_after_utc > now)
 
-    def names(self, root: x509.Certificate) -> bool:
-        """Whether the mesh root file has it."""
-        return root in self._mesh
+    def vouches_for(self, chain: Chain) -> bool:
+        """Whether the chain leads to a root that the mesh root file has."""
+        return chain != () and reaches(chain, self._mesh)

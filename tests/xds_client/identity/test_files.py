@@ -110,10 +110,29 @@ def test_one_that_nobody_renews_expires(files, pod, time):
     source = files.source()
     pod.pass_time(source, 3599)
     assert source.current is not None
-    pod.pass_time(source, 1)
+    time.passed += 1
     assert source.current is None
     assert f"the certificate of {SPIFFE_ID} has expired" in source.error
-    assert f"certificate file {files.certificate} has not renewed it" in source.error
+    source.step()
+    assert "have it renewed, or set this host's clock" in source.error
+
+
+def test_a_clock_that_is_set_is_believed(files, pod, time):
+    files.write(not_after=time.true() + HOUR)
+    source, heard = files.source(), []
+    source.observe(heard.append)
+    source.step()
+    time.skew = 1800
+    pod.pass_time(source, 5)
+    assert source.status.expires_in == pytest.approx(1795)
+    time.skew = 86400
+    pod.pass_time(source, 1800)
+    assert source.current is None
+    time.skew = 0
+    pod.pass_time(source, 5)
+    assert source.current is heard[0]
+    assert source.error is None
+    assert len(heard) == 1
 
 
 def test_the_trust_domain_is_checked_and_the_rest_of_the_name_is_not(files):

@@ -66,6 +66,23 @@ def test_a_ca_that_rotates_before_the_file_does(pod, source, authority, successo
     assert source.current.roots == authority.pem + successor.pem
 
 
+def test_a_root_that_the_ca_does_not_send_is_missed_all_the_same(pod, start_ca, authority, successor):
+    """A chain of one: which root it leads to is found out."""
+    ca = start_ca()
+    ca.answer = lambda asked: ca.sign(asked)[:1]
+    source = pod.source(ca.address)
+    source.step()
+    pod.roots.write_bytes(successor.pem + authority.pem)
+    pod.pass_time(source, 5)
+    assert len(ca.asked) == 1
+    ca.stop()
+    new = start_ca(port=ca.port, authority=successor)
+    pod.roots.write_bytes(successor.pem)
+    pod.pass_time(source, 5)
+    assert len(new.asked) == 1
+    assert source.current.roots == successor.pem
+
+
 def test_the_file_rotates_and_the_ca_does_not_yet(pod, source, authority, successor):
     """The file names a root that nobody uses yet; the certificate is renewed once, not for ever."""
     pod.roots.write_bytes(successor.pem)
@@ -109,6 +126,13 @@ def test_more_roots(pod, start_ca, authority, successor, tmp_path):
     source = pod.source(start_ca().address, extra_roots_path=str(more))
     source.step()
     assert source.current.roots == authority.pem + successor.pem
+
+
+def test_more_roots_that_are_not_there(pod, start_ca, tmp_path):
+    source = pod.source(start_ca().address, extra_roots_path=str(tmp_path / "none"))
+    source.step()
+    assert f"roots file {tmp_path / 'none'} cannot be read" in source.error
+    assert "unset PROXYLESS_EXTRA_ROOTS_PATH" in source.error
 
 
 def test_expired_roots_are_left_out(authority, time):

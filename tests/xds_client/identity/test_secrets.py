@@ -130,7 +130,9 @@ def test_the_stream_and_its_status(pod, start_ca, heard):
     with PilotExchanger(bootstrap) as exchanger:
         identity = exchanger.identity.wait(30)
         status = exchanger.status()
-        heard.add(bootstrap, status, exchanger, plain(bootstrap), plain(status), exchanger.identity)
+        heard.add(
+            bootstrap, status, exchanger, json.dumps(plain(bootstrap)), json.dumps(plain(status)), exchanger.identity
+        )
     gc.collect()
     assert_clean(heard.text(), identity.private_key)
 
