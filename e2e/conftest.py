@@ -13,7 +13,7 @@ import pytest
 
 from e2e.calls import CLIENTS, Client
 from e2e.child import CHILDREN
-from e2e.envoy.fixtures import network, village
+from e2e.envoy.fixtures import network, server, town, village
 from e2e.exchange import open_exchanger
 from e2e.mesh import KINDS, Mesh
 from e2e.workloads import Fleet
@@ -22,7 +22,7 @@ from xds_client.exchanger import PilotExchanger
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["network", "village"]
+__all__ = ["network", "server", "town", "village"]
 
 TARGET = "xds:///reviews.demo:9080"
 

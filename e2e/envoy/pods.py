@@ -28,8 +28,6 @@ TRUST_DOMAIN = "cluster.local"
 DECLARED, TCP, UNDECLARED = 9080, 9081, 9082  # the service's ports; the pod's own are 10,000 more
 TARGETS = {port: port + 10_000 for port in (DECLARED, TCP, UNDECLARED)}
 
-GRPC_XDS = {"app": "grpcio-xds"}  # labels by which DestinationRules may find grpcio's own xDS clients
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -169,7 +167,7 @@ class Pod:
         }
         said = {
             "xds_servers": [server],
-            "node": {"id": node.id, "metadata": node.metadata() | {"GENERATOR": "grpc", "LABELS": GRPC_XDS}},
+            "node": {"id": node.id, "metadata": node.metadata() | {"GENERATOR": "grpc"}},
             "certificate_providers": {"default": {"plugin_name": "file_watcher", "config": provider}},
         }
         path = self.folder / "grpc-bootstrap.json"

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from e2e.child import Child
+    from e2e.envoy.pods import Answer
 
 # What only Istio's own build of Envoy has, is off; `ALPN_OF_A_SIDECAR` puts back what peers can notice of it.
 STOCK_ENVOY = {"PILOT_ENABLE_METADATA_EXCHANGE": "false", "PILOT_ENABLE_ALPN_FILTER": "false"}
+# Who has which kind of client.
+CALLERS = {"ours": "walker", "ours-plain": "walker", "envoy": "bff", "grpcio-xds": "xds", "grpcio": "walker"}
 PORTS: list[dict[str, Any]] = [
     {"number": DECLARED, "name": "grpc", "protocol": "GRPC", "targetPort": TARGETS[DECLARED]},
     {"number": TCP, "name": "tcp-raw", "protocol": "TCP", "targetPort": TARGETS[TCP]},
@@ -105,6 +108,19 @@ class Village:
                     until(lambda pod=pod, port=port: mode(pod.inbound(port)), wanted, f"{name}:{port}", limit)
             if pod.sidecar is not None:
                 until(pod.sidecar.draining, 0, f"filter chains that {name}'s Envoy still drains", limit)
+
+    def call(self, kind: str, server: str, port: int, timeout: float = 10.0) -> Answer:
+        """From the pod that has such clients, on a new connection, as a program there would call the service.
+
+        ``envoy``: to its virtual address, through the sidecar; ``ours`` and ``grpcio-xds``: by its name; ``ours-plain``
+        and ``grpcio``: to the server's own address.
+        """
+        target = f"{self.pods[server].address}:{TARGETS[port]}"
+        if kind in ("ours", "grpcio-xds"):
+            target = f"xds:///{yamls.fqdn(server)}:{port}"
+        if kind == "envoy":
+            target = f"{self.virtual_address(server)}:{port}"
+        return self.pods[CALLERS[kind]].call("grpcio" if kind == "envoy" else kind, target, timeout)
 
     def virtual_address(self, name: str) -> str:
         return f"10.96.0.{10 + list(self.pods).index(name)}"
