@@ -98,7 +98,8 @@ class IstiodAccess:
 
     def _advice(self, code: grpc.StatusCode, details: str, proof: Proof) -> str:
         if code in _REFUSED:
-            return f"it was shown {proof.describe(self._clock.now())}; istiod's log says more"
+            shown = f"it was shown {proof.describe(self._clock.now())}, as of cluster {self._cluster_id!r}"
+            return f"{shown}; istiod's log says more"
         advice = {
             # BoringSSL's words
             "CERTIFICATE_VERIFY_FAILED": f"is {self._roots.path} the root of that mesh, and this host's clock right?",
