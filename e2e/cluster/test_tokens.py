@@ -155,12 +155,12 @@ def of_a_deleted_account(member: Member) -> None:
 
 
 REFUSED: dict[Callable[[Member], None], tuple[dict[str, str], str, str]] = {
-    of_another_audience: ({}, "UNAUTHENTICATED", "UNAUTHENTICATED"),
+    of_another_audience: ({}, "for audience ['vault']", "for audience ['vault']"),
     of_another_namespace: ({}, "tokens-other", "PERMISSION_DENIED"),
     of_another_account: ({}, "till", "PERMISSION_DENIED"),
     tampered_with: ({}, "UNAUTHENTICATED", "UNAUTHENTICATED"),
     of_a_deleted_account: ({"service_account": "short-lived"}, "UNAUTHENTICATED", "UNAUTHENTICATED"),
-    Member.mount: ({"cluster_id": "elsewhere"}, "UNAUTHENTICATED", "UNAUTHENTICATED"),
+    Member.mount: ({"cluster_id": "elsewhere"}, "as of cluster 'elsewhere'", "as of cluster 'elsewhere'"),
 }
 
 
