@@ -1,0 +1,124 @@
+//! Bounded fuzz of sniffing and of certificate verification: nothing panics, nothing is let in that should not be,
+//! and memory stays small. PROXYLESS_FUZZ_SECONDS (default 2) bounds each; the seed is printed when one fails.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::*;
+use proxyless_tls::chains::Chains;
+use proxyless_tls::greeting::Greeting;
+use proxyless_tls::material::{Roots, validity};
+use proxyless_tls::verify::Verifier;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use webpki::KeyUsage;
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+}
+
+fn fuzz(mut once: impl FnMut(&mut Random)) {
+    let seconds = std::env::var("PROXYLESS_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let mut seed = 0x9e37_79b9_7f4a_7c15;
+    while Instant::now() < until {
+        let mut random = Random(seed);
+        once(&mut random);
+        seed = random.next() | 1;
+    }
+}
+
+fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len());
+        match random.below(4) {
+            0 => bytes[at] ^= 1 << random.below(8),
+            1 => bytes[at] = random.next() as u8,
+            2 => drop(bytes.drain(at..(at + random.below(8)).min(bytes.len()))),
+            _ => bytes.insert(at, random.next() as u8),
+        }
+        if bytes.is_empty() {
+            break;
+        }
+    }
+    bytes
+}
+
+/// The first flight of a real client.
+fn hello(root: &Ca) -> Vec<u8> {
+    let mut session = proxyless_tls::session::Session::client(&client_tls(root, None, of_mesh(Vec::new()))).unwrap();
+    let mut bytes = Vec::new();
+    while session.wants_write() {
+        session.write_to(&mut bytes).unwrap();
+    }
+    bytes
+}
+
+fn greet(chains: &Chains, bytes: &[u8], random: &mut Random) {
+    let mut greeting = Greeting::default();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(1 + random.below(rest.len()));
+        rest = after;
+        match greeting.feed(chains, piece) {
+            Ok(None) => {}
+            Ok(Some(opened)) => {
+                assert!(opened.session.is_none(), "a handshake without an answer from the client is over");
+                assert!(bytes.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+                return;
+            }
+            Err(_) => {
+                assert!(greeting.feed(chains, b"more").is_err(), "a refused connection goes on");
+                return;
+            }
+        }
+    }
+    let mut answer = Vec::new();
+    greeting.write_to(&mut answer).unwrap();
+    assert!(answer.len() < 64 * 1024, "{} bytes of answer to {} of a stranger", answer.len(), bytes.len());
+}
+
+#[test]
+fn no_first_bytes_harm_a_port() {
+    let root = ca("mesh");
+    let server = server_tls(&root, &root.plain_leaf(SERVER), true);
+    let chains = Chains {
+        chains: vec![chain("mtls", "tls", &[], Some(server)), chain("plain", "raw_buffer", &[], None)],
+        otherwise: None,
+    };
+    let seeds = [hello(&root), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), b"GET / HTTP/1.1\r\n\r\n".to_vec()];
+    fuzz(|random| {
+        let seed = &seeds[random.below(seeds.len())];
+        greet(&chains, &mutate(seed, random), random);
+        let noise: Vec<u8> = (0..random.below(300)).map(|_| random.next() as u8).collect();
+        greet(&chains, &noise, random);
+    });
+}
+
+#[test]
+fn no_changed_certificate_is_believed() {
+    let root = ca("mesh");
+    let leaf = CertificateDer::from_pem_slice(root.plain_leaf(SERVER).chain.as_bytes()).unwrap();
+    let roots = Roots::from_pem(root.pem.as_bytes()).unwrap();
+    let verifier = Verifier::new(Some(roots), of_mesh(exactly(SERVER)), true);
+    let check = |der: &[u8]| verifier.check(&CertificateDer::from(der), &[], UnixTime::now(), KeyUsage::client_auth());
+    assert!(check(&leaf).is_ok());
+    fuzz(|random| {
+        let changed = mutate(&leaf, random);
+        let _ = validity(&changed);
+        assert!(check(&changed).is_err() || changed == leaf.as_ref(), "believed: {changed:02x?}");
+    });
+}
