@@ -28,6 +28,20 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LOG_INTERVAL = 1.0  # seconds between log lines about refused connections of one port
+# Filters without which a call is as well protected as with them: they count, exchange metadata, or end the chain.
+# Whatever else a chain demands (rbac, jwt_authn, ext_authz, lua, wasm, ...) is not carried out here, so the chain is
+# closed: an unknown inbound filter must not fail open.
+_HARMLESS = {
+    "envoy.filters.http.cors",
+    "envoy.filters.http.fault",
+    "envoy.filters.http.grpc_stats",
+    "envoy.filters.http.router",
+    "envoy.filters.network.http_connection_manager",
+    "envoy.filters.network.tcp_proxy",
+    "istio.alpn",
+    "istio.metadata_exchange",
+    "istio.stats",
+}
 
 
 class Following(Protocol):
@@ -100,11 +114,22 @@ class _Refusals:
         _log.warning("%s: connection from %s not accepted: %s%s", address, peer, reason, more)
 
 
+def _refusal(chain: FilterChain) -> str:
+    """Why nobody may come in by this chain; empty: they may."""
+    if chain.unusable:
+        return chain.unusable
+    if chain.match.by_source:
+        return "it is for some sources only, which this release does not tell apart"
+    if unknown := [name for name in (*chain.network_filters, *chain.http_filters) if name not in _HARMLESS]:
+        return f"the mesh demands {', '.join(unknown)} there, which this release does not carry out"
+    return ""
+
+
 def _reachable(port: PortChains, chain: FilterChain) -> bool:
     """What nobody looks for, no connection says: the engine always looks, so such chains are left out."""
     if chain.match.transport_protocol == "tls":
         return port.inspects_tls
-    return port.inspects_http or not chain.match.application_protocols
+    return port.inspects_http or port.inspects_tls or not chain.match.application_protocols
 
 
 class MeshFollowing:
@@ -119,6 +144,7 @@ class MeshFollowing:
         self._listener: Listener | None = None
         self._identity: Identity | None = None
         self._has_identities = mesh.identity is not None
+        self._node_ip = mesh.status().node_id.split("~")[1]
         guard.waiting_for = "the inbound listener of this node, and its certificate"
         self._handles = [mesh.observe_inbound(self._on_listener)]
         if mesh.identity is not None:
@@ -148,13 +174,17 @@ class MeshFollowing:
         elif self._identity is None and self._has_identities:
             self._guard.waiting_for = "the certificate of this process"
         else:
-            port = chains_for_port(self._listener, self._guard.port)
+            port = chains_for_port(self._listener, self._guard.port, self._node_ip)
+            if not port.declared:
+                _log.info("%s: no service of the mesh declares this port; catch-all chains hold", self._guard.address)
             otherwise = self._chain(port.default) if port.default is not None else None
             self._guard.set([self._chain(chain) for chain in port.chains if _reachable(port, chain)], otherwise)
 
     def _chain(self, chain: FilterChain) -> Chain:
-        match, refusal, tls = chain.match, chain.unusable, None
-        if chain.tls is not None and not refusal:
+        match, refusal, tls = chain.match, _refusal(chain), None
+        if refusal:
+            _log.warning("%s: filter chain %s lets nobody in: %s", self._guard.address, chain.name, refusal)
+        elif chain.tls is not None:
             try:
                 tls = context.server(chain.tls, self._identity)
             except SecurityError as error:
