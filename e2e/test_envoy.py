@@ -13,9 +13,9 @@ from e2e.envoy.village import CALLERS, peer_authentication, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.timeout(180)  # the first test of each builds the village; a loaded machine takes its time
-
     from e2e.envoy.village import Village
+
+pytestmark = pytest.mark.timeout(180)  # the first test of each builds the village; a loaded machine takes its time
 
 PORTS = {"declared": DECLARED, "undeclared": UNDECLARED}
 MODES = ["STRICT", "PERMISSIVE"]
