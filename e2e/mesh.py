@@ -13,6 +13,7 @@ import pytest
 
 from e2e.child import ROOT, Child, free_ports
 from e2e.tokens import TokenIssuer
+from localmesh.ca.tokens import TokenIssuer as LocalTokenIssuer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,10 +149,11 @@ class LocalMesh(Mesh):
         return self.config / "mesh.yaml"
 
     def _command(self) -> list[str]:
-        return [sys.executable, "-m", "localmesh", str(self.config), "--listen", self.address]
+        command = [sys.executable, "-m", "localmesh", str(self.config), "--listen", self.address]
+        return [*command, "--secure-listen", self.secure_address, "--ca", str(self.ca)]
 
     def token(self, namespace: str, service_account: str) -> str:
-        raise NotImplementedError("localmesh signs no certificates yet")
+        return LocalTokenIssuer(self.ca).mint(namespace, service_account)
 
 
 KINDS: dict[str, type[Mesh]] = {mesh.kind: mesh for mesh in (LocalMesh, IstiodMesh)}
