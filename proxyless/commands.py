@@ -22,7 +22,7 @@ from xds_client.model import InvalidTargetError
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from xds_client import TargetConfig
+    from xds_client import Status, TargetConfig
 
 _WIDE = 10_000  # columns when the output is a file or a pipe: nothing is wrapped there
 _POLL = 0.02
@@ -86,21 +86,29 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     discovery_address: DiscoveryAddress = None,
 ) -> None:
-    """Show who this node is to the control plane, with which settings, and whether the control plane answers."""
+    """Show who this node is to the control plane and in the mesh, with which settings, and whether it is answered."""
     bootstrap = _bootstrap(discovery_address)
     end = time.monotonic() + timeout
     with PilotExchanger(bootstrap) as exchanger:
-        while not (now := exchanger.status()).connected and time.monotonic() < end:
+        while not (ready := _is_member(now := exchanger.status())) and time.monotonic() < end:
             time.sleep(_POLL)
     if as_json:
         typer.echo(json.dumps({"bootstrap": plain(bootstrap), "status": plain(now)}, indent=2))
     else:
         settings = {**plain(bootstrap.node), "discovery_address": bootstrap.discovery_address}
         settings["security"] = bootstrap.security
+        if bootstrap.identity is not None:
+            settings |= {"identity": bootstrap.identity.source, **plain(bootstrap.identity)}
+            del settings["source"]
         for line in status_lines(now, settings):
             typer.echo(line)
-    if not now.connected:
+    if not ready:
         _fail(_ADVICE)
+
+
+def _is_member(now: Status) -> bool:
+    """Connected, and with a certificate if there is to be one."""
+    return now.connected and (now.identity is None or (now.identity.expires_in or 0) > 0)
 
 
 def _bootstrap(discovery_address: str | None) -> Bootstrap:

@@ -12,7 +12,7 @@ from xds_client.model import ForwardAction, PresentMatch, RangeMatch
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from xds_client import Status, TargetConfig
+    from xds_client import IdentityStatus, Status, TargetConfig
     from xds_client.model import (
         Cluster,
         ClusterConfig,
@@ -44,6 +44,8 @@ def status_lines(status: Status, settings: Mapping[str, Any] | None = None) -> I
     """Node, control plane, what was tried; and the settings, if given."""
     yield f"node           {status.node_id}"
     yield f"control plane  {status.address}: {_connection(status)}"
+    if status.identity is not None:
+        yield from _identity(status.identity)
     for kind, names in status.wanted.items():
         if names:
             yield f"{kind!s:<22} asked for {', '.join(sorted(names))}; {status.known.get(kind, 0)} known"
@@ -53,7 +55,19 @@ def status_lines(status: Status, settings: Mapping[str, Any] | None = None) -> I
     yield from (f"rejected: {error}" for error in status.rejected)
     if settings is not None:
         yield "settings"
-        yield from (f"  {name:<18} {_setting(value)}" for name, value in settings.items())
+        width = max(map(len, settings)) + 1
+        yield from (f"  {name:<{width}} {_setting(value)}" for name, value in settings.items())
+
+
+def _identity(identity: IdentityStatus) -> Iterator[str]:
+    if identity.spiffe_id:
+        alive = "expired" if (identity.expires_in or 0) <= 0 else f"expires in {identity.expires_in:.0f} s"
+        yield f"identity       {identity.spiffe_id}, {alive} ({identity.not_after})"
+    else:
+        yield "identity       none"
+    renewal = "" if identity.renewal_in is None else f", asked again in {identity.renewal_in:.0f} s"
+    yield f"               from {identity.source}{renewal}"
+    yield from (f"               {what}" for what in (identity.error, identity.warning) if what)
 
 
 def _connection(status: Status) -> str:
