@@ -22,16 +22,17 @@ from e2e.envoy.control import answer
 from examples.hello import hello_pb2 as pb
 from examples.hello import hello_pb2_grpc as stubs
 
-# Connections are otherwise shared by all channels of a process that look the same.
-_ALONE = [("grpc.use_local_subchannel_pool", 1)]
+# Connections are otherwise shared by all channels of a process that look the same; and who was refused a few times
+# would not try again for two minutes.
+_OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 500)]
 
 
 def open_channel(kind: str, target: str) -> Any:
     if kind == "grpcio":
-        return grpc.insecure_channel(target, _ALONE)
+        return grpc.insecure_channel(target, _OPTIONS)
     if kind == "grpcio-xds":
         fallback = grpc.experimental.insecure_channel_credentials()
-        return grpc.secure_channel(target, grpc.xds_channel_credentials(fallback), _ALONE)
+        return grpc.secure_channel(target, grpc.xds_channel_credentials(fallback), _OPTIONS)
     import rpc  # noqa: PLC0415  the others must work without ours being built
 
     return rpc.insecure_channel(target)

@@ -109,8 +109,8 @@ class Village:
             if pod.sidecar is not None:
                 until(pod.sidecar.draining, 0, f"filter chains that {name}'s Envoy still drains", limit)
 
-    def call(self, kind: str, server: str, port: int, timeout: float = 10.0) -> Answer:
-        """From the pod that has such clients, on a new connection, as a program there would call the service.
+    def call(self, kind: str, server: str, port: int, timeout: float = 10.0, *, fresh: bool = True) -> Answer:
+        """From the pod that has such clients, as a program there would call the service; ``fresh``: on a new channel.
 
         ``envoy``: to its virtual address, through the sidecar; ``ours`` and ``grpcio-xds``: by its name; ``ours-plain``
         and ``grpcio``: to the server's own address.
@@ -120,7 +120,7 @@ class Village:
             target = f"xds:///{yamls.fqdn(server)}:{port}"
         if kind == "envoy":
             target = f"{self.virtual_address(server)}:{port}"
-        return self.pods[CALLERS[kind]].call("grpcio" if kind == "envoy" else kind, target, timeout)
+        return self.pods[CALLERS[kind]].call("grpcio" if kind == "envoy" else kind, target, timeout, fresh)
 
     def virtual_address(self, name: str) -> str:
         return f"10.96.0.{10 + list(self.pods).index(name)}"
