@@ -2,7 +2,8 @@
 
 A certificate is dated by the clock of who issued it. Ours may be off by minutes, so of what a CA has just issued we
 believe how long it lives, not until when: its lifetime begins when we asked for it, on the monotonic clock. A CA dates
-``notBefore`` back (istiod by two minutes), so what is left is the time that was asked for, if that is the shorter.
+``notBefore`` back (istiod by two minutes), so what is left is the time that was asked for. A CA that gave less than that
+did not say how much it dated back: then its dates are believed as far as they shorten the life.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 TOLERATED = timedelta(minutes=10)  # how far our clock may be from the issuer's
 _NOTEWORTHY = 150.0  # seconds; a little more than istiod dates back
+_SOONEST = 1.0  # second; whatever a CA gives, it is not asked more often
 _GRACE, _JITTER = 0.5, 0.01  # as pilot-agent: SECRET_GRACE_PERIOD_RATIO and its jitter
 
 
@@ -31,7 +33,7 @@ class Lifetime:
     skew: float = 0.0
 
     def renew_after(self, spread: Callable[[float, float], float]) -> float:
-        return self.seconds * (1 - _GRACE + spread(-_JITTER, _JITTER))
+        return max(_SOONEST, self.seconds * (1 - _GRACE + spread(-_JITTER, _JITTER)))
 
     def warning(self) -> str:
         """About a clock that is off; empty when it is not."""
@@ -46,10 +48,12 @@ class Lifetime:
 def just_issued(identity: Identity, asked_for: float, now: datetime, origin: str) -> Lifetime:
     """Of what a CA issued now, asked for ``asked_for`` seconds. Raises `CertificateError` when it is none to use."""
     check_dates(identity, now, origin, after=TOLERATED)
-    left = min(asked_for, (identity.not_after - identity.not_before).total_seconds())
+    life = (identity.not_after - identity.not_before).total_seconds()
     by_dates = (identity.not_after - now).total_seconds()
-    if by_dates > 0 and left - by_dates > TOLERATED.total_seconds():
-        return Lifetime(by_dates)  # not just issued: the CA keeps what it issues
+    left = min(asked_for, life)
+    in_stock = left - by_dates > TOLERATED.total_seconds()  # issued long ago, and handed out now
+    if 0 < by_dates < left and (life < asked_for or in_stock):
+        return Lifetime(by_dates)
     return Lifetime(left, skew=left - by_dates)
 
 

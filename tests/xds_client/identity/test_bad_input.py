@@ -176,6 +176,27 @@ def test_a_certificate_that_the_ca_had_in_stock_lives_as_long_as_it_says(pod, st
     assert source.status.warning == ""
 
 
+def test_a_ca_that_gives_less_than_it_is_asked_for(pod, start_ca, time):
+    """A minute instead of a day, dated back by two: it is renewed in time."""
+    ca = start_ca()
+    ca.answer = lambda asked: chain(ca, ca.leaf(asked, not_after=ca._now() + timedelta(minutes=1)))
+    source = pod.source(ca.address, certificate_ttl=86400.0)
+    source.step()
+    assert (source.status.expires_in, source.status.renewal_in) == (60, 30)
+    time.skew = 300
+    pod.pass_time(source, 30)
+    assert source.status.expires_in == 180, "its dates make no sense here: as long as it can be"
+    assert "300 s ahead" not in source.status.warning, "how far ahead is not known"
+
+
+def test_a_ca_that_gives_next_to_nothing_is_not_asked_all_the_time(pod, start_ca):
+    ca = start_ca()
+    ca.answer = lambda asked: chain(ca, ca.leaf(asked, not_after=ca._now() + timedelta(seconds=1)))
+    source = pod.source(ca.address)
+    pod.pass_time(source, 10)
+    assert len(ca.asked) == 11
+
+
 def test_a_ca_of_another_mesh_is_not_asked_for_anything(pod, start_ca):
     ca = start_ca(authority=Authority("evil"))
     source = pod.source(ca.address)
