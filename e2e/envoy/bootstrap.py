@@ -12,6 +12,21 @@ GROUP = 1337  # of the proxy and its agent: what they send is not redirected
 
 ISTIO_VERSION = "1.31.0"
 
+# Istio's istio.alpn filter, said with a filter of Envoy's own: what HTTP/2 calls to other sidecars offer.
+ALPN_FILTER = {
+    "name": "alpn",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config",
+        "on_request_headers": [
+            {
+                "object_key": "envoy.network.application_protocols",
+                "format_string": {"text_format_source": {"inline_string": "istio-h2,istio,h2"}},
+                "shared_with_upstream": "ONCE",
+            }
+        ],
+    },
+}
+
 
 @dataclass(frozen=True, slots=True)
 class SidecarNode:
@@ -44,8 +59,13 @@ class SidecarNode:
         }
 
 
-def bootstrap(node: SidecarNode, discovery: str, admin: str, sds: str) -> dict[str, Any]:
-    """``discovery`` is istiod's plaintext port; ``admin`` and ``sds`` are paths of Unix sockets."""
+def bootstrap(
+    node: SidecarNode, discovery: str, admin: str, sds: str, outbound: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """``discovery`` is istiod's plaintext port; ``admin`` and ``sds`` are paths of Unix sockets.
+
+    ``outbound``: route tables by the address to listen on, for control planes that send no outbound listeners.
+    """
     ads = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
     return {
         "node": {
@@ -65,12 +85,27 @@ def bootstrap(node: SidecarNode, discovery: str, admin: str, sds: str) -> dict[s
             },
         },
         "static_resources": {
+            "listeners": [_outbound(address, route, ads) for address, route in (outbound or {}).items()],
             "clusters": [
                 _grpc_cluster("xds-grpc", _socket_address(discovery)),
                 _grpc_cluster("sds-grpc", {"pipe": {"path": sds}}),
-            ]
+            ],
         },
     }
+
+
+def _outbound(address: str, route: str, ads: dict[str, Any]) -> dict[str, Any]:
+    router = {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}
+    http = {
+        "@type": (
+            "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+        ),
+        "stat_prefix": f"outbound_{address}",
+        "rds": {"route_config_name": route, "config_source": ads},
+        "http_filters": [ALPN_FILTER, {"name": "envoy.filters.http.router", "typed_config": router}],
+    }
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": http}]}
+    return {"name": f"outbound_{address}", "address": _socket_address(address), "filter_chains": [chain]}
 
 
 def _grpc_cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from e2e.envoy.agent import SERVER_NAME, agent_command
 from e2e.envoy.bootstrap import GROUP, HEALTH, INBOUND, OUTBOUND, PROMETHEUS, STATUS, SidecarNode
 from e2e.envoy.control import Line
 from e2e.envoy.inbound import Chain
-from e2e.envoy.sidecar import Sidecar
+from e2e.envoy.sidecar import AS_PROXY, Sidecar
 
 if TYPE_CHECKING:
     from e2e.mesh import Mesh
@@ -70,13 +70,13 @@ class Pod:
         if sidecar:
             self.network.inside(lambda: netlink.redirect(INBOUND, OUTBOUND, (STATUS, HEALTH, PROMETHEUS), GROUP))
 
-    def join(self, mesh: Mesh) -> None:
-        """Get what the kubelet mounts and, if it has one, the sidecar."""
+    def join(self, mesh: Mesh, outbound: dict[str, str]) -> None:
+        """Get what the kubelet mounts and, if it has one, the sidecar. ``outbound``: see `bootstrap`."""
         self.token = self.folder / "token"
         self.token.write_text(mesh.token("demo", self.name))
         self.mesh = mesh
         if self._with_sidecar:
-            self.sidecar = Sidecar(self._node(), self.enter, mesh, self.folder, self.token)
+            self.sidecar = Sidecar(self._node(), self.enter, mesh, self.folder, self.token, outbound)
             self.children += [self.sidecar.agent, self.sidecar.envoy]
             self.sidecar.start()
 
@@ -117,7 +117,7 @@ class Pod:
         """``certificate``, ``key`` and ``roots``: files for programs that read such. Made at the first use."""
         files = {name: str(self.folder / f"{name}.pem") for name in ("certificate", "key", "roots")}
         if not Path(files["roots"]).exists():
-            agent = [*self.enter, *agent_command(self.mesh, self.token), "--write", str(self.folder)]
+            agent = [*self.enter, *AS_PROXY, *agent_command(self.mesh, self.token), "--write", str(self.folder)]
             subprocess.run(agent, check=True, cwd=ROOT, timeout=60)
         return files
 

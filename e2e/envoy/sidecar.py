@@ -21,17 +21,20 @@ if TYPE_CHECKING:
 
 ENVOY = ROOT / ".venv" / "bin" / "envoy"
 
+AS_PROXY = ["setpriv", "--regid", str(GROUP), "--clear-groups"]  # what such a process sends is not redirected
 DRAIN = 3  # seconds that connections of before a change may stay; istio-proxy has 45, for tests that is long
 
 
 class Sidecar:
     """``enter`` is the beginning of a command that runs in the pod's network; ``folder`` is for its files."""
 
-    def __init__(self, node: SidecarNode, enter: list[str], mesh: Mesh, folder: Path, token: Path) -> None:
+    def __init__(
+        self, node: SidecarNode, enter: list[str], mesh: Mesh, folder: Path, token: Path, outbound: dict[str, str]
+    ) -> None:
         self._admin = folder / "admin"
         sds, config = folder / "sds", folder / "envoy.json"
-        config.write_text(json.dumps(bootstrap(node, mesh.address, str(self._admin), str(sds))))
-        proxy = [*enter, "setpriv", "--regid", str(GROUP), "--clear-groups"]
+        config.write_text(json.dumps(bootstrap(node, mesh.address, str(self._admin), str(sds), outbound)))
+        proxy = [*enter, *AS_PROXY]
         agent = [*proxy, *agent_command(mesh, token), "--listen", str(sds)]
         self.agent = Child(f"{node.name}-agent", agent, folder / "agent.log", limit=60.0)
         command = [*proxy, str(ENVOY), "-c", str(config), "--use-dynamic-base-id", "--concurrency", "1"]

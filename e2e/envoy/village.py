@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from e2e import yamls
 from e2e.cluster.network import NODE
+from e2e.envoy.bootstrap import ALPN_FILTER
 from e2e.envoy.inbound import mode
 from e2e.envoy.pods import DECLARED, TARGETS, TCP, UNDECLARED, Pod
 from e2e.mesh import KINDS
@@ -28,7 +29,6 @@ PORTS: list[dict[str, Any]] = [
     {"number": UNDECLARED, "name": "any", "targetPort": TARGETS[UNDECLARED]},
 ]
 
-# Istio's istio.alpn filter, said with a filter of Envoy's own: what HTTP/2 calls to other sidecars offer.
 ALPN_OF_A_SIDECAR = {
     "apiVersion": "networking.istio.io/v1alpha3",
     "kind": "EnvoyFilter",
@@ -50,19 +50,7 @@ ALPN_OF_A_SIDECAR = {
                 },
                 "patch": {
                     "operation": "INSERT_BEFORE",
-                    "value": {
-                        "name": "alpn",
-                        "typed_config": {
-                            "@type": "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config",
-                            "on_request_headers": [
-                                {
-                                    "object_key": "envoy.network.application_protocols",
-                                    "format_string": {"text_format_source": {"inline_string": "istio-h2,istio,h2"}},
-                                    "shared_with_upstream": "ONCE",
-                                }
-                            ],
-                        },
-                    },
+                    "value": ALPN_FILTER,
                 },
             }
         ]
@@ -94,7 +82,7 @@ class Village:
         self._born(self.mesh.child)
         self.mesh.start()
         for pod in self.pods.values():
-            pod.join(self.mesh)
+            pod.join(self.mesh, {} if self.mesh.kind == "istiod" else self._own_outbound())
 
     def apply(self, *policies: dict[str, Any]) -> None:
         """These, and no others, beside the services."""
@@ -112,15 +100,26 @@ class Village:
     def call(self, kind: str, server: str, port: int, timeout: float = 10.0, *, fresh: bool = True) -> Answer:
         """From the pod that has such clients, as a program there would call the service; ``fresh``: on a new channel.
 
-        ``envoy``: to its virtual address, through the sidecar; ``ours`` and ``grpcio-xds``: by its name; ``ours-plain``
-        and ``grpcio``: to the server's own address.
+        ``envoy``: to the service's virtual address, through the sidecar; ``ours`` and ``grpcio-xds``: by its name;
+        ``ours-plain`` and ``grpcio``: to the server's own address.
         """
         target = f"{self.pods[server].address}:{TARGETS[port]}"
         if kind in ("ours", "grpcio-xds"):
             target = f"xds:///{yamls.fqdn(server)}:{port}"
         if kind == "envoy":
-            target = f"{self.virtual_address(server)}:{port}"
+            target = self._through_sidecar(server, port)
         return self.pods[CALLERS[kind]].call("grpcio" if kind == "envoy" else kind, target, timeout, fresh)
+
+    def _through_sidecar(self, server: str, port: int) -> str:
+        if self.mesh.kind == "istiod":
+            return f"{self.virtual_address(server)}:{port}"
+        addresses = {route: address for address, route in self._own_outbound().items()}
+        return addresses[f"{yamls.fqdn(server)}:{port}"]
+
+    def _own_outbound(self) -> dict[str, str]:
+        """Where a sidecar listens for its app, and by which route that goes: localmesh has no outbound listeners."""
+        routes = [f"{yamls.fqdn(name)}:{port}" for name in self.pods for port in (DECLARED, UNDECLARED)]
+        return {f"127.0.0.1:{20_001 + number}": route for number, route in enumerate(routes)}
 
     def virtual_address(self, name: str) -> str:
         return f"10.96.0.{10 + list(self.pods).index(name)}"
