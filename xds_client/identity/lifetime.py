@@ -2,8 +2,8 @@
 
 A certificate is dated by the clock of who issued it. Ours may be off by minutes, so of what a CA has just issued we
 believe how long it lives, not until when: its lifetime begins when we asked for it, on the monotonic clock. A CA dates
-``notBefore`` back (istiod by two minutes), so what is left is the time that was asked for. A CA that gave less than that
-did not say how much it dated back: then its dates are believed as far as they shorten the life.
+``notBefore`` back (istiod by two minutes), so what is left is the time that was asked for. If the CA gave less, it did
+not say how much it dated back: then its dates are believed as far as they shorten the life.
 """
 
 from __future__ import annotations

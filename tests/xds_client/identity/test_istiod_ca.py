@@ -201,6 +201,7 @@ def test_closing_ends_a_request_that_nobody_answers(pod, start_ca):
     assert asked.wait(30)
     source.close()
     source.close()
-    assert "mesh-identity" not in {thread.name for thread in threading.enumerate()}
+    source._thread.join(30)
+    assert not source._thread.is_alive()
     with pytest.raises(IdentityError, match="is closed"):
         source.wait(60)
