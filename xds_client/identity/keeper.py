@@ -181,12 +181,16 @@ class IdentityKeeper:
     def _swap(self, **changes: Any) -> None:
         with self._changed:
             before = self._state
-            if changes.get("identity") == before.identity:
-                changes.pop("identity", None)  # equal means keep: nobody hears of it
-            after = self._state = replace(before, **changes, serial=before.serial + ("identity" in changes))
+            news = "identity" in changes and changes["identity"] != before.identity
+            if "identity" in changes and not news:
+                changes["identity"] = before.identity  # equal means keep
+                news = (
+                    self._clock.monotonic() >= before.expires_at
+                )  # it had expired, by a clock that has been set since
+            after = self._state = replace(before, **changes, serial=before.serial + news)
             observers = self._observers
             self._changed.notify_all()
-        if after.serial != before.serial and after.identity is not None:
+        if news and after.identity is not None:
             for observer in observers:
                 observer.deliver(after.serial, after.identity)
 
