@@ -64,6 +64,12 @@ class MeshRoot:
     def fingerprint(self) -> str:
         return x509.load_pem_x509_certificate(self.certificate).fingerprint(hashes.SHA256()).hex()
 
+    @property
+    def key_identifier(self) -> str:
+        """What the certificates that it signs say about their issuer."""
+        extensions = x509.load_pem_x509_certificate(self.certificate).extensions
+        return extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest.hex()
+
 
 def sign_with(folder: Path, signer: MeshRoot, trusted: list[MeshRoot]) -> None:
     """From now on istiod signs with one root, and tells all pods to trust these. It reads at every change of a file."""

@@ -75,7 +75,7 @@ def membership(mesh: PilotExchanger) -> dict[str, Any]:
     told: dict[str, Any] = {"node": status.node_id, "istiod": status.connection.phase.value}
     if mesh.identity is not None and (current := mesh.identity.current) is not None:
         told |= {"spiffe_id": current.spiffe_id, "not_before": current.not_before.isoformat()}
-        told |= {"issuer": _fingerprints(current.certificate_chain)[-1], "roots": _fingerprints(current.roots)}
+        told |= {"issuer": _issuer(current.certificate_chain), "roots": _fingerprints(current.roots)}
     if status.identity is not None:
         told["identity"] = asdict(status.identity)
     return told
@@ -83,3 +83,10 @@ def membership(mesh: PilotExchanger) -> dict[str, Any]:
 
 def _fingerprints(pem: bytes) -> list[str]:
     return [one.fingerprint(hashes.SHA256()).hex() for one in x509.load_pem_x509_certificates(pem)]
+
+
+def _issuer(pem: bytes) -> str:
+    """The key of who signed the first one."""
+    leaf = x509.load_pem_x509_certificates(pem)[0]
+    issuer = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    return (issuer.key_identifier or b"").hex()
