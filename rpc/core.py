@@ -21,6 +21,7 @@ from xds_client.model import TargetMissing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rpc.transport import Connection
     from xds_client.model import TargetConfig
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ class ChannelCore:
         self.problem: str | None = None
         self.closed = False
         self.generation = 0
+        # Told, from any thread, that the connectivity may have changed. One listener: the world's own channel.
+        self.on_state: Callable[[], None] | None = None
         self.waiting_for: Callable[[], str] = lambda: "nothing was resolved"
         self.protection: Protection = MeshProtection(None)
         self._notify = notify
@@ -46,6 +49,8 @@ class ChannelCore:
         with self._lock:
             self.generation += 1
         self._notify()
+        if (on_state := self.on_state) is not None:
+            on_state()
 
     def on_config(self, config: TargetConfig | TargetMissing) -> None:
         """A new configuration. One that cannot be used leaves the last good one in place."""
@@ -68,11 +73,31 @@ class ChannelCore:
         self.changed()
 
     def connectivity(self) -> grpc.ChannelConnectivity:
-        """`SHUTDOWN`, `READY` when some connection is, else `IDLE`."""
+        """The best that any connection is. Who failed has failed until it is ready, as gRPC's policies say it."""
+        state = grpc.ChannelConnectivity
         if self.closed:
-            return grpc.ChannelConnectivity.SHUTDOWN
-        ready = any(connection.link is not None for connection in self._pool.connections)
-        return grpc.ChannelConnectivity.READY if ready else grpc.ChannelConnectivity.IDLE
+            return state.SHUTDOWN
+        connections = self._pool.connections
+        if any(connection.link is not None for connection in connections):
+            return state.READY
+        if any(connection.dialling and connection.error is None for connection in connections):
+            return state.CONNECTING
+        if self.problem is not None or (connections and all(connection.error for connection in connections)):
+            return state.TRANSIENT_FAILURE
+        return state.IDLE
+
+    def to_connect(self) -> list[Connection]:
+        """What to dial for the channel to become ready: one connection of each cluster that has none."""
+        snapshot = self.snapshot
+        if snapshot is None:
+            return []
+        chances = [cluster.next() for cluster in snapshot.clusters.values()]
+        return [idle for ready, idle in chances if ready is None and idle is not None]
+
+    def retry_in(self) -> float | None:
+        """Seconds until a connection that failed may be dialled again; None: none waits for that."""
+        waits = [connection.retry_in for connection in self._pool.connections if not connection.dialling]
+        return min((wait for wait in waits if wait > 0), default=None)
 
     def close(self) -> None:
         """End every connection; calls in progress fail with CANCELLED."""

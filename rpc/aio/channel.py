@@ -38,15 +38,26 @@ class Channel(Calls[UnaryUnary, UnaryStream, StreamUnary, StreamStream, Driver],
         super().__init__(target, options, compression, credentials, mesh, Driver, kinds)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        """`SHUTDOWN`, `READY` when some connection is, else `IDLE`."""
-        del try_to_connect
+        """The channel's state. With ``try_to_connect`` it connects, and goes on trying until it is ready."""
+        if try_to_connect:
+            self._driver.connect()
         return self._driver.core.connectivity()
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        raise NotImplementedError("connectivity watching is not supported in this release; use wait_for_ready=True")
+        """Wait until the state is another one."""
+        core = self._driver.core
+        while True:
+            generation = core.generation
+            if core.connectivity() is not last_observed_state:
+                return
+            await self._driver.change(generation)
 
     async def channel_ready(self) -> None:
-        raise NotImplementedError("connectivity watching is not supported in this release; use wait_for_ready=True")
+        """Connect and wait until the channel is ready; raises `grpc.aio.UsageError` when it is closed."""
+        while (state := self.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+            if state is grpc.ChannelConnectivity.SHUTDOWN:
+                raise aio.UsageError("Channel is closed.")
+            await self.wait_for_state_change(state)
 
     async def close(self, grace: float | None = None) -> None:
         """End the channel; calls in progress fail."""

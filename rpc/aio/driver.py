@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from rpc.transport import Connection
 
 
+_SETTLED = {grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.SHUTDOWN}
+
+
 class Driver:
     """One per channel. It lives in the loop of its first call."""
 
@@ -30,6 +33,8 @@ class Driver:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[_Waiting] = set()
         self._dials: set[asyncio.Task[None]] = set()
+        self._connecting = False  # somebody asked the channel to become ready, and it is not yet
+        self._retry: asyncio.TimerHandle | None = None
         self.core = ChannelCore(target, self._notify)
 
     @property
@@ -45,20 +50,19 @@ class Driver:
     def _notify(self) -> None:
         """Any thread: the exchanger's brings configurations."""
         loop = self._loop
-        if self._waiting and loop is not None and not loop.is_closed():
+        if (self._waiting or self._connecting) and loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
         for waiting in tuple(self._waiting):
             waiting.end()
+        if self._connecting:
+            self.connect()
 
     def perform(self, step: Dial | Wait, then: Callable[[], None]) -> Callable[[], None] | None:
         """Do the step and call ``then``; returns how to call it off, if it is not done yet."""
         if isinstance(step, Dial):
-            if step.connection.claim():
-                task = self.loop.create_task(self._dial(step.connection))
-                self._dials.add(task)
-                task.add_done_callback(self._dials.discard)
+            self._begin_dial(step.connection)
             then()
             return None
         waiting = _Waiting(self._waiting, then)
@@ -68,10 +72,32 @@ class Driver:
             self.loop.call_soon(waiting.end)
         return waiting.call_off
 
-    async def change(self) -> None:
-        """Wait until something about the channel is different."""
+    def _begin_dial(self, connection: Connection) -> None:
+        if connection.claim():
+            task = self.loop.create_task(self._dial(connection))
+            self._dials.add(task)
+            task.add_done_callback(self._dials.discard)
+            self.core.changed()
+
+    def connect(self) -> None:
+        """Dial what the channel needs to become ready, and go on trying until it is."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        loop = self.loop
+        self._connecting = self.core.connectivity() not in _SETTLED
+        if self._connecting:
+            for connection in self.core.to_connect():
+                self._begin_dial(connection)
+            retry_in = self.core.retry_in()
+            if retry_in is not None:
+                self._retry = loop.call_later(retry_in, self.connect)
+
+    async def change(self, generation: int | None = None) -> None:
+        """Wait until something about the channel is different (from what it was at ``generation``)."""
         changed = self.loop.create_future()
-        call_off = self.perform(Wait(self.core.generation, None), lambda: changed.set_result(None))
+        since = self.core.generation if generation is None else generation
+        call_off = self.perform(Wait(since, None), lambda: changed.set_result(None))
         try:
             await changed
         finally:
@@ -90,6 +116,8 @@ class Driver:
             connection.opened(link)
 
     async def close(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
         for task in tuple(self._dials):
             task.cancel()
         self.core.close()

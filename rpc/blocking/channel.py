@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
+from rpc.blocking.connectivity import Subscriptions
 from rpc.blocking.driver import Driver
 from rpc.blocking.stream import StreamStream, StreamUnary, UnaryStream
 from rpc.blocking.unary import UnaryUnary
@@ -35,17 +36,23 @@ class Channel(Calls[UnaryUnary, UnaryStream, StreamUnary, StreamStream, Driver],
         """Raises `xds_client.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target."""
         kinds = (UnaryUnary, UnaryStream, StreamUnary, StreamStream)
         super().__init__(target, options, compression, credentials, mesh, Driver, kinds)
+        self._subscriptions = Subscriptions(self._driver)
 
     def subscribe(
         self, callback: Callable[[grpc.ChannelConnectivity], None], try_to_connect: bool | None = None
     ) -> Any:
-        raise NotImplementedError("connectivity watching is not supported in this release; use wait_for_ready=True")
+        """Call ``callback`` with the channel's state, now and at every change, from a thread of the channel's own.
+
+        With ``try_to_connect`` the channel connects, and goes on trying, while anybody is subscribed.
+        """
+        self._subscriptions.subscribe(callback, connect=bool(try_to_connect))
 
     def unsubscribe(self, callback: Callable[[grpc.ChannelConnectivity], None]) -> None:
-        """Nothing is ever subscribed."""
+        self._subscriptions.unsubscribe(callback)
 
     def close(self) -> None:
         """End the channel; calls in progress fail."""
+        self._subscriptions.close()
         self._resolution.close()
         self._driver.core.close()
 

@@ -54,9 +54,16 @@ class Driver:
                 return step
             self.perform(step)
 
+    def connect(self) -> float | None:
+        """Dial what the channel needs to become ready; returns after how many seconds to look again."""
+        for connection in self.core.to_connect():
+            self.perform(Dial(connection))
+        return self.core.retry_in()
+
     def perform(self, step: Step) -> None:
         if isinstance(step, Dial):
             if step.connection.claim():
+                self.core.changed()
                 threading.Thread(
                     target=self._dial, args=(step.connection,), name=f"dial {step.connection.key}", daemon=True
                 ).start()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rpc.transport.connection import Connection, ConnectionKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 
 class Pool:
@@ -18,7 +18,7 @@ class Pool:
         self._connections: dict[ConnectionKey, Connection] = {}
 
     @property
-    def connections(self) -> Iterable[Connection]:
+    def connections(self) -> tuple[Connection, ...]:
         return tuple(self._connections.values())
 
     def reconcile(self, wanted: Mapping[ConnectionKey, float]) -> Mapping[ConnectionKey, Connection]:
