@@ -21,6 +21,7 @@ from xds_client.model import TargetMissing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rpc._native import ClientLink
     from rpc.transport import Connection
     from xds_client.model import TargetConfig
 
@@ -43,6 +44,7 @@ class ChannelCore:
         self._notify = notify
         self._lock = threading.Lock()
         self._pool = Pool(self.changed)
+        self._draining: list[ClientLink] = []
 
     def changed(self) -> None:
         """Something that a waiting call may wait for is different now. Any thread."""
@@ -99,9 +101,22 @@ class ChannelCore:
         waits = [connection.retry_in for connection in self._pool.connections if not connection.dialling]
         return min((wait for wait in waits if wait > 0), default=None)
 
+    def drain(self) -> None:
+        """No new calls; those in progress go on."""
+        self.closed = True
+        self.problem, self.snapshot = CHANNEL_CLOSED, None
+        self._draining = self._pool.drain()
+        self.changed()
+
+    def busy(self) -> bool:
+        """Whether calls go on since `drain`: a connection ends after its last."""
+        return any(link.ended is None for link in self._draining)
+
     def close(self) -> None:
         """End every connection; calls in progress fail with CANCELLED."""
         self.closed = True
         self.problem, self.snapshot = CHANNEL_CLOSED, None
         self._pool.close()
+        for link in self._draining:
+            link.close(CHANNEL_CLOSED)
         self.changed()

@@ -1,5 +1,7 @@
 """How calls fail, as grpc says it.
 
+ChannelClosedError      a call on a channel that is closed; what grpcio raises, in threads and in asyncio
+
 grpc.RpcError
 ├── CallFailed          a blocking call ended with a status other than OK
 └── grpc.aio.AioRpcError  the same in asyncio (grpc's own class)
@@ -7,12 +9,14 @@ grpc.RpcError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self
 
 import grpc
+import grpc.aio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from types import TracebackType
 
     from rpc._native import Outcome
 
@@ -29,6 +33,13 @@ class Metadatum(NamedTuple):
 
     key: str
     value: str | bytes
+
+
+class ChannelClosedError(ValueError, grpc.aio.UsageError):
+    """A call was made on a closed channel."""
+
+    def __init__(self) -> None:
+        super().__init__("Cannot invoke RPC on closed channel!")
 
 
 def metadata_tuple(pairs: Iterable[tuple[str, str | bytes]] | None) -> tuple[Metadatum, ...]:
@@ -79,8 +90,35 @@ class EndedCall(grpc.Call):
         return False
 
 
-class CallFailed(EndedCall, grpc.RpcError):  # type: ignore[misc]  # an untyped base in the stubs
-    """A call that ended with a status other than OK, raised where its result was asked for."""
+class CallFailed(EndedCall, grpc.Future, grpc.RpcError):  # type: ignore[misc, type-arg]  # an untyped base in the stubs
+    """A call that ended with a status other than OK, raised where its result was asked for.
+
+    Interceptors are handed it as the call's future, too.
+    """
+
+    def cancelled(self) -> bool:
+        return False
+
+    def running(self) -> bool:
+        return False
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float | None = None) -> NoReturn:
+        del timeout
+        raise self
+
+    def exception(self, timeout: float | None = None) -> Self:
+        del timeout
+        return self
+
+    def traceback(self, timeout: float | None = None) -> TracebackType | None:
+        del timeout
+        return self.__traceback__
+
+    def add_done_callback(self, fn: Callable[[Self], None]) -> None:
+        fn(self)
 
     def __str__(self) -> str:
         return f"<{type(self).__name__} of RPC that terminated with {self.code()}: {self.details()}>"

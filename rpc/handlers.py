@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
@@ -23,6 +24,12 @@ WRONG_CARDINALITY = "a unary request needs exactly one message"
 def wrong_cardinality(call: ServerCall) -> bool:
     """A unary request that will never be whole: it ended without a message, or has a second one."""
     return call.active and (call.ended or call.waiting > 1)
+
+
+def is_blocking(handler: grpc.RpcMethodHandler[Any, Any]) -> bool:
+    """The handler is neither a coroutine nor an asynchronous generator: in an asyncio server it needs a thread."""
+    behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    return not (inspect.iscoroutinefunction(behaviour) or inspect.isasyncgenfunction(behaviour))
 
 
 class _CallDetails(NamedTuple):

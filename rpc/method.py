@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import grpc
 
 from rpc._native import Method
+from rpc.errors import CallFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +59,22 @@ class MethodSpec:
             native = Method(self.path, authority, self._user_agent, self._compression, self._scheme)
             self._native, self._authority = native, authority
         return native
+
+    def response(self, outcome: Outcome) -> Any:
+        """The response of a call that ended so; raises `CallFailed`."""
+        if outcome[0] != 0 or outcome[2] is None:
+            raise CallFailed(outcome)
+        try:
+            return self.deserialize(outcome[2])
+        except Exception as error:
+            raise CallFailed(undeserializable(outcome, error)) from error
+
+    def at(self, path: str | bytes) -> MethodSpec:
+        """The same with another path, as an interceptor may want it."""
+        path = path.decode() if isinstance(path, bytes) else path
+        if path == self.path:
+            return self
+        return MethodSpec(path, self.serialize, self.deserialize, self._user_agent, self._compression)
 
     def compressed(self, compression: grpc.Compression) -> MethodSpec:
         """The same method with its requests compressed like this, instead of as the channel says."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import grpc
 
-from rpc.errors import failed
+from rpc.errors import ChannelClosedError, failed
 from rpc.routing import RequestHead
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def plan_call(
     *,
     wait_for_ready: bool | None,
 ) -> Plan:
-    """The plan of one call. ``deadline`` on the monotonic clock."""
+    """The plan of one call. ``deadline`` on the monotonic clock. Raises `ChannelClosedError` at its first step."""
     retries = _TRANSPARENT_RETRIES
     routed: float | None = None
     try:
@@ -108,7 +108,9 @@ def plan_call(
 
 
 def _configuration(core: ChannelCore, deadline: float | None) -> Generator[Step, Outcome | None, Snapshot]:
-    """Wait for the first configuration."""
+    """Wait for the first configuration. Raises `ChannelClosedError`."""
+    if core.closed:
+        raise ChannelClosedError
     while True:
         generation = core.generation
         if (snapshot := core.snapshot) is not None:

@@ -8,8 +8,7 @@ import grpc
 from grpc import aio
 
 from rpc.aio.driver import Driver
-from rpc.aio.stream import StreamStream, StreamUnary, UnaryStream
-from rpc.aio.unary import UnaryUnary
+from rpc.aio.interceptors import intercepted_kinds
 from rpc.calls import Calls
 from rpc.security import own_channel_credentials
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from xds_client import PilotExchanger
 
 
-class Channel(Calls[UnaryUnary, UnaryStream, StreamUnary, StreamStream, Driver], aio.Channel):
+class Channel(Calls[Any, Any, Any, Any, Driver], aio.Channel):
     """One target, seen through the mesh or as written. It lives in the event loop of its first call."""
 
     def __init__(
@@ -30,11 +29,12 @@ class Channel(Calls[UnaryUnary, UnaryStream, StreamUnary, StreamStream, Driver],
         target: str,
         options: Options,
         compression: grpc.Compression | None,
+        interceptors: Sequence[Any] | None,
         mesh: PilotExchanger | None,
         credentials: ChannelCredentials | None = None,
     ) -> None:
         """Raises `xds_client.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target."""
-        kinds = (UnaryUnary, UnaryStream, StreamUnary, StreamStream)
+        kinds = intercepted_kinds(interceptors)
         super().__init__(target, options, compression, credentials, mesh, Driver, kinds)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
@@ -60,10 +60,9 @@ class Channel(Calls[UnaryUnary, UnaryStream, StreamUnary, StreamStream, Driver],
             await self.wait_for_state_change(state)
 
     async def close(self, grace: float | None = None) -> None:
-        """End the channel; calls in progress fail."""
-        del grace
+        """No new calls; those in progress get ``grace`` seconds, then they are cancelled."""
         self._resolution.close()
-        await self._driver.close()
+        await self._driver.close(grace)
 
     async def __aenter__(self) -> Self:
         return self
@@ -83,9 +82,7 @@ def insecure_channel(
     mesh: PilotExchanger | None = None,
 ) -> Channel:
     """`grpc.aio.insecure_channel` on our engine; see `rpc.insecure_channel` for targets, ``mesh`` and errors."""
-    if interceptors:
-        raise NotImplementedError("asyncio client interceptors are not supported in this release")
-    return Channel(target, options, compression, mesh)
+    return Channel(target, options, compression, interceptors, mesh)
 
 
 def secure_channel(
@@ -98,6 +95,4 @@ def secure_channel(
     mesh: PilotExchanger | None = None,
 ) -> Channel:
     """`grpc.aio.secure_channel` on our engine; see `rpc.secure_channel`."""
-    if interceptors:
-        raise NotImplementedError("asyncio client interceptors are not supported in this release")
-    return Channel(target, options, compression, mesh, own_channel_credentials(credentials))
+    return Channel(target, options, compression, interceptors, mesh, own_channel_credentials(credentials))

@@ -10,7 +10,7 @@ import grpc
 
 from rpc.aio.hub import shared_hub
 from rpc.core import ChannelCore
-from rpc.errors import failed
+from rpc.errors import ChannelClosedError, failed
 from rpc.plan import Attempt, Dial, Wait
 from rpc.transport.dial import dial_in_loop, reason
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rpc.transport import Connection
 
 
+_DRAIN_CHECK = 0.02  # seconds between looks at what is still running
 _SETTLED = {grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.SHUTDOWN}
 
 
@@ -115,11 +116,17 @@ class Driver:
         else:
             connection.opened(link)
 
-    async def close(self) -> None:
+    async def close(self, grace: float | None) -> None:
+        """Calls in progress get ``grace`` seconds, then they are cancelled."""
         if self._retry is not None:
             self._retry.cancel()
         for task in tuple(self._dials):
             task.cancel()
+        until = time.monotonic() + (grace or 0)
+        self.core.drain()
+        # The engine tells when a link takes no new calls, not when it ends.
+        while self.core.busy() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(left, _DRAIN_CHECK))
         self.core.close()
 
 
@@ -158,6 +165,8 @@ class PlannedCall:
         except StopIteration as end:
             self._ended(end.value)
             return
+        except ChannelClosedError:
+            raise
         except Exception as error:
             self._ended(failed(grpc.StatusCode.INTERNAL, f"the call plan failed: {error!r}"))
             return

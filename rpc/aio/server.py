@@ -14,7 +14,9 @@ from rpc import probes
 from rpc.aio.context import ServicerContext
 from rpc.aio.hub import attach, detach
 from rpc.aio.serve import serve_call
-from rpc.handlers import WRONG_CARDINALITY, HandlerTable, wrong_cardinality
+from rpc.blocking.context import ServicerContext as BlockingContext
+from rpc.blocking.serve import serve_call as serve_blocking_call
+from rpc.handlers import WRONG_CARDINALITY, HandlerTable, is_blocking, wrong_cardinality
 from rpc.listening import Listeners
 from rpc.options import ServerOptions
 from rpc.probes import ProbeCredentials
@@ -36,6 +38,7 @@ class Server(aio.Server):
 
     def __init__(
         self,
+        pool: futures.Executor | None,
         handlers: Iterable[grpc.GenericRpcHandler] | None,
         interceptors: Iterable[Any] | None,
         options: Options,
@@ -45,7 +48,11 @@ class Server(aio.Server):
         parsed = ServerOptions.parse(options, compression)
         self._compression = parsed.compression
         self._listeners = Listeners(parsed)
+        self._pool = pool
         self._table = HandlerTable(handlers or (), interceptors or ())
+        # Of registered handlers it is known beforehand; the others are looked at for each call.
+        self._blocking: dict[int, bool] = {}
+        self._kept: list[object] = []
         self._maximum = maximum_concurrent_rpcs
         self._hub: Hub | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -62,6 +69,8 @@ class Server(aio.Server):
         self, service_name: str, method_handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
     ) -> None:
         self._table.add_registered(service_name, method_handlers)
+        self._blocking.update({id(handler): is_blocking(handler) for handler in method_handlers.values()})
+        self._kept.append(method_handlers)  # so that no other handler gets the same id
 
     def add_insecure_port(self, address: str) -> int:
         """Bind; returns the port. Raises RuntimeError naming the address."""
@@ -186,6 +195,7 @@ class Server(aio.Server):
         """A unary request that came in pieces."""
         payload = call.request()
         if payload is not None:
+            call.unwatch()
             self._run(call, handler, payload)
         elif wrong_cardinality(call):
             call.unwatch()
@@ -193,6 +203,10 @@ class Server(aio.Server):
 
     def _run(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
         assert self._loop is not None
+        blocking = self._blocking.get(id(handler))
+        if blocking or (blocking is None and is_blocking(handler)):
+            self._task(self._run_in_thread(call, handler, payload))
+            return
         context = ServicerContext(call, self._loop, handler)
         if self._compression:
             call.compress(self._compression)
@@ -207,6 +221,20 @@ class Server(aio.Server):
         call.watch(on_change)
         if not call.active:  # it ended before it was watched
             on_change()
+
+    async def _run_in_thread(
+        self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None
+    ) -> None:
+        assert self._loop is not None
+        context = BlockingContext(call)
+        if self._compression:
+            call.compress(self._compression)
+        try:
+            await self._loop.run_in_executor(self._pool, serve_blocking_call, context, handler, payload)
+        except asyncio.CancelledError:  # the server stops; the thread cannot be stopped, its answer is given here
+            context.fail(grpc.StatusCode.CANCELLED, "the handler was cancelled")
+        finally:
+            context.run_callbacks()
 
     def _task(self, coroutine: Any) -> asyncio.Task[None]:
         assert self._loop is not None
@@ -224,7 +252,5 @@ def server(
     maximum_concurrent_rpcs: int | None = None,
     compression: grpc.Compression | None = None,
 ) -> Server:
-    """`grpc.aio.server` on our engine. Handlers are coroutines or async generators; none is run in a thread pool."""
-    if migration_thread_pool is not None:
-        raise NotImplementedError("blocking handlers in an asyncio server are not supported in this release")
-    return Server(handlers, interceptors, options, maximum_concurrent_rpcs, compression)
+    """`grpc.aio.server` on our engine. Blocking handlers run in the pool, or in the loop's own."""
+    return Server(migration_thread_pool, handlers, interceptors, options, maximum_concurrent_rpcs, compression)

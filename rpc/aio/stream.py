@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -14,8 +13,9 @@ from rpc.aio.driver import Driver, PlannedCall
 from rpc.aio.unary import aio_error, aio_metadata
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, failed
-from rpc.method import OfMethod, undeserializable
+from rpc.method import undeserializable
 from rpc.plan import plan_call
+from rpc.weakly import weakly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rpc.plan import Attempt
 
 
-class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[type-arg]  # generic in the stubs only
+class StreamCall(PlannedCall):
     """What the three streaming kinds share: placed by the plan, then messages one by one.
 
     Everything happens in the loop; the engine calls `_changed` when something about the call is new.
@@ -64,7 +64,7 @@ class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[type-arg]  
 
     def _attempt(self, step: Attempt) -> None:
         native = self._method.native(step.authority)
-        call = step.link.start(native, self._metadata, time_left(step.deadline), _weakly(self._changed))
+        call = step.link.start(native, self._metadata, time_left(step.deadline), weakly(self._changed))
         if call is None:
             self._go_on(NOT_SENT)
             return
@@ -262,19 +262,15 @@ class StreamCall(PlannedCall, aio.StreamStreamCall):  # type: ignore[type-arg]  
             raise aio_error(self._outcome)
 
 
-def _weakly(method: Callable[[], None]) -> Callable[[], None]:
-    """The engine holds what it calls; a call that nobody else holds has to be let go, and is cancelled then."""
-    reference = weakref.WeakMethod(method)
-
-    def call_if_alive() -> None:
-        alive = reference()
-        if alive is not None:
-            alive()
-
-    return call_if_alive
+class UnaryStreamCall(StreamCall, aio.UnaryStreamCall):  # type: ignore[type-arg]  # generic in the stubs only
+    """`grpc.aio.UnaryStreamCall`."""
 
 
-class StreamUnaryCall(StreamCall):
+class StreamStreamCall(StreamCall, aio.StreamStreamCall):  # type: ignore[type-arg]  # generic in the stubs only
+    """`grpc.aio.StreamStreamCall`."""
+
+
+class StreamUnaryCall(StreamCall, aio.StreamUnaryCall):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.aio.StreamUnaryCall`: awaited for its one response."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -294,53 +290,3 @@ class StreamUnaryCall(StreamCall):
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._response.__await__()
-
-
-class UnaryStream(OfMethod[Driver], aio.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
-    """`grpc.aio.UnaryStreamMultiCallable`."""
-
-    def __call__(  # type: ignore[override]  # the stubs' own type does not exist at run time
-        self,
-        request: Any,
-        *,
-        timeout: float | None = None,
-        metadata: Pairs | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> StreamCall:
-        method = self._as_asked(credentials, compression)
-        only = method.serialize(request)
-        return StreamCall(self._driver, method, timeout, metadata, wait_for_ready, only=only)
-
-
-class StreamUnary(OfMethod[Driver], aio.StreamUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
-    """`grpc.aio.StreamUnaryMultiCallable`."""
-
-    def __call__(  # type: ignore[override]  # the stubs' own type does not exist at run time
-        self,
-        request_iterator: Any = None,
-        timeout: float | None = None,
-        metadata: Pairs | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> StreamUnaryCall:
-        method = self._as_asked(credentials, compression)
-        return StreamUnaryCall(self._driver, method, timeout, metadata, wait_for_ready, requests=request_iterator)
-
-
-class StreamStream(OfMethod[Driver], aio.StreamStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
-    """`grpc.aio.StreamStreamMultiCallable`."""
-
-    def __call__(
-        self,
-        request_iterator: Any = None,
-        timeout: float | None = None,
-        metadata: Pairs | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> StreamCall:
-        method = self._as_asked(credentials, compression)
-        return StreamCall(self._driver, method, timeout, metadata, wait_for_ready, requests=request_iterator)

@@ -11,7 +11,7 @@ from grpc import aio
 from rpc.aio.driver import Driver, PlannedCall
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, failed
-from rpc.method import OfMethod, undeserializable
+from rpc.method import undeserializable
 from rpc.plan import plan_call
 
 if TYPE_CHECKING:
@@ -134,22 +134,3 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
             await self._driver.change()
         if self._sent is None and self._outcome is not None:
             raise aio_error(self._outcome)
-
-
-class UnaryUnary(OfMethod[Driver], aio.UnaryUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
-    """`grpc.aio.UnaryUnaryMultiCallable`."""
-
-    def __call__(
-        self,
-        request: Any,
-        *,
-        timeout: float | None = None,
-        metadata: Pairs | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> UnaryUnaryCall:
-        method = self._method
-        if credentials is not None or compression is not None:
-            method = self._as_asked(credentials, compression)
-        return UnaryUnaryCall(self._driver, method, method.serialize(request), timeout, metadata, wait_for_ready)

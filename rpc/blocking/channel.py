@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
+from rpc.blocking.callables import StreamStream, StreamUnary, UnaryStream, UnaryUnary
 from rpc.blocking.connectivity import Subscriptions
 from rpc.blocking.driver import Driver
-from rpc.blocking.stream import StreamStream, StreamUnary, UnaryStream
-from rpc.blocking.unary import UnaryUnary
 from rpc.calls import Calls
 from rpc.security import own_channel_credentials
 

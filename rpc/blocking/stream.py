@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
-from rpc.blocking.driver import Driver
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import (
     CANCELLED,
@@ -15,22 +14,24 @@ from rpc.errors import (
     NOT_SENT,
     STATUS_CODES,
     CallFailed,
-    EndedCall,
     Metadatum,
     failed,
     metadata_tuple,
 )
-from rpc.method import OfMethod, undeserializable
+from rpc.method import undeserializable
 from rpc.plan import Attempt, Wait, plan_call
+from rpc.weakly import weakly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
 
     from rpc._native import ClientCall, Metadata, Outcome, Pairs
+    from rpc.blocking.driver import Driver
     from rpc.method import MethodSpec
 
 
-class StreamCall(grpc.Call):
+class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic in the stubs only
     """A streaming call: started without blocking, its requests sent by a thread of its own, its responses iterated."""
 
     def __init__(
@@ -41,7 +42,9 @@ class StreamCall(grpc.Call):
         timeout: float | None,
         metadata: Pairs | None,
         wait_for_ready: bool | None,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
+        """``on_change`` is called, by any thread, when something about the call is new; it keeps the call alive."""
         self._driver = driver
         self._method = method
         self._metadata = None if metadata is None else tuple(metadata)
@@ -50,8 +53,9 @@ class StreamCall(grpc.Call):
         self._call: ClientCall | None = None
         self._failure: Outcome | None = None
         # While set, the call can still be sent anew: its only request, and nothing of an answer was handed out.
-        self._only = requests if isinstance(requests, _One) else None
+        self._only = requests if isinstance(requests, One) else None
         self._callbacks: list[Callable[[], None]] = []
+        self._on_change = on_change
         self._plan = plan_call(driver.core, method.path, self._metadata, self._deadline, wait_for_ready=wait_for_ready)
         step = driver.advance_now(self._plan)
         if isinstance(step, Wait):
@@ -70,7 +74,7 @@ class StreamCall(grpc.Call):
         call: ClientCall | None = None
         while isinstance(step, Attempt) and call is None:
             native = self._method.native(step.authority)
-            call = step.link.start(native, self._metadata, time_left(step.deadline))
+            call = step.link.start(native, self._metadata, time_left(step.deadline), self._on_change)
             if call is None:
                 step = self._driver.advance(self._plan, NOT_SENT)
         with self._placed:
@@ -80,12 +84,17 @@ class StreamCall(grpc.Call):
                 else:
                     self._call = call
             self._placed.notify_all()
+            watched = bool(self._callbacks)
+        if call is not None and watched:
+            call.watch(weakly(self._run_callbacks_at_end))
+        if self._on_change is not None:
+            self._on_change()
 
     def _begin(self, requests: Iterable[Any]) -> None:
         call = self._call
         if call is None:
             self._run_callbacks()
-        elif isinstance(requests, _One):
+        elif isinstance(requests, One):
             # The engine's window is the only buffer: what does not fit at once is sent while the responses are read.
             call.send(requests.payload, end=True)
         else:
@@ -167,6 +176,28 @@ class StreamCall(grpc.Call):
         self._begin(only)
         return None
 
+    def take(self, payloads: list[bytes]) -> Outcome | None:
+        """Add what has arrived, without waiting; the outcome once the call is over."""
+        call = self._call
+        if call is None:
+            return self._failure
+        while (payload := call.receive()) is not None:
+            payloads.append(payload)
+        status = call.status()
+        if status is None:
+            return None
+        return (status[0], status[1], None, call.initial_metadata(), status[2], call.answered, False)
+
+    def take_all(self, payloads: list[bytes]) -> Outcome:
+        """Wait for all messages and the end."""
+        while (call := self._running()) is not None and (payload := call.receive_blocking()) is not None:
+            payloads.append(payload)
+        return self._end()
+
+    def _run_callbacks_at_end(self) -> None:
+        if not self.is_active():
+            self._run_callbacks()
+
     def _run_callbacks(self) -> None:
         with self._placed:
             callbacks, self._callbacks = self._callbacks, []
@@ -219,98 +250,57 @@ class StreamCall(grpc.Call):
         return not self.is_active() and self._end()[0] == CANCELLED
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        """Run ``callback`` when the end of the call was seen by a reader; False if it is over already."""
+        """Run ``callback`` at the end of the call, which does not come while responses wait that nobody takes.
+
+        False if it is over already.
+        """
         with self._placed:
             if not self.is_active():
                 return False
             self._callbacks.append(callback)
-            return True
+            call = self._call
+        if call is not None and self._on_change is None:
+            call.watch(weakly(self._run_callbacks_at_end))
+        self._run_callbacks_at_end()  # it may have ended before it was watched
+        return True
+
+    # grpc.Future
+
+    def running(self) -> bool:
+        return self.is_active()
+
+    def done(self) -> bool:
+        return not self.is_active()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the end of the call; raises as `exception` returns. The responses are had by iterating."""
+        error = self.exception(timeout)
+        if error is not None:
+            raise error
+
+    def exception(self, timeout: float | None = None) -> Exception | None:
+        """Wait for the end of the call; raises `grpc.FutureTimeoutError`, `grpc.FutureCancelledError`."""
+        if timeout is not None:
+            over = threading.Event()
+            if self.add_callback(over.set) and not over.wait(timeout):
+                raise grpc.FutureTimeoutError
+        outcome = self._end()
+        if outcome[0] == CANCELLED and outcome[1] == LOCALLY_CANCELLED:
+            raise grpc.FutureCancelledError
+        return None if outcome[0] == 0 else CallFailed(outcome)
+
+    def traceback(self, timeout: float | None = None) -> TracebackType | None:
+        error = self.exception(timeout)
+        return None if error is None else error.__traceback__
+
+    def add_done_callback(self, fn: Callable[[Any], None]) -> None:
+        if not self.add_callback(lambda: fn(self)):
+            fn(self)
 
 
-class _One(list[Any]):
+class One(list[Any]):
     """The only request of a call, serialized."""
 
     def __init__(self, payload: bytes) -> None:
         super().__init__()
         self.payload = payload
-
-
-class UnaryStream(OfMethod[Driver], grpc.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
-    """`grpc.UnaryStreamMultiCallable`."""
-
-    def __call__(  # type: ignore[override]  # the stubs' own type does not exist at run time
-        self,
-        request: Any,
-        timeout: float | None = None,
-        metadata: Pairs | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> StreamCall:
-        method = self._as_asked(credentials, compression)
-        one = _One(method.serialize(request))
-        return StreamCall(self._driver, method, one, timeout, metadata, wait_for_ready)
-
-
-class StreamStream(OfMethod[Driver], grpc.StreamStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
-    """`grpc.StreamStreamMultiCallable`."""
-
-    def __call__(  # type: ignore[override]  # the stubs' own type does not exist at run time
-        self,
-        request_iterator: Iterator[Any],
-        timeout: float | None = None,
-        metadata: Pairs | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> StreamCall:
-        method = self._as_asked(credentials, compression)
-        return StreamCall(self._driver, method, request_iterator, timeout, metadata, wait_for_ready)
-
-
-class StreamUnary(OfMethod[Driver], grpc.StreamUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
-    """`grpc.StreamUnaryMultiCallable`. Built on the streaming call: its one response is the first and only."""
-
-    def __call__(
-        self,
-        request_iterator: Iterator[Any],
-        timeout: float | None = None,
-        metadata: Pairs | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> Any:
-        return self.with_call(request_iterator, timeout, metadata, credentials, wait_for_ready, compression)[0]
-
-    def with_call(
-        self,
-        request_iterator: Iterator[Any],
-        timeout: float | None = None,
-        metadata: Pairs | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> tuple[Any, grpc.Call]:
-        method = self._as_asked(credentials, compression)
-        call = StreamCall(self._driver, method, request_iterator, timeout, metadata, wait_for_ready)
-        return call_result(call)
-
-    def future(  # type: ignore[override]  # the stubs' own type does not exist at run time
-        self,
-        request_iterator: Iterator[Any],
-        timeout: float | None = None,
-        metadata: Pairs | None = None,
-        credentials: grpc.CallCredentials | None = None,
-        wait_for_ready: bool | None = None,
-        compression: grpc.Compression | None = None,
-    ) -> grpc.Future:  # type: ignore[type-arg]  # generic in the stubs only
-        raise NotImplementedError("StreamUnary.future is not supported in this release; call it from a thread")
-
-
-def call_result(call: StreamCall) -> tuple[Any, grpc.Call]:
-    """The only response of a client-streaming call."""
-    responses = list(call)
-    outcome = call._end()  # noqa: SLF001 - the same module
-    if len(responses) != 1:
-        raise CallFailed(failed(grpc.StatusCode.UNIMPLEMENTED, f"expected one response, got {len(responses)}"))
-    return responses[0], EndedCall(outcome)

@@ -9,6 +9,8 @@ from rpc.transport.connection import Connection, ConnectionKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from rpc._native import ClientLink
+
 
 class Pool:
     """``on_change`` is told when a connection's state changes. `reconcile` and `close` have one caller at a time."""
@@ -42,6 +44,14 @@ class Pool:
         self._connections = {key: kept for key, kept in self._connections.items() if key in wanted}
         for connection in gone:
             connection.close(drain=True)
+
+    def drain(self) -> list[ClientLink]:
+        """No new calls on any; returns the links that still carry some. The pool is empty then."""
+        connections, self._connections = self._connections, {}
+        links = [link for connection in connections.values() if (link := connection.link) is not None]
+        for connection in connections.values():
+            connection.close(drain=True)
+        return links
 
     def close(self) -> None:
         """End every connection now."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import grpc
 import grpc.aio
-import pytest
 
 import rpc
 import rpc.aio
@@ -106,10 +105,7 @@ class SyncCall:
             for request in requests:
                 self._outgoing.put(request)
             start = method.future if kind == "client_stream" else method
-            try:
-                self.call = start(iter(self._outgoing.get, None), timeout=timeout, **how)
-            except NotImplementedError as missing:
-                pytest.skip(str(missing))
+            self.call = start(iter(self._outgoing.get, None), timeout=timeout, **how)
 
     def write(self, request):
         self._outgoing.put(request)

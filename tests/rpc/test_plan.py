@@ -7,6 +7,7 @@ import time
 import pytest
 
 from rpc.core import ChannelCore
+from rpc.errors import ChannelClosedError
 from rpc.plan import Attempt, Dial, Wait
 from tests.rpc.configs import TARGET, cluster, config, endpoint, path, route
 from tests.rpc.links import Call, FakeLink, code, connect, fail
@@ -68,10 +69,18 @@ def test_a_target_that_goes_missing_while_a_call_waits_ends_it(core):
     assert (code(call.go()), core.problem) == ("UNAVAILABLE", "gone")
 
 
-def test_a_closed_channel_cancels(core):
+def test_a_call_on_a_closed_channel_is_a_mistake_of_the_program(core):
     core.on_config(ONE_ENDPOINT)
     core.close()
-    assert code(Call(core).go()) == "CANCELLED"
+    with pytest.raises(ChannelClosedError):
+        Call(core).go()
+
+
+def test_closing_the_channel_cancels_a_call_that_waits(core):
+    call = Call(core)
+    assert isinstance(call.go(), Wait)
+    core.close()
+    assert code(call.go()) == "CANCELLED"
 
 
 # ---- where to

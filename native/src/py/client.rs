@@ -322,6 +322,18 @@ impl ClientCall {
         Ok(!self.finished())
     }
 
+    /// `callback()` is called at each change from now on, without anybody waiting. Asks for a message: the end of the
+    /// call shows behind it.
+    fn watch(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
+        {
+            let mut state = self.link.lock();
+            state.grpc.watch_deadline(self.key);
+            state.watch(self.key, Watcher::Change(Arc::new(callback)));
+            state.grpc.want(self.key, 1);
+        }
+        commanded(py, &self.link, self.on_dirty.as_ref())
+    }
+
     /// No more messages from this side.
     fn half_close(&self, py: Python<'_>) -> PyResult<()> {
         self.link.lock().grpc.half_close(self.key);

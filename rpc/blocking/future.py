@@ -1,0 +1,248 @@
+"""Calls with one response that nobody waits for yet: `grpc.Future` and `grpc.Call` in one.
+
+Whoever drives the connection at the time finishes them: the tender's thread, or a caller that reads for its own call.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from rpc.blocking.stream import StreamCall
+from rpc.deadline import deadline_of, time_left, time_remaining
+from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, CallFailed, Metadatum, failed, metadata_tuple
+from rpc.method import undeserializable
+from rpc.plan import Wait, plan_call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from rpc._native import ClientLink, Outcome, Pairs
+    from rpc.blocking.driver import Driver
+    from rpc.method import MethodSpec
+    from rpc.plan import Attempt
+
+
+class CallFuture(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic in the stubs only
+    """What both kinds share. They say how to give the call up (`_abandon`)."""
+
+    def __init__(self, method: MethodSpec, timeout: float | None) -> None:
+        self._method = method
+        self._deadline = deadline_of(timeout)
+        self._state = threading.Condition()
+        self._outcome: Outcome | None = None
+        self._response: Any = None
+        self._cancelled = False
+        self._callbacks: list[Callable[[], None]] = []
+
+    def _abandon(self) -> None:
+        raise NotImplementedError
+
+    def _finish(self, outcome: Outcome) -> None:
+        response = None
+        if outcome[0] == 0 and outcome[2] is not None:
+            try:
+                response = self._method.deserialize(outcome[2])
+            except Exception as error:
+                outcome = undeserializable(outcome, error)
+        with self._state:
+            if self._outcome is not None:
+                return
+            self._outcome, self._response = outcome, response
+            callbacks, self._callbacks = self._callbacks, []
+            self._state.notify_all()
+        for callback in callbacks:
+            callback()
+
+    def _wait(self, timeout: float | None) -> Outcome:
+        with self._state:
+            if not self._state.wait_for(lambda: self._outcome is not None, timeout):
+                raise grpc.FutureTimeoutError
+            assert self._outcome is not None
+            return self._outcome
+
+    # grpc.Future
+
+    def cancel(self) -> bool:
+        """Give the call up; False if it is over already."""
+        with self._state:
+            if self._outcome is not None:
+                return False
+            self._cancelled = True
+        self._abandon()
+        self._finish(failed(grpc.StatusCode.CANCELLED, LOCALLY_CANCELLED))
+        return True
+
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+    def running(self) -> bool:
+        return self._outcome is None
+
+    def done(self) -> bool:
+        return self._outcome is not None
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the response; raises `rpc.CallFailed`, `grpc.FutureCancelledError`, `grpc.FutureTimeoutError`."""
+        outcome = self._wait(timeout)
+        self._raise_if_cancelled()
+        if outcome[0] != 0:
+            raise CallFailed(outcome)
+        return self._response
+
+    def exception(self, timeout: float | None = None) -> Exception | None:
+        outcome = self._wait(timeout)
+        self._raise_if_cancelled()
+        return None if outcome[0] == 0 else CallFailed(outcome)
+
+    def traceback(self, timeout: float | None = None) -> TracebackType | None:
+        try:
+            self.result(timeout)
+        except CallFailed as error:
+            return error.__traceback__
+        return None
+
+    def add_done_callback(self, fn: Callable[[Any], None]) -> None:
+        if not self.add_callback(lambda: fn(self)):
+            fn(self)
+
+    def _raise_if_cancelled(self) -> None:
+        if self._cancelled:
+            raise grpc.FutureCancelledError
+
+    # grpc.Call
+
+    def is_active(self) -> bool:
+        return self._outcome is None
+
+    def time_remaining(self) -> float | None:  # type: ignore[override]  # the stubs' own type does not exist at run time
+        return time_remaining(self._deadline)
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        with self._state:
+            if self._outcome is not None:
+                return False
+            self._callbacks.append(callback)
+            return True
+
+    def initial_metadata(self) -> tuple[Metadatum, ...]:
+        return metadata_tuple(self._wait(None)[3])
+
+    def trailing_metadata(self) -> tuple[Metadatum, ...]:
+        return metadata_tuple(self._wait(None)[4])
+
+    def code(self) -> grpc.StatusCode:
+        return STATUS_CODES[self._wait(None)[0]]
+
+    def details(self) -> str:
+        return self._wait(None)[1]
+
+    def debug_error_string(self) -> str:
+        return f"{self.code().name}: {self.details()}"
+
+
+class UnaryFuture(CallFuture):
+    """One request, sent again where the plan says so."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        method: MethodSpec,
+        payload: bytes,
+        timeout: float | None,
+        metadata: Pairs | None,
+        wait_for_ready: bool | None,
+    ) -> None:
+        super().__init__(method, timeout)
+        self._driver = driver
+        self._payload = payload
+        self._metadata = None if metadata is None else tuple(metadata)
+        self._sent: tuple[ClientLink, int] | None = None
+        self._plan = plan_call(driver.core, method.path, self._metadata, self._deadline, wait_for_ready=wait_for_ready)
+        step = driver.advance_now(self._plan)
+        if isinstance(step, Wait):
+            threading.Thread(target=self._wait_and_send, args=(step,), name="rpc future", daemon=True).start()
+        else:
+            self._go_on(step)
+
+    def _wait_and_send(self, wait: Wait) -> None:
+        self._driver.perform(wait)
+        self._go_on(self._driver.advance(self._plan, None))
+
+    def _go_on(self, step: Attempt | Outcome) -> None:
+        if isinstance(step, tuple):
+            self._finish(step)
+            return
+        native = self._method.native(step.authority)
+        with self._state:
+            if self._outcome is not None:
+                return
+        key = step.link.start_unary(native, self._metadata, self._payload, time_left(step.deadline), self._answered)
+        with self._state:
+            self._sent = (step.link, key)
+            cancelled = self._cancelled
+        if cancelled:
+            step.link.cancel(key, CANCELLED, LOCALLY_CANCELLED)
+
+    def _answered(self, outcome: Outcome) -> None:
+        if outcome[6] and not self._cancelled:  # the plan may send it once more, and may have to wait for that
+            threading.Thread(
+                target=lambda: self._go_on(self._driver.advance(self._plan, outcome)), name="rpc future", daemon=True
+            ).start()
+            return
+        try:
+            self._plan.send(outcome)
+        except StopIteration as end:
+            self._finish(end.value)
+
+    def _abandon(self) -> None:
+        with self._state:
+            sent = self._sent
+        if sent is not None:
+            sent[0].cancel(sent[1], CANCELLED, LOCALLY_CANCELLED)
+
+
+class StreamUnaryFuture(CallFuture):
+    """A client stream: its requests are sent by a thread, its one response is awaited by whoever wants it."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        method: MethodSpec,
+        requests: Iterable[Any],
+        timeout: float | None,
+        metadata: Pairs | None,
+        wait_for_ready: bool | None,
+    ) -> None:
+        super().__init__(method, timeout)
+        self._payloads: list[bytes] = []
+        self._reading = threading.RLock()  # receiving may tell of a change in the same thread
+        self._stream: StreamCall | None = None
+        self._stream = StreamCall(driver, method, requests, timeout, metadata, wait_for_ready, on_change=self._changed)
+        self._changed()
+
+    def _changed(self) -> None:
+        stream = self._stream
+        if stream is None or self._outcome is not None:
+            return
+        with self._reading:
+            outcome = stream.take(self._payloads)
+        if outcome is not None:
+            self._finish(only_response(outcome, self._payloads))
+
+    def _abandon(self) -> None:
+        if self._stream is not None:
+            self._stream.cancel()
+
+
+def only_response(outcome: Outcome, payloads: list[bytes]) -> Outcome:
+    """The outcome of a client stream; OK needs exactly one message."""
+    if outcome[0] != 0:
+        return outcome
+    if len(payloads) != 1:
+        code = grpc.StatusCode.UNIMPLEMENTED.value[0]
+        return (code, f"expected one response, got {len(payloads)}", None, *outcome[3:])
+    return (0, outcome[1], payloads[0], *outcome[3:])
