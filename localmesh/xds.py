@@ -16,11 +16,20 @@ with warnings.catch_warnings():
     from envoy_data_plane.envoy.config.cluster import v3 as cluster
     from envoy_data_plane.envoy.config.core import v3 as core
     from envoy_data_plane.envoy.config.endpoint import v3 as endpoint
+    from envoy_data_plane.envoy.config.listener import v3 as listener
     from envoy_data_plane.envoy.config.route import v3 as route
     from envoy_data_plane.envoy.extensions.filters.common.fault import v3 as common_fault
     from envoy_data_plane.envoy.extensions.filters.http.cors import v3 as cors
     from envoy_data_plane.envoy.extensions.filters.http.fault import v3 as fault
+    from envoy_data_plane.envoy.extensions.filters.http.grpc_stats import v3 as grpc_stats
+    from envoy_data_plane.envoy.extensions.filters.http.router import v3 as router
+    from envoy_data_plane.envoy.extensions.filters.listener.http_inspector import v3 as http_inspector
+    from envoy_data_plane.envoy.extensions.filters.listener.original_dst import v3 as original_dst
+    from envoy_data_plane.envoy.extensions.filters.listener.tls_inspector import v3 as tls_inspector
+    from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import v3 as http_connection_manager
+    from envoy_data_plane.envoy.extensions.filters.network.tcp_proxy import v3 as tcp_proxy
     from envoy_data_plane.envoy.extensions.network.dns_resolver.cares import v3 as cares
+    from envoy_data_plane.envoy.extensions.request_id.uuid import v3 as uuid
     from envoy_data_plane.envoy.extensions.retry.host.previous_hosts import v3 as previous_hosts
     from envoy_data_plane.envoy.extensions.retry.priority.previous_priorities import v3 as previous_priorities
     from envoy_data_plane.envoy.extensions.transport_sockets.raw_buffer import v3 as raw_buffer
@@ -53,18 +62,27 @@ __all__ = [
     "fault",
     "fraction_of_hundred",
     "fraction_of_million",
+    "grpc_stats",
     "http",
+    "http_connection_manager",
+    "http_inspector",
     "istio_metadata",
+    "listener",
     "matcher",
+    "original_dst",
     "previous_hosts",
     "previous_priorities",
     "protobuf",
     "raw_buffer",
     "route",
+    "router",
     "rpc",
     "struct",
+    "tcp_proxy",
     "tls",
+    "tls_inspector",
     "types",
+    "uuid",
 ]
 
 JsonScalar = str | bool | float

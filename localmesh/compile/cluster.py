@@ -17,11 +17,13 @@ from localmesh.compile.policy import NO_POLICY
 from localmesh.compile.registry import is_udp
 from localmesh.compile.tls import auto_mtls_matches, upstream_socket
 from localmesh.config.destination_rule import ClientTls, ConnectionPool, SimpleLb, TlsMode
+from localmesh.config.peer_authentication import MtlsMode
 from localmesh.config.service_entry import Resolution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from localmesh.compile.mesh import Mesh
     from localmesh.compile.policy import Rule
     from localmesh.compile.registry import Service
     from localmesh.compile.view import View
@@ -54,9 +56,8 @@ class ClusterScope:
     service: Service
     port: ServicePort
     rule: Rule | None
-    mesh: MeshConfig
+    mesh: Mesh
     view: View
-    cluster_id: str
 
 
 def outbound_clusters(scope: ClusterScope) -> Iterator[xds.cluster.Cluster]:
@@ -74,9 +75,12 @@ def standing_clusters(mesh: MeshConfig) -> Iterator[xds.cluster.Cluster]:
     black_hole = xds.cluster.Cluster(name="BlackHoleCluster", alt_stat_name="BlackHoleCluster;", type=_Type.STATIC)
     black_hole.connect_timeout = mesh.connect_timeout
     yield black_hole
-    passthrough = xds.cluster.Cluster(
-        name="PassthroughCluster", alt_stat_name="PassthroughCluster;", type=_Type.ORIGINAL_DST
-    )
+    yield passthrough_cluster("PassthroughCluster", mesh)
+
+
+def passthrough_cluster(name: str, mesh: MeshConfig) -> xds.cluster.Cluster:
+    """Sends to where the connection was going; inbound it has the outbound one's statistics, as in istiod."""
+    passthrough = xds.cluster.Cluster(name=name, alt_stat_name="PassthroughCluster;", type=_Type.ORIGINAL_DST)
     passthrough.lb_policy = xds.cluster.ClusterLbPolicy.CLUSTER_PROVIDED
     apply_connection_pool(passthrough, ConnectionPool(), mesh.connect_timeout)
     options = xds.http.HttpProtocolOptions(
@@ -87,7 +91,7 @@ def standing_clusters(mesh: MeshConfig) -> Iterator[xds.cluster.Cluster]:
         ),
     )
     passthrough.typed_extension_protocol_options = {NAME: xds.any_of(options)}
-    yield passthrough
+    return passthrough
 
 
 def _cluster(scope: ClusterScope, subset: str) -> xds.cluster.Cluster | None:
@@ -103,7 +107,7 @@ def _cluster(scope: ClusterScope, subset: str) -> xds.cluster.Cluster | None:
     if service.resolution is Resolution.NONE and port.target_port:
         override = xds.cluster.ClusterOriginalDstLbConfig(upstream_port_override=port.target_port)
         cluster.original_dst_lb_config = override
-    apply_connection_pool(cluster, pool, scope.mesh.connect_timeout)
+    apply_connection_pool(cluster, pool, scope.mesh.config.connect_timeout)
     if policy.outlier_detection is not None:
         apply_outlier_detection(cluster, policy.outlier_detection)
     apply_load_balancer(cluster, policy)
@@ -118,12 +122,12 @@ def _cluster(scope: ClusterScope, subset: str) -> xds.cluster.Cluster | None:
 
 
 def _resolve_by_dns(cluster: xds.cluster.Cluster, scope: ClusterScope, subset: str, policy: TrafficPolicy) -> bool:
-    endpoints = locality_endpoints(scope.service, scope.port, subset, scope.rule, scope.cluster_id)
+    endpoints = locality_endpoints(scope.service, scope.port, subset, scope.rule, scope.mesh)
     apply_locality(endpoints, policy, scope.view.locality)
     cluster.load_assignment = xds.endpoint.ClusterLoadAssignment(cluster_name=cluster.name, endpoints=endpoints)
     family = xds.cluster.ClusterDnsLookupFamily
-    cluster.dns_lookup_family = family.V6_ONLY if scope.view.ipv6_only else family.V4_ONLY
-    xds.add_deprecated(cluster, _DNS_REFRESH_RATE_FIELD, xds.duration_bytes(scope.mesh.dns_refresh_rate))
+    cluster.dns_lookup_family = family.V4_ONLY if scope.view.has_ipv4 else family.V6_ONLY
+    xds.add_deprecated(cluster, _DNS_REFRESH_RATE_FIELD, xds.duration_bytes(scope.mesh.config.dns_refresh_rate))
     xds.add_deprecated(cluster, _DNS_JITTER_FIELD, xds.duration_bytes(_DNS_JITTER))
     xds.add_deprecated_flag(cluster, _RESPECT_DNS_TTL_FIELD)
     cluster.typed_dns_resolver_config = xds.core.TypedExtensionConfig(
@@ -142,7 +146,7 @@ def _apply_tls(
     http2 = speaks_http2(scope.port, policy.connection_pool or ConnectionPool())
     if policy.tls is not None:
         cluster.transport_socket = upstream_socket(policy.tls, sni, service.subject_alt_names, http2=http2)
-    elif scope.mesh.enable_auto_mtls and not service.mesh_external and not _hides_its_workloads(scope, subset):
+    elif scope.mesh.config.enable_auto_mtls and not service.mesh_external and _accepts_mtls(scope, subset):
         mutual = ClientTls(TlsMode.ISTIO_MUTUAL)
         socket = upstream_socket(mutual, sni, service.subject_alt_names, http2=http2)
         assert socket is not None
@@ -153,8 +157,15 @@ def _apply_tls(
     return policy.tls
 
 
+def _accepts_mtls(scope: ClusterScope, subset: str) -> bool:
+    """Whether the service is expected to (BestEffortInferServiceMTLSMode); each endpoint then has its own word."""
+    if _hides_its_workloads(scope, subset):
+        return False
+    return scope.mesh.peers.for_namespace(scope.service.namespace) is not MtlsMode.DISABLE
+
+
 def _hides_its_workloads(scope: ClusterScope, subset: str) -> bool:
-    """Passthrough cannot tell endpoints apart: mTLS only if all of them have it (BestEffortInferServiceMTLSMode).
+    """Passthrough cannot tell endpoints apart: mTLS only if all of them have it.
 
     istiod looks for PASSTHROUGH in the policy as it is written: not inherited by the subset, not of the port.
     """
@@ -187,6 +198,6 @@ def _metadata(scope: ClusterScope, subset: str, tls: ClientTls | None) -> xds.co
         fields["subset"] = subset
     elif service.mesh_external:
         fields["external"] = True
-    if tls is not None and tls.mode is TlsMode.SIMPLE:
+    if tls is not None and tls.originates:
         fields["alpn_override"] = "false"
     return xds.istio_metadata(fields)

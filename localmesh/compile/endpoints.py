@@ -12,9 +12,11 @@ from localmesh import xds
 from localmesh.compile.registry import ISTIO_TLS
 from localmesh.compile.view import Locality
 from localmesh.config.destination_rule import LocalityLb, TlsMode
+from localmesh.config.peer_authentication import MtlsMode
 from localmesh.config.service_entry import is_ip
 
 if TYPE_CHECKING:
+    from localmesh.compile.mesh import Mesh
     from localmesh.compile.policy import Rule
     from localmesh.compile.registry import Service, Workload
     from localmesh.config.destination_rule import Distribute, Failover, TrafficPolicy
@@ -26,7 +28,7 @@ _NOT_WHERE_TO_FAIL_OVER = 4
 
 
 def locality_endpoints(
-    service: Service, port: ServicePort, subset: str, rule: Rule | None, cluster_id: str
+    service: Service, port: ServicePort, subset: str, rule: Rule | None, mesh: Mesh
 ) -> list[xds.endpoint.LocalityLbEndpoints]:
     """The subset's endpoints by locality, localities in alphabetical order, each as heavy as its endpoints."""
     chosen = rule.subset(subset) if rule else None
@@ -37,8 +39,8 @@ def locality_endpoints(
         if own_port.name != port.name or not (service.is_dns or is_ip(workload.address)):
             continue
         if wanted <= workload.labels.items():
-            mtls = workload.tls_mode == ISTIO_TLS if tls is None else tls.mode is TlsMode.ISTIO_MUTUAL
-            endpoint = _lb_endpoint(workload, own_port, cluster_id, mtls=mtls)
+            mtls = _accepts_mtls(workload, own_port, mesh) if tls is None else tls.mode is TlsMode.ISTIO_MUTUAL
+            endpoint = _lb_endpoint(workload, own_port, mesh.cluster_id, mtls=mtls)
             by_locality.setdefault(workload.locality, []).append(endpoint)
     return [
         xds.endpoint.LocalityLbEndpoints(
@@ -48,6 +50,14 @@ def locality_endpoints(
         )
         for locality, endpoints in sorted(by_locality.items())
     ]
+
+
+def _accepts_mtls(workload: Workload, port: ServicePort, mesh: Mesh) -> bool:
+    """`checkMtlsEnabled`: it can, and no PeerAuthentication turns it off at its port."""
+    if workload.tls_mode != ISTIO_TLS:
+        return False
+    policy = mesh.peers.for_workload(workload.namespace, workload.labels)
+    return policy.at(workload.port_of(port)) is not MtlsMode.DISABLE
 
 
 def _core_locality(text: str) -> xds.core.Locality:

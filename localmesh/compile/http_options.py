@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localmesh import xds
-from localmesh.config.destination_rule import ConnectionPool, H2UpgradePolicy, TlsMode
+from localmesh.compile.tls import hides_its_secret
+from localmesh.config.destination_rule import ConnectionPool, H2UpgradePolicy
 from localmesh.config.service_entry import Protocol
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def _common(pool: ConnectionPool) -> xds.core.HttpProtocolOptions | None:
 
 def _upstream(tls: ClientTls | None) -> xds.core.UpstreamHttpProtocolOptions | None:
     """Without an SNI of its own, TLS origination takes it, and the name to verify, from the request's authority."""
-    if tls is None or tls.mode is not TlsMode.SIMPLE or tls.sni:
+    if tls is None or not tls.originates or tls.sni or hides_its_secret(tls):
         return None
-    return xds.core.UpstreamHttpProtocolOptions(auto_sni=True, auto_san_validation=not tls.subject_alt_names)
+    verify = not tls.subject_alt_names and not tls.insecure_skip_verify
+    return xds.core.UpstreamHttpProtocolOptions(auto_sni=True, auto_san_validation=verify)

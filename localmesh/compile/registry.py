@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localmesh.compile.view import Locality
 from localmesh.config.service_entry import (
     Location,
     Protocol,
@@ -19,13 +20,15 @@ from localmesh.config.service_entry import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from localmesh.compile.view import View
     from localmesh.config import Resource, Resources
 
 TLS_MODE_LABEL = "security.istio.io/tlsMode"
 ISTIO_TLS = "istio"
 _LOCALITY_LABEL = "istio-locality"
+_TOPOLOGY_LABELS = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
 _CANONICAL_NAME_LABELS = ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
 _CANONICAL_REVISION_LABELS = ("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version")
 
@@ -83,6 +86,7 @@ class Registry:
     def __init__(self, resources: Resources, cluster_id: str) -> None:
         self._cluster_id = cluster_id
         self._trust_domain = resources.mesh.trust_domain
+        self._aliases = resources.mesh.trust_domain_aliases
         self._by_host: dict[str, dict[str, Service]] = {}
         workloads = [self._workload(entry.name, entry) for entry in resources.workload_entries]
         for entry in resources.service_entries:
@@ -91,6 +95,7 @@ class Registry:
                 namespaces = self._by_host.setdefault(service.hostname, {})
                 before = namespaces.get(service.namespace)
                 namespaces[service.namespace] = _merged(before, service) if before else service
+        self._by_address = self._index()
 
     def service(self, hostname: str, namespace: str) -> Service | None:
         """The service that a client in the namespace means: its own first, else the first one there is."""
@@ -102,6 +107,24 @@ class Registry:
             service = self.service(hostname, namespace)
             if service is not None:
                 yield service
+
+    def targets(self, view: View) -> list[Target]:
+        """What services of its namespace lead to the node: by host name, and by the order of its addresses."""
+        found = [
+            target
+            for address in view.addresses
+            for target in self._by_address.get(address, ())
+            if target.service.namespace == view.namespace
+        ]
+        return sorted(found, key=lambda target: target.service.hostname)
+
+    def _index(self) -> dict[str, list[Target]]:
+        by_address: dict[str, list[Target]] = {}
+        for hostname in sorted(self._by_host):
+            for service in self._by_host[hostname].values():
+                for workload, port in service.instances:
+                    by_address.setdefault(workload.address, []).append(Target(service, port, workload))
+        return by_address
 
     def _service(self, host: str, entry: Resource[ServiceEntry], workloads: list[Workload]) -> Service:
         spec = entry.spec
@@ -115,7 +138,13 @@ class Registry:
             ports=spec.ports,
             resolution=spec.resolution,
             mesh_external=spec.location is Location.MESH_EXTERNAL,
-            subject_alt_names=tuple(sorted(accounts | set(spec.subject_alt_names))),
+            subject_alt_names=tuple(
+                sorted(
+                    name
+                    for account in accounts | set(spec.subject_alt_names)
+                    for name in _with_aliases(account, self._aliases)
+                )
+            ),
             instances=tuple((workload, port) for workload in chosen for port in spec.ports) * times,
         )
 
@@ -147,7 +176,7 @@ class Registry:
             name=name,
             namespace=namespace,
             address=entry.address,
-            labels={**labels, **self._topology(locality)},
+            labels={**labels, **topology_labels(Locality.parse(locality), self._cluster_id)},
             locality=locality,
             weight=entry.weight or 1,
             # getTLSModeFromWorkloadEntry: the label decides, else having an identity does
@@ -156,16 +185,43 @@ class Registry:
             ports=entry.ports,
         )
 
-    def _topology(self, locality: str) -> dict[str, str]:
-        """Labels that istiod adds, so that subsets can choose by them (AugmentLabels)."""
-        region, zone, sub_zone, *_ = [*locality.split("/"), "", "", ""]
-        added = {
-            "topology.kubernetes.io/region": region,
-            "topology.kubernetes.io/zone": zone,
-            "topology.istio.io/subzone": sub_zone,
-            "topology.istio.io/cluster": self._cluster_id,
-        }
-        return {key: value for key, value in added.items() if value}
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A service's port that ends at a port of the node itself."""
+
+    service: Service
+    port: ServicePort
+    workload: Workload
+
+    @property
+    def number(self) -> int:
+        return self.workload.port_of(self.port)
+
+
+def locality_of(labels: Mapping[str, str]) -> Locality | None:
+    """What labels say about where a workload is; None if nothing."""
+    by_label = [labels.get(key, "") for key in _TOPOLOGY_LABELS]
+    if any(by_label):
+        return Locality(*by_label)
+    label = labels.get(_LOCALITY_LABEL, "")
+    return Locality.parse(label.replace(".", "/")) if label else None
+
+
+def topology_labels(locality: Locality, cluster_id: str) -> dict[str, str]:
+    """Labels that istiod adds, so that subsets and selectors can choose by them (AugmentLabels)."""
+    places = (locality.region, locality.zone, locality.sub_zone)
+    added = {**dict(zip(_TOPOLOGY_LABELS, places, strict=True)), "topology.istio.io/cluster": cluster_id}
+    return {key: value for key, value in added.items() if value}
+
+
+def _with_aliases(account: str, aliases: Sequence[str]) -> Iterator[str]:
+    """The identity in every trust domain (ExpandWithTrustDomains); what is no SPIFFE id stays alone."""
+    yield account
+    scheme, _, rest = account.partition("://")
+    _, slash, path = rest.partition("/")
+    if scheme == "spiffe" and slash:
+        yield from (f"spiffe://{alias}/{path}" for alias in aliases)
 
 
 def _merged(first: Service, second: Service) -> Service:

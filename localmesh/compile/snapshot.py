@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING
 from localmesh import xds
 from localmesh.compile.cluster import ClusterScope, outbound_clusters, standing_clusters
 from localmesh.compile.endpoints import apply_locality, locality_endpoints
+from localmesh.compile.inbound import inbound_clusters
+from localmesh.compile.listener import virtual_inbound
+from localmesh.compile.mesh import Mesh
+from localmesh.compile.peer_policy import PeerPolicies
 from localmesh.compile.policy import NO_POLICY, Rules
-from localmesh.compile.registry import Registry
+from localmesh.compile.registry import Registry, locality_of, topology_labels
 from localmesh.compile.route import RouteScope, VirtualServices, route_configuration, unknown_route_configuration
 from localmesh.compile.view import View
 
@@ -23,12 +27,21 @@ if TYPE_CHECKING:
     from localmesh.config import Resources
 
 _CLUSTER_NAME_PARTS = 4
+_FAMILIES = {  # addresses that stand for all of their family
+    (True, False): (),
+    (True, True): ("0.0.0.0", "::"),  # noqa: S104  # nobody listens here
+    (False, True): ("::",),
+}
+
+
+def _sorted(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(labels.items()))
 
 
 class Snapshot:
     def __init__(self, resources: Resources, cluster_id: str = "Kubernetes", domain: str = "cluster.local") -> None:
         self.resources = resources
-        self._cluster_id = cluster_id
+        self._mesh = Mesh(resources.mesh, cluster_id, PeerPolicies(resources))
         self._domain = domain
         self._registry = Registry(resources, cluster_id)
         self._rules = Rules(resources, domain)
@@ -36,13 +49,29 @@ class Snapshot:
         self._clusters: dict[View, Mapping[str, xds.protobuf.Any]] = {}
         self._packed: dict[tuple[str, str, View], xds.protobuf.Any] = {}
 
+    def view(self, view: View) -> View:
+        """Who asks, as far as the registry knows him better: labels and locality of the workload at his address."""
+        found = next((target.workload for target in self._registry.targets(view)), None)
+        if found is not None:
+            return replace(view, labels=_sorted(found.labels), locality=locality_of(found.labels) or view.locality)
+        added = topology_labels(view.locality, self._mesh.cluster_id)
+        return replace(view, labels=_sorted({**dict(view.labels), **added}))
+
     def clusters(self, view: View) -> Mapping[str, xds.protobuf.Any]:
-        """CDS: every cluster by name."""
-        view = replace(view, labels=())  # labels choose routes only: nodes that differ in nothing else share
-        if view not in self._clusters:
-            clusters = [*self._outbound(view), *standing_clusters(self.resources.mesh)]
-            self._clusters[view] = {cluster.name: xds.any_of(cluster) for cluster in clusters}
-        return self._clusters[view]
+        """CDS: every cluster by name; the inbound ones last."""
+        # labels choose routes only, and addresses the own ports: nodes that differ in nothing else share
+        shared = View(view.namespace, view.locality, addresses=_FAMILIES[view.has_ipv4, view.has_ipv6])
+        if shared not in self._clusters:
+            clusters = [*self._outbound(shared), *standing_clusters(self.resources.mesh)]
+            self._clusters[shared] = {cluster.name: xds.any_of(cluster) for cluster in clusters}
+        targets = self._registry.targets(view)
+        inbound = inbound_clusters(targets, self._rules, self._mesh, view)
+        return {**self._clusters[shared], **{cluster.name: xds.any_of(cluster) for cluster in inbound}}
+
+    def listeners(self, view: View) -> Mapping[str, xds.protobuf.Any]:
+        """LDS: the node's own ports. Outbound there is none: routes are asked for by ``FQDN:port``."""
+        listener = virtual_inbound(self._registry.targets(view), self._mesh, view)
+        return {listener.name: xds.any_of(listener)}
 
     def endpoints(self, name: str, view: View) -> xds.protobuf.Any:
         """EDS: the cluster's endpoints; none for a name that is not known, as istiod."""
@@ -79,7 +108,7 @@ class Snapshot:
         for service in self._registry.services(view.namespace):
             rule = self._rules.for_host(service.hostname, service.namespace, view.namespace)
             for port in service.ports:
-                scope = ClusterScope(service, port, rule, self.resources.mesh, view, self._cluster_id)
+                scope = ClusterScope(service, port, rule, self._mesh, view)
                 yield from outbound_clusters(scope)
 
     def _load_assignment(self, name: str, view: View) -> xds.endpoint.ClusterLoadAssignment:
@@ -93,7 +122,7 @@ class Snapshot:
         if service is None or port is None or service.is_dns:
             return out
         rule = self._rules.for_host(service.hostname, service.namespace, view.namespace)
-        out.endpoints = locality_endpoints(service, port, subset, rule, self._cluster_id)
+        out.endpoints = locality_endpoints(service, port, subset, rule, self._mesh)
         policy = rule.policy_for(port.number, subset) if rule else NO_POLICY
         apply_locality(out.endpoints, policy, view.locality)
         return out

@@ -1,6 +1,6 @@
-"""The TLS of a cluster: explicit, or istiod's auto-mTLS by transport socket matches. Pure.
+"""TLS: of a cluster, explicit or istiod's auto-mTLS by transport socket matches, and of a server's ports. Pure.
 
-Follows istiod's `pilot/pkg/networking/core/cluster_tls.go`.
+Follows istiod's `pilot/pkg/networking/core/cluster_tls.go` and `pilot/pkg/security/authn/utils`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 _TLS = "envoy.transport_sockets.tls"
 _RAW = "envoy.transport_sockets.raw_buffer"
 _MATCH_SUBJECT_ALT_NAMES = 9  # the deprecated field number, as istiod
-_FILE_ROOT = "file-root:"
+_FILE_ROOT, _FILE_CERTIFICATE = "file-root:", "file-cert:"
+IDENTITY, ROOTS = "default", "ROOTCA"  # the secrets that every workload has
+_CIPHERS = (
+    *("ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384"),
+    *("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+    *("AES256-GCM-SHA384", "AES128-GCM-SHA256"),
+)
 _IN_MESH_ALPN = ("istio-peer-exchange", "istio")
 
 
@@ -42,37 +48,75 @@ def auto_mtls_matches(socket: xds.core.TransportSocket) -> list[xds.cluster.Clus
     ]
 
 
+def hides_its_secret(tls: ClientTls) -> bool:
+    """A secret by name is not for every sidecar that a DestinationRule reaches: istiod then leaves TLS out."""
+    return tls.originates and bool(tls.credential_name)
+
+
 def upstream_socket(
     tls: ClientTls, default_sni: str, accounts: Sequence[str], *, http2: bool
 ) -> xds.core.TransportSocket | None:
     """The transport socket of an explicit (or auto-detected) mode; None for DISABLE."""
     names = tls.subject_alt_names or tuple(accounts)
     if tls.mode is TlsMode.ISTIO_MUTUAL:
-        context = _context([*_IN_MESH_ALPN, "h2"] if http2 else list(_IN_MESH_ALPN), "ROOTCA", names)
-        assert context.common_tls_context is not None
-        context.common_tls_context.tls_certificate_sds_secret_configs = [_sds("default")]
-        context.sni = tls.sni or default_sni
+        context = _context([*_IN_MESH_ALPN, "h2"] if http2 else list(_IN_MESH_ALPN), tls.sni or default_sni)
+        common = context.common_tls_context
+        assert common is not None
+        common.tls_certificate_sds_secret_configs = [sds_config(IDENTITY)]
+        common.combined_validation_context = _verified(ROOTS, _validation(names))
         return _socket(context)
-    if tls.mode is TlsMode.SIMPLE:
-        context = _context(["h2"] if http2 else [], _FILE_ROOT + (tls.ca_certificates or "system"), names)
-        context.sni = tls.sni
+    if tls.originates and not hides_its_secret(tls):
+        context = _context(["h2"] if http2 else [], tls.sni)
+        common = context.common_tls_context
+        assert common is not None
+        if tls.mode is TlsMode.MUTUAL:
+            pair = f"{_FILE_CERTIFICATE}{tls.client_certificate}~{tls.private_key}"
+            common.tls_certificate_sds_secret_configs = [sds_config(pair)]
+        if tls.insecure_skip_verify:
+            common.validation_context = xds.tls.CertificateValidationContext()
+        else:
+            validation = _validation(names)
+            if tls.ca_crl:
+                validation.crl = xds.core.DataSource(filename=tls.ca_crl)
+            root = _FILE_ROOT + (tls.ca_certificates or "system")
+            common.combined_validation_context = _verified(root, validation)
         return _socket(context)
     return None
 
 
-def _context(alpn: list[str], root: str, names: Sequence[str]) -> xds.tls.UpstreamTlsContext:
-    return xds.tls.UpstreamTlsContext(
-        common_tls_context=xds.tls.CommonTlsContext(
-            tls_params=xds.tls.TlsParameters(
-                tls_minimum_protocol_version=xds.tls.TlsParametersTlsProtocol.TLSv1_2,
-                tls_maximum_protocol_version=xds.tls.TlsParametersTlsProtocol.TLSv1_3,
-            ),
-            alpn_protocols=alpn,
-            combined_validation_context=xds.tls.CommonTlsContextCombinedCertificateValidationContext(
-                default_validation_context=_validation(names),
-                validation_context_sds_secret_config=_sds(root),
-            ),
-        )
+def downstream_socket(alpn: Sequence[str], trust_domains: Sequence[str]) -> xds.core.TransportSocket:
+    """A server's end of the mesh's own TLS (BuildInboundTLS): every client of the trust domains, and no other."""
+    validation = xds.tls.CertificateValidationContext()
+    prefixes = (xds.matcher.StringMatcher(prefix=f"spiffe://{name}/") for name in trust_domains)
+    xds.add_deprecated(validation, _MATCH_SUBJECT_ALT_NAMES, *(bytes(matcher) for matcher in prefixes))
+    common = _common(list(alpn))
+    assert common.tls_params is not None
+    common.tls_params.cipher_suites = list(_CIPHERS)
+    common.tls_certificate_sds_secret_configs = [sds_config(IDENTITY)]
+    common.combined_validation_context = _verified(ROOTS, validation)
+    context = xds.tls.DownstreamTlsContext(common_tls_context=common, require_client_certificate=True)
+    return xds.core.TransportSocket(name=_TLS, typed_config=xds.any_of(context))
+
+
+def _context(alpn: list[str], sni: str) -> xds.tls.UpstreamTlsContext:
+    return xds.tls.UpstreamTlsContext(common_tls_context=_common(alpn), sni=sni)
+
+
+def _common(alpn: list[str]) -> xds.tls.CommonTlsContext:
+    return xds.tls.CommonTlsContext(
+        tls_params=xds.tls.TlsParameters(
+            tls_minimum_protocol_version=xds.tls.TlsParametersTlsProtocol.TLSv1_2,
+            tls_maximum_protocol_version=xds.tls.TlsParametersTlsProtocol.TLSv1_3,
+        ),
+        alpn_protocols=alpn,
+    )
+
+
+def _verified(
+    root: str, validation: xds.tls.CertificateValidationContext
+) -> xds.tls.CommonTlsContextCombinedCertificateValidationContext:
+    return xds.tls.CommonTlsContextCombinedCertificateValidationContext(
+        default_validation_context=validation, validation_context_sds_secret_config=sds_config(root)
     )
 
 
@@ -83,7 +127,7 @@ def _validation(names: Sequence[str]) -> xds.tls.CertificateValidationContext:
     return context
 
 
-def _sds(name: str) -> xds.tls.SdsSecretConfig:
+def sds_config(name: str) -> xds.tls.SdsSecretConfig:
     """A secret from the agent's SDS server, which the sidecar's bootstrap calls sds-grpc."""
     service = xds.core.GrpcService(envoy_grpc=xds.core.GrpcServiceEnvoyGrpc(cluster_name="sds-grpc"))
     source = xds.core.ApiConfigSource(
@@ -93,6 +137,6 @@ def _sds(name: str) -> xds.tls.SdsSecretConfig:
         transport_api_version=xds.core.ApiVersion.V3,
     )
     config = xds.core.ConfigSource(api_config_source=source, resource_api_version=xds.core.ApiVersion.V3)
-    if not name.startswith(_FILE_ROOT):
+    if name in (IDENTITY, ROOTS):
         config.initial_fetch_timeout = timedelta(0)
     return xds.tls.SdsSecretConfig(name=name, sds_config=config)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
+
+_IPV4 = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,18 @@ class Locality:
 
 @dataclass(frozen=True, slots=True)
 class View:
+    """``addresses`` are the node's own: the workloads that have one of them are the node itself."""
+
     namespace: str
     locality: Locality = Locality()
     labels: tuple[tuple[str, str], ...] = ()
-    ipv6_only: bool = False
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def has_ipv4(self) -> bool:
+        """Also when no address is known."""
+        return not self.addresses or any(ipaddress.ip_address(address).version == _IPV4 for address in self.addresses)
+
+    @property
+    def has_ipv6(self) -> bool:
+        return any(ipaddress.ip_address(address).version != _IPV4 for address in self.addresses)

@@ -169,19 +169,48 @@ class OutlierDetection(Spec):
 class TlsMode(Enum):
     DISABLE = 0
     SIMPLE = 1
+    MUTUAL = 2
     ISTIO_MUTUAL = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ClientTls(Spec):
-    UNSUPPORTED: ClassVar[frozenset[str]] = frozenset(
-        {"clientCertificate", "privateKey", "credentialName", "caCrl", "insecureSkipVerify"}
-    )
+    """Certificates and keys are files of the client's, or by ``credential_name`` a secret that it may ask for."""
 
     mode: TlsMode = TlsMode.DISABLE
+    client_certificate: str = ""
+    private_key: str = ""
     ca_certificates: str = ""
+    credential_name: str = ""
     subject_alt_names: tuple[str, ...] = ()
     sni: str = ""
+    insecure_skip_verify: bool = False
+    ca_crl: str = ""
+
+    @property
+    def originates(self) -> bool:
+        """TLS of the destination's own, not of the mesh."""
+        return self.mode in (TlsMode.SIMPLE, TlsMode.MUTUAL)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """`ValidateTLS`."""
+        if self.credential_name.startswith("configmap://"):
+            yield "credentialName", "localmesh does not support configmap:// yet"
+        if self.originates and self.insecure_skip_verify:
+            if self.ca_certificates or self.subject_alt_names:
+                yield "insecureSkipVerify", "caCertificates and subjectAltNames must not be set beside it"
+            if self.mode is TlsMode.SIMPLE and self.credential_name:
+                yield "insecureSkipVerify", "credentialName must not be set beside it in mode SIMPLE"
+        if self.originates and self.credential_name:
+            if self.client_certificate or self.private_key or self.ca_certificates or self.ca_crl:
+                yield "credentialName", "excludes clientCertificate, privateKey, caCertificates and caCrl"
+        elif self.mode is TlsMode.MUTUAL:
+            yield from self._missing_files()
+
+    def _missing_files(self) -> Iterator[tuple[str, str]]:
+        for name, file in (("clientCertificate", self.client_certificate), ("privateKey", self.private_key)):
+            if not file:
+                yield name, "is required for mode MUTUAL"
 
 
 @dataclass(frozen=True, slots=True)

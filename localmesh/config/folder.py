@@ -15,6 +15,7 @@ from localmesh.config.decode import NULL, Decoder, Refused, Spec
 from localmesh.config.destination_rule import DestinationRule
 from localmesh.config.kinds import Standing, standing_of
 from localmesh.config.mesh_config import MeshConfig
+from localmesh.config.peer_authentication import PeerAuthentication
 from localmesh.config.service_entry import ServiceEntry, WorkloadEntry
 from localmesh.config.virtual_service import VirtualService
 from localmesh.errors import ConfigError, Problem
@@ -51,6 +52,7 @@ class Resources:
     workload_entries: tuple[Resource[WorkloadEntry], ...] = ()
     virtual_services: tuple[Resource[VirtualService], ...] = ()
     destination_rules: tuple[Resource[DestinationRule], ...] = ()
+    peer_authentications: tuple[Resource[PeerAuthentication], ...] = ()
     ignored: tuple[tuple[str, str], ...] = ()
 
 
@@ -59,6 +61,7 @@ _SPECS: dict[str, type[Spec]] = {
     "WorkloadEntry": WorkloadEntry,
     "VirtualService": VirtualService,
     "DestinationRule": DestinationRule,
+    "PeerAuthentication": PeerAuthentication,
 }
 
 
@@ -92,6 +95,7 @@ class _Reader:
             workload_entries=ordered["WorkloadEntry"],
             virtual_services=ordered["VirtualService"],
             destination_rules=ordered["DestinationRule"],
+            peer_authentications=ordered["PeerAuthentication"],
             ignored=tuple(self.ignored),
         )
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-SERVED_KINDS = frozenset({"ServiceEntry", "WorkloadEntry", "VirtualService", "DestinationRule"})
-_VERSIONS = frozenset({"v1", "v1beta1", "v1alpha3"})
+_SERVED = {
+    "networking.istio.io": {"ServiceEntry", "WorkloadEntry", "VirtualService", "DestinationRule"},
+    "security.istio.io": {"PeerAuthentication"},
+}
+_VERSIONS = {
+    "networking.istio.io": {"v1", "v1beta1", "v1alpha3"},
+    "security.istio.io": {"v1", "v1beta1"},
+}
 
 _ISTIO_KINDS = {
     "networking.istio.io": {"Gateway", "Sidecar", "EnvoyFilter", "WorkloadGroup", "ProxyConfig"},
-    "security.istio.io": {"PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy"},
+    "security.istio.io": {"RequestAuthentication", "AuthorizationPolicy"},
     "telemetry.istio.io": {"Telemetry"},
     "extensions.istio.io": {"WasmPlugin"},
 }
@@ -48,6 +54,6 @@ def standing_of(api_version: str, kind: str) -> Standing:
         return Standing.IGNORED if kind in _KUBERNETES_KINDS else Standing.UNKNOWN_KIND
     if group not in _ISTIO_KINDS:
         return Standing.UNKNOWN_VERSION
-    if group == "networking.istio.io" and kind in SERVED_KINDS:
-        return Standing.SERVED if version in _VERSIONS else Standing.UNKNOWN_VERSION
+    if kind in _SERVED.get(group, ()):
+        return Standing.SERVED if version in _VERSIONS[group] else Standing.UNKNOWN_VERSION
     return Standing.IGNORED if kind in _ISTIO_KINDS[group] else Standing.UNKNOWN_KIND

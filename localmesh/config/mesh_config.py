@@ -13,8 +13,14 @@ class MeshConfig(Spec):
     """``default_config`` is for proxies and read by nobody here. Defaults are istiod's."""
 
     trust_domain: str = "cluster.local"
+    trust_domain_aliases: tuple[str, ...] = ()
     root_namespace: str = "istio-system"
     enable_auto_mtls: bool = True
     connect_timeout: timedelta = timedelta(seconds=10)
     dns_refresh_rate: timedelta = timedelta(seconds=60)
     default_config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def trust_domains(self) -> tuple[str, ...]:
+        """All that a peer's identity may be of, each once (TrustDomainsForValidation)."""
+        return tuple(dict.fromkeys(name for name in (self.trust_domain, *self.trust_domain_aliases) if name))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localmesh.compile import Locality, View
+from localmesh.compile.registry import locality_of
+from localmesh.config.service_entry import is_ip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from localmesh import xds
 
 _PARTS = 4
-_IPV4 = 4
-_LOCALITY_LABEL = "istio-locality"
-_TOPOLOGY_LABELS = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
 
 
 class InvalidNode(ValueError):  # noqa: N818  # says what it is, as TargetMissing does elsewhere
@@ -25,12 +23,11 @@ class InvalidNode(ValueError):  # noqa: N818  # says what it is, as TargetMissin
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """``addresses`` are the node's own, ``service_account`` is what it says it runs as; "" if it does not say."""
+    """``service_account`` is what it says it runs as; "" if it does not say."""
 
     id: str
     view: View
     service_account: str = ""
-    addresses: tuple[str, ...] = ()
 
 
 def parse_node(node: xds.core.Node | None) -> Node:
@@ -47,16 +44,16 @@ def parse_node(node: xds.core.Node | None) -> Node:
     if generator := _text(metadata, "GENERATOR"):
         raise InvalidNode(f"GENERATOR {generator!r}: localmesh serves sidecar resources only")
     instances = _text(metadata, "INSTANCE_IPS")
-    addresses = tuple(dict.fromkeys([*(instances.split(",") if instances else ()), ip]))
-    versions = [version for version in map(_ip_version, addresses) if version is not None]
-    if not versions:
+    given = dict.fromkeys([*(instances.split(",") if instances else ()), ip])
+    addresses = tuple(address for address in given if is_ip(address))
+    if not addresses:
         raise InvalidNode(f"no valid IP address in the service node {node.id!r} or its metadata INSTANCE_IPS")
     namespace = _text(metadata, "NAMESPACE") or pod.partition(".")[2]
     labels: dict[str, str] = {}
-    if (given := metadata.get("LABELS")) is not None and given.struct_value is not None:
-        labels = {key: value.string_value or "" for key, value in given.struct_value.fields.items()}
-    view = View(namespace, _locality(node, labels), tuple(sorted(labels.items())), ipv6_only=_IPV4 not in versions)
-    return Node(node.id, view, _text(metadata, "SERVICE_ACCOUNT"), addresses)
+    if (own := metadata.get("LABELS")) is not None and own.struct_value is not None:
+        labels = {key: value.string_value or "" for key, value in own.struct_value.fields.items()}
+    view = View(namespace, _locality(node, labels), tuple(sorted(labels.items())), addresses)
+    return Node(node.id, view, _text(metadata, "SERVICE_ACCOUNT"))
 
 
 def _text(metadata: Mapping[str, xds.protobuf.Value], key: str) -> str:
@@ -64,19 +61,9 @@ def _text(metadata: Mapping[str, xds.protobuf.Value], key: str) -> str:
     return (value.string_value or "") if value is not None else ""
 
 
-def _ip_version(text: str) -> int | None:
-    try:
-        return ipaddress.ip_address(text).version
-    except ValueError:
-        return None
-
-
 def _locality(node: xds.core.Node, labels: dict[str, str]) -> Locality:
     """Labels win over the node's own locality (setTopologyLabels)."""
-    by_label = [labels.get(key, "") for key in _TOPOLOGY_LABELS]
-    if any(by_label):
-        return Locality(*by_label)
-    if label := labels.get(_LOCALITY_LABEL, ""):
-        return Locality.parse(label.replace(".", "/"))
+    if (by_label := locality_of(labels)) is not None:
+        return by_label
     given = node.locality
     return Locality() if given is None else Locality(given.region, given.zone, given.sub_zone)

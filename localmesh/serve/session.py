@@ -4,8 +4,8 @@ Confined to the thread of its stream. The theory:
 - a type is *watched* from its first request on, which is answered with what it names (CDS: everything);
 - a request with a stale nonce is ignored; one with an error detail is a NACK: it is recorded, its names are dropped;
 - any other changes the subscription; names that are new are answered, alone; an ACK that changes nothing is silent;
-- CDS is answered whole and reports as removed what the client holds (``initial_resource_versions``, or was sent) and
-  is gone; EDS and RDS answer every name, known or not, and never remove; LDS is empty here;
+- CDS and LDS are answered whole and report as removed what the client holds (``initial_resource_versions``, or was
+  sent) and is gone; EDS and RDS answer every name, known or not, and never remove;
 - a CDS request is followed by all watched EDS, or clusters could stay warming (envoy issue 13009);
 - a push sends all that is watched again, in the order CDS, EDS, LDS, RDS. Resource versions are empty.
 """
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localmesh import xds
+from localmesh.compile import View
 from localmesh.serve.node import Node, parse_node
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class DeltaSession:
         self._new_nonce = new_nonce
         self._reject = reject
         self._node: Node | None = None
+        self._view = View("")  # the node's, as the snapshot knows it
         self._watched: dict[str, _Watched] = {}
 
     def receive(self, request: xds.discovery.DeltaDiscoveryRequest) -> list[xds.discovery.DeltaDiscoveryResponse]:
@@ -82,6 +84,7 @@ class DeltaSession:
             node = parse_node(request.node)
             self._admit(node)
             self._node = node
+            self._view = self._published.snapshot.view(node.view)
         if request.type_url not in PUSH_ORDER:
             return []
         if not self._wants_answer(request):
@@ -95,6 +98,8 @@ class DeltaSession:
     def push(self, published: Published) -> list[xds.discovery.DeltaDiscoveryResponse]:
         """Everything that is watched, from the new config."""
         self._published = published
+        if self._node is not None:
+            self._view = published.snapshot.view(self._node.view)
         responses = []
         for type_url in PUSH_ORDER:
             if type_url in self._watched:
@@ -143,11 +148,11 @@ class DeltaSession:
 
     def _resources(self, type_url: str, names: list[str]) -> Mapping[str, xds.protobuf.Any]:
         assert self._node is not None
-        snapshot, view = self._published.snapshot, self._node.view
+        snapshot, view = self._published.snapshot, self._view
         if type_url == CLUSTER:
             return snapshot.clusters(view)
         if type_url == ENDPOINT:
             return {name: snapshot.endpoints(name, view) for name in names}
         if type_url == ROUTE:
             return {name: snapshot.routes(name, view) for name in names}
-        return {}
+        return snapshot.listeners(view)

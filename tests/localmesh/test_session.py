@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import count
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from localmesh import xds
+from localmesh.ca.messages import CertificateRequest
 from localmesh.compile import Locality, Snapshot, View
 from localmesh.config import read_folder
 from localmesh.serve.node import InvalidNode, parse_node
+from localmesh.serve.reading import Unreadable, parsed
 from localmesh.serve.session import CLUSTER, ENDPOINT, LISTENER, ROUTE, DeltaSession, Published
 from tests.localmesh.yaml_folder import HOST, SERVICE, write
 
@@ -135,8 +140,12 @@ def test_a_cluster_request_is_followed_by_the_watched_endpoints(stream):
     assert [response.type_url for response in stream.send(CLUSTER)] == [CLUSTER, ENDPOINT]
 
 
-def test_listeners_are_answered_empty(stream):
-    assert summary(stream.send(LISTENER)) == [(LISTENER, [], [])]
+def test_listeners_are_answered_with_the_nodes_own_ports_alone(stream):
+    assert summary(stream.send(LISTENER)) == [(LISTENER, ["virtualInbound"], [])]
+    assert summary(stream.send(LISTENER, ack=True)) == []
+    assert summary(stream.send(LISTENER, held=["virtualOutbound"])) == [
+        (LISTENER, ["virtualInbound"], ["virtualOutbound"])
+    ]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +174,7 @@ def test_the_view_of_a_node_comes_from_its_metadata_and_locality():
     node = xds.core.Node(
         id="sidecar~::2~a.b~b.svc.x", metadata=metadata, locality=xds.core.Locality(region="eu", zone="a")
     )
-    expected = View("other", Locality("eu", "a"), (("app", "a"), ("version", "1")), ipv6_only=True)
+    expected = View("other", Locality("eu", "a"), (("app", "a"), ("version", "1")), ("::1", "::2"))
     assert parse_node(node).view == expected
 
 
@@ -174,3 +183,31 @@ def test_locality_labels_win_over_the_nodes_locality():
     metadata.fields["LABELS"] = xds.protobuf.Value(struct_value=xds.struct({"istio-locality": "us.b.c"}))
     node = xds.core.Node(id=NODE.id, metadata=metadata, locality=xds.core.Locality(region="eu"))
     assert parse_node(node).view.locality == Locality("us", "b", "c")
+
+
+wire = st.lists(
+    st.one_of(
+        st.binary(max_size=20),
+        # a key of any field and wire type, and something after it
+        st.builds(
+            lambda number, kind, rest: bytes([number << 3 | kind]) + rest,
+            st.integers(0, 15),
+            st.integers(0, 5),
+            st.binary(max_size=8),
+        ),
+    ),
+    max_size=8,
+).map(b"".join)
+
+
+@given(garbage=wire)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_garbage_is_refused_or_ignored_and_nothing_else_is_raised(stream, garbage):
+    session = DeltaSession(stream.published, lambda: "n", stream.rejections.append)
+    with suppress(Unreadable, InvalidNode):
+        session.receive(parsed(xds.discovery.DeltaDiscoveryRequest, garbage))
+    known = bytes(xds.discovery.DeltaDiscoveryRequest(node=NODE, type_url=ROUTE))
+    with suppress(Unreadable, InvalidNode):
+        session.receive(parsed(xds.discovery.DeltaDiscoveryRequest, known + garbage))
+    with suppress(Unreadable):
+        parsed(CertificateRequest, garbage).csr.encode()

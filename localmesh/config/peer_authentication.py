@@ -1,0 +1,66 @@
+"""PeerAuthentication: which connections a workload accepts. Field meanings are Istio's (security/v1)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from localmesh.config.decode import Spec
+from localmesh.config.service_entry import MAX_PORT
+
+
+class MtlsMode(Enum):
+    """UNSET takes the mode of the wider scope."""
+
+    UNSET = 0
+    DISABLE = 1
+    PERMISSIVE = 2
+    STRICT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MutualTls(Spec):
+    mode: MtlsMode = MtlsMode.UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySelector(Spec):
+    """Unlike ServiceEntry's, it may be empty, and then selects the whole namespace."""
+
+    match_labels: Mapping[str, str] = field(default_factory=dict)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        for key, value in self.match_labels.items():
+            if not key:
+                yield "matchLabels", f"{value!r} has an empty key"
+            if "*" in key or "*" in value:
+                yield "matchLabels", f"{key}={value}: wildcards are not supported in a selector"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAuthentication(Spec):
+    """Without a selector it holds for its namespace, or, in the root namespace, for the mesh."""
+
+    selector: PolicySelector = PolicySelector()
+    mtls: MutualTls = MutualTls()
+    port_level_mtls: Mapping[str, MutualTls] | None = None
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self.selector.match_labels
+
+    @property
+    def ports(self) -> Mapping[int, MtlsMode]:
+        """The ports are those of the workload, not of its services."""
+        return {int(port): mtls.mode for port, mtls in (self.port_level_mtls or {}).items()}
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        given = self.port_level_mtls
+        if given is None:
+            return
+        if not given:
+            yield "portLevelMtls", "must have at least one port, if it is written"
+        elif not self.labels:
+            yield "portLevelMtls", "needs a selector: a policy of a mesh or a namespace has no ports"
+        for port in given:
+            if not (port.isascii() and port.isdigit() and 0 < int(port) <= MAX_PORT):
+                yield "portLevelMtls", f"{port!r} is not a port (1 to {MAX_PORT})"
