@@ -22,7 +22,13 @@ LIFE = 60.0  # seconds of a certificate
 
 @pytest.fixture(scope="module")
 def release(install: Install) -> Release:
-    release = install(consumer={"callsPerSecond": RATE}, mesh={"certificateTtl": f"{LIFE:g}s"})
+    """No retries: what breaks is seen. Answers take a while: there are always some calls in progress."""
+    release = install(
+        consumer={"callsPerSecond": RATE},
+        mesh={"certificateTtl": f"{LIFE:g}s"},
+        service={"retries": 0},
+        provider={"workSeconds": 0.05},
+    )
     release.wait_for_calls()
     return release
 

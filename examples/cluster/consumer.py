@@ -18,7 +18,7 @@ from examples.hello import hello_pb2 as pb
 from examples.hello import hello_pb2_grpc as stubs
 from xds_client import Bootstrap, PilotExchanger
 
-THREADS = 8
+THREADS = 16
 TIMEOUT = 10.0  # seconds
 ERRORS_KEPT = 20
 

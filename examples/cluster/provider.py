@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,12 @@ GRACE = 15.0  # seconds that calls in progress are given; with the chart's preSt
 
 
 class Greeter(stubs.GreeterServicer):
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, work: float) -> None:
         self._name = name
+        self._work = work  # seconds
 
     def SayHello(self, request: pb.HelloRequest, context: grpc.ServicerContext) -> pb.HelloReply:  # noqa: N802
+        time.sleep(self._work)
         callers = [identity.decode() for identity in context.peer_identities() or ()]
         return pb.HelloReply(message=f"Hello {request.name} alias {' '.join(callers) or 'nobody'}", server=self._name)
 
@@ -38,7 +41,7 @@ def main() -> None:
 
     mesh = PilotExchanger(Bootstrap.load())
     server = rpc.server(ThreadPoolExecutor(THREADS))
-    stubs.add_GreeterServicer_to_server(Greeter(name), server)
+    stubs.add_GreeterServicer_to_server(Greeter(name, float(os.environ.get("WORK_SECONDS", "0"))), server)
     server.add_secure_port(f"0.0.0.0:{PORT}", rpc.xds_server_credentials(mesh=mesh))  # as PeerAuthentication says
 
     def unready() -> str | None:
