@@ -65,8 +65,8 @@ class Hub:
         fd: int,
         max_message: int,
         on_lost: Callable[[], object],
+        on_heard: Callable[[str | None], object],
         tls: ClientTls | None = None,
-        on_secured: Callable[[str | None], object] | None = None,
     ) -> ClientLink: ...
     def drain(self) -> None: ...
     def close(self, details: str) -> None: ...

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self, cast, overload
 
+from xds_client.channels import GRPCIO, Channels
 from xds_client.errors import (
     ExchangerClosedError,
     ResourceMissingError,
@@ -49,21 +50,23 @@ class PilotExchanger:
     """Keeps whole, typed, current configuration for whoever observes it.
 
     Opening never fails and never waits: with no control plane in reach it logs a warning, keeps trying, and `status`
-    tells. Observers are called on the exchanger's thread, one at a time, each with values in order; they should be
-    quick, because the stream reads on only after them. They may call every method here.
+    tells. ``channels`` make the connections to it: grpcio's here, `rpc` has its own. Observers are called on the
+    exchanger's thread, one at a time, each with values in order; they should be quick, because the stream reads on only
+    after them. They may call every method here.
     """
 
     def __init__(
         self,
         bootstrap: Bootstrap,
         *,
+        channels: Channels = GRPCIO,
         transport: AdsTransport | None = None,
         identity: IdentitySource | None = None,
         schedule: ReconnectSchedule | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node_id = bootstrap.node.id
-        self._own_identity = None if identity else open_source(bootstrap)
+        self._own_identity = None if identity else open_source(bootstrap, channels)
         self.identity: IdentitySource | None = identity or self._own_identity  # None: plaintext
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._observers: ObserverMap[Interest, Outcome] = ObserverMap()
@@ -71,7 +74,8 @@ class PilotExchanger:
         self._closing = False
         self._loop = AdsLoop(
             node=bootstrap.node,
-            transport=transport or GrpcTransport(bootstrap.discovery_address, stream_access(bootstrap, self.identity)),
+            transport=transport
+            or GrpcTransport(bootstrap.discovery_address, stream_access(bootstrap, self.identity, channels), channels),
             observers=self._observers,
             post=self._inbox.put,
             clock=clock,

@@ -1,4 +1,4 @@
-"""The wire under the session: one bidirectional stream of bytes, over grpcio.
+"""The wire under the session: one bidirectional stream of bytes, over a gRPC channel.
 
 A stream's own threads call `StreamEvents`; the exchanger's thread calls `AdsStream`. Nothing here knows xDS.
 """
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
+from xds_client.channels import CHANNEL_OPTIONS, GRPCIO, Channels
 from xds_client.errors import IdentityError
-from xds_client.identity.access import CHANNEL_OPTIONS
 from xds_client.identity.stream_access import Opening
 
 if TYPE_CHECKING:
@@ -53,19 +53,20 @@ class AdsTransport(Protocol):
 
 
 class GrpcTransport:
-    """grpcio, over TLS if there is an access to istiod, else in plaintext.
+    """Over TLS if there is an access to istiod, else in plaintext on one of ``channels``.
 
     Every stream has a channel of its own, so that the schedule of reconnecting is ours alone, and so that each shows
     the token or certificate of its day; the one in progress stays when they change.
     """
 
-    def __init__(self, address: str, access: StreamAccess | None = None) -> None:
+    def __init__(self, address: str, access: StreamAccess | None = None, channels: Channels = GRPCIO) -> None:
         self.address = address
         self._access = access
+        self._channels = channels
 
     def connect(self, method: str, events: StreamEvents) -> AdsStream:
         if self._access is None:
-            channel = grpc.insecure_channel(self.address, options=CHANNEL_OPTIONS)
+            channel = self._channels.insecure(self.address, CHANNEL_OPTIONS)
             return _GrpcStream(Opening(channel, (), _ended), method, events)
         try:
             return _GrpcStream(self._access.open(), method, events)
@@ -88,7 +89,7 @@ class _NoStream:
 
 
 class _GrpcStream:
-    """One thread pumps what arrives. grpcio takes requests from the queue on a thread of its own."""
+    """One thread pumps what arrives. The channel takes requests from the queue on a thread of its own."""
 
     def __init__(self, opening: Opening, method: str, events: StreamEvents) -> None:
         self._channel = opening.channel
@@ -119,7 +120,7 @@ class _GrpcStream:
             self._pump.join(timeout=1.0)
 
     def _outgoing(self) -> Iterator[bytes]:
-        """The queue. grpcio asks for a message only when the one before has left.
+        """The queue. A channel asks for a message only when the one before has left.
 
         So its second question is the sign that there is a connection, and nothing else in its API tells: the clock of
         "does not exist" must not run before.
@@ -150,7 +151,7 @@ class _GrpcStream:
                     break
         except grpc.RpcError as error:
             failure = error
-        self._requests.put(None)  # frees grpcio's thread
+        self._requests.put(None)  # frees the channel's thread
         self._channel.close()
         self._events.closed(self._ended(failure, answered))
 

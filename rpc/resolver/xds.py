@@ -11,9 +11,30 @@ from xds_client import Bootstrap, PilotExchanger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import grpc
+
+    from rpc.options import Options
     from xds_client import ObserverHandle
     from xds_client.identity import IdentitySource
     from xds_client.model import Target, TargetConfig, TargetMissing
+
+
+class EngineChannels:
+    """Connections to the control plane on our own engine, which takes a fork where grpcio does not (docs/adr)."""
+
+    def insecure(self, address: str, options: Options) -> grpc.Channel:
+        from rpc.blocking.channel import insecure_channel  # noqa: PLC0415 - channels are made of resolvers, too
+
+        return insecure_channel(address, options)
+
+    def secure(
+        self, address: str, roots: bytes, key: bytes | None, chain: bytes | None, options: Options
+    ) -> grpc.Channel:
+        from rpc.blocking.channel import secure_channel  # noqa: PLC0415 - as above
+        from rpc.security import ssl_channel_credentials  # noqa: PLC0415 - as above
+
+        return secure_channel(address, ssl_channel_credentials(roots, key, chain), options)
+
 
 _lock = threading.Lock()
 _shared: PilotExchanger | None = None
@@ -27,7 +48,7 @@ def process_exchanger() -> PilotExchanger:
     global _shared  # noqa: PLW0603 - one stream per process is the point; it is made on demand, never at import
     with _lock:
         if _shared is None:
-            _shared = PilotExchanger(Bootstrap.load())
+            _shared = PilotExchanger(Bootstrap.load(), channels=EngineChannels())
             atexit.register(_shared.close)
         return _shared
 

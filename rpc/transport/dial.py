@@ -10,32 +10,32 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from rpc.security import SecurityError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc._native import ClientLink, Hub
     from rpc.transport.connection import Connection, ConnectionKey
 
-_SLOW_HANDSHAKE = "the TLS handshake timed out"
+_MUTE = "the peer accepted the connection and said nothing in time"
+
+
+class MuteError(OSError):
+    """The peer does not speak as it should; the message says how."""
 
 
 def dial(connection: Connection, hub: Hub, max_message: int) -> ClientLink:
-    """Connect within the connection's time-out, certificate and handshake included; raises OSError."""
+    """Connect within the connection's time-out, certificate, handshake and first words included; raises OSError."""
     key, until = connection.key, time.monotonic() + connection.connect_timeout
-    if key.security is None:
-        return hub.connect(_socket(key, until), max_message, connection.lost)
-    tls = key.security.context(connection.connect_timeout)
-    secured: SimpleQueue[str | None] = SimpleQueue()
-    link = hub.connect(_socket(key, until), max_message, connection.lost, tls, secured.put)
+    tls = key.security.context(connection.connect_timeout) if key.security is not None else None
+    heard: SimpleQueue[str | None] = SimpleQueue()
+    link = hub.connect(_socket(key, until), max_message, connection.lost, heard.put, tls)
     try:
-        problem = secured.get(timeout=max(0.0, until - time.monotonic()))
+        problem = heard.get(timeout=max(0.0, until - time.monotonic()))
     except Empty:
-        problem = _SLOW_HANDSHAKE
+        problem = _MUTE
     if problem is not None:
         link.close(problem)
-        raise SecurityError(problem)
+        raise MuteError(problem)
     return link
 
 
@@ -51,31 +51,30 @@ def _socket(key: ConnectionKey, until: float) -> int:
 
 async def dial_in_loop(connection: Connection, hub: Hub, max_message: int) -> ClientLink:
     """The same without blocking the loop."""
-    key = connection.key
+    key, tls = connection.key, None
+    heard: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
     async with asyncio.timeout(connection.connect_timeout):
-        if key.security is None:
-            return hub.connect(await _socket_in_loop(key), max_message, connection.lost)
-        if key.security.prepared:
-            tls = key.security.context(0.0)
-        else:  # the process's first certificate is on its way
-            tls = await asyncio.to_thread(key.security.context, connection.connect_timeout)
-        secured: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        link = hub.connect(await _socket_in_loop(key), max_message, connection.lost, tls, _settle(secured))
+        if key.security is not None:
+            if key.security.prepared:
+                tls = key.security.context(0.0)
+            else:  # the process's first certificate is on its way
+                tls = await asyncio.to_thread(key.security.context, connection.connect_timeout)
+        link = hub.connect(await _socket_in_loop(key), max_message, connection.lost, _settle(heard), tls)
         try:
-            problem = await secured
+            problem = await heard
         except asyncio.CancelledError:
-            link.close(_SLOW_HANDSHAKE)
+            link.close(_MUTE)
             raise
     if problem is not None:
         link.close(problem)
-        raise SecurityError(problem)
+        raise MuteError(problem)
     return link
 
 
-def _settle(secured: asyncio.Future[str | None]) -> Callable[[str | None], None]:
+def _settle(heard: asyncio.Future[str | None]) -> Callable[[str | None], None]:
     def settle(problem: str | None) -> None:
-        if not secured.done():
-            secured.set_result(problem)
+        if not heard.done():
+            heard.set_result(problem)
 
     return settle
 

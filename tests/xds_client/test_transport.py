@@ -1,4 +1,4 @@
-"""The grpcio stream: when it counts as open, that it reads only on demand, and that it ends."""
+"""The stream, by grpcio and by our engine: when it counts as open, that it reads only on demand, and that it ends."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from tests.xds_client.engines import both
 from tests.xds_client.mesh import cluster, endpoints, response
 from xds_client import ResourceType
 from xds_client.codec import DeltaRequest, decode_delta_response
@@ -30,13 +31,18 @@ class Events(queue.Queue):
         return self.get(timeout=10)
 
 
+@both
+def channels(request):
+    return request.param
+
+
 @pytest.fixture
-def connect():
+def connect(channels):
     streams = []
 
     def start(address):
         events = Events()
-        streams.append(GrpcTransport(address).connect(METHOD, events))
+        streams.append(GrpcTransport(address, channels=channels).connect(METHOD, events))
         return streams[-1], events
 
     yield start
@@ -65,7 +71,7 @@ def test_a_peer_that_accepts_and_says_nothing_is_not_an_open_stream(connect, nod
         stream.send(DeltaRequest(ResourceType.CLUSTER, subscribe=("*",), node=node).encode())
         peer, _ = silent.accept()
         with peer:
-            assert peer.recv(3) == b"PRI", "grpcio has connected and greets"
+            assert peer.recv(3) == b"PRI", "it has connected and greets"
             assert events.empty()
             stream.close()
         assert events.next()[0] == "closed"

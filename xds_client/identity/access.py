@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from xds_client.channels import CHANNEL_OPTIONS, GRPCIO, Channels
 from xds_client.errors import RootsError, TokenError
 from xds_client.identity.certificate import to_pem
 from xds_client.identity.clock import SYSTEM_CLOCK, Clock
@@ -20,15 +21,6 @@ if TYPE_CHECKING:
     from xds_client.identity.roots import RootsFile
     from xds_client.identity.svid import Identity
 
-CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),  # CDS of a large mesh is one message
-    ("grpc.keepalive_time_ms", 30_000),  # as pilot-agent does: a dead istiod is noticed although the stream is quiet
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.enable_retries", 0),  # what to repeat and when is ours to say, not the channel's
-    ("grpc.use_local_subchannel_pool", 1),  # else a new channel inherits the old one's connection back-off
-    ("grpc.enable_http_proxy", 0),  # the control plane is inside the cluster
-)
 _REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 
@@ -44,8 +36,10 @@ class IstiodAccess:
         cluster_id: str = "Kubernetes",
         server_name: str = "",
         clock: Clock = SYSTEM_CLOCK,
+        channels: Channels = GRPCIO,
     ) -> None:
         self.address = address
+        self._channels = channels
         self._cluster_id = cluster_id
         self._roots = roots
         self._token_path = token_path
@@ -80,13 +74,14 @@ class IstiodAccess:
                 raise
             roots = b""
         shown = proof.certificate
-        credentials = grpc.ssl_channel_credentials(
-            root_certificates=roots + (identity.roots if identity else b""),
-            private_key=shown.private_key if shown else None,
-            certificate_chain=shown.certificate_chain if shown else None,
-        )
         name = (("grpc.ssl_target_name_override", self._server_name),) if self._server_name else ()
-        return grpc.secure_channel(self.address, credentials, options=(*CHANNEL_OPTIONS, *name))
+        return self._channels.secure(
+            self.address,
+            roots + (identity.roots if identity else b""),
+            shown.private_key if shown else None,
+            shown.certificate_chain if shown else None,
+            (*CHANNEL_OPTIONS, *name),
+        )
 
     def explain(self, error: grpc.RpcError, proof: Proof) -> str:
         """The reason as istiod or grpcio gives it, and what to do about it."""
@@ -101,6 +96,12 @@ class IstiodAccess:
             shown = f"it was shown {proof.describe(self._clock.now())}, as of cluster {self._cluster_id!r}"
             return f"{shown}; istiod's log says more"
         advice = {
+            # our engine's words
+            "reaches none of our roots": f"is {self._roots.path} the root of that mesh?",
+            "is a clock off": "look at this host's clock",
+            "the peer's certificate is for": "set PROXYLESS_SERVER_NAME to a name that istiod's certificate has, "
+            "such as istiod.istio-system.svc",
+            "does not speak TLS": "istiod does on port 15012",
             # BoringSSL's words
             "CERTIFICATE_VERIFY_FAILED": f"is {self._roots.path} the root of that mesh, and this host's clock right?",
             "Hostname Verification Check failed": "set PROXYLESS_SERVER_NAME to a name that istiod's certificate has, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xds_client.channels import GRPCIO, Channels
 from xds_client.identity.access import IstiodAccess
 from xds_client.identity.certificate import Expected
 from xds_client.identity.clock import SYSTEM_CLOCK, Clock
@@ -21,22 +22,26 @@ if TYPE_CHECKING:
     from xds_client.node import Node
 
 
-def open_source(bootstrap: Bootstrap) -> IdentityKeeper | None:
+def open_source(bootstrap: Bootstrap, channels: Channels = GRPCIO) -> IdentityKeeper | None:
     """The source of this bootstrap, started; None if it has none."""
     settings = _settings(bootstrap)
-    source = make_source(settings, bootstrap.node, bootstrap.discovery_address) if settings else None
+    source = make_source(settings, bootstrap.node, bootstrap.discovery_address, channels=channels) if settings else None
     return source.start() if source else None
 
 
-def stream_access(bootstrap: Bootstrap, source: IdentitySource | None) -> StreamAccess | None:
+def stream_access(
+    bootstrap: Bootstrap, source: IdentitySource | None, channels: Channels = GRPCIO
+) -> StreamAccess | None:
     """How the ADS stream gets to istiod; None: in plaintext."""
     if bootstrap.security != "tls":
         return None
     settings = _settings(bootstrap) or IdentitySettings()
-    return StreamAccess(make_access(settings, bootstrap.node, bootstrap.discovery_address), source)
+    return StreamAccess(make_access(settings, bootstrap.node, bootstrap.discovery_address, channels=channels), source)
 
 
-def make_access(settings: IdentitySettings, node: Node, address: str, clock: Clock = SYSTEM_CLOCK) -> IstiodAccess:
+def make_access(
+    settings: IdentitySettings, node: Node, address: str, clock: Clock = SYSTEM_CLOCK, channels: Channels = GRPCIO
+) -> IstiodAccess:
     """How istiod at ``address`` is reached over TLS."""
     return IstiodAccess(
         address,
@@ -45,11 +50,16 @@ def make_access(settings: IdentitySettings, node: Node, address: str, clock: Clo
         cluster_id=node.cluster_id,
         server_name=settings.server_name,
         clock=clock,
+        channels=channels,
     )
 
 
 def make_source(
-    settings: IdentitySettings, node: Node, discovery_address: str, clock: Clock = SYSTEM_CLOCK
+    settings: IdentitySettings,
+    node: Node,
+    discovery_address: str,
+    clock: Clock = SYSTEM_CLOCK,
+    channels: Channels = GRPCIO,
 ) -> IdentityKeeper | None:
     """The source that the settings choose, still to be started; None if they choose none."""
     domains = Expected(settings.trust_domain, settings.trust_domain_aliases)
@@ -57,7 +67,7 @@ def make_source(
         case "istiod":
             more = RootsFile(settings.extra_roots_path, "roots file", "mount it, or unset PROXYLESS_EXTRA_ROOTS_PATH")
             return IstiodCa(
-                make_access(settings, node, settings.ca_address or discovery_address, clock),
+                make_access(settings, node, settings.ca_address or discovery_address, clock, channels),
                 Trust(RootsFile(settings.root_certificate_path), more if settings.extra_roots_path else None),
                 Expected(settings.trust_domain, settings.trust_domain_aliases, node.namespace, node.service_account),
                 ttl=settings.certificate_ttl,

@@ -103,9 +103,9 @@ impl Link {
         self.lock().on_lost = Some(callback);
     }
 
-    /// `callback(problem | None)` once the peer has spoken inside TLS, or the handshake failed.
-    pub fn on_secured(&self, callback: Py<PyAny>) {
-        self.lock().securing = Some(callback);
+    /// `callback(problem | None)` once the peer has said its first words, or will not.
+    pub fn on_heard(&self, callback: Py<PyAny>) {
+        self.lock().waits_to_hear = Some(callback);
     }
 
     /// What arrived before the link was made.
@@ -383,7 +383,7 @@ impl Link {
             sleep.notify_one();
         }
         state.on_lost = None;
-        state.securing = None;
+        state.waits_to_hear = None;
         state.spread()
     }
 }

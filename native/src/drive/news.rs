@@ -19,8 +19,8 @@ pub enum News {
     Outcome(Py<PyAny>, Box<Outcome>),
     Change(Arc<Py<PyAny>>),
     Lost(Py<PyAny>),
-    /// The TLS handshake is over, or failed for this reason.
-    Secured(Py<PyAny>, Option<String>),
+    /// The peer has said its first words, or will not for this reason.
+    Heard(Py<PyAny>, Option<String>),
     /// A connection was not let in: its peer, and why.
     Refused(Arc<Py<PyAny>>, String, String),
 }
@@ -31,7 +31,7 @@ impl News {
             Self::Outcome(callback, outcome) => outcome.into_py(py).and_then(|args| callback.call1(py, (args,))),
             Self::Change(callback) => callback.call0(py),
             Self::Lost(callback) => callback.call0(py),
-            Self::Secured(callback, problem) => callback.call1(py, (problem,)),
+            Self::Heard(callback, problem) => callback.call1(py, (problem,)),
             Self::Refused(callback, peer, reason) => callback.call1(py, (peer, reason)),
         };
         if let Err(error) = told {

@@ -31,9 +31,10 @@ pub struct State {
     pub grpc: grpc::Connection,
     /// None: plaintext.
     pub session: Option<Box<Session>>,
-    /// Who waits for the first opened bytes: only they say that the peer has accepted our certificate, too.
-    pub(super) securing: Option<Py<PyAny>>,
-    secured: Option<Result<(), String>>,
+    /// Who waits for the peer's first words: only they say that it speaks HTTP/2, and that it has accepted our
+    /// certificate, too.
+    pub(super) waits_to_hear: Option<Py<PyAny>>,
+    heard: Option<Result<(), String>>,
     pub(super) output: Vec<u8>,
     pub(super) written: usize,
     /// A thread polls the socket.
@@ -67,8 +68,8 @@ impl State {
         Self {
             grpc,
             session,
-            securing: None,
-            secured: None,
+            waits_to_hear: None,
+            heard: None,
             output: Vec::new(),
             written: 0,
             led: false,
@@ -112,23 +113,25 @@ impl State {
 
     pub(super) fn take_in(&mut self, fd: RawFd, bytes: &[u8]) {
         let Some(session) = &mut self.session else { return self.take_in_opened(bytes) };
-        let mut opened = false;
+        let mut spoke = false;
         let grpc = &mut self.grpc;
         let fed = session.feed(bytes, &mut |plain| {
-            opened = true;
+            spoke = true;
             grpc.feed(plain);
             grpc.advance();
         });
-        if opened && self.securing.is_some() {
-            self.secured = Some(Ok(()));
+        if fed.is_err() {
+            while session.wants_write() && session.write_to(&mut socket::Outlet(fd)).is_ok() {} // the alert
+            socket::shut(fd);
+        }
+        if spoke {
+            self.note_first_words();
         }
         match fed {
             Ok(false) => {}
             Ok(true) => self.lose(),
             Err(reason) => {
-                while session.wants_write() && session.write_to(&mut socket::Outlet(fd)).is_ok() {} // the alert
-                socket::shut(fd);
-                self.secured.get_or_insert(Err(reason));
+                self.heard.get_or_insert(Err(reason));
                 self.lose();
             }
         }
@@ -138,13 +141,21 @@ impl State {
         self.grpc.feed(bytes);
         // Progress after each piece keeps the bytes that wait inside the protocol few.
         self.grpc.advance();
+        self.note_first_words();
+    }
+
+    fn note_first_words(&mut self) {
+        if self.waits_to_hear.is_some() && self.heard.is_none() {
+            self.heard = Some(self.grpc.ended().map_or(Ok(()), |reason| Err(reason.to_owned())));
+        }
     }
 
     pub(super) fn lose(&mut self) {
         self.socket_dead = true;
-        if self.securing.is_some() {
-            let reason = "the peer closed the connection in the TLS handshake";
-            self.secured.get_or_insert_with(|| Err(String::from(reason)));
+        if self.waits_to_hear.is_some() {
+            let handshaking = self.session.as_ref().is_some_and(|session| session.handshaking());
+            let when = if handshaking { "in the TLS handshake" } else { "before it said anything" };
+            self.heard.get_or_insert_with(|| Err(format!("the peer closed the connection {when}")));
         }
         self.grpc.feed_eof();
         self.grpc.advance();
@@ -234,9 +245,9 @@ impl State {
                 news.push(News::Lost(callback));
             }
         }
-        if let Some(secured) = self.secured.take() {
-            if let Some(callback) = self.securing.take() {
-                news.push(News::Secured(callback, secured.err()));
+        if let Some(heard) = self.heard.take() {
+            if let Some(callback) = self.waits_to_hear.take() {
+                news.push(News::Heard(callback, heard.err()));
             }
         }
         for key in self.grpc.take_changed() {

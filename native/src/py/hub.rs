@@ -93,34 +93,29 @@ impl Hub {
     }
 
     /// Takes over a connected socket's descriptor and speaks first. `on_lost` is called once, when no new call can be
-    /// put on the connection any more (lost, or told to go away). With `tls`, `on_secured(problem | None)` is called
-    /// once the server has spoken inside TLS, or why it will not.
-    #[pyo3(signature = (fd, max_message, on_lost, tls=None, on_secured=None))]
+    /// put on the connection any more (lost, or told to go away). `on_heard(problem | None)` is called once, when the
+    /// server has said its first words of HTTP/2, inside `tls` if given, or with why it will not.
+    #[pyo3(signature = (fd, max_message, on_lost, on_heard, tls=None))]
     fn connect(
         &self,
         py: Python<'_>,
         fd: RawFd,
         max_message: usize,
         on_lost: Py<PyAny>,
+        on_heard: Py<PyAny>,
         tls: Option<Bound<'_, ClientTls>>,
-        on_secured: Option<Py<PyAny>>,
     ) -> PyResult<ClientLink> {
         let socket = own(fd);
         let peer = socket::peer_name(socket.fd());
         let connection = grpc::Connection::client(&Settings::default(), max_message, peer);
         let callers_lead = self.on_dirty.is_none();
         let session = tls.map(|tls| Session::client(&tls.get().0)).transpose().map_err(PyValueError::new_err)?;
-        let secured = session.is_some();
         let security = Security { session: session.map(Box::new), admission: None };
         let link = self.hub.adopt(socket, connection, security, callers_lead)?;
         link.on_lost(on_lost);
-        if let Some(on_secured) = on_secured.filter(|_| secured) {
-            link.on_secured(on_secured);
-            // Nobody leads a link before it is handed out: the hub sees the handshake through.
-            py.detach(|| tell_all(link.begin()));
-        } else {
-            link.flush();
-        }
+        link.on_heard(on_heard);
+        // Nobody leads a link before it is handed out: the hub sees the beginning through.
+        py.detach(|| tell_all(link.begin()));
         Ok(ClientLink::new(self.hub.clone(), link, self.on_dirty.clone()))
     }
 

@@ -40,7 +40,8 @@ class Events(queue.Queue):
 class Istiod:
     """Files of a pod, an ADS server over TLS, and streams to it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, channels):
+        self.channels = channels
         self.authority = Authority()
         self.token, self.roots = folder / "token", folder / "root-cert.pem"
         self.token.write_text("good-token")
@@ -67,8 +68,10 @@ class Istiod:
     def transport(self, address=None, server_name=""):
         address = address or f"localhost:{self.server.port}"
         roots = RootsFile(str(self.roots))
-        access = IstiodAccess(address, roots, str(self.token), cluster_id="east", server_name=server_name)
-        return GrpcTransport(address, StreamAccess(access, self.source))
+        access = IstiodAccess(
+            address, roots, str(self.token), cluster_id="east", server_name=server_name, channels=self.channels
+        )
+        return GrpcTransport(address, StreamAccess(access, self.source), self.channels)
 
     def connect(self, node, transport=None):
         events = Events()
