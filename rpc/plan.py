@@ -82,6 +82,8 @@ def plan_call(
     wait_for_ready: bool | None,
 ) -> Plan:
     """The plan of one call. ``deadline`` on the monotonic clock. Raises `ChannelClosedError` at its first step."""
+    if core.closed:
+        raise ChannelClosedError
     retries = _TRANSPARENT_RETRIES
     routed: float | None = None
     try:
@@ -108,9 +110,7 @@ def plan_call(
 
 
 def _configuration(core: ChannelCore, deadline: float | None) -> Generator[Step, Outcome | None, Snapshot]:
-    """Wait for the first configuration. Raises `ChannelClosedError`."""
-    if core.closed:
-        raise ChannelClosedError
+    """Wait for the first configuration."""
     while True:
         generation = core.generation
         if (snapshot := core.snapshot) is not None:
