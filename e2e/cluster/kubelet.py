@@ -2,7 +2,7 @@
 
 python -m e2e.cluster.kubelet --kubeconfig FILE --folder FOLDER [--host IP=NAME]... [--node NAME=REGION/ZONE]...
 
-It schedules too, each pod on the next node. SIGTERM ends all pods and then the program. `pod.py` is a pod's life.
+It schedules too, each pod on the next node. SIGTERM ends the program, and all pods with it. `pod.py` is a pod's life.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Kubelet:
 
     def stop(self) -> None:
         for pod in list(self._pods.values()):
-            pod.end()
+            pod.crash()
         for pod in list(self._pods.values()):
             pod.join()
 
@@ -69,7 +69,7 @@ class Kubelet:
         uid = pod["metadata"]["uid"]
         if kind == "DELETED":
             if known := self._pods.pop(uid, None):
-                known.end()
+                known.crash()
         elif uid in self._pods:
             self._pods[uid].observe(pod)
         elif not pod["spec"].get("nodeName"):

@@ -9,6 +9,7 @@ import logging
 import shutil
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +83,11 @@ class Pod:
         if "deletionTimestamp" in pod["metadata"]:
             self._ending.set()
 
-    def end(self) -> None:
-        """The node goes down: as if the pod were deleted."""
+    def crash(self) -> None:
+        """The node goes down, and nobody gets to say goodbye."""
+        for one in self._running:
+            if one.container is not None:
+                one.container.kill()
         self._ending.set()
 
     def _live(self) -> None:
@@ -102,7 +106,8 @@ class Pod:
             if network:
                 network.close()
             shutil.rmtree(self._folder / "volumes", ignore_errors=True)
-            self._api.delete(self._path, grace=0, uid=self.uid)
+            with suppress(ApiError):
+                self._api.delete(self._path, grace=0, uid=self.uid)
             logger.info("%s: gone", self._key)
 
     def _run(self, network: PodNetwork) -> None:

@@ -124,8 +124,8 @@ class Release:
             time.sleep(0.2)
 
     def report(self) -> str:
-        """How its pods are, for a test that fails."""
-        lines = []
+        """How its pods are, and what its calls came to, for a test that fails."""
+        lines = [str(self.stats(pod).get("errors")) for pod in self.pods("demo-consumer")]
         for pod in self.api.list(f"{self._core}/pods"):
             states = [{key: one[key] for key in ("state", "ready", "restartCount")} for one in _containers(pod)]
             lines.append(f"{pod['metadata']['name']}: {pod['status'].get('phase')} {states}")

@@ -88,8 +88,13 @@ class Container:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            self._process.kill()  # unshare's --kill-child takes the namespace with it
+        """SIGKILL; returns when the kernel has closed all that it held."""
+        if self.poll() is not None:
+            return
+        first = self._first()
+        for pid in (first, self._process.pid) if first is not None else (self._process.pid,):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # number 1 takes its namespace with it
         self._process.wait()
 
     def wait(self, seconds: float) -> bool:
@@ -192,14 +197,7 @@ def _bind(source: Path, target: str, *, read_only: bool) -> list[str]:
 
 
 def _as_user(user: int) -> list[str]:
-    if user == 0:
-        return ["setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
-    return [
-        "setpriv",
-        f"--reuid={user}",
-        f"--regid={user}",
-        "--clear-groups",
-        "--no-new-privs",
-        "--inh-caps=-all",
-        "--bounding-set=-all",
-    ]
+    """No capabilities, and no life after its parent's: the kernel forgets that wish when the user changes."""
+    become = [f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
+    drop = ["--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
+    return ["setpriv", *become, *drop, "--pdeathsig", "KILL"]
