@@ -7,7 +7,7 @@ import sys
 import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -68,8 +68,8 @@ class Mesh(ABC):
         return {}
 
     @abstractmethod
-    def token(self, namespace: str, service_account: str) -> str:
-        """As the kubelet would project it into a pod."""
+    def token(self, namespace: str, service_account: str, **claims: Any) -> str:
+        """As the kubelet would project it into a pod; ``audience`` and ``lifetime`` (seconds) may be others."""
 
     @property
     def running(self) -> bool:
@@ -134,8 +134,8 @@ class IstiodMesh(Mesh):
         super().stop()
         self._tokens.stop()
 
-    def token(self, namespace: str, service_account: str) -> str:
-        return self._tokens.mint(namespace, service_account)
+    def token(self, namespace: str, service_account: str, **claims: Any) -> str:
+        return self._tokens.mint(namespace, service_account, **claims)
 
 
 class LocalMesh(Mesh):
@@ -152,8 +152,8 @@ class LocalMesh(Mesh):
         command = [sys.executable, "-m", "localmesh", str(self.config), "--listen", self.address]
         return [*command, "--secure-listen", self.secure_address, "--ca", str(self.ca)]
 
-    def token(self, namespace: str, service_account: str) -> str:
-        return LocalTokenIssuer(self.ca).mint(namespace, service_account)
+    def token(self, namespace: str, service_account: str, **claims: Any) -> str:
+        return LocalTokenIssuer(self.ca).mint(namespace, service_account, **claims)
 
 
 KINDS: dict[str, type[Mesh]] = {mesh.kind: mesh for mesh in (LocalMesh, IstiodMesh)}

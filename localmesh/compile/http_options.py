@@ -17,9 +17,9 @@ NAME = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 def speaks_http2(port: ServicePort, pool: ConnectionPool) -> bool:
-    """By protocol or by h2UpgradePolicy; useClientProtocol leaves it to the caller."""
+    """By protocol or by h2UpgradePolicy; useClientProtocol and sniffed ports leave it to the caller."""
     http = pool.http
-    if http.use_client_protocol:
+    if http.use_client_protocol or port.parsed_protocol is Protocol.SNIFFED:
         return False
     return port.parsed_protocol.is_http2 or http.h2_upgrade_policy is H2UpgradePolicy.UPGRADE
 
@@ -29,7 +29,7 @@ def http_protocol_options(
 ) -> xds.http.HttpProtocolOptions | None:
     """None where istiod writes none: HTTP/1.1 or TCP without any setting."""
     http2 = speaks_http2(port, pool)
-    follows_client = pool.http.use_client_protocol or (port.parsed_protocol is Protocol.SNIFFED and not http2)
+    follows_client = pool.http.use_client_protocol or port.parsed_protocol is Protocol.SNIFFED
     common = _common(pool)
     upstream = _upstream(tls)
     if not (http2 or follows_client or common or upstream):

@@ -1,0 +1,67 @@
+"""The same YAML gives the same resources from localmesh and from the real istiod, field by field: ports, TLS, mTLS.
+
+Cases are the files of same_resources/, each added to workloads.yaml. Both are asked as several nodes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.raw import Asking, node
+from tests.localmesh.captures import differences, without
+
+if TYPE_CHECKING:
+    from envoy.config.core.v3.base_pb2 import Node
+    from google.protobuf.message import Message
+
+    from e2e.conftest import StartMesh
+    from e2e.mesh import Mesh
+
+HERE = Path(__file__).parent / "same_resources"
+WORKLOADS = "workloads.yaml"
+CASES = sorted(path.name for path in HERE.glob("*.yaml") if path.name != WORKLOADS)
+NODES = [
+    node("10.1.0.1"),
+    node("10.1.0.2"),
+    node("10.1.0.3", INSTANCE_IPS="10.1.0.3,fd00::4"),
+    node("fd00::4"),
+    node("10.1.0.9", "other"),
+    node("10.9.9.9", LABELS={"app": "reviews", "version": "v2"}),  # of no service: its labels are its own word
+]
+# Metadata exchange between Envoys is no business of other clients.
+LEFT_OUT = r"istio\.metadata_exchange|istio\.stats"
+
+
+def told(mesh: Mesh, asking: Node) -> dict[tuple[str, str], Message]:
+    with Asking(mesh.address, asking) as stream:
+        clusters = stream.ask("CDS")
+        for cluster in clusters.values():
+            cluster.ClearField("filters")
+        names = sorted(name for name in clusters if name.startswith("outbound|"))
+        resources = {("CDS", name): cluster for name, cluster in clusters.items()}
+        resources |= {("EDS", name): endpoints for name, endpoints in stream.ask("EDS", names).items()}
+        inbound = without(stream.ask("LDS")["virtualInbound"], LEFT_OUT)
+        # istiod writes the chains of ports that only a policy names in no order
+        chains = sorted(inbound.filter_chains, key=lambda chain: chain.filter_chain_match.destination_port.value)
+        del inbound.filter_chains[:]
+        inbound.filter_chains.extend(chains)
+        return resources | {("LDS", "virtualInbound"): inbound}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_same_yaml_same_resources(start_mesh: StartMesh, case: str) -> None:
+    config = {name.removesuffix(".yaml"): (HERE / name).read_text() for name in (WORKLOADS, case)}
+    local, istiod = (start_mesh(config, kind=kind, auto_mtls=True) for kind in ("local", "istiod"))
+    unequal = []
+    for asking in NODES:
+        ours, theirs = told(local, asking), told(istiod, asking)
+        assert ours.keys() == theirs.keys()
+        unequal += [
+            f"{asking.id}: {' '.join(key)} {path}: istiod {values[0]!r}, localmesh {values[1]!r}"
+            for key in ours
+            for path, values in differences(theirs[key], ours[key]).items()
+        ]
+    assert unequal == []
