@@ -13,16 +13,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
-from examples.demo.consumer import CALLS_PER_SECOND, TARGET, Consumer
+from examples.demo.consumer import CALLS_PER_SECOND, NAME, TARGET, Consumer
 from examples.demo.mesh_folder import CHANGES, YAML, MeshFolder
+from examples.demo.pod import pod_environment
 from examples.demo.processes import ROOT, Process, StartError
 from examples.demo.report import PROVIDERS, Report
 from examples.demo.steps import Steps
 
 INTRODUCTION = f"""\
 Three providers of the service reviews (two of version v1, one of v2, in two localities), one consumer, and localmesh
-as the control plane. The consumer calls {TARGET} {CALLS_PER_SECOND} times a second with the stub that
-protoc generated; Istio YAML decides who answers. It takes half a minute.
+as the control plane. Each gets a certificate from it, and they speak mutual TLS with one another. The consumer calls
+{TARGET} {CALLS_PER_SECOND} times a second with the stub that protoc generated; Istio YAML decides who answers.
+It takes half a minute.
 
    {YAML.relative_to(ROOT)}/      the YAML that is served first
    {CHANGES.relative_to(ROOT)}/   the edits that follow
@@ -32,30 +34,39 @@ Each line is one second: who answered how often, and how the calls split between
 """
 
 
-def free_port() -> int:
-    """For the control plane, which has to come back to it: below the ephemeral ports, which others get by chance."""
+def free_ports(count: int) -> list[int]:
+    """For the control plane, which has to come back to them: below the ephemeral ports, which others get by chance."""
+    found = []
     for port in random.sample(range(15_000, 30_000), 100):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-    raise StartError("no free port on 127.0.0.1 between 15000 and 30000")
+                found.append(port)
+        if len(found) == count:
+            return found
+    raise StartError("no free ports on 127.0.0.1 between 15000 and 30000")
 
 
 def run(folder: Path, report: Report, pace: float, stage: ExitStack) -> None:
     """Start everything on the stage, and play."""
     mesh = MeshFolder(folder / "mesh")
-    address = f"127.0.0.1:{free_port()}"
+    ca = folder / "ca"
+    address, secure = (f"127.0.0.1:{port}" for port in free_ports(2))
+    listen = ("--listen", address, "--secure-listen", secure, "--ca", str(ca))
     control_plane = Process(
-        "localmesh", "localmesh", str(mesh.path), "--listen", address, log=folder / "localmesh.log", ready="serving"
+        "localmesh", "localmesh", str(mesh.path), *listen, log=folder / "localmesh.log", ready="serving"
     )
     stage.enter_context(control_plane)
-    report.say(f"localmesh serves {mesh.path} on {address}")
+    report.say(f"localmesh serves {mesh.path} on {secure}")
     for number, name in enumerate(PROVIDERS, start=1):
         where = mesh.address(number)
-        stage.enter_context(Process(name, "examples.demo.provider", name, where, log=folder / f"{name}.log"))
-        report.say(f"{name} listens on {where}")
-    # What the manifest of a pod would say. With it, xds:/// targets are all that a program has to know.
-    os.environ |= {"PROXYLESS_DISCOVERY_ADDRESS": address, "PROXYLESS_NAMESPACE": "demo"}
+        account = f"reviews-{name[:2]}"
+        environment = pod_environment(folder / name, ca, secure, account, where.partition(":")[0])
+        provider = Process(
+            name, "examples.demo.provider", name, where, log=folder / f"{name}.log", environment=environment
+        )
+        stage.enter_context(provider)
+        report.say(provider.said.removeprefix("ready: "))
+    os.environ |= pod_environment(folder / NAME, ca, secure, NAME, "127.0.0.1")
     consumer = stage.enter_context(Consumer())
     Steps(mesh, control_plane, consumer, report, pace).play()
 

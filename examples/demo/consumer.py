@@ -17,6 +17,7 @@ from examples.hello import hello_pb2_grpc as stubs
 if TYPE_CHECKING:
     from types import TracebackType
 
+NAME = "consumer"  # and its service account
 TARGET = "xds:///reviews.demo:9080"
 CALLS_PER_SECOND = 200
 THREADS = 4
@@ -27,11 +28,12 @@ ONE_IN = 4  # calls come from a tester
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Which provider answered a call, or why none did."""
+    """Which provider answered a call and whom it took us for, or why none did."""
 
     tester: bool
     server: str
     error: str = ""
+    caller: str = ""
 
     @property
     def version(self) -> str:
@@ -55,7 +57,7 @@ class Consumer:
             )
         except Exception as error:  # a grpc.RpcError, that is; but anything at all counts as a failure
             return Answer(tester, "", str(error))
-        return Answer(tester, reply.server)
+        return Answer(tester, reply.server, caller=reply.message.removeprefix("Hello "))
 
     def _work(self, number: int) -> None:
         gap = THREADS / CALLS_PER_SECOND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,8 +27,17 @@ class StartError(Exception):
 class Process:
     """``python -m MODULE ARGUMENTS``; it is up once a line of its output begins with the word ``ready``."""
 
-    def __init__(self, name: str, module: str, *arguments: str, log: Path, ready: str = "ready") -> None:
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        *arguments: str,
+        log: Path,
+        ready: str = "ready",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
+        self._environment = {**os.environ, **(environment or {})}
         self._command = [*GUARD, sys.executable, "-m", module, *arguments]
         self._log = log
         self._ready = ready
@@ -37,7 +48,13 @@ class Process:
         with self._log.open("wb") as output:
             # In a process group of its own: Ctrl-C reaches the demo, and the demo ends its children in order.
             self._process = subprocess.Popen(
-                self._command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
+                self._command,
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                process_group=0,
             )
         end = time.monotonic() + START_LIMIT
         while not any(line.startswith(self._ready) for line in self._output().splitlines()):
@@ -46,6 +63,11 @@ class Process:
             if time.monotonic() > end:
                 raise StartError(f"{self.name} is not up after {START_LIMIT:g} s; it wrote:\n{self._output()}")
             time.sleep(0.02)
+
+    @property
+    def said(self) -> str:
+        """The line that says that it is up."""
+        return next(line for line in self._output().splitlines() if line.startswith(self._ready))
 
     def kill(self) -> None:
         """SIGKILL: no goodbye to anybody."""

@@ -1,19 +1,23 @@
-"""One provider of the service `reviews`: an ordinary gRPC server that answers with its own name."""
+"""One provider of the service `reviews`: an ordinary gRPC server that answers with its own name and its caller's."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import rpc
 from examples.hello import hello_pb2 as pb
 from examples.hello import hello_pb2_grpc as stubs
+from xds_client import Bootstrap, PilotExchanger
 
 if TYPE_CHECKING:
     import grpc
+
+LIMIT = 10.0  # seconds until the control plane must have given us an identity
 
 
 class Greeter(stubs.GreeterServicer):
@@ -21,20 +25,26 @@ class Greeter(stubs.GreeterServicer):
         self._name = name
 
     def SayHello(self, request: pb.HelloRequest, context: grpc.ServicerContext) -> pb.HelloReply:  # noqa: N802, ARG002
-        return pb.HelloReply(message=f"Hello {request.name}", server=self._name)
+        caller = b" ".join(context.peer_identities() or [b"nobody"]).decode()  # what its certificate says
+        return pb.HelloReply(message=f"Hello {caller}", server=self._name)
 
 
 def main(name: str, address: str) -> None:
+    mesh = PilotExchanger(Bootstrap.load())
     server = rpc.server(ThreadPoolExecutor(4))
     stubs.add_GreeterServicer_to_server(Greeter(name), server)
-    server.add_insecure_port(address)
-    server.start()
-    print(f"ready: {name} on {address}", flush=True)
-
+    server.add_secure_port(address, rpc.xds_server_credentials(mesh=mesh))  # who may call: PeerAuthentication says
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    ended.wait()
-    server.stop(grace=1.0).wait()
+    with mesh:
+        server.start()
+        assert mesh.identity is not None  # there is one wherever the control plane is reached over TLS
+        identity = mesh.identity.wait(LIMIT)
+        while not server.ready and not ended.is_set():
+            time.sleep(0.01)
+        print(f"ready: {name} on {address} as {identity.spiffe_id}", flush=True)
+        ended.wait()
+        server.stop(grace=1.0).wait()
 
 
 if __name__ == "__main__":

@@ -7,8 +7,14 @@ from collections import Counter
 from math import sqrt
 from typing import TYPE_CHECKING
 
+import grpc
+
+from examples.demo.consumer import NAME
 from examples.demo.mesh_folder import CHANGES
+from examples.demo.pod import NAMESPACE
 from examples.demo.processes import ROOT
+from examples.hello.hello_pb2 import HelloRequest
+from examples.hello.hello_pb2_grpc import GreeterStub
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +26,8 @@ if TYPE_CHECKING:
 
 SETTLE = 2.0  # seconds within which an edit has moved the calls
 OUTAGE = 6.0
+IDENTITY = f"spiffe://cluster.local/ns/{NAMESPACE}/sa/{NAME}"
+REFUSED_WITHIN = 2.0
 REACH_LIMIT = 15.0  # seconds until a control plane that is back is heard: the client's longest back-off, and some
 
 
@@ -49,6 +57,8 @@ class Steps:
         self._report.row("6 from start to end", "no call failed", seen, ok=not failed)
         for error, count in Counter(failed).most_common(3):
             self._report.say(f"   {count} x {error}")
+        self._expect_identity("7 who called", answers)
+        self._plaintext_is_refused()
 
     def _first_answer(self) -> None:
         began = time.monotonic()
@@ -94,6 +104,16 @@ class Steps:
         expected = f"all on v2 within {REACH_LIMIT:g} s"
         self._report.row("5 control plane back", expected, seen, moved)
 
+    def _plaintext_is_refused(self) -> None:
+        """A program that knows the address of a provider, and not the mesh."""
+        with grpc.insecure_channel(self._mesh.address(1)) as channel:
+            try:
+                seen = GreeterStub(channel).SayHello(HelloRequest(), timeout=REFUSED_WITHIN).message
+            except grpc.RpcError as error:
+                seen = error.code().name
+        refused = seen in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+        self._report.row("8 plaintext, past the mesh", "refused (STRICT)", seen, refused)
+
     # What the steps are made of
 
     def _title(self, text: str) -> None:
@@ -128,6 +148,11 @@ class Steps:
         seen = f"{testers.count('v2')} of {len(testers)} on v2, {others.count('v1')} of {len(others)} on v1"
         ok = bool(testers and others) and set(testers) == {"v2"} and set(others) == {"v1"}
         self._report.row(step, "testers on v2, others on v1", seen, ok)
+
+    def _expect_identity(self, step: str, answers: Sequence[Answer]) -> None:
+        callers = Counter(answer.caller for answer in answers if not answer.error)
+        seen = ", ".join(f"{caller} on {count} calls" for caller, count in callers.items()) or "nobody"
+        self._report.row(step, IDENTITY, seen, set(callers) == {IDENTITY})
 
     def _all_v2(self, answers: Sequence[Answer]) -> bool:
         return bool(answers) and {answer.version for answer in answers} == {"v2"}

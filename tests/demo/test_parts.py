@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
 import pytest
 
 from examples.demo import processes
 from examples.demo.consumer import Answer
 from examples.demo.mesh_folder import CHANGES, MeshFolder
 from examples.demo.processes import Process, StartError
+from examples.demo.provider import Greeter
 from examples.demo.report import Report
-from examples.demo.steps import Steps
+from examples.demo.steps import IDENTITY, Steps
+from examples.hello.hello_pb2_grpc import add_GreeterServicer_to_server
 from localmesh.config import read_folder
 
 
@@ -56,6 +61,37 @@ def test_a_split_holds_within_four_deviations_and_without_failures(seen, ok):
 )
 def test_testers_and_others_are_told_apart(seen, ok):
     assert verdict(lambda steps: steps._expect_testers("x", seen)) is ok
+
+
+@pytest.mark.parametrize(
+    ("callers", "ok"),
+    [([IDENTITY, IDENTITY], True), ([IDENTITY, "nobody"], False), (["spiffe://cluster.local/ns/demo/sa/x"], False)],
+)
+def test_every_provider_must_know_the_consumer(callers, ok):
+    seen = [Answer(False, "v1a", caller=caller) for caller in callers]
+    assert verdict(lambda steps: steps._expect_identity("x", seen)) is ok
+    assert verdict(lambda steps: steps._expect_identity("x", [])) is False
+
+
+class Somewhere:
+    """A mesh folder whose providers are at one address."""
+
+    def __init__(self, address):
+        self.address = lambda _: address
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_a_provider_that_answers_in_plaintext_is_noticed(refuses):
+    server = grpc.server(ThreadPoolExecutor(1))
+    if not refuses:
+        add_GreeterServicer_to_server(Greeter("v1a"), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    if not refuses:
+        server.start()
+    report = Report()
+    Steps(Somewhere(f"127.0.0.1:{port}"), None, Told(), report, 1.0)._plaintext_is_refused()
+    server.stop(None)
+    assert report.ok is refuses
 
 
 def test_a_report_without_rows_is_not_ok():
