@@ -12,6 +12,7 @@ RUN := $(VENV)/bin/python
 STAMPS := .build/stamps
 NATIVE := $(shell find native -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 CARGO := cargo --quiet
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,unshare --user --map-root-user)
 PROTOS := examples/hello/hello.proto tests/interop/testing.proto
 
 .PHONY: demo test check e2e bench setup lock clean
@@ -38,7 +39,7 @@ e2e: setup
 	e2e/cluster/build
 	$(RUN) -m pytest e2e --ignore=e2e/cluster --mesh=local
 	$(RUN) -m pytest e2e --ignore=e2e/cluster --mesh=istiod
-	$(RUN) -m pytest e2e/cluster --cluster=local
+	$(AS_ROOT) $(RUN) -m pytest e2e/cluster --cluster=local
 
 bench: setup
 	$(RUN) -m bench rpc

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from e2e.envoy import netlink
@@ -35,7 +35,8 @@ def private_network() -> Iterator[None]:
         netlink.bridge(_SWITCH, NODE, PREFIX)
         yield
     finally:
-        _setns(before)
+        with suppress(PermissionError):  # from a user namespace nobody gets back; then this one stays, and is empty
+            _setns(before)
         os.close(before)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from e2e.cluster.network import PodNetwork
 
 WORKDIR = "/app"  # the Dockerfile's
+_PACKAGES = ("rpc", "xds_client", "localmesh", "proxyless", "examples")  # what the image has of this checkout
 _ETC = (
     "ssl",
     "ld.so.cache",
@@ -152,10 +153,10 @@ def _script(
         f"mkdir -p {root}",
         f"mount -t tmpfs -o mode=755 image {root}",
     ]
-    image = ["/usr", sys.base_prefix, str(ROOT)]
-    for path in image:
+    for path in dict.fromkeys(["/usr", sys.base_prefix, f"{ROOT}/.venv"]):
         lines += _bind(Path(path), f"{root}{path}", read_only=True)
-    lines += _bind(ROOT, f"{root}{WORKDIR}", read_only=True)
+    for name in _PACKAGES:
+        lines += _bind(ROOT / name, f"{root}{WORKDIR}/{name}", read_only=True)
     lines += [
         f"ln -s usr/{name} {root}/{name}" for name in ("bin", "sbin", "lib", "lib64") if Path(f"/{name}").is_symlink()
     ]
