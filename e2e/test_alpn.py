@@ -63,14 +63,26 @@ def address(town: Village, server: str, port: int) -> str:
 
 
 def test_what_is_let_in(town: Village, server: str, mode: str, port: int, alpn: str) -> None:
-    """And HTTP/2 is what is negotiated wherever it was offered, never a word of Istio's."""
     said = offer(town.pods["walker"], address(town, server, port), alpn)
     if EXPECTED[mode, port][alpn] in (CLOSED, PASSED_ON):
         assert not said.handshake, said.log
     else:
         assert said.handshake, said.log
-        assert said.alpn == ("h2" if "h2" in alpn.split(",") else ""), said.log
+        assert said.alpn == negotiated(town, server, EXPECTED[mode, port][alpn], alpn), said.log
         assert said.http2, said.log
+
+
+def negotiated(town: Village, server: str, chain: str, offered: str) -> str:
+    """HTTP/2 wherever it was offered, and no word of Istio's.
+
+    But for one: a sidecar's chains for bytes prefer istio-peer-exchange, which starts Istio's own exchange of metadata.
+    The istiod of these tests has that switched off, for want of the filter; localmesh says it as istiod otherwise does.
+    A server of ours never chooses it: it is an HTTP/2 server in all of its chains.
+    """
+    offers = offered.split(",")
+    if chain == BYTES and server == "shop" and town.mesh.kind == "local" and "istio-peer-exchange" in offers:
+        return "istio-peer-exchange"
+    return "h2" if "h2" in offers else ""
 
 
 @pytest.mark.parametrize("server", ["shop"], indirect=True, ids=["to-envoy"])

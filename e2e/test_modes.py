@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,11 +49,12 @@ EXPECTED = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """``policies`` and the modes that they put the server's ports in."""
+    """``policies`` and the modes that they put the server's ports in; ``other``: who fares otherwise."""
 
     policies: tuple[dict[str, Any], ...]
     declared: str
     undeclared: str
+    other: dict[str, str] = field(default_factory=dict)
 
 
 def everywhere(mode: str, *policies: dict[str, Any]) -> Case:
@@ -83,7 +84,14 @@ CASES = {
     "DISABLE": everywhere("DISABLE", peer_authentication("all", "DISABLE")),
     "port-PERMISSIVE": Case((STRICT_NAMESPACE, *on_port("PERMISSIVE")), "PERMISSIVE", "STRICT"),
     "port-DISABLE": Case((STRICT_NAMESPACE, *on_port("DISABLE")), "DISABLE", "STRICT"),
-    "port-STRICT": Case((peer_authentication("all", "DISABLE"), *on_port("STRICT")), "STRICT", "DISABLE"),
+    # Auto mTLS looks at the namespace's mode before it looks at any workload's (BestEffortInferServiceMTLSMode): where
+    # that is DISABLE, everybody without a DestinationRule sends plaintext, even to a port that is STRICT.
+    "port-STRICT": Case(
+        (peer_authentication("all", "DISABLE"), *on_port("STRICT")),
+        "STRICT",
+        "DISABLE",
+        {"ours": REFUSED, "envoy": REFUSED},
+    ),
     "mesh-STRICT": everywhere("STRICT", mesh_wide("STRICT")),
     "namespace-over-mesh": everywhere("DISABLE", mesh_wide("STRICT"), peer_authentication("all", "DISABLE")),
     "workload-over-namespace": everywhere("PERMISSIVE", STRICT_NAMESPACE, *on_workloads("PERMISSIVE")),
@@ -123,7 +131,7 @@ def outcome(town: Village, kind: str, server: str, port: int) -> str:
 
 
 def test_who_is_let_in(town: Village, server: str, case: Case) -> None:
-    expected = dict(EXPECTED[case.declared])
+    expected = EXPECTED[case.declared] | case.other
     if town.mesh.kind != "istiod":
         del expected["grpcio-xds"]  # localmesh serves sidecar resources only, and says so
     check(town, server, DECLARED, expected)

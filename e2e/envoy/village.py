@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ class Village:
         self._born = born
         self.mesh = KINDS[kind](folder, auto_mtls=True, host=NODE, environment=STOCK_ENVOY)
         self.pods: dict[str, Pod] = {}
+        self._versions = itertools.count(1)
 
     def add(self, name: str, sidecar: bool = False) -> Pod:
         pod = self.pods[name] = Pod(name, len(self.pods) + 1, self._folder, sidecar)
@@ -85,8 +87,14 @@ class Village:
             pod.join(self.mesh, {} if self.mesh.kind == "istiod" else self._own_outbound())
 
     def apply(self, *policies: dict[str, Any]) -> None:
-        """These, and no others, beside the services."""
-        self.mesh.apply("policies", yamls.documents(*policies))
+        """These, and no others, beside the services.
+
+        With a version each, as an API server would give them: istiod's cache of clusters knows a PeerAuthentication by
+        its version alone, and would go on with those of another mode.
+        """
+        version = {"resourceVersion": str(next(self._versions))}
+        documents = [policy | {"metadata": policy["metadata"] | version} for policy in policies]
+        self.mesh.apply("policies", yamls.documents(*documents))
 
     def settle(self, modes: dict[int, str], limit: float = 30.0) -> None:
         """Wait until each server has these modes by service port, and has parted with what came under others."""
