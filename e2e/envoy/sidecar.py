@@ -53,7 +53,7 @@ class Sidecar:
 
     def ask(self, path: str) -> str:
         """What the admin interface answers; `OSError` while it is not up."""
-        connection = _UnixConnection(str(self._admin))
+        connection = UnixConnection(str(self._admin))
         try:
             connection.request("GET", path)
             return connection.getresponse().read().decode()
@@ -112,7 +112,7 @@ class _Envoy(Child):
             time.sleep(0.05)
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
         super().__init__("envoy", timeout=10.0)
         self._path = path
