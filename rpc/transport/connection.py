@@ -8,6 +8,8 @@
 
 Called from any thread. Only `claim` needs the lock: one thread wins the right to dial.
 Back-off: grpc/doc/connection-backoff.md (1 s, then 1.6 times the last, ±20 %, at most 120 s).
+A connection that follows one of another security to the same address is patient at first: the control plane tells
+both ends of a change, but not at one moment. A dial that fails is then repeated soon, and calls wait and do not fail.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 CHANNEL_CLOSED = "Channel closed!"
 _INITIAL, _MULTIPLIER, _JITTER, _MAX = 1.0, 1.6, 0.2, 120.0
+_PATIENCE, _SOON = 3.0, 0.1  # seconds that the other end has to hear of the change too; between dials until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Connection:
         "_closed",
         "_dialling",
         "_lock",
+        "_patient_until",
         "_retry_at",
         "connect_timeout",
         "error",
@@ -56,7 +60,10 @@ class Connection:
         "on_change",
     )
 
-    def __init__(self, key: ConnectionKey, connect_timeout: float, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, key: ConnectionKey, connect_timeout: float, on_change: Callable[[], None], *, follows: bool = False
+    ) -> None:
+        """``follows``: there is one to the same address whose security is another."""
         self.key = key
         self.connect_timeout = connect_timeout
         self.on_change = on_change
@@ -67,6 +74,7 @@ class Connection:
         self._closed = False
         self._attempts = 0
         self._retry_at = 0.0
+        self._patient_until = time.monotonic() + _PATIENCE if follows else 0.0
 
     @property
     def dialling(self) -> bool:
@@ -75,7 +83,7 @@ class Connection:
     @property
     def retry_in(self) -> float:
         """Seconds until a dial is allowed again; 0 when it is."""
-        return max(0.0, self._retry_at - time.monotonic()) if self.error is not None else 0.0
+        return max(0.0, self._retry_at - time.monotonic()) if self.link is None else 0.0
 
     @property
     def idle(self) -> bool:
@@ -95,7 +103,7 @@ class Connection:
             self._dialling = False
             closed = self._closed
             if not closed:
-                self.link, self.error, self._attempts = link, None, 0
+                self.link, self.error, self._attempts, self._retry_at = link, None, 0, 0.0
         if closed:
             link.close(CHANNEL_CLOSED)
         elif not link.usable:  # lost before it was found
@@ -104,11 +112,14 @@ class Connection:
 
     def failed(self, error: str) -> None:
         with self._lock:
-            backoff = min(_INITIAL * _MULTIPLIER**self._attempts, _MAX)
             jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, no secret
-            self._retry_at = time.monotonic() + backoff * jitter
-            self._attempts += 1
-            self.error = error
+            now = time.monotonic()
+            if now < self._patient_until:
+                self._retry_at = now + _SOON * jitter
+            else:
+                self._retry_at = now + min(_INITIAL * _MULTIPLIER**self._attempts, _MAX) * jitter
+                self._attempts += 1
+                self.error = error
             self._dialling = False
         self.on_change()
 

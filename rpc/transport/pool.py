@@ -29,10 +29,13 @@ class Pool:
         What is gone is not closed here: the snapshot that calls work from still names it. See `retire`.
         """
         connections = dict(self._connections)
+        reached = {(key.address, key.port) for key, known in connections.items() if known.link is not None}
         for key, connect_timeout in wanted.items():
             known = connections.get(key)
             if known is None:
-                connections[key] = Connection(key, connect_timeout, self._on_change)
+                connections[key] = Connection(
+                    key, connect_timeout, self._on_change, follows=(key.address, key.port) in reached
+                )
             else:
                 known.connect_timeout = connect_timeout
         self._connections = connections

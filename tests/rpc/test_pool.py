@@ -147,6 +147,34 @@ def test_a_failed_dial_is_not_repeated_at_once(core):
     assert 2.56 * 0.7 < waits[2] < 2.56 * 1.3
 
 
+class Protected:
+    """What a process with an identity makes of mutual TLS, as far as pools look at it."""
+
+    def of(self, tls, _host):
+        return tls
+
+
+def test_the_other_end_may_hear_of_a_change_of_security_later(core):
+    """Until it has, dials are repeated soon and have not failed: calls wait."""
+    core.protection = Protected()
+    core.on_config(config(cluster("c", ONE)))
+    opened(core, "10.0.0.1:9080")
+    core.on_config(config(cluster("c", ONE, tls=UpstreamTls())))
+    connection = connections(core)["10.0.0.1:9080"]
+    for _ in range(5):
+        connection._retry_at = 0.0  # the wait is over
+        assert connection.claim()
+        connection.failed("the peer does not speak TLS on this port")
+        assert 0.0 < connection.retry_in < 0.2
+        assert connection.error is None
+    connection._patient_until = 0.0  # it should have heard by now
+    connection._retry_at = 0.0
+    assert connection.claim()
+    connection.failed("the peer does not speak TLS on this port")
+    assert connection.retry_in > 0.7
+    assert connection.error == "the peer does not speak TLS on this port"
+
+
 # ---- who is used
 
 
