@@ -62,6 +62,7 @@ class Calls(Generic[UU, US, SU, SS, D]):
             if credentials is not None
             else MeshProtection(identity)
         )
+        self._driver.core.resume = self._resolution.resume
         self._resolution.start(self._driver.core.on_config)
 
     def _method(self, path: str, serialize: Serializer, deserialize: Deserializer) -> MethodSpec:

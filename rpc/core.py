@@ -41,6 +41,7 @@ class ChannelCore:
         self.on_state: Callable[[], None] | None = None
         self.waiting_for: Callable[[], str] = lambda: "nothing was resolved"
         self.protection: Protection = MeshProtection(None)
+        self.resume: Callable[[], None] = lambda: None  # before waiting and dialling: the resolution may sleep
         self._notify = notify
         self._lock = threading.Lock()
         self._pool = Pool(self.changed)
@@ -111,6 +112,16 @@ class ChannelCore:
     def busy(self) -> bool:
         """Whether calls go on since `drain`: a connection ends after its last."""
         return any(link.ended is None for link in self._draining)
+
+    def forget_connections(self, why: str) -> None:
+        """Close them all, and dial anew when needed."""
+        self._pool.forget_links(why)
+
+    def inherit(self) -> None:
+        """In the child of a fork: the configuration stays, connections are made anew."""
+        self._lock = threading.Lock()
+        self._pool.inherit()
+        self.generation += 1
 
     def close(self) -> None:
         """End every connection; calls in progress fail with CANCELLED."""

@@ -16,6 +16,7 @@ from xds_client.errors import (
     ResourceNotCachedError,
     ResourceTimeoutError,
 )
+from xds_client.fork import inherits
 from xds_client.identity.opening import open_source, stream_access
 from xds_client.loop import AdsLoop
 from xds_client.model import VIRTUAL_INBOUND, InboundMissing
@@ -77,12 +78,34 @@ class PilotExchanger:
             transport=transport
             or GrpcTransport(bootstrap.discovery_address, stream_access(bootstrap, self.identity, channels), channels),
             observers=self._observers,
-            post=self._inbox.put,
+            post=self._post,
             clock=clock,
             schedule=schedule or ReconnectSchedule(),
         )
-        self._thread = threading.Thread(target=self._run, name="xds-exchanger", daemon=True)
-        self._thread.start()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self.resume()
+        inherits(self)
+
+    def inherit(self) -> None:
+        """In the child of a fork: sleep with what is known, until something is wanted (`resume`)."""
+        self._starting = threading.Lock()
+        self._thread = None
+        self._inbox = queue.SimpleQueue()
+        self._waiting = set()
+        self._observers.inherit()
+        self._loop.inherit()
+
+    def resume(self) -> None:
+        """In the child of a fork: open a stream of its own, once. Otherwise nothing; cheap, any thread."""
+        if self._thread is not None or self._closing:
+            return
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="xds-exchanger", daemon=True)
+                self._thread.start()
+        if self._own_identity is not None:
+            self._own_identity.resume()
 
     def observe_target(
         self, target: Target, callback: Callable[[TargetConfig | TargetMissing], object]
@@ -148,7 +171,7 @@ class PilotExchanger:
             self._inbox.put(lambda: None)  # wakes the thread
         if self._own_identity is not None:
             self._own_identity.close()
-        if threading.current_thread() is not self._thread:
+        if self._thread is not None and threading.current_thread() is not self._thread:
             self._thread.join(timeout)
 
     def __enter__(self) -> Self:
@@ -163,12 +186,16 @@ class PilotExchanger:
         observer = Observer(interest, callback, self._unobserve)
         self._observers.add(observer)
         # Replayed on the exchanger's thread: registered first, so nothing is missed, and in order with what comes.
-        self._inbox.put(lambda: self._loop.added(observer))
+        self._post(lambda: self._loop.added(observer))
+        self.resume()
         return observer.handle
 
     def _unobserve(self, observer: Observer[Interest, Outcome]) -> None:
         self._observers.remove(observer)
-        self._inbox.put(self._loop.removed)
+        self._post(self._loop.removed)
+
+    def _post(self, job: Callable[[], None]) -> None:
+        self._inbox.put(job)
 
     def _answer(self, interest: Interest, kind: ResourceType, name: str, timeout: float) -> Outcome:
         """What is announced about it; ``kind`` and ``name`` are for messages."""

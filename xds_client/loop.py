@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from xds_client.cache import Caches, Key
 from xds_client.errors import DecodeError, ProtocolError
+from xds_client.fork import abandon
 from xds_client.model import InboundMissing, Listener
 from xds_client.resolve import Inbound, Interest, Outcome, Resolution, resolve
 from xds_client.resource_type import WILDCARD, ResourceType
@@ -72,8 +73,11 @@ class AdsLoop:
 
     def start(self) -> None:
         self._owner = threading.get_ident()
-        self._subscribe()
+        late = self._settle()  # the child of a fork has caches and observers already
+        if not self._wanted:
+            self._subscribe()
         self._connect()
+        self._complain(late)
 
     def settle(self) -> None:
         """Take account of observers added and removed; at the end of every turn.
@@ -97,6 +101,20 @@ class AdsLoop:
         for update in self._session.expire(now):
             self._caches = self._caches.apply(update)
             self._complain(self._settle())
+
+    def inherit(self) -> None:
+        """In the child of a fork: what is known stays; all that it led to is derived anew, by `start`.
+
+        The fork may have come in the middle of it. The caches are one reference, and whole.
+        """
+        abandon(self._stream)
+        self._stream = None
+        self._serial += 1
+        self._session = DeltaSession(self._node, held={k: frozenset(p.known) for k, p in self._caches.pools.items()})
+        self._resolutions, self._announced, self._wanted = {}, {}, {}
+        self._connection = Connection(
+            Phase.WAITING, self._connection.streams, "not needed since the process was forked"
+        )
 
     def stop(self) -> None:
         self._confined()

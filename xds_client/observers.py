@@ -102,6 +102,10 @@ class ObserverMap(Generic[K, V]):
         self._lock = ReadWriteLock()
         self._observers: dict[K, tuple[Observer[K, V], ...]] = {}
 
+    def inherit(self) -> None:
+        """In the child of a fork: the observers stay."""
+        self._lock = ReadWriteLock()
+
     def add(self, observer: Observer[K, V]) -> None:
         with self._lock.write():
             self._observers[observer.key] = (*self._observers.get(observer.key, ()), observer)

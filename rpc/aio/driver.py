@@ -11,6 +11,7 @@ import grpc
 from rpc.aio.hub import shared_hub
 from rpc.core import ChannelCore
 from rpc.errors import ChannelClosedError, failed
+from rpc.fork import inherits
 from rpc.plan import Attempt, Dial, Wait
 from rpc.transport.dial import dial_in_loop, reason
 
@@ -37,6 +38,14 @@ class Driver:
         self._connecting = False  # somebody asked the channel to become ready, and it is not yet
         self._retry: asyncio.TimerHandle | None = None
         self.core = ChannelCore(target, self._notify)
+        inherits(self)
+
+    def inherit(self) -> None:
+        """The loop and all that waited in it are the parent's; the next call says in which loop it goes on."""
+        self._loop = None
+        self._waiting = set()
+        self._dials = set()
+        self.core.inherit()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -45,6 +54,10 @@ class Driver:
         if self._loop is not running:
             if self._loop is not None and not self._loop.is_closed():
                 raise RuntimeError(f"channel {self.core.target} belongs to another event loop")
+            if self._loop is not None:  # what lived in the closed one can do nothing any more
+                self._waiting = set()
+                self._dials = set()
+                self.core.forget_connections("the event loop of this connection was closed")
             self._loop = running
         return running
 
@@ -62,6 +75,7 @@ class Driver:
 
     def perform(self, step: Dial | Wait, then: Callable[[], None]) -> Callable[[], None] | None:
         """Do the step and call ``then``; returns how to call it off, if it is not done yet."""
+        self.core.resume()
         if isinstance(step, Dial):
             self._begin_dial(step.connection)
             then()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import weakref
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from rpc._native import ServerCall
 
 _shared: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+
+
+def _in_child() -> None:
+    """The loops, and the connections in their hubs, are the parent's."""
+    global _shared  # noqa: PLW0603 - a new one is as good as empty
+    _shared = weakref.WeakKeyDictionary()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def attach(loop: asyncio.AbstractEventLoop, on_calls: Callable[[list[ServerCall]], None] | None = None) -> Hub:

@@ -16,6 +16,7 @@ from rpc.aio.hub import attach, detach
 from rpc.aio.serve import serve_call
 from rpc.blocking.context import ServicerContext as BlockingContext
 from rpc.blocking.serve import serve_call as serve_blocking_call
+from rpc.fork import inherits
 from rpc.handlers import WRONG_CARDINALITY, HandlerTable, is_blocking, wrong_cardinality
 from rpc.listening import Listeners
 from rpc.options import ServerOptions
@@ -61,6 +62,11 @@ class Server(aio.Server):
         self._stopping = False
         self._probed = False
         self._leaving = False
+        inherits(self)
+
+    def inherit(self) -> None:
+        """In the child of a fork: what was started is the parent's and over here; what was not can be started."""
+        self._loop, self._stopped, self._tasks = None, None, set()
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         self._table.add_generic(generic_rpc_handlers)

@@ -11,6 +11,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rpc.fork import inherits
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,6 +39,13 @@ class Subscriptions:
         self._last: grpc.ChannelConnectivity | None = None
         self._connect = False
         self._thread: threading.Thread | None = None
+        inherits(self)
+
+    def inherit(self) -> None:
+        """In the child of a fork: the callbacks are the parent's. Whoever wants to hear here subscribes here."""
+        self._wake = threading.Condition()
+        self._subscribers, self._connect, self._thread = [], False, None
+        self._driver.core.on_state = None
 
     def subscribe(self, callback: Callable[[grpc.ChannelConnectivity], None], *, connect: bool) -> None:
         """``callback`` gets the state now and at every change, in order, from the thread."""

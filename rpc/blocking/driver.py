@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rpc.blocking.tender import tended_hub
 from rpc.core import ChannelCore
 from rpc.deadline import time_left
+from rpc.fork import inherits
 from rpc.plan import Attempt, Dial, Wait
 from rpc.transport.dial import dial, reason
 
@@ -24,6 +25,11 @@ class Driver:
         self._changed = threading.Condition()
         self._max_message = max_message
         self.core = ChannelCore(target, self._notify)
+        inherits(self)
+
+    def inherit(self) -> None:
+        self._changed = threading.Condition()
+        self.core.inherit()
 
     def _notify(self) -> None:
         with self._changed:
@@ -61,6 +67,7 @@ class Driver:
         return self.core.retry_in()
 
     def perform(self, step: Step) -> None:
+        self.core.resume()
         if isinstance(step, Dial):
             if step.connection.claim():
                 self.core.changed()

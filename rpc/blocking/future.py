@@ -13,6 +13,7 @@ import grpc
 from rpc.blocking.stream import StreamCall
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, CallFailed, Metadatum, failed, metadata_tuple
+from rpc.fork import FORKED, generation
 from rpc.method import undeserializable
 from rpc.plan import Wait, plan_call
 
@@ -37,6 +38,7 @@ class CallFuture(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
         self._response: Any = None
         self._cancelled = False
         self._callbacks: list[Callable[[], None]] = []
+        self._generation = generation()
 
     def _abandon(self) -> None:
         raise NotImplementedError
@@ -58,6 +60,8 @@ class CallFuture(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
             callback()
 
     def _wait(self, timeout: float | None) -> Outcome:
+        if self._generation != generation() and self._outcome is None:
+            return FORKED
         with self._state:
             if not self._state.wait_for(lambda: self._outcome is not None, timeout):
                 raise grpc.FutureTimeoutError

@@ -17,6 +17,7 @@ from rpc import probes
 from rpc._native import Hub
 from rpc.blocking.context import ServicerContext
 from rpc.blocking.serve import serve_call
+from rpc.fork import inherits
 from rpc.handlers import WRONG_CARDINALITY, HandlerTable, wrong_cardinality
 from rpc.listening import Listeners
 from rpc.options import ServerOptions
@@ -62,6 +63,17 @@ class Server(grpc.Server):
         self._lock = threading.Lock()
         self._stopping: threading.Event | None = None
         self._stopped = threading.Event()
+        inherits(self)
+
+    def inherit(self) -> None:
+        """In the child of a fork: what was started is the parent's and over here; what was not can be started."""
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        if self._thread is None:
+            self._hub = Hub()
+        else:
+            self._stopping = self._stopping or threading.Event()
+            self._stopped.set()
 
     # ---- grpc.Server
 

@@ -18,6 +18,7 @@ from rpc.errors import (
     failed,
     metadata_tuple,
 )
+from rpc.fork import FORKED, generation
 from rpc.method import undeserializable
 from rpc.plan import Attempt, Wait, plan_call
 from rpc.weakly import weakly
@@ -50,6 +51,7 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
         self._metadata = None if metadata is None else tuple(metadata)
         self._deadline = deadline_of(timeout)
         self._placed = threading.Condition()
+        self._generation = generation()
         self._call: ClientCall | None = None
         self._failure: Outcome | None = None
         # While set, the call can still be sent anew: its only request, and nothing of an answer was handed out.
@@ -110,6 +112,9 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
             call.cancel(grpc.StatusCode.UNKNOWN.value[0], f"Exception iterating requests! ({error!r})")
 
     def _running(self) -> ClientCall | None:
+        if self._generation != generation() and self._call is None:
+            self._failure = self._failure or FORKED
+            return None
         with self._placed:
             self._placed.wait_for(lambda: self._call is not None or self._failure is not None)
             return self._call

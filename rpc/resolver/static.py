@@ -43,6 +43,9 @@ class StaticResolution:
     def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
         on_config(one_endpoint(self._host, self._port))
 
+    def resume(self) -> None:
+        """Nothing ever sleeps here."""
+
     def waiting_for(self) -> str:
         return "nothing"
 

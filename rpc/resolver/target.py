@@ -25,6 +25,9 @@ class Resolution(Protocol):
     def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
         """Begin; ``on_config`` may be called at once, and from another thread later."""
 
+    def resume(self) -> None:
+        """Go on in the child of a fork; otherwise nothing. Cheap; any thread."""
+
     def waiting_for(self) -> str:
         """What is missing while there is no configuration yet, for messages."""
 

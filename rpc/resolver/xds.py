@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,14 @@ def process_exchanger() -> PilotExchanger:
         return _shared
 
 
+def _in_child() -> None:
+    global _lock  # noqa: PLW0603 - its holder may be a thread that the child of a fork does not have
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_in_child)
+
+
 class XdsResolution:
     """Observes one target, on the given exchanger or on the process's."""
 
@@ -67,6 +76,9 @@ class XdsResolution:
 
     def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
         self._handle = self._mesh.observe_target(self._target, on_config)
+
+    def resume(self) -> None:
+        self._mesh.resume()
 
     def waiting_for(self) -> str:
         status = self._mesh.status()

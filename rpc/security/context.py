@@ -6,10 +6,12 @@ another value.
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rpc._native import ClientTls, ServerTls
+from rpc.fork import abandon
 from rpc.security import material
 from rpc.security.material import SecurityError
 from xds_client.model import MeshSecret
@@ -120,6 +122,16 @@ def _server(
         )
     except ValueError as error:
         raise SecurityError(f"TLS of a server: {error}") from error
+
+
+def _in_child() -> None:
+    """Contexts share tickets under locks of their own, whose holders may be threads that the child does not have."""
+    global _client, _server
+    abandon((_client, _server))
+    _client, _server = lru_cache(_CONTEXTS)(_client.__wrapped__), lru_cache(_CONTEXTS)(_server.__wrapped__)
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def _rules(matches: tuple[StringMatch, ...]) -> tuple[NameRule, ...]:

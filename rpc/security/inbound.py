@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from rpc._native import Gate
+from rpc.fork import inherits
 from rpc.security import context
 from rpc.security.material import SecurityError
 from xds_client.inbound import chains_for_port
@@ -149,6 +150,13 @@ class MeshFollowing:
         self._handles = [mesh.observe_inbound(self._on_listener)]
         if mesh.identity is not None:
             self._handles.append(mesh.identity.observe(self._on_identity))
+        inherits(self)
+
+    def inherit(self) -> None:
+        """In the child of a fork the server is over: nothing is followed. Closing would take the parent's locks."""
+        self._lock = threading.Lock()
+        for handle in self._handles:
+            handle.closed = True
 
     def close(self) -> None:
         for handle in self._handles:

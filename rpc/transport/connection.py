@@ -128,6 +128,13 @@ class Connection:
         self.link = None
         self.on_change()
 
+    def inherit(self) -> None:
+        """As new. In the child of a fork the link is the parent's, and who was dialling is not here."""
+        self._lock = threading.Lock()
+        self.link, self.error = None, None
+        self._dialling = False
+        self._attempts = 0
+
     def close(self, *, drain: bool) -> None:
         """No new calls. With ``drain`` those in progress may finish, else they fail."""
         with self._lock:

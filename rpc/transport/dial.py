@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rpc._native import ClientLink, Hub
     from rpc.transport.connection import Connection, ConnectionKey
 
+# getaddrinfo imports this codec when first called. A fork meanwhile, in another thread, would leave the child with an
+# import that never ends.
+"".encode("idna")
+
 _MUTE = "the peer accepted the connection and said nothing in time"
 
 

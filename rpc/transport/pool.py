@@ -56,6 +56,19 @@ class Pool:
             connection.close(drain=True)
         return links
 
+    def forget_links(self, why: str) -> None:
+        """Every connection is dialled again when it is needed."""
+        for connection in self._connections.values():
+            link = connection.link
+            connection.inherit()
+            if link is not None:
+                link.close(why)
+
+    def inherit(self) -> None:
+        """In the child of a fork: dial anew, when needed."""
+        for connection in self._connections.values():
+            connection.inherit()
+
     def close(self) -> None:
         """End every connection now."""
         connections, self._connections = self._connections, {}

@@ -66,6 +66,10 @@ class IstiodCa(IdentityKeeper):
         self.plan(self._due)
         return max(0.0, min(LOOK_AT_ROOTS, self._due - self._clock.monotonic()))
 
+    def inherit(self) -> None:
+        super().inherit()
+        self._signer.inherit()
+
     def interrupt(self) -> None:
         self._signer.cancel()
 

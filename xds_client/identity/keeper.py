@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from xds_client.errors import IdentityError, IdentityTimeoutError
+from xds_client.fork import inherits
 from xds_client.identity.clock import SYSTEM_CLOCK, Clock
 from xds_client.identity.observer import IdentityObserver
 
@@ -60,7 +61,18 @@ class IdentityKeeper:
         self._observers: tuple[IdentityObserver, ...] = ()
         self._changed = threading.Condition()  # guards the two above; never held while an observer runs
         self._closing = threading.Event()
+        self._started = False
         self._thread: threading.Thread | None = None
+        inherits(self)
+
+    def inherit(self) -> None:
+        """In the child of a fork: what is current stays so, and is renewed again from `resume` on."""
+        closed = self._closing.is_set()
+        self._changed, self._closing, self._thread = threading.Condition(), threading.Event(), None
+        if closed:
+            self._closing.set()
+        for observer in self._observers:
+            observer.inherit()
 
     # What sources say
 
@@ -127,10 +139,18 @@ class IdentityKeeper:
 
     def start(self) -> Self:
         """Begin to keep it current. Returns at once; `wait` waits."""
-        assert self._thread is None, "started twice"
-        self._thread = threading.Thread(target=self._run, name="mesh-identity", daemon=True)
-        self._thread.start()
+        assert not self._started, "started twice"
+        self._started = True
+        self.resume()
         return self
+
+    def resume(self) -> None:
+        """In the child of a fork: keep it current again. Otherwise nothing; any thread."""
+        with self._changed:
+            if not self._started or self._thread is not None or self._closing.is_set():
+                return
+            self._thread = threading.Thread(target=self._run, name="mesh-identity", daemon=True)
+            self._thread.start()
 
     def close(self) -> None:
         self._closing.set()

@@ -30,6 +30,11 @@ class IdentityObserver:
         self._next: Identity | None = None
         self._delivering = False
 
+    def inherit(self) -> None:
+        """In the child of a fork: nobody is delivering."""
+        self._lock = threading.Lock()
+        self._delivering = False
+
     def deliver(self, serial: int, identity: Identity) -> None:
         """Call back, unless something as new was delivered already."""
         with self._lock:

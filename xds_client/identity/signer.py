@@ -9,6 +9,7 @@ import grpc
 from google.protobuf.message import DecodeError as WireError
 
 from xds_client.errors import CertificateError, IssuerError
+from xds_client.fork import abandon
 from xds_client.identity.messages import CREATE_CERTIFICATE, CertificateRequest, CertificateResponse
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ class Signer:
         self._lock = threading.Lock()
         self._call: grpc.Future[bytes] | None = None
         self._cancelled = False
+
+    def inherit(self) -> None:
+        """In the child of a fork: the call in progress is the parent's."""
+        abandon(self._call)
+        self._lock, self._call = threading.Lock(), None
 
     def sign(self, channel: grpc.Channel, csr: bytes, proof: Proof, access: IstiodAccess) -> bytes:
         """The chain in PEM, maybe empty. Raises `IssuerError`, or `CertificateError` when the answer is no answer."""

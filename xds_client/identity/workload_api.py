@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from google.protobuf.message import DecodeError as WireError
 
 from xds_client.errors import CertificateError, IdentityError, RootsError
+from xds_client.fork import abandon
 from xds_client.identity.certificate import Expected, make_identity, to_pem
 from xds_client.identity.clock import SYSTEM_CLOCK, Clock
 from xds_client.identity.der import split_der
@@ -76,6 +77,11 @@ class SpiffeWorkloadApi(IdentityKeeper):
         said = f"{self.name}: {reason}; {advice} Attempt {failures + 1} in {delay:.1f} s"
         self.complain(said, loud=failures & (failures - 1) == 0)
         return delay
+
+    def inherit(self) -> None:
+        super().inherit()
+        abandon(self._call)
+        self._lock, self._call = threading.Lock(), None
 
     def interrupt(self) -> None:
         with self._lock:

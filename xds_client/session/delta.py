@@ -56,11 +56,14 @@ class DeltaSession:
 
     method = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 
-    def __init__(self, node: Node, patience: float = PATIENCE) -> None:
+    def __init__(self, node: Node, patience: float = PATIENCE, held: Names | None = None) -> None:
+        """``held``: what is known from elsewhere. Its removal is heard of, and it is sent again: it has no version."""
         self._node = node
         self._patience = patience
         self._wanted: dict[ResourceType, frozenset[str]] = {}
-        self._held: dict[ResourceType, dict[str, str]] = {kind: {} for kind in ResourceType}
+        self._held: dict[ResourceType, dict[str, str]] = {
+            kind: dict.fromkeys(held.get(kind, _NOBODY) if held else _NOBODY, "") for kind in ResourceType
+        }
         self._stream: _Stream | None = None
         self._warned: set[str] = set()
 

@@ -1,0 +1,71 @@
+"""What the child of a fork makes of the channels and servers that it inherits: their values stay; connections, threads
+and locks are its parent's. The engine sees to its descriptors before this runs (native/src/drive/fork.rs).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+
+if TYPE_CHECKING:
+    from rpc._native import Outcome
+
+_log = logging.getLogger(__name__)
+
+# How a call ends in the child that its parent had made.
+FORKED: Outcome = (
+    grpc.StatusCode.CANCELLED.value[0],
+    "the process was forked: this call is its parent's",
+    None,
+    None,
+    None,
+    False,
+    False,
+)
+
+
+class Inheritor(Protocol):
+    """Something that goes on in a child."""
+
+    def inherit(self) -> None:
+        """Let go of what is the parent's: called in the child, which has this one thread, before anything else runs.
+
+        Locks are replaced, not taken: their holders may be threads that are gone.
+        """
+
+
+_inheritors: weakref.WeakSet[Inheritor] = weakref.WeakSet()
+_generation = 0
+
+
+def inherits(thing: Inheritor) -> None:
+    """Tell it of forks, as long as somebody holds it."""
+    _inheritors.add(thing)
+
+
+def abandon(thing: object) -> None:
+    """Leave something of the parent's alone for ever: it may be half changed, and is not to be destroyed."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+def generation() -> int:
+    """How many forks led to this process. What remembers another one was made by an ancestor."""
+    return _generation
+
+
+def _in_child() -> None:
+    global _generation  # noqa: PLW0603 - a fact about the process
+    _generation += 1
+    for thing in tuple(_inheritors):
+        try:
+            thing.inherit()
+        except Exception:  # the others must not suffer from it
+            _log.exception("%r is not fit for use after the fork", thing)
+
+
+os.register_at_fork(after_in_child=_in_child)
