@@ -4,6 +4,7 @@ import pytest
 
 from tests.rpc.frames import RawClient, RawServer
 from tests.rpc.peers import World
+from tests.rpc.programs import ELSEWHERE, python
 from tests.rpc.script import polite
 from tests.rpc.script import request as asked
 
@@ -97,3 +98,16 @@ def ask(our_world, start):
         return our_world.connect(start(script).address).call(kind, asked("Ann"), **how)
 
     return call
+
+
+# ---- processes
+
+
+@pytest.fixture
+def elsewhere():
+    """The address of a server whose handlers stay for ever, and a function that waits for the next call there."""
+    with python(ELSEWHERE) as process:
+        address = process.stdout.readline().strip()
+        assert address, process.stderr.read()
+        yield address, process.stdout.readline
+        process.kill()

@@ -2,84 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
-import textwrap
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.rpc.script import PATIENCE
-
-ROOT = Path(__file__).parents[2]
-
-PROLOGUE = """
-    import sys, threading
-    from concurrent import futures
-    import rpc, rpc.aio
-    from examples.hello.hello_pb2 import HelloRequest
-    from examples.hello.hello_pb2_grpc import GreeterStub, add_GreeterServicer_to_server
-    from tests.rpc.script import READ, AioServicer, SyncServicer, greet, polite
-
-    def serve(script):
-        server = rpc.server(futures.ThreadPoolExecutor(8))
-        port = server.add_insecure_port("127.0.0.1:0")
-        add_GreeterServicer_to_server(SyncServicer(script), server)
-        server.start()
-        return server, f"127.0.0.1:{port}"
-"""
-
-# A server in a process of its own, so that the process under test has nothing but its client. Its handlers greet
-# whoever is not called "mute", and then stay with everyone but "quick".
-ELSEWHERE = (
-    PROLOGUE
-    + """
-    def script():
-        asked = yield READ
-        if asked.name != "mute":
-            yield greet(asked)
-        if asked.name != "quick":
-            print("arrived", flush=True)
-            yield lambda context: threading.Event().wait(3600)
-
-    server, address = serve(script)
-    print(address, flush=True)
-    threading.Event().wait()
-"""
-)
-
-
-def python(program, *arguments, **options):
-    flags = ["-X", "dev", "-W", "error"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, *flags, "-c", textwrap.dedent(program), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=ROOT,
-        **options,
-    )
-
-
-@pytest.fixture
-def elsewhere():
-    """The address of a server whose handlers stay for ever, and a function that waits for the next call there."""
-    with python(ELSEWHERE) as process:
-        address = process.stdout.readline().strip()
-        assert address, process.stderr.read()
-        yield address, process.stdout.readline
-        process.kill()
-
-
-def ended(process):
-    out, err = process.communicate(timeout=PATIENCE)
-    return process.returncode, out.split(), err
-
+from tests.rpc.programs import PROLOGUE, ended, python
 
 WAITING_CALLS = {
     "unary": "stub.SayHello(mute, timeout=600)",

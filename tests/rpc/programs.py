@@ -1,0 +1,101 @@
+"""Programs that tests run as processes of their own, with Python's development mode on and warnings as errors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from tests.rpc.script import PATIENCE
+
+ROOT = Path(__file__).parents[2]
+
+PROLOGUE = """
+    import sys, threading
+    from concurrent import futures
+    import rpc, rpc.aio
+    from examples.hello.hello_pb2 import HelloRequest
+    from examples.hello.hello_pb2_grpc import GreeterStub, add_GreeterServicer_to_server
+    from tests.rpc.script import READ, AioServicer, SyncServicer, greet, polite
+
+    def serve(script):
+        server = rpc.server(futures.ThreadPoolExecutor(8))
+        port = server.add_insecure_port("127.0.0.1:0")
+        add_GreeterServicer_to_server(SyncServicer(script), server)
+        server.start()
+        return server, f"127.0.0.1:{port}"
+"""
+
+# For parents: `fork(function)` runs it in a child; `status(pid)` waits for the child and is 0 if all was well. A child
+# that hangs is ended by its alarm. (Python 3.12 warns of forks in processes with threads; that is the point here.)
+FORKING = (
+    PROLOGUE
+    + """
+    import logging, os, signal, traceback, warnings
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # a slow machine is no news
+    warnings.filterwarnings("ignore", ".*multi-threaded, use of fork.*", DeprecationWarning)
+
+    def fork(function):
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 1
+        try:
+            signal.alarm(60)
+            function()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def status(pid):
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+)
+
+# A server in a process of its own, so that the process under test has nothing but its client. Its handlers greet
+# whoever is not called "mute", and then stay with everyone but "quick".
+ELSEWHERE = (
+    PROLOGUE
+    + """
+    def script():
+        asked = yield READ
+        if asked.name != "mute":
+            yield greet(asked)
+        if asked.name != "quick":
+            print("arrived", flush=True)
+            yield lambda context: threading.Event().wait(3600)
+
+    server, address = serve(script)
+    print(address, flush=True)
+    threading.Event().wait()
+"""
+)
+
+
+def python(program, *arguments, environment=None, **options):
+    flags = ["-X", "dev", "-W", "error"]
+    return subprocess.Popen(
+        [sys.executable, *flags, "-c", textwrap.dedent(program), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+        cwd=ROOT,
+        **options,
+    )
+
+
+def ended(process, patience=2 * PATIENCE):
+    """Exit status, words of standard output, standard error."""
+    try:
+        out, err = process.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return process.returncode, out.split(), err
