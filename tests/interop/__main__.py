@@ -11,7 +11,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from tests.interop.callers import Credentials, connect
+from bench.certificates import Pair
+from tests.interop.callers import connect
 from tests.interop.cases import CASES
 from tests.interop.serving import serving
 
@@ -20,7 +21,7 @@ def main() -> int:
     asked = _arguments()
     if asked.role == "server":
         files = [Path(file).read_bytes() for file in (asked.cert, asked.key) if file]
-        with serving(asked.stack, asked.mode, asked.listen, Credentials(*reversed(files)) if files else None) as port:
+        with serving(asked.stack, asked.mode, asked.listen, Pair(*reversed(files)) if files else None) as port:
             _say(port)
             sys.stdin.read()
         return 0

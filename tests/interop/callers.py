@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import queue
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import grpc
 import grpc.aio
@@ -19,13 +18,6 @@ from tests.rpc.script import PATIENCE
 STACKS = {"ours": (rpc, rpc.aio), "grpcio": (grpc, grpc.aio)}
 STREAMS_REQUESTS = {"StreamingInputCall", "FullDuplexCall", "HalfDuplexCall"}
 STREAMS_REPLIES = {"StreamingOutputCall", "FullDuplexCall", "HalfDuplexCall"}
-
-
-class Credentials(NamedTuple):
-    """A server's, PEM."""
-
-    key: bytes
-    chain: bytes
 
 
 @dataclass

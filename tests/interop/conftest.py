@@ -4,13 +4,21 @@ import contextlib
 import shutil
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from bench.certificates import Authority
 from tests.rpc.script import PATIENCE
 
 HERE = Path(__file__).parent
 BUILD_SECONDS = 600
+
+
+class Material(NamedTuple):
+    root: Path
+    chain: Path
+    key: Path
 
 
 @pytest.fixture(scope="session")
@@ -23,10 +31,23 @@ def grpc_go():
     return HERE.parents[1] / ".build" / "interop"
 
 
+@pytest.fixture(scope="session", params=["plaintext", "tls"])
+def material(request, tmp_path_factory):
+    """None, or the files of a root and of a server's certificate and key."""
+    if request.param == "plaintext":
+        return None
+    authority, folder = Authority(), tmp_path_factory.mktemp("certificates")
+    server = authority.issue("server")
+    files = Material(folder / "root.pem", folder / "chain.pem", folder / "key.pem")
+    for file, pem in zip(files, (authority.root, server.chain, server.key), strict=True):
+        file.write_bytes(pem)
+    return files
+
+
 @pytest.fixture(scope="session")
-def go_server(grpc_go):
+def go_server(grpc_go, material):
     """The address of grpc-go's test server."""
-    command = [grpc_go, "server"]
+    command = [grpc_go, "server", *(["-cert", material.chain, "-key", material.key] if material else [])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield f"127.0.0.1:{int(process.stdout.readline())}"
         process.stdin.close()
