@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.rpc.frames import RawClient, RawServer
+from tests.rpc.mesh import Mesh
 from tests.rpc.peers import World
 from tests.rpc.programs import ELSEWHERE, python
 from tests.rpc.script import polite
@@ -111,3 +112,11 @@ def elsewhere():
         assert address, process.stderr.read()
         yield address, process.stdout.readline
         process.kill()
+
+
+@pytest.fixture
+def mesh(tmp_path):
+    mesh = Mesh(tmp_path)
+    mesh.plane.start()
+    yield mesh
+    mesh.close()

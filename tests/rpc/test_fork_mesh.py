@@ -4,22 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from localmesh import LocalMesh
-from tests.rpc.peers import World
-from tests.rpc.programs import FORKING, ended, python
-from tests.rpc.script import READ, greet, request
-
-YAML = """
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {{name: reviews, namespace: demo}}
-spec:
-  hosts: [reviews.demo.svc.cluster.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{{number: 9080, name: grpc, protocol: GRPC, targetPort: {port}}}]
-  endpoints: [{{address: 127.0.0.1}}]
-"""
+from tests.rpc.mesh import by_the_name_of
+from tests.rpc.programs import FORKING, ended
 
 CLIENT = f"""{FORKING}
     import asyncio, time, uvloop
@@ -46,57 +32,6 @@ CLIENT = f"""{FORKING}
     def stream_threads():
         return [thread for thread in threading.enumerate() if thread.name.startswith("xds")]
 """
-
-
-def by_the_name_of(name):
-    """Greets everybody by this name."""
-
-    def script():
-        yield READ
-        yield greet(request(name))
-
-    return script
-
-
-class Mesh:
-    """``script``: what the service does at first, if not to greet everybody as "one"."""
-
-    def __init__(self, folder, script=None):
-        self._folder = folder
-        self._world = World("sync")
-        self.route_to(script or by_the_name_of("one"))
-        self.plane = LocalMesh(folder, auto_mtls=False)
-
-    def route_to(self, script):
-        port = int(self._world.serve(script).rpartition(":")[2])
-        draft = self._folder / "draft"
-        draft.write_text(YAML.format(port=port))
-        draft.replace(self._folder / "reviews.yaml")
-
-    @property
-    def environment(self):
-        """Of a pod's process in this mesh."""
-        return {
-            "PROXYLESS_DISCOVERY_ADDRESS": self.plane.address,
-            "PROXYLESS_NAMESPACE": "demo",
-            "PROXYLESS_SECURITY": "plaintext",
-            "GRPC_VERBOSITY": "ERROR",  # else grpcio says at each fork what it will not do
-        }
-
-    def program(self, source, *arguments, **options):
-        return python(source, *arguments, environment=self.environment, **options)
-
-    def close(self):
-        self.plane.stop()
-        self._world.close()
-
-
-@pytest.fixture
-def mesh(tmp_path):
-    mesh = Mesh(tmp_path)
-    mesh.plane.start()
-    yield mesh
-    mesh.close()
 
 
 def test_a_child_calls_with_what_its_parent_knew_although_the_control_plane_is_gone(mesh):

@@ -92,6 +92,14 @@ def test_a_channel_says_that_it_belongs_to_another_loop(aio_world):
         asyncio.run(elsewhere())
 
 
+@pytest.mark.parametrize("factory", FACTORIES, ids=["asyncio", "uvloop"])
+def test_a_channel_outlives_its_loop_and_dials_anew_in_the_next(aio_world, factory):
+    channel = rpc.aio.insecure_channel(aio_world.serve(polite))
+    for i in range(4):
+        assert run(factory, ask(channel, str(i)))
+    run(factory, channel.close())
+
+
 def test_a_channel_made_outside_of_a_loop_lives_in_the_loop_of_its_first_call(aio_world):
     channel = rpc.aio.insecure_channel(aio_world.serve(polite))
 

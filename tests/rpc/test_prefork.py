@@ -11,10 +11,10 @@ import sys
 
 import pytest
 
+from tests.rpc.mesh import Mesh
 from tests.rpc.peers import World
 from tests.rpc.programs import ROOT
 from tests.rpc.script import PATIENCE, polite
-from tests.rpc.test_fork_mesh import Mesh
 
 WORKERS, REQUESTS_PER_WORKER, REQUESTS = 3, 20, 200
 
