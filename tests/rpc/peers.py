@@ -45,9 +45,22 @@ def ours_only(pairs):
     return [(key, value) for key, value in pairs or () if key.startswith("x-")]
 
 
+def _open_channel(module, address, options, credentials=None, **how):
+    """``credentials``: of the module's own make; None: `insecure_channel`."""
+    if credentials is None:
+        return module.insecure_channel(address, options, **how)
+    return module.secure_channel(address, credentials, options, **how)
+
+
+def _add_port(server, address, credentials):
+    if credentials is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, credentials)
+
+
 class SyncClient:
     def __init__(self, make, address, options, **how):
-        self.channel = (rpc if make == "ours" else grpc).insecure_channel(address, options, **how)
+        self.channel = _open_channel(rpc if make == "ours" else grpc, address, options, **how)
         self.stub = GreeterStub(self.channel)
 
     def call(self, kind, *requests, timeout=PATIENCE, **how):
@@ -135,7 +148,7 @@ class AioClient:
         self.stub = GreeterStub(self.channel)
 
     async def _open(self, make, address, options, how):
-        return (rpc.aio if make == "ours" else grpc.aio).insecure_channel(address, options, **how)
+        return _open_channel(rpc.aio if make == "ours" else grpc.aio, address, options, **how)
 
     def call(self, kind, *requests, timeout=PATIENCE, **how):
         return self._loop.run(self._whole(kind, requests, timeout=timeout, **how))
@@ -244,24 +257,24 @@ class World:
         """Start a server whose methods all follow the script; returns its address."""
         return f"127.0.0.1:{self.start_server(script, options, address, threads, **how)[1]}"
 
-    def start_server(self, script, options=None, address="127.0.0.1:0", threads=16, **how):
+    def start_server(self, script, options=None, address="127.0.0.1:0", threads=16, credentials=None, **how):
         """The same; returns server and port, for tests that stop it themselves."""
         if self.kind == "aio":
-            server, port = self.loop.run(self._start_aio(script, options, address, how))
+            server, port = self.loop.run(self._start_aio(script, options, address, credentials, how))
             self._ends.callback(lambda: self.loop.run(server.stop(0)))
             return server, port
         pool = futures.ThreadPoolExecutor(threads)
         server = (rpc if self.server_make == "ours" else grpc).server(pool, options=options, **how)
-        port = server.add_insecure_port(address)
+        port = _add_port(server, address, credentials)
         add_GreeterServicer_to_server(SyncServicer(script), server)
         server.start()
         self._ends.callback(pool.shutdown, wait=False)
         self._ends.callback(lambda: server.stop(0).wait(PATIENCE))
         return server, port
 
-    async def _start_aio(self, script, options, address, how):
+    async def _start_aio(self, script, options, address, credentials, how):
         server = (rpc.aio if self.server_make == "ours" else grpc.aio).server(options=options, **how)
-        port = server.add_insecure_port(address)
+        port = _add_port(server, address, credentials)
         add_GreeterServicer_to_server(AioServicer(script), server)
         await server.start()
         return server, port
