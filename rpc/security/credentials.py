@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from rpc.security.outbound import Protection, Security
     from xds_client import PilotExchanger
     from xds_client.identity import IdentitySource
+
+
+_log = logging.getLogger(__name__)
 
 
 class ChannelCredentials(Protocol):
@@ -143,46 +147,54 @@ def ssl_server_certificate_configuration(
     return CertificateConfiguration(tuple(private_key_certificate_chain_pairs), root_certificates)
 
 
-class _Followed:
-    def close(self) -> None:
-        """Nothing is followed."""
-
-
+@dataclass(frozen=True, slots=True)
 class _SslServerCredentials:
     """``fetch`` is asked before each handshake; None from it means: as before (grpc's contract)."""
 
-    def __init__(
-        self,
-        configuration: CertificateConfiguration,
-        require_client_auth: bool,
-        fetch: Callable[[], CertificateConfiguration | None] | None = None,
-    ) -> None:
-        self._configuration = configuration
-        self._require = require_client_auth
-        self._fetch = fetch
+    configuration: CertificateConfiguration
+    require_client: bool
+    fetch: Callable[[], CertificateConfiguration | None] | None = None
 
     def follow(self, guard: Guard) -> Following:
-        self._apply(guard)
-        if self._fetch is not None:
-            guard.before_handshakes(lambda: self._refetch(guard))
-        return _Followed()
+        following = _SslFollowing(self, guard)
+        following.apply(self.configuration)
+        if self.fetch is not None:
+            guard.before_handshakes(following.refetch)
+        return following
 
-    def _refetch(self, guard: Guard) -> None:
-        assert self._fetch is not None
-        fetched = self._fetch()
-        if fetched is not None and fetched != self._configuration:
-            self._configuration = fetched
-            self._apply(guard)
 
-    def _apply(self, guard: Guard) -> None:
-        (key, chain), *_ = self._configuration.private_key_certificate_chain_pairs
-        roots = self._configuration.root_certificates
+class _SslFollowing:
+    """What one port was last told: the same credentials may be another port's, too."""
+
+    def __init__(self, credentials: _SslServerCredentials, guard: Guard) -> None:
+        self._credentials = credentials
+        self._guard = guard
+        self._configuration = credentials.configuration
+
+    def refetch(self) -> None:
+        """Never raises: what cannot be had or used leaves what there was, as in grpcio."""
+        assert self._credentials.fetch is not None
+        try:
+            fetched = self._credentials.fetch()
+            if fetched is not None and fetched != self._configuration:
+                self.apply(fetched)
+        except Exception:
+            _log.exception("%s: no new certificate was fetched, the last good one stays", self._guard.address)
+
+    def apply(self, configuration: CertificateConfiguration) -> None:
+        (key, chain), *_ = configuration.private_key_certificate_chain_pairs
+        # grpcio looks at a client's certificate only where it demands one, whatever roots it was given.
+        roots = configuration.root_certificates if self._credentials.require_client else None
         tls = DownstreamTls(
             certificate=InlineCertificate(chain, key),
             roots=InlineRoots(roots) if roots is not None else None,
-            require_client_certificate=self._require,
+            require_client_certificate=self._credentials.require_client,
         )
-        guard.set([("tls", (), "tls", (), context.server(tls, None), None)])
+        self._guard.set([("tls", (), "tls", (), context.server(tls, None), None)])
+        self._configuration = configuration
+
+    def close(self) -> None:
+        """Nothing is followed."""
 
 
 def ssl_server_credentials(

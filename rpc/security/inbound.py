@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Protocol
 
 from rpc._native import Gate
 from rpc.fork import inherits
 from rpc.security import context
-from rpc.security.material import SecurityError
+from rpc.security.material import SecurityError, printable
 from xds_client.inbound import chains_for_port
 from xds_client.model import InboundMissing
 
@@ -66,11 +67,12 @@ class Guard:
         self.port = port
         self.ready = threading.Event()
         self.waiting_for = "its first configuration"
-        self.gate = Gate(self._refused)
+        self.gate = Gate(_weakly(self._refused))
         self._credentials = credentials
         self._hub: Hub | None = None
         self._following: Following | None = None
         self._refusals = _Refusals()
+        self._ask: Callable[[], None] = lambda: None
 
     def start(self, hub: Hub) -> None:
         self._hub = hub
@@ -86,7 +88,11 @@ class Guard:
 
     def before_handshakes(self, ask: Callable[[], None]) -> None:
         """Call ``ask`` for each new connection, before its handshake goes on."""
-        self.gate.before_handshakes(ask)
+        self._ask = ask
+        self.gate.before_handshakes(_weakly(self._before_handshake))
+
+    def _before_handshake(self) -> None:
+        self._ask()
 
     def close(self) -> None:
         if self._following is not None:
@@ -95,7 +101,20 @@ class Guard:
     def _refused(self, peer: str, reason: str) -> None:
         if self.waiting_for:
             reason = f"{reason}; the port still waits for {self.waiting_for}"
-        self._refusals.note(self.address, peer, reason)
+        self._refusals.note(self.address, peer, printable(reason))
+
+
+def _weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """The method, as long as its object lives. The garbage collector does not see what the engine's gate holds: with
+    a reference back to the guard, a server that is over would keep its keys and descriptors for ever."""
+    reference = weakref.WeakMethod(method)
+
+    def call(*arguments: object) -> None:
+        alive = reference()
+        if alive is not None:
+            alive(*arguments)
+
+    return call
 
 
 class _Refusals:

@@ -27,6 +27,15 @@ class SecurityError(OSError):
     """A connection cannot be protected as demanded, so it is not made; the message says what to mend."""
 
 
+_LONGEST_REASON = 1000  # characters
+
+
+def printable(reason: str) -> str:
+    """A reason as one line of bounded length: what a stranger offers or calls himself may be in it."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in reason)
+    return shown if len(shown) <= _LONGEST_REASON else f"{shown[:_LONGEST_REASON]}..."
+
+
 def certificate(source: CertificateSource | None, identity: Identity | None) -> tuple[bytes | None, bytes | None]:
     """Chain and key, or (None, None) where none is asked for. Raises `SecurityError`."""
     match source:

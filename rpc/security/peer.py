@@ -57,10 +57,17 @@ def identity_key(context: AuthContext) -> str | None:
 @lru_cache(256)
 def _certificate(der: bytes) -> AuthContext:
     """Never raises: a certificate that was good enough for TLS and cannot be read here identifies nobody."""
+    try:
+        return _read(der)
+    except ValueError:
+        return {}
+
+
+def _read(der: bytes) -> AuthContext:
     certificate = x509.load_der_x509_certificate(der)
     common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     context: AuthContext = {
-        "x509_subject": [certificate.subject.rfc4514_string({}).encode()],
+        "x509_subject": [_escaped(certificate.subject.rfc4514_string({}))],
         COMMON_NAME: [_bytes(common[0].value) if common else b""],
         "x509_pem_cert": [certificate.public_bytes(Encoding.PEM)],
     }
@@ -83,3 +90,8 @@ def _certificate(der: bytes) -> AuthContext:
 
 def _bytes(value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else value.encode()
+
+
+def _escaped(name: str) -> bytes:
+    """RFC 2253 as grpcio's TLS prints it: in ASCII only."""
+    return "".join(chr(b) if 0x20 <= b < 0x7F else f"\\{b:02X}" for b in name.encode()).encode()  # noqa: PLR2004
