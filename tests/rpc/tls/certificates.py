@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 from dataclasses import dataclass, field
 
@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from xds_client.identity import Identity
 
-HOUR = datetime.timedelta(hours=1)
+HOUR = dt.timedelta(hours=1)
 TRUST_DOMAIN = "cluster.local"
 SHOP = "spiffe://cluster.local/ns/demo/sa/shop"
 REVIEWS = "spiffe://cluster.local/ns/demo/sa/reviews"
 
 
 def now():
-    return datetime.datetime.now(datetime.UTC)
+    return dt.datetime.now(dt.UTC)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Authority:
         if within is not None:
             self._between = self.pem + within._between
 
-    def issue(  # noqa: PLR0913 - each of these is a way to be wrong
+    def issue(
         self,
         *uris,
         dns=(),

@@ -73,8 +73,21 @@ def until(truth, why="it did not come about"):
     return value
 
 
+def links(client):
+    """The connections that the client has open."""
+    core = client.channel._driver.core
+    return [connection.link for connection in core._pool.connections if connection.link is not None]
+
+
+def redial(client):
+    """End the client's connections, as a network does; the next call dials anew."""
+    for link in links(client):
+        link.drain()
+    until(lambda: not links(client))
+
+
 def open_files():
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def resident():

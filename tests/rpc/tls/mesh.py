@@ -40,10 +40,10 @@ class _Observed:
         for callback in tuple(self._callbacks.values()):
             callback(value)
 
-    def observe(self, callback):
+    def observe(self, callback, *, replay=True):
         key = object()
         self._callbacks[key] = callback
-        if self.value is not None:
+        if replay and self.value is not None:
             callback(self.value)
         return SimpleNamespace(close=lambda: self._callbacks.pop(key, None))
 
@@ -78,7 +78,7 @@ class Source:
         self._expired, self._error = True, error
 
     def observe(self, callback):
-        return self._observed.observe(callback)
+        return self._observed.observe(callback, replay=self.current is not None)
 
     def wait(self, timeout):
         with self._changed:

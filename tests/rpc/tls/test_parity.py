@@ -1,4 +1,4 @@
-"""`ssl` credentials beside grpcio's: every pairing of client and server, in both worlds; grpcio-grpcio is the control."""
+"""`ssl` credentials beside grpcio's: every pairing of client and server in both worlds; grpcio alone is the control."""
 
 import grpc
 import pytest

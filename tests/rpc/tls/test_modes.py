@@ -1,0 +1,276 @@
+"""PeerAuthentication changed while calls are in flight: who fits goes on, who does not is drained, nobody slips by."""
+
+import contextlib
+import logging
+import socket
+import ssl
+import struct
+import threading
+import time
+
+import grpc
+import pytest
+
+from tests.rpc.frames import GOAWAY, SETTINGS, RawClient, Wire, frame, message
+from tests.rpc.script import READ, greet, polite, wait_for
+from tests.rpc.script import request as asked
+from tests.rpc.tls.certificates import REVIEWS, SHOP
+from tests.rpc.tls.ends import MeshWorld, hello, links, raw, refused, until
+from tests.rpc.tls.mesh import MUTUAL, Mesh, chain, disabled, listener, permissive, rule, strict
+from xds_client.model import DownstreamTls, FilterChainMatch, SourceType
+
+MODES = {"strict": strict(), "permissive": permissive(), "disabled": disabled()}
+TAKES = {"strict": {"mutual"}, "permissive": {"mutual", "plaintext"}, "disabled": {"plaintext"}}
+
+
+class Ends:
+    """A server of ours in the mesh, and two clients: one calls over mutual TLS, one in plaintext."""
+
+    def __init__(self, world, shop, reviews, mode, script=polite):
+        self.mesh = Mesh(reviews)
+        self.address = world.serve_in(self.mesh, MODES[mode], script)
+        self.mutual = world.call_from(Mesh(shop), self.address)
+        self.plaintext = world.connect(self.address)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_each_mode_takes(our_world, shop, reviews, mode):
+    ends = Ends(our_world, shop, reviews, mode)
+    for kind in ("mutual", "plaintext"):
+        client = getattr(ends, kind)
+        if kind in TAKES[mode]:
+            hello(client)
+        else:
+            refused(client)
+
+
+@pytest.mark.parametrize("after", MODES)
+@pytest.mark.parametrize("before", MODES)
+def test_a_mode_flipped_under_calls(our_world, shop, reviews, before, after):
+    """Calls that are legal before and after do not fail; connections that do not fit end well and are refused then."""
+    release = threading.Event()
+
+    def script():
+        request = yield READ
+        if request.name == "slow":
+            yield wait_for(release)
+        yield greet(request)
+
+    ends = Ends(our_world, shop, reviews, before, script)
+    clients = {kind: getattr(ends, kind) for kind in sorted(TAKES[before])}
+    slow = {}
+    for kind, client in clients.items():
+        hello(client)
+        slow[kind] = client.begin("unary", asked("slow"))
+    had = {kind: links(client) for kind, client in clients.items()}
+    ends.mesh.inbound.set(MODES[after])
+    for kind, client in clients.items():
+        if kind in TAKES[after]:
+            hello(client)
+            assert links(client) == had[kind], "a connection that fits was closed"
+        else:
+            until(lambda client=client: not links(client), "a connection that does not fit was kept")
+            refused(client)
+    release.set()
+    assert {kind: call.code() for kind, call in slow.items()} == dict.fromkeys(slow, grpc.StatusCode.OK)
+
+
+def test_flips_without_end_fail_no_call_that_is_always_legal(our_world, shop, reviews):
+    ends = Ends(our_world, shop, reviews, "strict")
+    hello(ends.mutual)
+    [link] = links(ends.mutual)
+    stop, failures = threading.Event(), []
+
+    def keep_calling():
+        while not stop.is_set():
+            answer = ends.mutual.call("unary", asked("Ann"))
+            if answer.code is not grpc.StatusCode.OK:
+                failures.append(answer)
+
+    caller = threading.Thread(target=keep_calling)
+    caller.start()
+    for number in range(40):
+        ends.mesh.inbound.set(MODES["permissive" if number % 2 else "strict"])
+        time.sleep(0.01)
+    stop.set()
+    caller.join()
+    assert failures == []
+    assert links(ends.mutual) == [link]
+
+
+# ---- chains
+
+
+def test_the_default_chain_takes_what_no_other_does(our_world, shop, reviews):
+    theirs, ours = Mesh(reviews), Mesh(shop)
+    only = chain("by name", tls=MUTUAL, transport="tls", names=("somebody.else",))
+    address = our_world.serve_in(theirs, listener(only, default=chain("otherwise", tls=MUTUAL)))
+    hello(our_world.call_from(ours, address))
+    refused(our_world.connect(address))  # it is TLS that the default chain wants
+
+
+REFUSED_CHAINS = {
+    "it is for some sources only": {"match": FilterChainMatch(source_type=SourceType.EXTERNAL)},
+    "envoy.filters.http.rbac": {"http_filters": ("envoy.filters.http.rbac", "envoy.filters.http.router")},
+    "envoy.filters.network.rbac": {"network_filters": ("envoy.filters.network.rbac",)},
+    "envoy.filters.http.jwt_authn": {"http_filters": ("envoy.filters.http.jwt_authn",)},
+    "acme.filters.unheard_of": {"http_filters": ("acme.filters.unheard_of",)},
+    "the mesh says so": {"unusable": "the mesh says so"},
+}
+
+
+@pytest.mark.parametrize(("why", "demands"), REFUSED_CHAINS.items(), ids=REFUSED_CHAINS)
+def test_a_chain_with_demands_that_are_not_met_lets_nobody_in(our_world, shop, reviews, why, demands, caplog):
+    theirs = Mesh(reviews)
+    address = our_world.serve_in(theirs, listener(chain("odd", tls=MUTUAL, **demands)))
+    refused(our_world.call_from(Mesh(shop), address))
+    refused(our_world.connect(address))
+    until(lambda: "odd lets nobody in" in caplog.text)
+    assert why in caplog.text
+
+
+@pytest.mark.parametrize("demands", REFUSED_CHAINS.values(), ids=REFUSED_CHAINS)
+def test_who_is_inside_when_such_demands_come_is_told_to_go(our_world, shop, reviews, demands):
+    """Authorization that is not carried out must not be escaped by having come before it."""
+    ends = Ends(our_world, shop, reviews, "permissive")
+    for client in (ends.mutual, ends.plaintext):
+        hello(client)
+    ends.mesh.inbound.set(listener(chain("odd", tls=MUTUAL, **demands)))
+    for client in (ends.mutual, ends.plaintext):
+        until(lambda client=client: not links(client), "a connection that is not let in any more was kept")
+        refused(client)
+
+
+def test_who_is_inside_when_other_names_are_wanted_is_told_to_go(our_world, shop, reviews):
+    ends = Ends(our_world, shop, reviews, "strict")
+    hello(ends.mutual)
+    [link] = links(ends.mutual)
+    ends.mesh.inbound.set(strict(DownstreamTls(subject_alt_names=(rule(SHOP), rule(REVIEWS)))))
+    hello(ends.mutual)
+    assert links(ends.mutual) == [link]
+    ends.mesh.inbound.set(strict(DownstreamTls(subject_alt_names=(rule(REVIEWS),))))
+    until(lambda: not links(ends.mutual))
+    refused(ends.mutual)
+
+
+# ---- who does not want to go
+
+
+def test_plaintext_that_ignores_goaway_makes_no_more_calls(our_world, shop, reviews):
+    """A graceful GOAWAY ends with an answered ping; who does not answer would have calls taken for ever."""
+    ends = Ends(our_world, shop, reviews, "permissive")
+    stubborn = RawClient(ends.address)
+    try:
+        stubborn.call(message(asked("Ann").SerializeToString()))
+        assert stubborn.answer()["grpc-status"] == "0"
+        ends.mesh.inbound.set(MODES["strict"])
+        assert stubborn.next(GOAWAY) is not None
+        served, stream, end = 0, 3, time.monotonic() + 30
+        while time.monotonic() < end:
+            try:
+                stubborn.call(message(asked("Ann").SerializeToString()), stream=stream)
+                answer = stubborn.answer(stream)
+            except OSError:
+                answer = None
+            if answer is None:
+                break
+            served += 1
+            stream += 2
+            time.sleep(0.5)
+        else:
+            pytest.fail(f"{served} calls were served after GOAWAY, and there is no end")
+    finally:
+        stubborn.close()
+    hello(ends.mutual)
+
+
+def test_a_connection_that_was_on_its_way_in_when_the_rules_changed_is_looked_at_again(our_world, mesh_root, reviews):
+    """Its ClientHello met the old chain; it finishes its handshake when that chain lets nobody in any more."""
+    theirs = Mesh(reviews)
+    tls = DownstreamTls(require_client_certificate=False)
+    address = our_world.serve_in(theirs, strict(tls))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = context.wrap_bio(incoming, outgoing)
+    with raw(address) as sock:
+        with pytest.raises(ssl.SSLWantReadError):
+            session.do_handshake()
+        sock.sendall(outgoing.read())
+        done = False
+        while not done:
+            incoming.write(sock.recv(65536))
+            try:
+                session.do_handshake()
+                done = True
+            except ssl.SSLWantReadError:
+                pass
+        theirs.inbound.set(strict())  # from now on certificates are demanded
+        session.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS))
+        sock.sendall(outgoing.read())
+        wire = _Sealed(sock, session, incoming, outgoing)
+        with contextlib.suppress(OSError):  # the connection may be over already
+            wire.call()
+        assert wire.answer() is None, "a call was served on a connection that no chain lets in"
+
+
+class _Sealed(RawClient):
+    """A raw client inside TLS."""
+
+    def __init__(self, sock, session, incoming, outgoing):
+        Wire.__init__(self, sock)
+        self._session, self._incoming, self._outgoing = session, incoming, outgoing
+
+    def send(self, *pieces):
+        self._session.write(b"".join(pieces))
+        self.socket.sendall(self._outgoing.read())
+
+    def _exactly(self, count):
+        data = b""
+        try:
+            while len(data) < count:
+                try:
+                    piece = self._session.read(count - len(data))
+                except ssl.SSLWantReadError:
+                    got = self.socket.recv(65536)
+                    if not got:
+                        return None
+                    self._incoming.write(got)
+                    continue
+                if not piece:
+                    return None
+                data += piece
+        except (ConnectionError, ssl.SSLError):
+            return None
+        return data
+
+
+def test_a_change_that_another_thread_brings_is_told_in_the_servers_loop(shop, reviews):
+    """The exchanger's thread drains; the calls of a connection that is found dead then are told in their loop."""
+    world = MeshWorld("aio")
+    world.loop.loop.set_debug(True)  # asyncio looks at its callers' threads
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+    began = threading.Event()
+
+    def script():
+        yield READ
+        yield lambda _: began.set()
+        yield wait_for(threading.Event())
+
+    try:
+        theirs = Mesh(reviews)
+        address = world.serve_in(theirs, permissive(), script)
+        client = RawClient(address)
+        client.call(message(b""), end=True)
+        assert began.wait(10)
+        busy, free = threading.Event(), threading.Event()
+        world.loop.loop.call_soon_threadsafe(lambda: (busy.set(), free.wait(10)))
+        assert busy.wait(10)
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST
+        client.close()
+        time.sleep(0.1)
+        theirs.inbound.set(strict())
+        free.set()
+    finally:
+        world.close()
