@@ -1,6 +1,8 @@
 //! What a server's port lets in, replaceable while it serves, and how a connection came through it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use proxyless_tls::chains::{Chains, Hello};
 use proxyless_tls::session::Session;
@@ -9,8 +11,13 @@ use pyo3::prelude::*;
 use super::fork::ProcessMutex;
 use super::link::Link;
 
+/// How long a client that was told to go away may take to hear it. Whoever still makes new calls then does not want to.
+const OVERSTAY: Duration = Duration::from_secs(10);
+
 pub struct Gate {
     chains: ProcessMutex<Arc<Chains>>,
+    /// How many times they were replaced.
+    version: AtomicU64,
     pub on_refused: Arc<Py<PyAny>>,
     /// Called for each new connection before its first bytes are looked at: it may change the chains.
     before_handshakes: ProcessMutex<Option<Arc<Py<PyAny>>>>,
@@ -27,11 +34,24 @@ pub struct Admission {
     gate: Arc<Gate>,
     hello: Hello,
     pub chain: String,
+    /// Of the gate, when the connection was made: what it chose among then may be replaced by the time it is let in.
+    version: u64,
+    /// Since when it does not fit any more.
+    misfit_since: OnceLock<Instant>,
 }
 
 impl Admission {
-    pub fn new(gate: Arc<Gate>, hello: Hello, chain: String) -> Self {
-        Self { gate, hello, chain }
+    pub fn new(gate: Arc<Gate>, hello: Hello, chain: String, version: u64) -> Self {
+        Self { gate, hello, chain, version, misfit_since: OnceLock::new() }
+    }
+
+    /// The chains were replaced while it was on its way in.
+    pub fn is_late(&self) -> bool {
+        self.version != self.gate.version()
+    }
+
+    pub fn overstays(&self) -> bool {
+        self.misfit_since.get().is_some_and(|since| since.elapsed() > OVERSTAY)
     }
 
     /// What the client asked for.
@@ -44,6 +64,7 @@ impl Gate {
     pub fn new(on_refused: Py<PyAny>) -> Self {
         Self {
             chains: ProcessMutex::default(),
+            version: AtomicU64::new(0),
             on_refused: Arc::new(on_refused),
             before_handshakes: ProcessMutex::default(),
         }
@@ -63,18 +84,31 @@ impl Gate {
 
     pub fn set(&self, chains: Chains) {
         *self.chains.lock() = Arc::new(chains);
+        self.version.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
     }
 }
 
-/// Would the link be let in as it is, if it came now?
+/// Would the link be let in as it is, if it came now? Its peer's certificate may have expired since.
 pub fn still_fits(link: &Link) -> bool {
     let Some(admission) = &link.admission else { return true };
+    let fits = fits(link, admission);
+    if !fits {
+        admission.misfit_since.get_or_init(Instant::now);
+    }
+    fits
+}
+
+fn fits(link: &Link, admission: &Admission) -> bool {
     let chains = admission.gate.chains();
-    let Some(chain) = chains.select(&admission.hello) else { return false };
-    let state = link.lock();
-    match (&chain.tls, &state.session) {
+    let Some(chain) = chains.select(&admission.hello).filter(|chain| chain.refusal.is_none()) else { return false };
+    let shown = link.lock().session.as_ref().map(|session| session.peer_certificates().to_vec());
+    match (&chain.tls, shown) {
         (None, None) => true,
-        (Some(tls), Some(session)) => !tls.wants_client_certificate() || !session.peer_certificates().is_empty(),
+        (Some(tls), Some(shown)) => tls.takes(&shown),
         _ => false,
     }
 }

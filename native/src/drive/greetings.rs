@@ -14,6 +14,8 @@ use super::socket::{self, Epoll};
 /// How long a client may take to show what it is and to finish its handshake (Envoy's default transport socket
 /// connect time-out is 10 s, too).
 const LIMIT: Duration = Duration::from_secs(10);
+/// How late one may be noticed: the hub looks at all of its links each time.
+const GRAIN: Duration = Duration::from_millis(250);
 /// More at once than this is an attack: the oldest go.
 const MOST: usize = 16 * 1024;
 
@@ -28,6 +30,8 @@ struct Pending {
     socket: Descriptor,
     settings: ServerSettings,
     greeting: Greeting,
+    /// Of the gate's chains, when it came.
+    version: u64,
 }
 
 pub enum Greeted {
@@ -38,10 +42,14 @@ pub enum Greeted {
 
 impl Greetings {
     /// Returns when the connection's time is over.
-    pub fn begin(&mut self, token: u64, socket: Descriptor, settings: ServerSettings) -> Instant {
+    pub fn begin(&mut self, epoll: &Epoll, token: u64, socket: Descriptor, settings: ServerSettings) -> Instant {
         let until = Instant::now() + LIMIT;
-        if settings.gate.is_some() {
-            self.by_token.insert(token, Pending { socket, settings, greeting: Greeting::default() });
+        if let Some(gate) = &settings.gate {
+            if self.by_token.len() >= MOST {
+                self.drop_oldest(epoll);
+            }
+            let version = gate.version();
+            self.by_token.insert(token, Pending { socket, settings, greeting: Greeting::default(), version });
             self.oldest.push_back((until, token));
         }
         until
@@ -51,9 +59,6 @@ impl Greetings {
     pub fn turn(&mut self, epoll: &Epoll, token: u64) -> Greeted {
         let Some(mut pending) = self.by_token.remove(&token) else { return Greeted::NotYet };
         let chains = pending.settings.gate.as_ref().map(|gate| gate.chains()).unwrap_or_default();
-        if self.by_token.len() >= MOST {
-            self.drop_oldest(epoll);
-        }
         let fd = pending.socket.fd();
         let mut buffer = [0; 4096];
         loop {
@@ -68,8 +73,9 @@ impl Greetings {
                 Ok(None) => {}
                 Ok(Some(opened)) => {
                     epoll.remove(fd);
-                    let Pending { socket, settings, .. } = pending;
-                    let admission = settings.gate.clone().map(|gate| Admission::new(gate, opened.hello, opened.chain));
+                    let Pending { socket, settings, version, .. } = pending;
+                    let gate = settings.gate.clone();
+                    let admission = gate.map(|gate| Admission::new(gate, opened.hello, opened.chain, version));
                     let security = Security { session: opened.session, admission };
                     return Greeted::Opened { socket, settings, security, first: opened.first };
                 }
@@ -95,7 +101,7 @@ impl Greetings {
             };
             if until > now {
                 self.by_token.insert(token, pending);
-                return (late, Some(until));
+                return (late, Some(until.max(now + GRAIN)));
             }
             self.oldest.pop_front();
             let reason = format!("after {} s we still waited for {}", LIMIT.as_secs(), pending.greeting.waits_for());

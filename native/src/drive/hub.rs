@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::fork::{Descriptor, ProcessMutex};
-use super::gate::{Gate, Security, still_fits};
+use super::gate::{Admission, Gate, Security, still_fits};
 use super::greetings::{Greeted, Greetings};
 use super::link::Link;
 use super::news::News;
 use super::socket::{self, Alarm, Bell, Epoll};
 use proxyless_core::grpc;
+use proxyless_core::grpc::status::{Status, code};
 use proxyless_core::http2::{Key, Settings};
 
 const ALARM: u64 = 0;
@@ -252,7 +253,7 @@ impl Hub {
                 if self.epoll.add(socket.fd(), libc::EPOLLIN, token).is_err() {
                     return; // as above
                 }
-                let until = self.greetings.lock().begin(token, socket, settings);
+                let until = self.greetings.lock().begin(&self.epoll, token, socket, settings);
                 self.wake_at(until);
                 if let Some(callback) = before {
                     turn.news.push(News::Change(callback)); // told before the next turn, which reads
@@ -271,6 +272,10 @@ impl Hub {
             Greeted::Opened { socket, settings, security, first } => {
                 let connection = grpc::Connection::server(&settings.http2, settings.max_message);
                 if let Ok(link) = self.adopt(socket, connection, security, false) {
+                    // From here on `misfits` sees it; what was replaced before that is looked at now.
+                    if link.admission.as_ref().is_some_and(Admission::is_late) && !still_fits(&link) {
+                        link.lock().grpc.shut_down();
+                    }
                     link.take_in(&first);
                     self.turn_link(&link, link.token(), turn);
                 }
@@ -303,6 +308,10 @@ impl Hub {
     fn turn_link(&self, link: &Arc<Link>, token: u64, turn: &mut Turn) {
         let mut accepted = Vec::new();
         turn.news.append(&mut link.turn(&mut accepted));
+        if !accepted.is_empty() && link.admission.as_ref().is_some_and(Admission::overstays) {
+            accepted.clear();
+            turn.news.append(&mut link.close(&Status::new(code::UNAVAILABLE, "told to go away, the client stayed")));
+        }
         turn.accepted.extend(accepted.into_iter().map(|key| (link.clone(), key)));
         if link.dead() {
             self.release(token, link.fd());

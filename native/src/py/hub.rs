@@ -7,7 +7,7 @@ use proxyless_tls::session::Session;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::client::ClientLink;
+use super::client::{ClientLink, commanded};
 use super::deadline_after;
 use super::server::ServerCall;
 use super::tls::{ClientTls, Gate};
@@ -88,8 +88,14 @@ impl Hub {
 
     /// Tells the clients that a changed gate would not let in any more to go away; calls in progress go on. Returns
     /// how many connections that are.
-    fn drain_misfits(&self, py: Python<'_>) -> usize {
-        py.detach(|| drain_all(self.hub.misfits()))
+    fn drain_misfits(&self, py: Python<'_>) -> PyResult<usize> {
+        let misfits = py.detach(|| self.hub.misfits());
+        for link in &misfits {
+            py.detach(|| link.lock().grpc.shut_down());
+            // The caller is whoever brought the news: what a loop's calls are told, they are told in the loop.
+            commanded(py, link, self.on_dirty.as_ref())?;
+        }
+        Ok(misfits.len())
     }
 
     /// Takes over a connected socket's descriptor and speaks first. `on_lost` is called once, when no new call can be

@@ -1,11 +1,15 @@
 //! How we answer over TLS.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use webpki::KeyUsage;
 
-use crate::material::Identity;
-use crate::verify::Verifier;
+use crate::material::{Identity, validity};
+use crate::verify::{Verifier, take_reason};
 
 /// One way to answer: what we show and whom we let in. Two configurations of it, because rustls refuses a client that
 /// offers only protocols we do not know, where Envoy goes on without any.
@@ -44,8 +48,15 @@ impl ServerTls {
         if known { self.with_alpn.clone() } else { self.without_alpn.clone() }
     }
 
-    pub fn wants_client_certificate(&self) -> bool {
-        use rustls::server::danger::ClientCertVerifier;
-        self.verifier.as_ref().is_some_and(|verifier| verifier.client_auth_mandatory())
+    /// Would a client that once showed these be let in? They may have expired since: no connection ends for that.
+    pub fn takes(&self, shown: &[CertificateDer<'_>]) -> bool {
+        let Some(verifier) = &self.verifier else { return true };
+        let [leaf, between @ ..] = shown else { return !verifier.client_auth_mandatory() };
+        let now = UnixTime::now().as_secs();
+        let then = validity(leaf).map_or(now, |(_, not_after)| now.min(not_after));
+        let then = UnixTime::since_unix_epoch(Duration::from_secs(then));
+        let taken = verifier.check(leaf, between, then, KeyUsage::client_auth()).is_ok();
+        take_reason(); // nobody is told
+        taken
     }
 }
