@@ -193,7 +193,11 @@ def _late(what: str) -> _EndedError:
 
 
 def _errors(cluster: ClusterSnapshot) -> str:
-    reasons = sorted(
-        f"{connection.key}: {connection.error}" for connection in cluster.connections() if connection.error
-    )
+    reasons = sorted(f"{c.key}: {why}" for c in cluster.connections() if (why := c.error or _waits_for(c)))
     return "; ".join(reasons) or "still connecting"
+
+
+def _waits_for(connection: Connection) -> str | None:
+    """What a connection needs before it can be dialled at all."""
+    security = connection.key.security
+    return security.lapsed() if security is not None else None

@@ -106,7 +106,8 @@ class Guard:
 
 def _weakly(method: Callable[..., None]) -> Callable[..., None]:
     """The method, as long as its object lives. The garbage collector does not see what the engine's gate holds: with
-    a reference back to the guard, a server that is over would keep its keys and descriptors for ever."""
+    a reference back to the guard, a server that is over would keep its keys and descriptors for ever.
+    """
     reference = weakref.WeakMethod(method)
 
     def call(*arguments: object) -> None:

@@ -14,7 +14,10 @@ from rpc.security.material import SecurityError
 from xds_client.model import MeshSecret, NamedSecret
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rpc._native import ClientTls
+    from xds_client import ObserverHandle
     from xds_client.identity import IdentitySource
     from xds_client.model import UpstreamTls
 
@@ -27,6 +30,9 @@ class Security(Protocol):
     @property
     def prepared(self) -> bool:
         """`context` needs no waiting."""
+
+    def observe(self, callback: Callable[[], object]) -> ObserverHandle:
+        """Call back, on any thread, when `context` may need no waiting any more; for one that is not `prepared`."""
 
     def context(self, timeout: float) -> ClientTls:
         """The engine's TLS for a connection made now. May wait ``timeout`` seconds; raises `SecurityError`."""
@@ -53,6 +59,10 @@ class TlsSecurity:
     @property
     def prepared(self) -> bool:
         return self.identity is None or self.identity.current is not None
+
+    def observe(self, callback: Callable[[], object]) -> ObserverHandle:
+        assert self.identity is not None
+        return self.identity.observe(lambda _: callback())
 
     def context(self, timeout: float) -> ClientTls:
         if self.identity is not None and self.identity.current is None:

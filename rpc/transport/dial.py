@@ -10,10 +10,13 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from rpc.security.material import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc._native import ClientLink, Hub
+    from rpc._native import ClientLink, ClientTls, Hub
+    from rpc.security import Security
     from rpc.transport.connection import Connection, ConnectionKey
 
 # getaddrinfo imports this codec when first called. A fork meanwhile, in another thread, would leave the child with an
@@ -55,24 +58,37 @@ def _socket(key: ConnectionKey, until: float) -> int:
 
 async def dial_in_loop(connection: Connection, hub: Hub, max_message: int) -> ClientLink:
     """The same without blocking the loop."""
-    key, tls = connection.key, None
-    heard: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-    async with asyncio.timeout(connection.connect_timeout):
-        if key.security is not None:
-            if key.security.prepared:
-                tls = key.security.context(0.0)
-            else:  # the process's first certificate is on its way
-                tls = await asyncio.to_thread(key.security.context, connection.connect_timeout)
+    key, loop = connection.key, asyncio.get_running_loop()
+    until = loop.time() + connection.connect_timeout
+    tls = await _context(key.security, connection.connect_timeout) if key.security is not None else None
+    heard: asyncio.Future[str | None] = loop.create_future()
+    async with asyncio.timeout_at(until):
         link = hub.connect(await _socket_in_loop(key), max_message, connection.lost, _settle(heard), tls)
-        try:
+    try:
+        async with asyncio.timeout_at(until):
             problem = await heard
-        except asyncio.CancelledError:
-            link.close(_MUTE)
-            raise
+    except TimeoutError:
+        problem = _MUTE
+    except asyncio.CancelledError:
+        link.close(_MUTE)
+        raise
     if problem is not None:
         link.close(problem)
         raise MuteError(problem)
     return link
+
+
+async def _context(security: Security, seconds: float) -> ClientTls:
+    """Waits for the process's first certificate; not in a thread, for those of a loop are few and the user's."""
+    if not security.prepared:
+        loop, came = asyncio.get_running_loop(), asyncio.Event()
+        with (
+            contextlib.closing(security.observe(lambda: loop.call_soon_threadsafe(came.set))),
+            contextlib.suppress(TimeoutError),
+        ):
+            async with asyncio.timeout(seconds):
+                await came.wait()
+    return security.context(0.0)  # or why there is none
 
 
 def _settle(heard: asyncio.Future[str | None]) -> Callable[[str | None], None]:
@@ -108,5 +124,5 @@ def reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "connecting timed out"
     if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno) if error.errno > 0 else str(error)
-    return str(error) or type(error).__name__
+        return os.strerror(error.errno) if error.errno > 0 else printable(str(error))
+    return printable(str(error)) or type(error).__name__
