@@ -17,6 +17,7 @@ from localmesh.ca.tokens import LIFETIME
 from localmesh.compile import Snapshot
 from localmesh.config import Resources, read_folder
 from localmesh.errors import ConfigError, LocalMeshError, Problem
+from localmesh.serve.secrets import Secrets
 from localmesh.serve.servers import Servers, Trust
 from localmesh.serve.session import Published, Rejection
 from localmesh.serve.streams import Streams
@@ -131,8 +132,10 @@ class LocalMesh:
         with self._lock:
             published = self._adopt(self._read())
             published.snapshot.warm_up()
-            self._streams = Streams(published)
-        servers = Servers(self._streams, Trust(self.ca, self.tokens, self._cluster_id, self._trust_domain))
+            secrets = Secrets(self.ca)
+            self._streams = Streams(published, secrets)
+        trust = Trust(self.ca, self.tokens, self._cluster_id, self._trust_domain, secrets)
+        servers = Servers(self._streams, trust)
         started = servers.start(self._asked_address, self._asked_secure_address)
         self._asked_address, self._asked_secure_address = started
         self._servers = servers

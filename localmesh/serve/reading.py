@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import fields
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import betterproto2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from queue import SimpleQueue
 
 MessageT = TypeVar("MessageT", bound=betterproto2.Message)
 
@@ -14,6 +19,14 @@ _TYPES: dict[str, type] = {"string": str, "bytes": bytes, "message": object}  # 
 
 class Unreadable(ValueError):  # noqa: N818  # says what it is, as InvalidNode does
     """The bytes are no such message; INTERNAL, in gRPC's words."""
+
+
+def read_into(requests: Iterator[bytes], queue: SimpleQueue[Any]) -> None:
+    """All requests of a stream, and None when it is over; to be run by a thread of its own."""
+    with suppress(Exception):  # however the client leaves (grpc raises a bare Exception), the stream is over
+        for request in requests:
+            queue.put(request)
+    queue.put(None)
 
 
 def parsed(kind: type[MessageT], request: bytes) -> MessageT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from localmesh.errors import LocalMeshError
 from localmesh.serve.callers import Callers
 from localmesh.serve.certificates import Certificates
 from localmesh.serve.doors import PLAINTEXT, Door
+from localmesh.serve.secrets import RENEWED_AFTER, SecretService
 from localmesh.serve.streams import AdsService, Streams
 from localmesh.serve.tls_port import TlsPort
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localmesh.ca import CertificateAuthority, TokenIssuer
+    from localmesh.serve.secrets import Secrets
 
 MAX_STREAMS = 200
 MAX_REQUEST = 16 * 1024 * 1024  # bytes; the names of 100,000 clusters that a client holds
@@ -33,12 +36,14 @@ class Trust:
     tokens: TokenIssuer
     cluster_id: str
     trust_domain: Callable[[], str]
+    secrets: Secrets
 
 
 class Servers:
     def __init__(self, streams: Streams, trust: Trust) -> None:
         self._streams = streams
         self._trust = trust
+        self._renewal: threading.Timer | None = None
         self._servers: list[grpc.Server] = []
         self._threads: list[ThreadPoolExecutor] = []
         self._tls: TlsPort | None = None
@@ -62,13 +67,27 @@ class Servers:
             ended.wait()
         if self._tls is not None:
             self._tls.stop()
+        if self._renewal is not None:
+            self._renewal.cancel()
         for threads in self._threads:
             threads.shutdown(wait=False)
         self._servers, self._threads, self._tls = [], [], None
 
     def certificate_changed(self) -> None:
+        """Of the root, or because it is time: everybody who did not ask for a certificate himself gets a new one."""
         if self._tls is not None:
             self._tls.certificate_changed()
+            self._trust.secrets.renew()
+            self._streams.repeat()
+
+    def _renew_later(self) -> None:
+        self._renewal = threading.Timer(RENEWED_AFTER, self._renew)
+        self._renewal.daemon = True
+        self._renewal.start()
+
+    def _renew(self) -> None:
+        self.certificate_changed()
+        self._renew_later()
 
     def _start_secure(self, address: str) -> int:
         trust = self._trust
@@ -76,7 +95,13 @@ class Servers:
         port = tls.bind()
         self._tls = tls
         door = Door(Callers(trust.tokens, trust.cluster_id, trust.trust_domain), tls.connection)
-        tls.start(self._serve([AdsService(self._streams, door), Certificates(trust.authority, door)], _BEHIND))
+        handlers = [
+            AdsService(self._streams, door),
+            Certificates(trust.authority, door),
+            SecretService(trust.secrets, door),
+        ]
+        tls.start(self._serve(handlers, _BEHIND))
+        self._renew_later()
         return port
 
     def _serve(self, handlers: list[grpc.GenericRpcHandler], address: str) -> int:

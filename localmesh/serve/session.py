@@ -7,7 +7,8 @@ Confined to the thread of its stream. The theory:
 - CDS and LDS are answered whole and report as removed what the client holds (``initial_resource_versions``, or was
   sent) and is gone; EDS and RDS answer every name, known or not, and never remove;
 - a CDS request is followed by all watched EDS, or clusters could stay warming (envoy issue 13009);
-- a push sends all that is watched again, in the order CDS, EDS, LDS, RDS. Resource versions are empty.
+- a push sends all that is watched again, in the order CDS, EDS, LDS, RDS, SDS. Resource versions are
+  empty.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ CLUSTER = f"{_PREFIX}cluster.v3.Cluster"
 ENDPOINT = f"{_PREFIX}endpoint.v3.ClusterLoadAssignment"
 LISTENER = f"{_PREFIX}listener.v3.Listener"
 ROUTE = f"{_PREFIX}route.v3.RouteConfiguration"
-PUSH_ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE)
+SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"  # noqa: S105  # a type, not a secret
+PUSH_ORDER = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET)
 _WILDCARD_TYPES = (CLUSTER, LISTENER)
 
 
@@ -57,18 +59,27 @@ class _Watched:
     nonce: str = ""
 
 
-class DeltaSession:
-    """``admit`` is asked about the node of the first request, and raises if it may not be here."""
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """``admit`` is asked about the node of the first request, and raises if it may not be here; ``secret`` by name."""
 
+    admit: Callable[[Node], None]
+    secret: Callable[[str], xds.protobuf.Any | None]
+
+
+ANYBODY = Membership(lambda _: None, lambda _: None)  # where nobody is asked, nobody has secrets
+
+
+class DeltaSession:
     def __init__(
         self,
         published: Published,
         new_nonce: Callable[[], str],
         reject: Callable[[Rejection], None],
-        admit: Callable[[Node], None] = lambda _: None,
+        membership: Membership = ANYBODY,
     ) -> None:
         self._published = published
-        self._admit = admit
+        self._membership = membership
         self._new_nonce = new_nonce
         self._reject = reject
         self._node: Node | None = None
@@ -78,11 +89,11 @@ class DeltaSession:
     def receive(self, request: xds.discovery.DeltaDiscoveryRequest) -> list[xds.discovery.DeltaDiscoveryResponse]:
         """The responses to a request.
 
-        Raises `InvalidNode` if the first one does not say who asks, and what ``admit`` raises.
+        Raises `InvalidNode` if the first one does not say who asks, and what the membership's ``admit`` raises.
         """
         if self._node is None:
             node = parse_node(request.node)
-            self._admit(node)
+            self._membership.admit(node)
             self._node = node
             self._view = self._published.snapshot.view(node.view)
         if request.type_url not in PUSH_ORDER:
@@ -155,4 +166,7 @@ class DeltaSession:
             return {name: snapshot.endpoints(name, view) for name in names}
         if type_url == ROUTE:
             return {name: snapshot.routes(name, view) for name in names}
+        if type_url == SECRET:
+            found = ((name, self._membership.secret(name)) for name in names)
+            return {name: secret for name, secret in found if secret is not None}
         return snapshot.listeners(view)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from queue import SimpleQueue
@@ -20,13 +19,15 @@ import grpc
 from localmesh import xds
 from localmesh.serve.callers import Unauthenticated, Unauthorized
 from localmesh.serve.node import InvalidNode
-from localmesh.serve.reading import Unreadable, parsed
-from localmesh.serve.session import DeltaSession, Published, Rejection
+from localmesh.serve.reading import Unreadable, parsed, read_into
+from localmesh.serve.session import ANYBODY, DeltaSession, Membership, Published, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from localmesh.serve.callers import Caller
     from localmesh.serve.doors import Door
+    from localmesh.serve.secrets import Secrets
 
 log = logging.getLogger("localmesh")
 
@@ -70,7 +71,8 @@ class AdsService(grpc.GenericRpcHandler):
 class Streams:
     """All ADS streams, whichever door they came in by."""
 
-    def __init__(self, published: Published) -> None:
+    def __init__(self, published: Published, secrets: Secrets) -> None:
+        self._secrets = secrets
         self._lock = threading.Lock()
         self._published = published
         self._queues: set[SimpleQueue[_Event]] = set()
@@ -111,10 +113,9 @@ class Streams:
         if not context.add_callback(lambda: queue.put(None)):
             return
         with self._lock:
-            admit = caller.check if caller is not None else lambda _: None
-            session = DeltaSession(self._published, self._new_nonce, self._reject, admit)
+            session = DeltaSession(self._published, self._new_nonce, self._reject, self._membership(caller))
             self._queues.add(queue)
-        reader = threading.Thread(target=_read, args=(requests, queue), name="localmesh-stream-reader", daemon=True)
+        reader = threading.Thread(target=read_into, args=(requests, queue), name="localmesh-stream-reader", daemon=True)
         reader.start()
         try:
             yield from self._responses(session, queue, context, door)
@@ -122,6 +123,17 @@ class Streams:
             with self._lock:
                 self._queues.discard(queue)
             _let_go(queue)
+
+    def _membership(self, caller: Caller | None) -> Membership:
+        if caller is None:
+            return ANYBODY
+        return Membership(caller.check, lambda name: self._secrets.secret(caller.identities[0], name))
+
+    def repeat(self) -> None:
+        """Push what is published once more: something that it refers to, a secret, has changed."""
+        with self._lock:
+            for queue in self._queues:
+                queue.put(_Push(self._published))
 
     def _responses(
         self, session: DeltaSession, queue: SimpleQueue[_Event], context: grpc.ServicerContext, door: Door
@@ -148,13 +160,6 @@ class Streams:
         with self._lock:
             self._rejections.append(rejection)
             del self._rejections[:-_KEPT_REJECTIONS]
-
-
-def _read(requests: Iterator[bytes], queue: SimpleQueue[_Event]) -> None:
-    with suppress(Exception):  # however the client leaves (grpc raises a bare Exception), the stream is over
-        for request in requests:
-            queue.put(request)
-    queue.put(None)
 
 
 def _let_go(queue: SimpleQueue[_Event]) -> None:
