@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from rpc.method import MethodSpec
+from rpc.credentials.composite import channel_call_credentials
+from rpc.method import MethodSpec, limited
 from rpc.options import ChannelOptions
 from rpc.resolver import parse
 from rpc.security import MeshProtection
@@ -55,6 +56,7 @@ class Calls(Generic[UU, US, SU, SS, D]):
         self._resolution = parse(target, mesh)
         self._driver = driver(target, self._options.max_receive_message_length)
         self._scheme = credentials.scheme if credentials is not None else "http"
+        self._driver.core.configure(self._options, channel_call_credentials(credentials))
         self._driver.core.waiting_for = self._resolution.waiting_for
         identity = self._resolution.identity
         self._driver.core.protection = (
@@ -67,6 +69,7 @@ class Calls(Generic[UU, US, SU, SS, D]):
 
     def _method(self, path: str, serialize: Serializer, deserialize: Deserializer) -> MethodSpec:
         options = self._options
+        serialize = limited(serialize, options.max_send_message_length)
         return MethodSpec(path, serialize, deserialize, options.user_agent, options.compression, self._scheme)
 
     def unary_unary(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from rpc.errors import metadata_tuple
+from rpc.method import too_large
 from rpc.security.peer import auth_context, identity_key
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def failure_code(context: CallState) -> Any:
 
 class CallState:
     """The answer's status and metadata as the handler builds them."""
+
+    max_send: int | None = None  # bytes; None: unlimited
 
     def __init__(self, call: ServerCall) -> None:
         self.call = call
@@ -123,13 +126,21 @@ class CallState:
     def serialized(self, handler: grpc.RpcMethodHandler[Any, Any], response: Any) -> bytes:
         """One response; `AbortedError` (INTERNAL) when the handler's serializer cannot take it."""
         if handler.response_serializer is None:
-            return bytes(response)
+            return self._allowed(bytes(response))
         try:
-            return handler.response_serializer(response)
+            payload: bytes = handler.response_serializer(response)
         except Exception:
             _log.exception("Failed to serialize response!")
             self.begin_abort(grpc.StatusCode.INTERNAL, "Failed to serialize response!")
             raise AbortedError from None
+        return payload if self.max_send is None else self._allowed(payload)
+
+    def _allowed(self, payload: bytes) -> bytes:
+        """Raises `AbortedError` for a message over grpc.max_send_message_length."""
+        if self.max_send is not None and len(payload) > self.max_send:
+            self.begin_abort(grpc.StatusCode.RESOURCE_EXHAUSTED, too_large(payload, self.max_send))
+            raise AbortedError
+        return payload
 
     def finish(self) -> None:
         """Send the status as it stands."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from rpc.retrying import Throttle
 from rpc.routing import InvalidPatternError, RouteTable
 from rpc.security import MeshProtection, Protection
 from rpc.snapshot import Snapshot, keys, place
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc._native import ClientLink
+    from rpc.credentials import CallCredentials
+    from rpc.options import ChannelOptions
+    from rpc.service_config import ServiceConfig
     from rpc.transport import Connection
     from xds_client.model import TargetConfig
 
@@ -42,10 +46,22 @@ class ChannelCore:
         self.waiting_for: Callable[[], str] = lambda: "nothing was resolved"
         self.protection: Protection = MeshProtection(None)
         self.resume: Callable[[], None] = lambda: None  # before waiting and dialling: the resolution may sleep
+        self.authority: str | None = None  # grpc.default_authority
+        self.credentials: CallCredentials = ()
+        self.service: ServiceConfig | None = None
+        self.throttle: Throttle | None = None
         self._notify = notify
         self._lock = threading.Lock()
         self._pool = Pool(self.changed)
         self._draining: list[ClientLink] = []
+
+    def configure(self, options: ChannelOptions, credentials: CallCredentials) -> None:
+        """What the channel was made with; before the first configuration."""
+        self.authority = options.default_authority
+        self.credentials = credentials
+        self.service = options.service_config
+        if self.service is not None and self.service.throttling is not None:
+            self.throttle = Throttle(self.service.throttling)
 
     def changed(self) -> None:
         """Something that a waiting call may wait for is different now. Any thread."""
@@ -70,7 +86,8 @@ class ChannelCore:
                 return
             placements = place(config, self.protection)
             wanted = keys(placements)
-            self.snapshot = Snapshot(config, table, placements, self._pool.reconcile(wanted))
+            connections = self._pool.reconcile(wanted)
+            self.snapshot = Snapshot(config, table, placements, connections, self.authority)
             self.problem = None
             self._pool.retire(wanted)
         self.changed()

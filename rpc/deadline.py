@@ -9,6 +9,10 @@ def deadline_of(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
 
 
+def sooner(deadline: float | None, other: float) -> float:
+    return other if deadline is None or other < deadline else deadline
+
+
 def time_left(deadline: float | None) -> float | None:
     """May be negative: the deadline has passed."""
     return None if deadline is None else deadline - time.monotonic()

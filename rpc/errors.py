@@ -61,6 +61,10 @@ class EndedCall(grpc.Call):
     def __init__(self, outcome: Outcome) -> None:
         self._outcome = outcome
 
+    @property
+    def outcome(self) -> Outcome:
+        return self._outcome
+
     def code(self) -> grpc.StatusCode:
         return STATUS_CODES[self._outcome[0]]
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rpc.service_config import ServiceConfig
+
 if TYPE_CHECKING:
     import grpc
 
@@ -32,16 +34,24 @@ class ChannelOptions:
     user_agent: str = ""
     target_name: str | None = None
     compression: int = 0
+    default_authority: str | None = None
+    service_config: ServiceConfig | None = None
+    max_send_message_length: int = UNLIMITED
 
     @classmethod
     def parse(cls, options: Options, compression: grpc.Compression | None = None) -> ChannelOptions:
         given = dict(options or ())
         own = f"grpc-python-proxyless/{importlib.metadata.version('proxyless')}"
-        primary = given.get("grpc.primary_user_agent")
+        agent = (given.get("grpc.primary_user_agent"), own, given.get("grpc.secondary_user_agent"))
+        config = given.get("grpc.service_config")
+        retries = bool(given.get("grpc.enable_retries", True))
         return cls(
             max_receive_message_length=_limit(given.get("grpc.max_receive_message_length", _DEFAULT_RECEIVE)),
-            user_agent=f"{primary} {own}" if primary else own,
+            max_send_message_length=_limit(given.get("grpc.max_send_message_length", -1)),
+            user_agent=" ".join(part for part in agent if part),
             target_name=given.get("grpc.ssl_target_name_override"),
+            default_authority=given.get("grpc.default_authority"),
+            service_config=ServiceConfig.parse(config, retries=retries) if config else None,
             compression=_compression(given, compression),
         )
 
@@ -54,12 +64,14 @@ class ServerOptions:
     max_concurrent_streams: int = 1000
     reuse_port: bool = True
     compression: int = 0
+    max_send_message_length: int = UNLIMITED
 
     @classmethod
     def parse(cls, options: Options, compression: grpc.Compression | None = None) -> ServerOptions:
         given = dict(options or ())
         return cls(
             max_receive_message_length=_limit(given.get("grpc.max_receive_message_length", _DEFAULT_RECEIVE)),
+            max_send_message_length=_limit(given.get("grpc.max_send_message_length", -1)),
             max_concurrent_streams=int(given.get("grpc.max_concurrent_streams", 1000)),
             reuse_port=bool(given.get("grpc.so_reuseport", True)),
             compression=_compression(given, compression),

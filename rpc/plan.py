@@ -5,7 +5,9 @@ or sends by itself: the drivers (`rpc.blocking`, `rpc.aio`) do, and both are a l
 
     no configuration yet ── Wait ──┐
     route → cluster → pick ────────┤ nothing ready: Dial, or Wait while others dial
+        call credentials: Authorize┤
                                    └ Attempt ── not processed by the peer: once more, for free (gRFC A6)
+                                        └────── failed, and the retry policy says so: Wait, then once more
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ from typing import TYPE_CHECKING, cast
 
 import grpc
 
+from rpc.credentials.call import NOT_SECURE, NoCredentialsError
+from rpc.deadline import sooner
 from rpc.errors import ChannelClosedError, failed
+from rpc.retrying import Retries
 from rpc.routing import RequestHead
 
 if TYPE_CHECKING:
@@ -24,22 +29,26 @@ if TYPE_CHECKING:
 
     from rpc._native import ClientLink, Outcome, Pairs
     from rpc.core import ChannelCore
+    from rpc.credentials import CallCredentials
     from rpc.routing.table import CompiledRoute
+    from rpc.service_config import ServiceConfig
     from rpc.snapshot import ClusterSnapshot, Snapshot
     from rpc.transport import Connection
 
-    Plan = Generator["Step", Outcome | None, Outcome]
+    Answer = Outcome | Pairs | NoCredentialsError | None
+    Plan = Generator["Step", Answer, Outcome]
 
 
 class Attempt:
     """Send the request on ``link``; answered with the `Outcome`. ``deadline`` on the monotonic clock."""
 
-    __slots__ = ("authority", "deadline", "link")
+    __slots__ = ("authority", "deadline", "link", "metadata")
 
-    def __init__(self, link: ClientLink, authority: str, deadline: float | None) -> None:
+    def __init__(self, link: ClientLink, authority: str, deadline: float | None, metadata: Pairs | None) -> None:
         self.link = link
         self.authority = authority
         self.deadline = deadline
+        self.metadata = metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +66,23 @@ class Wait:
     until: float | None
 
 
-Step = Attempt | Dial | Wait
+@dataclass(frozen=True, slots=True)
+class Authorize:
+    """Ask these plugins for metadata (`rpc.credentials.gather`); answered with the pairs or the reason."""
+
+    credentials: CallCredentials
+    authority: str
+    path: str
+    deadline: float | None
+
+
+Step = Attempt | Authorize | Dial | Wait
 
 # A stream that the peer never processed is sent again without counting as a retry. gRFC A6 allows it once per call for
 # streams that reached the server's transport. A link that is lost or draining is not picked again: going on to the next
 # one is not a retry of the same thing, and ends with the last link.
 _TRANSPARENT_RETRIES = 1
+_PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts"
 
 
 class _EndedError(Exception):
@@ -73,19 +93,23 @@ class _EndedError(Exception):
         self.outcome = failed(code, details)
 
 
-def plan_call(
+def plan_call(  # noqa: C901 - the whole way of a call, in one place
     core: ChannelCore,
     path: str,
     metadata: Pairs | None,
     deadline: float | None,
     *,
     wait_for_ready: bool | None,
+    credentials: CallCredentials = (),
 ) -> Plan:
     """The plan of one call. ``deadline`` on the monotonic clock. Raises `ChannelClosedError` at its first step."""
     if core.closed:
         raise ChannelClosedError
-    retries = _TRANSPARENT_RETRIES
+    free_retries = _TRANSPARENT_RETRIES
+    retries: Retries | None = None
     routed: float | None = None
+    if core.service is not None:
+        deadline, wait_for_ready, retries = _terms(core, core.service, path, deadline, wait_for_ready)
     try:
         while True:
             snapshot = core.snapshot or (yield from _configuration(core, deadline))
@@ -94,22 +118,69 @@ def plan_call(
             if route.timeout is not None:
                 # Envoy's route time-out spans all attempts, from when the request was whole.
                 routed = routed or time.monotonic()
-                limit = routed + route.timeout
-                if deadline is not None and deadline < limit:
-                    limit = deadline
-            link = yield from _link(core, route.pick_cluster(), limit, wait_for_ready=wait_for_ready)
-            if link is None:
+                limit = sooner(deadline, routed + route.timeout)
+            connection = yield from _connection(core, route.pick_cluster(), limit, wait_for_ready=wait_for_ready)
+            if connection is None:  # the configuration changed
                 continue
-            outcome = cast("Outcome", (yield Attempt(link, snapshot.authority, limit)))
-            if not outcome[6] or retries == 0 or _passed(limit):
+            sent = metadata
+            if credentials or core.credentials:
+                plugins = (*core.credentials, *credentials)
+                sent = (*(sent or ()), *(yield from _authorized(plugins, connection, snapshot.authority, path, limit)))
+            if retries is not None and retries.attempts > 0:
+                sent = (*(sent or ()), (_PREVIOUS_ATTEMPTS, str(retries.attempts)))
+            link = _live(core, connection)
+            if link is None:  # lost since it was picked
+                continue
+            outcome = cast("Outcome", (yield Attempt(link, snapshot.authority, limit, sent)))
+            if outcome[6] and free_retries > 0 and not _passed(limit):
+                free_retries -= int(link.usable)
+            elif retries is None or not (yield from _worth_another(core, retries, outcome, limit)):
                 return outcome
-            if link.usable:
-                retries -= 1
     except _EndedError as ended:
         return ended.outcome
 
 
-def _configuration(core: ChannelCore, deadline: float | None) -> Generator[Step, Outcome | None, Snapshot]:
+def _terms(
+    core: ChannelCore, service: ServiceConfig, path: str, deadline: float | None, wait_for_ready: bool | None
+) -> tuple[float | None, bool | None, Retries | None]:
+    """What the service config makes of the caller's terms."""
+    method = service.method(path)
+    if method is None:
+        return deadline, wait_for_ready, None
+    if method.timeout is not None:
+        deadline = sooner(deadline, time.monotonic() + method.timeout)
+    retries = Retries(method.retry, core.throttle) if method.retry is not None else None
+    return deadline, method.wait_for_ready if wait_for_ready is None else wait_for_ready, retries
+
+
+def _authorized(
+    plugins: CallCredentials, connection: Connection, authority: str, path: str, deadline: float | None
+) -> Generator[Step, Answer, Pairs]:
+    """What the credentials add to the metadata."""
+    if connection.key.security is None:
+        raise _EndedError(grpc.StatusCode.UNAUTHENTICATED, NOT_SECURE)
+    answer = yield Authorize(plugins, authority, path, deadline)
+    if isinstance(answer, NoCredentialsError):
+        raise _EndedError(answer.code, answer.details)
+    return cast("Pairs", answer)
+
+
+def _worth_another(
+    core: ChannelCore, retries: Retries, outcome: Outcome, deadline: float | None
+) -> Generator[Step, Answer, bool]:
+    """Sleep until it is time to send the call again; False: the outcome stands."""
+    delay = retries.delay(outcome)
+    if delay is None:
+        return False
+    until = time.monotonic() + delay
+    if deadline is not None and deadline <= until:
+        return False
+    while time.monotonic() < until and not core.closed:
+        yield Wait(core.generation, until)
+    return not core.closed
+
+
+def _configuration(core: ChannelCore, deadline: float | None) -> Generator[Step, Answer, Snapshot]:
     """Wait for the first configuration."""
     while True:
         generation = core.generation
@@ -132,9 +203,9 @@ def _route(core: ChannelCore, snapshot: Snapshot, head: RequestHead) -> Compiled
     return route
 
 
-def _link(
+def _connection(
     core: ChannelCore, name: str, deadline: float | None, *, wait_for_ready: bool | None
-) -> Generator[Step, Outcome | None, ClientLink | None]:
+) -> Generator[Step, Answer, Connection | None]:
     """A connection of the cluster that can take the call; None: the configuration changed, route again."""
     while True:
         generation = core.generation
@@ -150,10 +221,7 @@ def _link(
         if idle is not None:
             yield Dial(idle)
         if ready is not None:
-            link = _live(core, ready)
-            if link is not None:
-                return link
-            continue
+            return ready
         if _passed(deadline):
             raise _late(f"{core.target}: no connection to cluster {name}: {_errors(cluster)}")
         if idle is None:

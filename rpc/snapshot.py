@@ -133,8 +133,9 @@ class Snapshot:
         table: RouteTable,
         placements: Iterable[Placement],
         connections: Mapping[ConnectionKey, Connection],
+        authority: str | None = None,
     ) -> None:
         self.config = config
-        self.authority = str(config.target)
+        self.authority = authority or str(config.target)
         self.table = table
         self.clusters = {placement.config.name: _cluster(placement, connections) for placement in placements}

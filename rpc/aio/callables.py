@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from grpc import aio
 
 from rpc.aio.driver import Driver
-from rpc.aio.stream import StreamStreamCall, StreamUnaryCall, UnaryStreamCall
+from rpc.aio.stream import One, StreamStreamCall, StreamUnaryCall, UnaryStreamCall
 from rpc.aio.unary import UnaryUnaryCall
 from rpc.method import OfMethod
 
@@ -33,7 +33,7 @@ class UnaryUnary(OfMethod[Driver], aio.UnaryUnaryMultiCallable):  # type: ignore
         method = self._method
         if credentials is not None or compression is not None:
             method = self._as_asked(credentials, compression)
-        return UnaryUnaryCall(self._driver, method, method.serialize(request), timeout, metadata, wait_for_ready)
+        return UnaryUnaryCall(self._driver, method, request, timeout, metadata, wait_for_ready)
 
 
 class UnaryStream(OfMethod[Driver], aio.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
@@ -50,8 +50,7 @@ class UnaryStream(OfMethod[Driver], aio.UnaryStreamMultiCallable):  # type: igno
         compression: grpc.Compression | None = None,
     ) -> UnaryStreamCall:
         method = self._as_asked(credentials, compression)
-        only = method.serialize(request)
-        return UnaryStreamCall(self._driver, method, timeout, metadata, wait_for_ready, only=only)
+        return UnaryStreamCall(self._driver, method, timeout, metadata, wait_for_ready, only=One(request))
 
 
 class StreamUnary(OfMethod[Driver], aio.StreamUnaryMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only

@@ -10,16 +10,17 @@ import grpc
 
 from rpc.aio.hub import shared_hub
 from rpc.core import ChannelCore
+from rpc.credentials.call import NoCredentialsError, gather
 from rpc.errors import ChannelClosedError, failed
 from rpc.fork import inherits
-from rpc.plan import Attempt, Dial, Wait
+from rpc.plan import Attempt, Authorize, Dial, Wait
 from rpc.transport.dial import dial_in_loop, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc._native import Outcome
-    from rpc.plan import Plan
+    from rpc.plan import Answer, Plan
     from rpc.transport import Connection
 
 
@@ -73,19 +74,39 @@ class Driver:
         if self._connecting:
             self.connect()
 
-    def perform(self, step: Dial | Wait, then: Callable[[], None]) -> Callable[[], None] | None:
-        """Do the step and call ``then``; returns how to call it off, if it is not done yet."""
+    def perform(self, step: Authorize | Dial | Wait, then: Callable[[Answer], None]) -> Callable[[], None] | None:
+        """Do the step and call ``then`` with its answer; returns how to call it off, if it is not done yet."""
         self.core.resume()
         if isinstance(step, Dial):
             self._begin_dial(step.connection)
-            then()
+            then(None)
             return None
+        if isinstance(step, Authorize):
+            return self._authorize(step, then)
         waiting = _Waiting(self._waiting, then)
         if step.until is not None:
             waiting.timer = self.loop.call_later(max(0.0, step.until - time.monotonic()), waiting.end)
         if self.core.generation != step.generation:
             self.loop.call_soon(waiting.end)
         return waiting.call_off
+
+    def _authorize(self, step: Authorize, then: Callable[[Answer], None]) -> Callable[[], None]:
+        """In a thread: plugins may block."""
+
+        def gathered(future: asyncio.Future[Answer]) -> None:
+            if not future.cancelled():
+                error = future.exception()
+                then(error if isinstance(error, NoCredentialsError) else future.result())
+
+        future: asyncio.Future[Answer] = self.loop.run_in_executor(
+            None, gather, step.credentials, step.authority, step.path, step.deadline
+        )
+        future.add_done_callback(gathered)
+
+        def call_off() -> None:
+            future.cancel()
+
+        return call_off
 
     def _begin_dial(self, connection: Connection) -> None:
         if connection.claim():
@@ -112,7 +133,7 @@ class Driver:
         """Wait until something about the channel is different (from what it was at ``generation``)."""
         changed = self.loop.create_future()
         since = self.core.generation if generation is None else generation
-        call_off = self.perform(Wait(since, None), lambda: changed.set_result(None))
+        call_off = self.perform(Wait(since, None), changed.set_result)
         try:
             await changed
         finally:
@@ -149,7 +170,7 @@ class _Waiting:
 
     __slots__ = ("_then", "_where", "timer")
 
-    def __init__(self, where: set[_Waiting], then: Callable[[], None]) -> None:
+    def __init__(self, where: set[_Waiting], then: Callable[[Answer], None]) -> None:
         self._where = where
         self._then = then
         self.timer: asyncio.TimerHandle | None = None
@@ -163,7 +184,7 @@ class _Waiting:
     def end(self) -> None:
         if self in self._where:
             self.call_off()
-            self._then()
+            self._then(None)
 
 
 class PlannedCall:
@@ -173,7 +194,7 @@ class PlannedCall:
     _plan: Plan
     _call_off: Callable[[], None] | None = None
 
-    def _go_on(self, answer: Outcome | None = None) -> None:
+    def _go_on(self, answer: Answer = None) -> None:
         try:
             step = self._plan.send(answer)
         except StopIteration as end:

@@ -19,7 +19,7 @@ from rpc.blocking.serve import serve_call as serve_blocking_call
 from rpc.fork import inherits
 from rpc.handlers import WRONG_CARDINALITY, HandlerTable, is_blocking, wrong_cardinality
 from rpc.listening import Listeners
-from rpc.options import ServerOptions
+from rpc.options import UNLIMITED, ServerOptions
 from rpc.probes import ProbeCredentials
 from rpc.security import own_server_credentials
 
@@ -48,6 +48,7 @@ class Server(aio.Server):
     ) -> None:
         parsed = ServerOptions.parse(options, compression)
         self._compression = parsed.compression
+        self._max_send = None if parsed.max_send_message_length >= UNLIMITED else parsed.max_send_message_length
         self._listeners = Listeners(parsed)
         self._pool = pool
         self._table = HandlerTable(handlers or (), interceptors or ())
@@ -214,6 +215,7 @@ class Server(aio.Server):
             self._task(self._run_in_thread(call, handler, payload))
             return
         context = ServicerContext(call, self._loop, handler)
+        context.max_send = self._max_send
         if self._compression:
             call.compress(self._compression)
         task = self._task(serve_call(context, handler, payload))
@@ -233,6 +235,7 @@ class Server(aio.Server):
     ) -> None:
         assert self._loop is not None
         context = BlockingContext(call)
+        context.max_send = self._max_send
         if self._compression:
             call.compress(self._compression)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 from grpc import aio
@@ -13,7 +13,7 @@ from rpc.aio.driver import Driver, PlannedCall
 from rpc.aio.unary import aio_error, aio_metadata
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, failed
-from rpc.method import undeserializable
+from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
 from rpc.weakly import weakly
 
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from rpc._native import ClientCall, Outcome, Pairs
     from rpc.method import MethodSpec
     from rpc.plan import Attempt
+
+
+class One(NamedTuple):
+    """The only request of a call."""
+
+    request: Any
 
 
 class StreamCall(PlannedCall):
@@ -39,14 +45,13 @@ class StreamCall(PlannedCall):
         metadata: Pairs | None,
         wait_for_ready: bool | None,
         *,
-        only: bytes | None = None,
+        only: One | None = None,
         requests: Any = None,
     ) -> None:
         self._driver = driver
         self._method = method
-        self._metadata = None if metadata is None else tuple(metadata)
         self._deadline = deadline_of(timeout)
-        self._only = only
+        self._only: bytes | None = None
         # The call can still be sent anew: its only request is at hand, and nothing of an answer was handed out.
         self._again = only is not None
         self._call: ClientCall | None = None
@@ -55,7 +60,20 @@ class StreamCall(PlannedCall):
         self._callbacks: list[Callable[[Any], None]] = []
         self._sender: asyncio.Task[None] | None = None
         self._half_closed = only is not None
-        self._plan = plan_call(driver.core, method.path, self._metadata, self._deadline, wait_for_ready=wait_for_ready)
+        if only is not None:
+            try:
+                self._only = method.serialize(only.request)
+            except Exception as error:
+                self._ended(unserializable(error))
+                return
+        self._plan = plan_call(
+            driver.core,
+            method.path,
+            None if metadata is None else tuple(metadata),
+            self._deadline,
+            wait_for_ready=wait_for_ready,
+            credentials=method.credentials,
+        )
         self._go_on()
         if requests is not None:
             self._sender = driver.loop.create_task(self._send_all(requests))
@@ -64,7 +82,7 @@ class StreamCall(PlannedCall):
 
     def _attempt(self, step: Attempt) -> None:
         native = self._method.native(step.authority)
-        call = step.link.start(native, self._metadata, time_left(step.deadline), weakly(self._changed))
+        call = step.link.start(native, step.metadata, time_left(step.deadline), weakly(self._changed))
         if call is None:
             self._go_on(NOT_SENT)
             return
@@ -90,10 +108,13 @@ class StreamCall(PlannedCall):
             status = call.status()
             if status is not None:
                 code, details, trailing, unprocessed = status
-                outcome: Outcome = (code, details, None, call.initial_metadata(), trailing, True, unprocessed)
-                if unprocessed and self._again:
-                    self._again, self._call = False, None
+                initial, answered = call.initial_metadata(), call.answered
+                outcome: Outcome = (code, details, None, initial, trailing, answered, unprocessed)
+                if self._again and code != CANCELLED:
+                    self._call = None  # the plan may send it anew
                     self._go_on(outcome)
+                    if self._outcome is not None:  # it does not
+                        self._call = call
                 else:
                     self._ended(outcome)
                 return

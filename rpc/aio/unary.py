@@ -11,7 +11,7 @@ from grpc import aio
 from rpc.aio.driver import Driver, PlannedCall
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, failed
-from rpc.method import undeserializable
+from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
 
 if TYPE_CHECKING:
@@ -39,26 +39,36 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
         self,
         driver: Driver,
         method: MethodSpec,
-        payload: bytes,
+        request: Any,
         timeout: float | None,
         metadata: Pairs | None,
         wait_for_ready: bool | None,
     ) -> None:
         self._driver = driver
         self._method = method
-        self._payload = payload
-        self._metadata = None if metadata is None else tuple(metadata)
         self._deadline = deadline_of(timeout)
         self._outcome: Outcome | None = None
         self._response: Any = None
         self._sent: tuple[ClientLink, int] | None = None
         self._future: asyncio.Future[Outcome] = driver.loop.create_future()
-        self._plan = plan_call(driver.core, method.path, self._metadata, self._deadline, wait_for_ready=wait_for_ready)
+        try:
+            self._payload = method.serialize(request)
+        except Exception as error:
+            self._ended(unserializable(error))
+            return
+        self._plan = plan_call(
+            driver.core,
+            method.path,
+            None if metadata is None else tuple(metadata),
+            self._deadline,
+            wait_for_ready=wait_for_ready,
+            credentials=method.credentials,
+        )
         self._go_on()
 
     def _attempt(self, step: Attempt) -> None:
         native = self._method.native(step.authority)
-        key = step.link.start_unary(native, self._metadata, self._payload, time_left(step.deadline), self._go_on)
+        key = step.link.start_unary(native, step.metadata, self._payload, time_left(step.deadline), self._go_on)
         self._sent = (step.link, key)
 
     def _ended(self, outcome: Outcome) -> None:

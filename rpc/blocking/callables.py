@@ -11,7 +11,7 @@ from rpc.blocking.future import StreamUnaryFuture, UnaryFuture, only_response
 from rpc.blocking.stream import One, StreamCall
 from rpc.deadline import deadline_of, time_left
 from rpc.errors import EndedCall
-from rpc.method import OfMethod
+from rpc.method import OfMethod, unserializable
 from rpc.plan import plan_call
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class UnaryUnary(OfMethod[Driver], grpc.UnaryUnaryMultiCallable):  # type: ignor
     ) -> UnaryFuture:
         """The call in progress, as a `grpc.Future` that is also its `grpc.Call`."""
         method = self._as_asked(credentials, compression)
-        return UnaryFuture(self._driver, method, method.serialize(request), timeout, metadata, wait_for_ready)
+        return UnaryFuture(self._driver, method, request, timeout, metadata, wait_for_ready)
 
     def _call(
         self,
@@ -75,16 +75,27 @@ class UnaryUnary(OfMethod[Driver], grpc.UnaryUnaryMultiCallable):  # type: ignor
         wait_for_ready: bool | None,
     ) -> Outcome:
         driver = self._driver
-        payload = method.serialize(request)
+        try:
+            payload = method.serialize(request)
+        except Exception as error:
+            return unserializable(error)
         if metadata is not None:
             metadata = tuple(metadata)  # read by the routes and by the engine
-        plan = plan_call(driver.core, method.path, metadata, deadline_of(timeout), wait_for_ready=wait_for_ready)
+        plan = plan_call(
+            driver.core,
+            method.path,
+            metadata,
+            deadline_of(timeout),
+            wait_for_ready=wait_for_ready,
+            credentials=method.credentials,
+        )
         answer: Outcome | None = None
         while True:
             step = driver.advance(plan, answer)
             if isinstance(step, tuple):
                 return step
-            answer = step.link.call_unary(method.native(step.authority), metadata, payload, time_left(step.deadline))
+            native = method.native(step.authority)
+            answer = step.link.call_unary(native, step.metadata, payload, time_left(step.deadline))
 
 
 class UnaryStream(OfMethod[Driver], grpc.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
@@ -100,7 +111,7 @@ class UnaryStream(OfMethod[Driver], grpc.UnaryStreamMultiCallable):  # type: ign
         compression: grpc.Compression | None = None,
     ) -> StreamCall:
         method = self._as_asked(credentials, compression)
-        one = One(method.serialize(request))
+        one = One(request)
         return StreamCall(self._driver, method, one, timeout, metadata, wait_for_ready)
 
 

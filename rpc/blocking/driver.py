@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from rpc.blocking.tender import tended_hub
 from rpc.core import ChannelCore
+from rpc.credentials.call import NoCredentialsError, gather
 from rpc.deadline import time_left
 from rpc.fork import inherits
-from rpc.plan import Attempt, Dial, Wait
+from rpc.plan import Attempt, Authorize, Dial, Wait
 from rpc.transport.dial import dial, reason
 
 if TYPE_CHECKING:
     from rpc._native import Outcome
-    from rpc.plan import Plan, Step
+    from rpc.plan import Answer, Plan
     from rpc.transport import Connection
 
 
@@ -35,7 +36,7 @@ class Driver:
         with self._changed:
             self._changed.notify_all()
 
-    def advance(self, plan: Plan, answer: Outcome | None) -> Attempt | Outcome:
+    def advance(self, plan: Plan, answer: Answer) -> Attempt | Outcome:
         """Run the plan, waiting where it says so, until it wants to send the request or has its outcome."""
         while True:
             try:
@@ -43,22 +44,21 @@ class Driver:
             except StopIteration as end:
                 outcome: Outcome = end.value
                 return outcome
-            if type(step) is Attempt:
+            if isinstance(step, Attempt):
                 return step
-            answer = None
-            self.perform(step)
+            answer = self.perform(step)
 
-    def advance_now(self, plan: Plan) -> Attempt | Outcome | Wait:
-        """The same without waiting: a `Wait` comes back when the plan has to."""
+    def advance_now(self, plan: Plan, answer: Answer) -> Attempt | Authorize | Outcome | Wait:
+        """The same without waiting: a step comes back that has to be waited for."""
         while True:
             try:
-                step = plan.send(None)
+                step = plan.send(answer)
             except StopIteration as end:
                 outcome: Outcome = end.value
                 return outcome
-            if isinstance(step, (Attempt, Wait)):
+            if not isinstance(step, Dial):
                 return step
-            self.perform(step)
+            answer = self.perform(step)
 
     def connect(self) -> float | None:
         """Dial what the channel needs to become ready; returns after how many seconds to look again."""
@@ -66,7 +66,8 @@ class Driver:
             self.perform(Dial(connection))
         return self.core.retry_in()
 
-    def perform(self, step: Step) -> None:
+    def perform(self, step: Dial | Wait | Authorize) -> Answer:
+        """Do the step, waiting where it says so."""
         self.core.resume()
         if isinstance(step, Dial):
             if step.connection.claim():
@@ -78,6 +79,12 @@ class Driver:
             left = time_left(step.until)
             with self._changed:
                 self._changed.wait_for(lambda: self.core.generation != step.generation, left)
+        else:
+            try:
+                return gather(step.credentials, step.authority, step.path, step.deadline)
+            except NoCredentialsError as error:
+                return error
+        return None
 
     def _dial(self, connection: Connection) -> None:
         try:

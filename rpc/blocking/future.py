@@ -14,8 +14,8 @@ from rpc.blocking.stream import StreamCall
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, CallFailed, Metadatum, failed, metadata_tuple
 from rpc.fork import FORKED, generation
-from rpc.method import undeserializable
-from rpc.plan import Wait, plan_call
+from rpc.method import undeserializable, unserializable
+from rpc.plan import Authorize, Wait, plan_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -155,26 +155,38 @@ class UnaryFuture(CallFuture):
         self,
         driver: Driver,
         method: MethodSpec,
-        payload: bytes,
+        request: Any,
         timeout: float | None,
         metadata: Pairs | None,
         wait_for_ready: bool | None,
     ) -> None:
         super().__init__(method, timeout)
         self._driver = driver
-        self._payload = payload
-        self._metadata = None if metadata is None else tuple(metadata)
         self._sent: tuple[ClientLink, int] | None = None
-        self._plan = plan_call(driver.core, method.path, self._metadata, self._deadline, wait_for_ready=wait_for_ready)
-        step = driver.advance_now(self._plan)
-        if isinstance(step, Wait):
-            threading.Thread(target=self._wait_and_send, args=(step,), name="rpc future", daemon=True).start()
+        try:
+            self._payload = method.serialize(request)
+        except Exception as error:
+            self._finish(unserializable(error))
+            return
+        self._plan = plan_call(
+            driver.core,
+            method.path,
+            None if metadata is None else tuple(metadata),
+            self._deadline,
+            wait_for_ready=wait_for_ready,
+            credentials=method.credentials,
+        )
+        self._take(driver.advance_now(self._plan, None))
+
+    def _take(self, step: Attempt | Authorize | Outcome | Wait) -> None:
+        """Go on with the plan; in a thread of its own where it has to wait."""
+        if isinstance(step, (Wait, Authorize)):
+            threading.Thread(target=self._wait_and_go_on, args=(step,), name="rpc future", daemon=True).start()
         else:
             self._go_on(step)
 
-    def _wait_and_send(self, wait: Wait) -> None:
-        self._driver.perform(wait)
-        self._go_on(self._driver.advance(self._plan, None))
+    def _wait_and_go_on(self, step: Authorize | Wait) -> None:
+        self._go_on(self._driver.advance(self._plan, self._driver.perform(step)))
 
     def _go_on(self, step: Attempt | Outcome) -> None:
         if isinstance(step, tuple):
@@ -184,7 +196,8 @@ class UnaryFuture(CallFuture):
         with self._state:
             if self._outcome is not None:
                 return
-        key = step.link.start_unary(native, self._metadata, self._payload, time_left(step.deadline), self._answered)
+        left = time_left(step.deadline)
+        key = step.link.start_unary(native, step.metadata, self._payload, left, self._answered)
         with self._state:
             self._sent = (step.link, key)
             cancelled = self._cancelled
@@ -192,15 +205,10 @@ class UnaryFuture(CallFuture):
             step.link.cancel(key, CANCELLED, LOCALLY_CANCELLED)
 
     def _answered(self, outcome: Outcome) -> None:
-        if outcome[6] and not self._cancelled:  # the plan may send it once more, and may have to wait for that
-            threading.Thread(
-                target=lambda: self._go_on(self._driver.advance(self._plan, outcome)), name="rpc future", daemon=True
-            ).start()
-            return
-        try:
-            self._plan.send(outcome)
-        except StopIteration as end:
-            self._finish(end.value)
+        if self._cancelled:
+            self._plan.close()
+        else:
+            self._take(self._driver.advance_now(self._plan, outcome))
 
     def _abandon(self) -> None:
         with self._state:

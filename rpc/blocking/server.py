@@ -20,7 +20,7 @@ from rpc.blocking.serve import serve_call
 from rpc.fork import inherits
 from rpc.handlers import WRONG_CARDINALITY, HandlerTable, wrong_cardinality
 from rpc.listening import Listeners
-from rpc.options import ServerOptions
+from rpc.options import UNLIMITED, ServerOptions
 from rpc.probes import ProbeCredentials
 from rpc.security import own_server_credentials
 
@@ -51,6 +51,7 @@ class Server(grpc.Server):
     ) -> None:
         parsed = ServerOptions.parse(options, compression)
         self._compression = parsed.compression
+        self._max_send = None if parsed.max_send_message_length >= UNLIMITED else parsed.max_send_message_length
         self._listeners = Listeners(parsed)
         self._pool = thread_pool
         self._table = HandlerTable(handlers or (), interceptors or ())
@@ -218,6 +219,7 @@ class Server(grpc.Server):
 
     def _run(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
         context = ServicerContext(call)
+        context.max_send = self._max_send
         if self._compression:
             call.compress(self._compression)
         try:

@@ -19,8 +19,8 @@ from rpc.errors import (
     metadata_tuple,
 )
 from rpc.fork import FORKED, generation
-from rpc.method import undeserializable
-from rpc.plan import Attempt, Wait, plan_call
+from rpc.method import undeserializable, unserializable
+from rpc.plan import Attempt, Authorize, Wait, plan_call
 from rpc.weakly import weakly
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
         """``on_change`` is called, by any thread, when something about the call is new; it keeps the call alive."""
         self._driver = driver
         self._method = method
-        self._metadata = None if metadata is None else tuple(metadata)
         self._deadline = deadline_of(timeout)
         self._placed = threading.Condition()
         self._generation = generation()
@@ -56,19 +55,32 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
         self._failure: Outcome | None = None
         # While set, the call can still be sent anew: its only request, and nothing of an answer was handed out.
         self._only = requests if isinstance(requests, One) else None
+        self._ending = threading.Lock()  # held by who looks whether the call is to be sent anew, and does it
         self._callbacks: list[Callable[[], None]] = []
         self._on_change = on_change
-        self._plan = plan_call(driver.core, method.path, self._metadata, self._deadline, wait_for_ready=wait_for_ready)
-        step = driver.advance_now(self._plan)
-        if isinstance(step, Wait):
+        if isinstance(requests, One):
+            try:
+                requests.payload = method.serialize(requests.request)
+            except Exception as error:
+                self._failure = unserializable(error)
+                return
+        self._plan = plan_call(
+            driver.core,
+            method.path,
+            None if metadata is None else tuple(metadata),
+            self._deadline,
+            wait_for_ready=wait_for_ready,
+            credentials=method.credentials,
+        )
+        step = driver.advance_now(self._plan, None)
+        if isinstance(step, (Wait, Authorize)):
             threading.Thread(target=self._wait_and_place, args=(step, requests), daemon=True).start()
             return
         self._place(step)
         self._begin(requests)
 
-    def _wait_and_place(self, wait: Wait, requests: Iterable[Any]) -> None:
-        self._driver.perform(wait)
-        self._place(self._driver.advance(self._plan, None))
+    def _wait_and_place(self, step: Authorize | Wait, requests: Iterable[Any]) -> None:
+        self._place(self._driver.advance(self._plan, self._driver.perform(step)))
         self._begin(requests)
 
     def _place(self, step: Attempt | Outcome) -> None:
@@ -76,7 +88,7 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
         call: ClientCall | None = None
         while isinstance(step, Attempt) and call is None:
             native = self._method.native(step.authority)
-            call = step.link.start(native, self._metadata, time_left(step.deadline), self._on_change)
+            call = step.link.start(native, step.metadata, time_left(step.deadline), self._on_change)
             if call is None:
                 step = self._driver.advance(self._plan, NOT_SENT)
         with self._placed:
@@ -168,15 +180,24 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
         if status is None:
             return failed(grpc.StatusCode.UNKNOWN, "the call ended without a status")
         code, details, trailing, unprocessed = status
-        outcome: Outcome = (code, details, None, call.initial_metadata(), trailing, True, unprocessed)
-        only, self._only = self._only, None
-        if not unprocessed or only is None:
-            return outcome
-        # No application code saw the call: the plan may send it once more.
+        outcome: Outcome = (code, details, None, call.initial_metadata(), trailing, call.answered, unprocessed)
+        with self._ending:
+            if self._call is not call:  # another thread has sent it anew
+                return None
+            if self._only is None or code == CANCELLED:
+                return outcome
+            return self._send_anew(call, self._only, outcome)
+
+    def _send_anew(self, call: ClientCall, only: One, outcome: Outcome) -> Outcome | None:
+        """Nothing of an answer was handed out: send the call once more, if the plan says so."""
+        self._call = None
         step = self._driver.advance(self._plan, outcome)
         if isinstance(step, tuple):
-            return step
-        self._call = None
+            self._only = None
+            with self._placed:
+                self._call = call
+                self._placed.notify_all()
+            return self._failure or step
         self._place(step)
         self._begin(only)
         return None
@@ -304,8 +325,9 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
 
 
 class One(list[Any]):
-    """The only request of a call, serialized."""
+    """The only request of a call; its call serializes it."""
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, request: Any) -> None:
         super().__init__()
-        self.payload = payload
+        self.request = request
+        self.payload = b""

@@ -91,6 +91,10 @@ pub struct Connection {
     streams: HashMap<Key, Stream>,
     /// Client requests that the peer's concurrency limit holds back.
     opening: VecDeque<Key>,
+    /// The last request that h2 has taken; it may be held back, too.
+    last_opened: Option<Key>,
+    /// h2 was asked for room while it held a request back.
+    crowded: bool,
     next_key: Key,
     going_away: bool,
     ended: Option<String>,
@@ -106,6 +110,8 @@ impl Connection {
             woken,
             streams: HashMap::new(),
             opening: VecDeque::new(),
+            last_opened: None,
+            crowded: false,
             next_key: 1,
             going_away: false,
             ended: None,
@@ -178,6 +184,7 @@ impl Connection {
     pub fn advance(&mut self, accepted: &mut Vec<(Key, RequestHead)>, ready: &mut Vec<Key>) {
         while self.woken.connection.swap(false, Ordering::AcqRel) {
             self.poll_connection(accepted);
+            self.look_at_last_opened();
             self.open_queued();
         }
         if let Ok(mut streams) = self.woken.streams.lock() {
@@ -203,8 +210,9 @@ impl Connection {
                 Poll::Ready(Err(error)) => self.end(&error.to_string()),
                 // h2 keeps a GOAWAY to itself; asking for room is how it shows before a call is put on the connection.
                 Poll::Pending => {
-                    let refused = requests.as_mut().map(|requests| requests.poll_ready(&mut cx));
-                    self.going_away |= matches!(refused, Some(Poll::Ready(Err(_))));
+                    let room = requests.as_mut().map(|requests| requests.poll_ready(&mut cx));
+                    self.going_away |= matches!(room, Some(Poll::Ready(Err(_))));
+                    self.crowded |= matches!(room, Some(Poll::Pending));
                 }
             },
             Side::Server(connection) => loop {
@@ -252,6 +260,15 @@ impl Connection {
         key
     }
 
+    /// Asking h2 for room while a request waits to be opened takes that request's waker: it is woken here instead.
+    fn look_at_last_opened(&mut self) {
+        if let (true, Some(key)) = (std::mem::take(&mut self.crowded), self.last_opened) {
+            if let Ok(mut streams) = self.woken.streams.lock() {
+                streams.push(key);
+            }
+        }
+    }
+
     fn open_queued(&mut self) {
         let mut cx = Context::from_waker(&self.waker);
         while let Some(&key) = self.opening.front() {
@@ -265,8 +282,12 @@ impl Connection {
                 continue;
             };
             match requests.poll_ready(&mut cx) {
-                Poll::Pending => return,
+                Poll::Pending => {
+                    self.crowded = true;
+                    return;
+                }
                 Poll::Ready(Ok(())) => {
+                    self.last_opened = Some(key);
                     let sent = stream.request.take().map(|(request, end)| requests.send_request(request, end));
                     match sent {
                         Some(Ok((response, send))) => {

@@ -1,0 +1,89 @@
+"""Call credentials as grpcio makes them: `grpc.metadata_call_credentials`, `access_token_…`, `composite_…`.
+
+grpcio wraps a plugin in objects of its C core, which show what they hold; tests/rpc/test_credentials_parity.py notices
+when they no longer do. Plugins run on a thread that may block, and may answer from another one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from rpc.deadline import time_left
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Plugin = Callable[[str, str, Callable[[Any, int, Any], None]], None]
+    CallCredentials = tuple[Plugin, ...]
+else:
+    CallCredentials = tuple
+
+_log = logging.getLogger(__name__)
+
+NOT_SECURE = "Established channel does not have a sufficient security level to transfer call credential."
+
+
+def plugins_of(credentials: Any) -> CallCredentials:
+    """What the credentials consist of; raises TypeError for anything that is no call credentials of grpcio."""
+    inner = getattr(credentials, "_credentials", credentials)
+    parts = getattr(inner, "_call_credentialses", None)
+    if parts is not None and not hasattr(inner, "_channel_credentials"):
+        return tuple(plugin for part in parts for plugin in plugins_of(part))
+    plugin = getattr(inner, "_metadata_plugin", None)
+    if plugin is None:
+        kind = f"{type(credentials).__module__}.{type(credentials).__name__}"
+        raise TypeError(f"{kind} is no call credentials; make them with grpc.metadata_call_credentials")
+    return (plugin,)
+
+
+def service_url(authority: str, path: str) -> tuple[str, str]:
+    """What a plugin is told: the service's URL, as Google's tokens want it for their audience, and the method."""
+    service, _, method = path.rpartition("/")
+    return f"https://{authority.removesuffix(':443')}{service}", method
+
+
+class NoCredentialsError(Exception):
+    """Why there are none: the status that the call ends with, before it is sent."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.code, self.details = code, details
+
+
+def gather(
+    credentials: CallCredentials, authority: str, path: str, deadline: float | None
+) -> tuple[tuple[str, str | bytes], ...]:
+    """Ask each plugin in turn and wait; ``deadline`` on the monotonic clock. Raises `NoCredentialsError`."""
+    url, method = service_url(authority, path)
+    pairs: list[tuple[str, str | bytes]] = []
+    for plugin in credentials:
+        pairs += _ask(plugin, url, method, deadline)
+    return tuple(pairs)
+
+
+def _ask(plugin: Plugin, url: str, method: str, deadline: float | None) -> list[tuple[str, str | bytes]]:
+    answered = threading.Event()
+    answer: list[tuple[Any, int, Any]] = []
+
+    def take(metadata: Any, code: int, details: Any) -> None:
+        answer.append((metadata, code, details))
+        answered.set()
+
+    try:
+        plugin(url, method, take)
+    except Exception as error:
+        _log.exception("a call credentials plugin raised: %r", plugin)
+        take(None, grpc.StatusCode.INTERNAL.value[0], str(error))
+    if not answered.wait(time_left(deadline)):
+        raise NoCredentialsError(
+            grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded while waiting for call credentials"
+        )
+    metadata, code, details = answer[0]
+    if code != 0:
+        said = details.decode(errors="replace") if isinstance(details, bytes) else str(details)
+        raise NoCredentialsError(grpc.StatusCode.UNAVAILABLE, f"Getting metadata from plugin failed with error: {said}")
+    return [(key, value) for key, value in metadata or ()]

@@ -1,0 +1,39 @@
+"""Channel credentials with call credentials of their own; grpcio's own channel credentials, opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rpc.credentials.call import plugins_of
+from rpc.security import own_channel_credentials
+
+if TYPE_CHECKING:
+    from rpc.credentials.call import CallCredentials
+    from rpc.security import ChannelCredentials, Protection
+    from xds_client.identity import IdentitySource
+
+
+@dataclass(frozen=True, slots=True)
+class _Composite:
+    channel: ChannelCredentials
+    call_credentials: CallCredentials
+
+    @property
+    def scheme(self) -> str:
+        return self.channel.scheme
+
+    def protection(self, identity: IdentitySource | None, target_name: str | None) -> Protection:
+        return self.channel.protection(identity, target_name)
+
+
+def composite_channel_credentials(channel_credentials: Any, *call_credentials: Any) -> ChannelCredentials:
+    """`grpc.composite_channel_credentials`: every call of the channel carries what these plugins say."""
+    own = own_channel_credentials(channel_credentials)
+    plugins = tuple(plugin for credentials in call_credentials for plugin in plugins_of(credentials))
+    return _Composite(own, (*channel_call_credentials(own), *plugins))
+
+
+def channel_call_credentials(credentials: ChannelCredentials | None) -> CallCredentials:
+    plugins: CallCredentials = getattr(credentials, "call_credentials", ())
+    return plugins
