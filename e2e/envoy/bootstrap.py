@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from socket import SO_MARK, SOL_SOCKET
 from typing import Any
 
 # Where istiod's listeners and clusters expect a sidecar's parts.
 INBOUND, OUTBOUND = 15006, 15001
 STATUS, PROMETHEUS, HEALTH = 15020, 15090, 15021
-GROUP = 1337  # of the proxy and its agent: what they send is not redirected
+MARK = 1337  # on what the proxy sends, which is not redirected
 
 ISTIO_VERSION = "1.31.0"
 
@@ -74,6 +75,13 @@ def bootstrap(
             "metadata": node.metadata(),
         },
         "admin": {"address": {"pipe": {"path": admin}}},
+        # What istiod's clusters do not say for themselves. The ones that lead to the app do, and stay on loopback.
+        "cluster_manager": {
+            "upstream_bind_config": {
+                "source_address": {"address": "0.0.0.0", "port_value": 0},
+                "socket_options": [{"level": SOL_SOCKET, "name": SO_MARK, "int_value": MARK, "state": "STATE_PREBIND"}],
+            }
+        },
         "dynamic_resources": {
             "lds_config": ads,
             "cds_config": ads,

@@ -29,7 +29,7 @@ _NEW_TABLE, _NEW_CHAIN, _NEW_RULE = (_NFTABLES << 8, _NFTABLES << 8 | 3, _NFTABL
 _APPEND = 0x800
 _PREROUTING, _LOCAL_OUT = 0, 3
 _DNAT_PRIORITY = -100
-_META_OIFNAME, _META_SKGID, _META_L4PROTO = 7, 11, 16
+_META_MARK, _META_OIFNAME, _META_L4PROTO = 3, 7, 16
 _VERDICT, _REGISTER = 0, 1
 _EQUAL, _NOT_EQUAL = 0, 1
 _ACCEPT = 1
@@ -78,11 +78,12 @@ def default_route(gateway: str) -> None:
     _route(_NEW_ROUTE, _CREATE | _EXCLUSIVE, body + attribute(_RTA_GATEWAY, socket.inet_aton(gateway)))
 
 
-def redirect(inbound: int, outbound: int, direct: tuple[int, ...], group: int) -> None:
+def redirect(inbound: int, outbound: int, direct: tuple[int, ...], mark: int, host: str) -> None:
     """What istio-iptables installs in a pod: what comes in goes to ``inbound``, what its app sends to ``outbound``.
 
-    ``direct``: ports that are not redirected on their way in. What processes of ``group`` (the proxy and its agent)
-    send goes out as it is, and so does what stays on loopback.
+    ``direct``: ports that are not redirected on their way in. What goes out with ``mark`` on it (the proxy's), to
+    ``host`` (the control plane) or to loopback goes as it is. istio-iptables tells the proxy by its user id, of which
+    a user namespace may have but one.
     """
     tcp = _meta(_META_L4PROTO) + _compare(bytes([socket.IPPROTO_TCP]))
     accept = _verdict(_ACCEPT)
@@ -90,7 +91,8 @@ def redirect(inbound: int, outbound: int, direct: tuple[int, ...], group: int) -
     incoming.append(tcp + _redirect_to(inbound))
     outgoing = [
         _meta(_META_OIFNAME) + _compare(b"lo".ljust(16, b"\0")) + accept,
-        _meta(_META_SKGID) + _compare(struct.pack("=I", group)) + accept,
+        _meta(_META_MARK) + _compare(struct.pack("=I", mark)) + accept,
+        _destination_address() + _compare(socket.inet_aton(host)) + accept,
         tcp + _redirect_to(outbound),
     ]
     messages = [(_NEW_TABLE, attribute(1, b"istio\0"))]
@@ -120,8 +122,16 @@ def _meta(key: int) -> bytes:
 
 
 def _destination_port() -> bytes:
-    transport_header = 2
-    return _expression("payload", _number(1, _REGISTER), _number(2, transport_header), _number(3, 2), _number(4, 2))
+    return _payload(2, offset=2, size=2)
+
+
+def _destination_address() -> bytes:
+    return _payload(1, offset=16, size=4)
+
+
+def _payload(header: int, offset: int, size: int) -> bytes:
+    """``header``: 1 is IP's, 2 is TCP's."""
+    return _expression("payload", _number(1, _REGISTER), _number(2, header), _number(3, offset), _number(4, size))
 
 
 def _compare(value: bytes, operation: int = _EQUAL) -> bytes:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from e2e import yamls
 from e2e.child import ROOT, Child
-from e2e.cluster.network import PodNetwork
+from e2e.cluster.network import NODE, PodNetwork
 from e2e.envoy import netlink
 from e2e.envoy.agent import SERVER_NAME, agent_command
-from e2e.envoy.bootstrap import GROUP, HEALTH, INBOUND, OUTBOUND, PROMETHEUS, STATUS, SidecarNode
+from e2e.envoy.bootstrap import HEALTH, INBOUND, MARK, OUTBOUND, PROMETHEUS, STATUS, SidecarNode
 from e2e.envoy.control import Line
 from e2e.envoy.inbound import Chain
-from e2e.envoy.sidecar import AS_PROXY, Sidecar
+from e2e.envoy.sidecar import Sidecar
 
 if TYPE_CHECKING:
     from e2e.mesh import Mesh
@@ -68,7 +68,7 @@ class Pod:
         self.enter = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.network.namespace}"]
         self._control = Line(str(self.folder / "control"))
         if sidecar:
-            self.network.inside(lambda: netlink.redirect(INBOUND, OUTBOUND, (STATUS, HEALTH, PROMETHEUS), GROUP))
+            self.network.inside(lambda: netlink.redirect(INBOUND, OUTBOUND, (STATUS, HEALTH, PROMETHEUS), MARK, NODE))
 
     def join(self, mesh: Mesh, outbound: dict[str, str]) -> None:
         """Get what the kubelet mounts and, if it has one, the sidecar. ``outbound``: see `bootstrap`."""
@@ -117,7 +117,7 @@ class Pod:
         """``certificate``, ``key`` and ``roots``: files for programs that read such. Made at the first use."""
         files = {name: str(self.folder / f"{name}.pem") for name in ("certificate", "key", "roots")}
         if not Path(files["roots"]).exists():
-            agent = [*self.enter, *AS_PROXY, *agent_command(self.mesh, self.token), "--write", str(self.folder)]
+            agent = [*self.enter, *agent_command(self.mesh, self.token), "--write", str(self.folder)]
             subprocess.run(agent, check=True, cwd=ROOT, timeout=60)
         return files
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from e2e.child import ROOT, Child
 from e2e.envoy.agent import agent_command
-from e2e.envoy.bootstrap import GROUP, SidecarNode, bootstrap
+from e2e.envoy.bootstrap import SidecarNode, bootstrap
 from e2e.envoy.inbound import Chain, chains
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 ENVOY = ROOT / ".venv" / "bin" / "envoy"
 
-AS_PROXY = ["setpriv", "--regid", str(GROUP), "--clear-groups"]  # what such a process sends is not redirected
 DRAIN = 3  # seconds that connections of before a change may stay; istio-proxy has 45, for tests that is long
 
 
@@ -34,10 +33,9 @@ class Sidecar:
         self._admin = folder / "admin"
         sds, config = folder / "sds", folder / "envoy.json"
         config.write_text(json.dumps(bootstrap(node, mesh.address, str(self._admin), str(sds), outbound)))
-        proxy = [*enter, *AS_PROXY]
-        agent = [*proxy, *agent_command(mesh, token), "--listen", str(sds)]
+        agent = [*enter, *agent_command(mesh, token), "--listen", str(sds)]
         self.agent = Child(f"{node.name}-agent", agent, folder / "agent.log", limit=60.0)
-        command = [*proxy, str(ENVOY), "-c", str(config), "--use-dynamic-base-id", "--concurrency", "1"]
+        command = [*enter, str(ENVOY), "-c", str(config), "--use-dynamic-base-id", "--concurrency", "1"]
         command += ["--drain-time-s", str(DRAIN), "--drain-strategy", "immediate"]
         # misc warns of each field that istiod uses and Envoy will drop some day
         command += ["--log-level", "info", "--component-log-level", "misc:error"]
