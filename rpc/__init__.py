@@ -8,11 +8,14 @@
 
 import logging
 
+from grpc import access_token_call_credentials, composite_call_credentials, metadata_call_credentials
+
 from rpc import aio
 from rpc.blocking import Channel
 from rpc.blocking.channel import insecure_channel, secure_channel
 from rpc.blocking.server import Server, server
 from rpc.blocking.termination import serve_until_terminated
+from rpc.credentials import composite_channel_credentials
 from rpc.errors import CallFailed
 from rpc.security import (
     SecurityError,
@@ -31,9 +34,13 @@ __all__ = [
     "Channel",
     "SecurityError",
     "Server",
+    "access_token_call_credentials",
     "aio",
+    "composite_call_credentials",
+    "composite_channel_credentials",
     "dynamic_ssl_server_credentials",
     "insecure_channel",
+    "metadata_call_credentials",
     "secure_channel",
     "serve_until_terminated",
     "server",

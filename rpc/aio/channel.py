@@ -10,7 +10,7 @@ from grpc import aio
 from rpc.aio.driver import Driver
 from rpc.aio.interceptors import intercepted_kinds
 from rpc.calls import Calls
-from rpc.security import own_channel_credentials
+from rpc.credentials import opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,4 +95,4 @@ def secure_channel(
     mesh: PilotExchanger | None = None,
 ) -> Channel:
     """`grpc.aio.secure_channel` on our engine; see `rpc.secure_channel`."""
-    return Channel(target, options, compression, interceptors, mesh, own_channel_credentials(credentials))
+    return Channel(target, options, compression, interceptors, mesh, opened(credentials))

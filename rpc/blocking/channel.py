@@ -10,7 +10,7 @@ from rpc.blocking.callables import StreamStream, StreamUnary, UnaryStream, Unary
 from rpc.blocking.connectivity import Subscriptions
 from rpc.blocking.driver import Driver
 from rpc.calls import Calls
-from rpc.security import own_channel_credentials
+from rpc.credentials import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,4 +93,4 @@ def secure_channel(
 
     Targets, ``mesh`` and errors as for `insecure_channel`.
     """
-    return Channel(target, options, compression, mesh, own_channel_credentials(credentials))
+    return Channel(target, options, compression, mesh, opened(credentials))

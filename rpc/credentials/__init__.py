@@ -1,6 +1,6 @@
 """Call credentials: metadata that plugins add to each call over a secure channel; and channels that bring their own."""
 
 from rpc.credentials.call import CallCredentials, gather, plugins_of
-from rpc.credentials.composite import composite_channel_credentials
+from rpc.credentials.composite import composite_channel_credentials, opened
 
-__all__ = ["CallCredentials", "composite_channel_credentials", "gather", "plugins_of"]
+__all__ = ["CallCredentials", "composite_channel_credentials", "gather", "opened", "plugins_of"]

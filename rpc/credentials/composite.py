@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rpc.credentials.call import plugins_of
-from rpc.security import own_channel_credentials
+from rpc.security import own_channel_credentials, ssl_channel_credentials
 
 if TYPE_CHECKING:
     from rpc.credentials.call import CallCredentials
@@ -27,9 +27,19 @@ class _Composite:
         return self.channel.protection(identity, target_name)
 
 
+def opened(credentials: Any) -> ChannelCredentials:
+    """Ours as they are; grpcio's own `ssl_…` and `composite_…`, made anew. Raises TypeError for others of grpcio's."""
+    inner = getattr(credentials, "_credentials", credentials)
+    if hasattr(inner, "_channel_credentials") and hasattr(inner, "_call_credentialses"):
+        return composite_channel_credentials(inner._channel_credentials, *inner._call_credentialses)  # noqa: SLF001
+    if hasattr(inner, "_pem_root_certificates"):
+        return ssl_channel_credentials(inner._pem_root_certificates, inner._private_key, inner._certificate_chain)  # noqa: SLF001
+    return own_channel_credentials(credentials)
+
+
 def composite_channel_credentials(channel_credentials: Any, *call_credentials: Any) -> ChannelCredentials:
     """`grpc.composite_channel_credentials`: every call of the channel carries what these plugins say."""
-    own = own_channel_credentials(channel_credentials)
+    own = opened(channel_credentials)
     plugins = tuple(plugin for credentials in call_credentials for plugin in plugins_of(credentials))
     return _Composite(own, (*channel_call_credentials(own), *plugins))
 
