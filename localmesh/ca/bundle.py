@@ -6,6 +6,7 @@ The folder has the files of istiod's ROOT_CA_DIR, so that istiod and localmesh c
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -124,6 +125,19 @@ def write_private(path: Path, content: bytes) -> None:
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
+
+
+def write_private_once(path: Path, content: bytes) -> bool:
+    """The same, but never over what is there: whoever is second must read it. Whether it was written."""
+    draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    write_private(draft, content)
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    return True
 
 
 def pem(certificates: tuple[x509.Certificate, ...]) -> bytes:

@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from localmesh.ca.bundle import key_pem, write_private
+from localmesh.ca.bundle import key_pem, write_private_once
 from localmesh.errors import LocalMeshError
 
 if TYPE_CHECKING:
@@ -137,16 +137,10 @@ class TokenIssuer:
     def _load_or_make(self) -> rsa.RSAPrivateKey:
         path = self._folder / KEY_FILE if self._folder is not None else None
         if path is not None and path.exists():
-            try:
-                found = serialization.load_pem_private_key(path.read_bytes(), password=None)
-            except (OSError, ValueError, TypeError) as error:
-                raise LocalMeshError(f"{path} is not a key that signs tokens: {error}") from error
-            if not isinstance(found, rsa.RSAPrivateKey):
-                raise LocalMeshError(f"{path} is not a key that signs tokens: an RSA key is needed")
-            return found
+            return _load(path)
         made = rsa.generate_private_key(public_exponent=65537, key_size=_KEY_BITS)
-        if path is not None:
-            write_private(path, key_pem(made))
+        if path is not None and not write_private_once(path, key_pem(made)):
+            return _load(path)  # another process was first
         return made
 
     @cached_property
@@ -154,6 +148,16 @@ class TokenIssuer:
         public = self._key.public_key()
         der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         return _base64(hashlib.sha256(der).digest())
+
+
+def _load(path: Path) -> rsa.RSAPrivateKey:
+    try:
+        found = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise LocalMeshError(f"{path} is not a key that signs tokens: {error}") from error
+    if not isinstance(found, rsa.RSAPrivateKey):
+        raise LocalMeshError(f"{path} is not a key that signs tokens: an RSA key is needed")
+    return found
 
 
 def _base64(value: bytes) -> str:

@@ -15,7 +15,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("localmesh")
 
-MAX_CONNECTIONS = 1000  # more are closed at once: each holds two sockets
+MAX_CONNECTIONS = 400  # more are closed at once: each holds two of the usual 1,024 descriptors
+MAX_HANDSHAKES = 100  # at a time; of more the oldest is given up, which is seldom one that means it
 HANDSHAKE_TIMEOUT = 10.0
 SHUTDOWN_TIMEOUT = 1.0
 BACKLOG = 1024
@@ -61,7 +62,8 @@ class TlsPort:
         self._context = self._new_context()
         self._behind = 0  # the port of the gRPC server, on loopback
         self._connections: dict[str, Connection] = {}
-        self._open = 0
+        self._tasks: set[asyncio.Task[None]] = set()  # one for each connection
+        self._handshakes: dict[asyncio.Task[None], None] = {}  # those that are not through yet, the oldest first
         self._listener: socket.socket | None = None
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
         self._thread: threading.Thread | None = None
@@ -137,7 +139,6 @@ class TlsPort:
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        tasks: set[asyncio.Task[None]] = set()
         while True:
             try:
                 accepted, address = await loop.sock_accept(listener)
@@ -145,19 +146,26 @@ class TlsPort:
                 log.warning("secure port: cannot accept: %s", error)
                 await asyncio.sleep(_OUT_OF_FILES_PAUSE)
                 continue
-            if self._open >= MAX_CONNECTIONS:
-                log.warning("secure port: %s is turned away: %d connections are open", address, self._open)
+            if len(self._tasks) >= MAX_CONNECTIONS + MAX_HANDSHAKES:
+                log.warning("secure port: %s is turned away: too many connections are open", address)
                 accepted.close()
                 continue
-            self._open += 1
+            if len(self._handshakes) >= MAX_HANDSHAKES:
+                next(iter(self._handshakes)).cancel()
             task = asyncio.create_task(self._serve(accepted, f"{address[0]}:{address[1]}"))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            self._handshakes[task] = None
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._handshakes.pop(task, None)
 
     async def _serve(self, accepted: socket.socket, peer: str) -> None:
         try:
             reader, writer = await self._handshake(accepted)
             try:
+                self._handshakes.pop(cast("asyncio.Task[None]", asyncio.current_task()), None)
                 connection = Connection(peer, self._identities(writer.get_extra_info("ssl_object")))
                 await self._relay(reader, writer, connection)
             finally:
@@ -168,7 +176,6 @@ class TlsPort:
             log.info("secure port: %s: %s", peer, error)
         finally:
             accepted.close()
-            self._open -= 1
 
     async def _handshake(self, accepted: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -257,6 +258,15 @@ def test_the_key_of_the_tokens_is_kept(tmp_path):
     (tmp_path / "token-key.pem").write_bytes(b"nonsense")
     with pytest.raises(LocalMeshError, match=r"token-key\.pem is not a key that signs tokens"):
         TokenIssuer(tmp_path).mint("demo", "web")
+
+
+def test_of_two_who_need_the_key_first_one_makes_it(tmp_path):
+    issuers = [TokenIssuer(tmp_path) for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        tokens = list(threads.map(lambda issuer: issuer.mint("demo", "web"), issuers))
+    for issuer in issuers:
+        assert {issuer.verify(token) for token in tokens} == {("demo", "web")}
+    assert [path.name for path in tmp_path.iterdir()] == ["token-key.pem"]
 
 
 def test_others_can_verify_by_the_key_set(tokens):

@@ -201,7 +201,10 @@ def test_an_unknown_subset_has_all_endpoints_and_no_cluster(tmp_path):
     assert f"outbound|9080|nosuch|{HOST}" not in compiled.snapshot.clusters(View("demo"))
 
 
-@pytest.mark.parametrize("name", ["garbage", "outbound|1||nosuch", f"outbound|x||{HOST}", f"inbound|9080||{HOST}"])
+@pytest.mark.parametrize(
+    "name",
+    ["garbage", "outbound|1||nosuch", f"outbound|{'9' * 5000}||{HOST}", f"outbound|x||{HOST}", f"inbound|9080||{HOST}"],
+)
 def test_unknown_names_have_no_endpoints(tmp_path, name):
     assert not Compiled(tmp_path, SERVICE).localities(name)
 

@@ -118,8 +118,13 @@ def test_an_on_demand_answer_is_one_virtual_host_for_everything(snapshot):
 
 @pytest.mark.parametrize(
     "name",
-    ["nosuch.demo.svc.cluster.local:9080", "reviews.demo.svc.cluster.local:9082", "reviews.demo.svc.cluster.local:1"],
-    ids=["unknown host", "TCP port", "unknown port"],
+    [
+        "nosuch.demo.svc.cluster.local:9080",
+        "reviews.demo.svc.cluster.local:9082",
+        "reviews.demo.svc.cluster.local:1",
+        f"reviews.demo.svc.cluster.local:{'9' * 5000}",
+    ],
+    ids=["unknown host", "TCP port", "unknown port", "no port at all"],
 )
 def test_what_has_no_routes_is_answered_without_virtual_hosts(snapshot, name):
     answer = ours("RDS", snapshot.routes(name, NODE))

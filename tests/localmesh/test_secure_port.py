@@ -16,6 +16,7 @@ from localmesh import LocalMesh, LocalMeshError, xds
 from localmesh.ca import CertificateAuthority
 from localmesh.ca.messages import CertificateRequest
 from localmesh.serve.session import CLUSTER
+from localmesh.serve.tls_port import MAX_HANDSHAKES
 from tests.localmesh.secure_client import WEB, Workload, csr, new_key, refusal
 from tests.localmesh.yaml_folder import SERVICE, write
 
@@ -205,6 +206,18 @@ def test_what_is_no_tls_hurts_nobody(mesh, join):
         assert join().create(csr(new_key()))
     for talker in silent:
         talker.close()
+
+
+def test_handshakes_that_are_not_finished_make_way_for_those_that_are(mesh, join):
+    host, _, port = mesh.secure_address.partition(":")
+    silent = [socket.create_connection((host, int(port))) for _ in range(3 * MAX_HANDSHAKES)]
+    try:
+        assert join().create(csr(new_key()))
+        silent[0].settimeout(30)
+        assert silent[0].recv(1) == b"", "the oldest was hung up on"
+    finally:
+        for talker in silent:
+            talker.close()
 
 
 def test_garbage_in_messages_hurts_nobody(mesh, join):
