@@ -21,7 +21,6 @@ from localmesh.compile.policy import NO_POLICY, Rules
 from localmesh.compile.registry import Registry, locality_of, topology_labels
 from localmesh.compile.route import RouteScope, VirtualServices, route_configuration, unknown_route_configuration
 from localmesh.compile.view import View
-
 from localmesh.config.service_entry import MAX_PORT
 
 if TYPE_CHECKING:
