@@ -122,9 +122,9 @@ class RawClient(Wire):
                 continue
             if got.kind == HEADERS:
                 seen |= self.decode(got.body)
-                if got.flags & END_STREAM:
-                    return seen
-            elif got.kind == RST_STREAM:
+            if got.kind in {HEADERS, DATA} and got.flags & END_STREAM:
+                return seen
+            if got.kind == RST_STREAM:
                 return {"reset": int.from_bytes(got.body), **seen}
         return None
 

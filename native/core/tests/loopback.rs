@@ -1,12 +1,12 @@
 //! A client core and a server core joined by nothing but their bytes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request};
 use proxyless_core::grpc::status::{self, Status, code};
 use proxyless_core::grpc::{ANY_NUMBER, Connection, message};
-use proxyless_core::http2::{Key, Settings};
+use proxyless_core::http2::{Headers, Key, Settings, Template};
 
 const LIMIT: usize = 4 * 1024 * 1024;
 
@@ -42,7 +42,7 @@ impl Pair {
     }
 
     fn unary(&mut self, payload: &[u8]) -> Key {
-        self.client.start(request(), None, Some(message::encode(payload)))
+        self.client.start(template(), Headers::new(), None, Some(message::encode(payload)))
     }
 
     fn reply(&mut self, key: Key, payload: &[u8]) {
@@ -56,21 +56,24 @@ impl Pair {
     }
 }
 
-fn request() -> Request<()> {
-    let mut request = Request::post("http://test/pkg.Service/Method").body(()).unwrap();
-    request.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
-    request.headers_mut().insert("te", HeaderValue::from_static("trailers"));
-    request
+fn template() -> Arc<Template> {
+    let headers = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/pkg.Service/Method"),
+        (":authority", "test"),
+        ("te", "trailers"),
+        ("content-type", "application/grpc"),
+    ];
+    Arc::new(Template::new(headers.into_iter().collect()))
 }
 
-fn head() -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert("content-type", HeaderValue::from_static("application/grpc"));
-    headers
+fn head() -> Headers {
+    [("content-type", "application/grpc")].into_iter().collect()
 }
 
-fn trailers(code: i32, text: &str) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
+fn trailers(code: i32, text: &str) -> Headers {
+    let mut trailers = Headers::new();
     status::write(code, text, &mut trailers);
     trailers
 }
@@ -125,7 +128,7 @@ fn calls_over_the_peers_limit_wait_and_are_not_refused() {
 fn an_unread_stream_stops_its_sender_and_nobody_else() {
     let settings = Settings { stream_window: 64 * 1024, ..Settings::default() };
     let mut pair = Pair::with(&settings);
-    let stalled = pair.client.start(request(), None, None);
+    let stalled = pair.client.start(template(), Headers::new(), None, None);
     pair.client.half_close(stalled);
     let [served] = pair.settle()[..] else { panic!("one call") };
     pair.server.respond(served, head());
@@ -165,7 +168,7 @@ fn a_message_larger_than_the_window_gets_through() {
 #[test]
 fn a_cancelled_call_ends_on_both_sides() {
     let mut pair = Pair::new();
-    let call = pair.client.start(request(), None, None);
+    let call = pair.client.start(template(), Headers::new(), None, None);
     let [served] = pair.settle()[..] else { panic!("one call") };
     pair.client.cancel(call, Status::new(code::CANCELLED, "enough"));
     pair.settle();
@@ -177,7 +180,7 @@ fn a_cancelled_call_ends_on_both_sides() {
 fn a_deadline_ends_the_call_on_both_sides() {
     let mut pair = Pair::new();
     let deadline = Instant::now() + Duration::from_millis(1);
-    let call = pair.client.start(request(), Some(deadline), None);
+    let call = pair.client.start(template(), Headers::new(), Some(deadline), None);
     pair.client.watch_deadline(call);
     assert_eq!(pair.client.next_deadline(), Some(deadline));
     pair.client.expire(deadline);
@@ -189,8 +192,8 @@ fn a_deadline_ends_the_call_on_both_sides() {
 #[test]
 fn a_peer_that_resets_when_the_deadline_has_passed_is_no_cancellation() {
     let mut pair = Pair::new();
-    let passed = pair.client.start(request(), Some(Instant::now()), None);
-    let ahead = pair.client.start(request(), Some(Instant::now() + Duration::from_secs(3600)), None);
+    let passed = pair.client.start(template(), Headers::new(), Some(Instant::now()), None);
+    let ahead = pair.client.start(template(), Headers::new(), Some(Instant::now() + Duration::from_secs(3600)), None);
     for key in pair.settle() {
         pair.server.cancel(key, Status::new(code::CANCELLED, "its timer was first"));
     }
@@ -202,7 +205,7 @@ fn a_peer_that_resets_when_the_deadline_has_passed_is_no_cancellation() {
 #[test]
 fn an_answer_before_the_request_ends_does_not_reset_the_stream() {
     let mut pair = Pair::new();
-    let call = pair.client.start(request(), None, None);
+    let call = pair.client.start(template(), Headers::new(), None, None);
     let [served] = pair.settle()[..] else { panic!("one call") };
     pair.server.finish(served, trailers(code::UNIMPLEMENTED, "no"));
     pair.server.forget(served);
@@ -257,7 +260,7 @@ fn trailers_only_is_a_status_without_metadata() {
 #[test]
 fn streams_flow_both_ways_and_end_in_order() {
     let mut pair = Pair::new();
-    let call = pair.client.start(request(), None, None);
+    let call = pair.client.start(template(), Headers::new(), None, None);
     let [served] = pair.settle()[..] else { panic!("one call") };
     pair.server.respond(served, head());
     for round in 0..10u8 {
@@ -285,5 +288,32 @@ fn garbage_instead_of_a_preface_ends_only_that_connection() {
         server.feed(garbage);
         server.advance();
         assert!(server.ended().is_some(), "{garbage:?}");
+    }
+}
+
+#[test]
+fn streams_over_the_peers_limit_wait_and_are_answered_one_by_one() {
+    let mut pair = Pair::with(&Settings { max_concurrent_streams: 1, ..Settings::default() });
+    pair.settle(); // the limit is known now
+    let calls: Vec<Key> = (0..10)
+        .map(|_| {
+            let call = pair.client.start(template(), Headers::new(), None, None);
+            pair.client.send(call, message::encode(b"q"), true);
+            pair.client.advance();
+            call
+        })
+        .collect();
+    for &call in &calls {
+        pair.client.want(call, 1);
+        let mut served = pair.settle();
+        while let Some(key) = served.pop() {
+            pair.reply(key, b"a");
+            pair.server.forget(key);
+            served.extend(pair.settle());
+        }
+        assert_eq!(pair.client.take_message(call).unwrap(), &b"a"[..]);
+        pair.client.want(call, 1);
+        assert_eq!(pair.status(call).code, code::OK);
+        pair.client.forget(call);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method as HttpMethod, Request, Uri};
+use http::Uri;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
@@ -17,13 +17,12 @@ use crate::drive::news::{Watcher, tell_all};
 use proxyless_core::grpc::encoding::{self, Encoding};
 use proxyless_core::grpc::status::{Status, code};
 use proxyless_core::grpc::{self, Call, message, timeout};
-use proxyless_core::http2::Key;
+use proxyless_core::http2::{Headers, Key, Template};
 
 /// What every request of one method has in common, made once.
 #[pyclass(frozen, module = "rpc._native")]
 pub struct Method {
-    uri: Uri,
-    headers: HeaderMap,
+    template: Arc<Template>,
     encoding: Encoding,
 }
 
@@ -33,7 +32,8 @@ impl Method {
     /// `encoding`: what requests are compressed with, by gRPC's number for it.
     #[pyo3(signature = (path, authority, user_agent, encoding=0, scheme="http"))]
     fn new(path: &str, authority: &str, user_agent: &str, encoding: u8, scheme: &str) -> PyResult<Self> {
-        let uri = Uri::builder()
+        // Only looked at: what is no authority or no path must not reach the wire.
+        Uri::builder()
             .scheme(scheme)
             .authority(authority)
             .path_and_query(path)
@@ -41,36 +41,38 @@ impl Method {
             .map_err(|error| PyValueError::new_err(format!("{authority:?}, {path:?}: {error}")))?;
         let encoding = Encoding::from_number(encoding)
             .ok_or_else(|| PyValueError::new_err(format!("no compression has the number {encoding}")))?;
-        let mut headers = HeaderMap::with_capacity(8);
-        headers.insert("te", HeaderValue::from_static("trailers"));
-        headers.insert("content-type", grpc::CONTENT_TYPE);
-        let user_agent = HeaderValue::from_str(user_agent)
-            .map_err(|error| PyValueError::new_err(format!("user agent {user_agent:?}: {error}")))?;
-        headers.insert("user-agent", user_agent);
-        headers.insert("grpc-accept-encoding", HeaderValue::from_static(encoding::ACCEPTED));
-        if encoding != Encoding::Identity {
-            headers.insert("grpc-encoding", HeaderValue::from_static(encoding.name()));
+        if !user_agent.bytes().all(|byte| matches!(byte, 0x20..=0x7e)) {
+            return Err(PyValueError::new_err(format!("user agent {user_agent:?}: a value is printable ASCII")));
         }
-        Ok(Self { uri, headers, encoding })
+        let fixed = [
+            (":method", "POST"),
+            (":scheme", scheme),
+            (":path", path),
+            (":authority", authority),
+            ("te", "trailers"),
+            ("content-type", grpc::CONTENT_TYPE),
+            ("user-agent", user_agent.trim()),
+            ("grpc-accept-encoding", encoding::ACCEPTED),
+        ];
+        let mut headers: Headers = fixed.into_iter().collect();
+        if encoding != Encoding::Identity {
+            headers.push("grpc-encoding", encoding.name());
+        }
+        Ok(Self { template: Arc::new(Template::new(headers)), encoding })
     }
 }
 
 impl Method {
-    fn request(&self, extra: Option<&Bound<'_, PyAny>>, deadline: Option<Instant>) -> PyResult<Request<()>> {
-        let mut request = Request::new(());
-        *request.method_mut() = HttpMethod::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
+    /// What a request has besides the template.
+    fn extra(&self, metadata: Option<&Bound<'_, PyAny>>, deadline: Option<Instant>) -> PyResult<Headers> {
+        let mut extra = Headers::new();
         if let Some(deadline) = deadline {
-            let left = timeout::encode(deadline.saturating_duration_since(Instant::now()));
-            if let Ok(value) = HeaderValue::from_str(&left) {
-                request.headers_mut().insert("grpc-timeout", value);
-            }
+            extra.push("grpc-timeout", timeout::encode(deadline.saturating_duration_since(Instant::now())));
         }
-        if let Some(extra) = extra {
-            metadata::from_py(extra, request.headers_mut())?;
+        if let Some(metadata) = metadata {
+            metadata::from_py(metadata, &mut extra)?;
         }
-        Ok(request)
+        Ok(extra)
     }
 }
 
@@ -144,13 +146,13 @@ impl ClientLink {
         timeout: Option<f64>,
     ) -> PyResult<Py<PyTuple>> {
         let deadline = deadline_after(timeout)?;
-        let request = method.request(metadata, deadline)?;
+        let (template, extra) = (method.template.clone(), method.extra(metadata, deadline)?);
         let message = encoded(py, method.encoding, payload);
         let link = &self.link;
         let key = py.detach(|| {
             let mut state = link.lock();
             link.look_before_call(&mut state);
-            let key = state.grpc.start(request, deadline, Some(message));
+            let key = state.grpc.start(template, extra, deadline, Some(message));
             drop(state);
             link.flush_all(deadline);
             key
@@ -172,12 +174,12 @@ impl ClientLink {
         callback: Py<PyAny>,
     ) -> PyResult<Key> {
         let deadline = deadline_after(timeout)?;
-        let request = method.request(metadata, deadline)?;
+        let (template, extra) = (method.template.clone(), method.extra(metadata, deadline)?);
         let message = encoded(py, method.encoding, payload);
         let key = {
             let mut state = self.link.lock();
             self.link.look_before_call(&mut state);
-            let key = state.grpc.start(request, deadline, Some(message));
+            let key = state.grpc.start(template, extra, deadline, Some(message));
             state.grpc.watch_deadline(key);
             state.watch(key, Watcher::Outcome(callback));
             key
@@ -204,7 +206,7 @@ impl ClientLink {
         on_change: Option<Py<PyAny>>,
     ) -> PyResult<Option<ClientCall>> {
         let deadline = deadline_after(timeout)?;
-        let request = method.request(metadata, deadline)?;
+        let (template, extra) = (method.template.clone(), method.extra(metadata, deadline)?);
         let key = {
             let mut state = self.link.lock();
             self.link.look_before_call(&mut state);
@@ -214,7 +216,7 @@ impl ClientLink {
                 self.link.news().into_iter().for_each(|news| news.tell(py));
                 return Ok(None);
             }
-            let key = state.grpc.start(request, deadline, None);
+            let key = state.grpc.start(template, extra, deadline, None);
             if let Some(on_change) = on_change {
                 state.grpc.watch_deadline(key);
                 state.watch(key, Watcher::Change(Arc::new(on_change)));

@@ -3,10 +3,11 @@
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+
+use proxyless_core::http2::Headers;
 
 /// Sent without padding, taken with or without.
 const BINARY: GeneralPurpose = GeneralPurpose::new(
@@ -29,22 +30,21 @@ fn hidden(name: &str) -> bool {
 }
 
 /// A list of `(name, str | bytes)`; None where there is nothing to see. A binary value that is no base64 is left out.
-pub fn to_py<'py>(py: Python<'py>, headers: &HeaderMap) -> PyResult<Option<Bound<'py, PyList>>> {
+pub fn to_py<'py>(py: Python<'py>, headers: &Headers) -> PyResult<Option<Bound<'py, PyList>>> {
     let mut pairs: Vec<Bound<'py, PyTuple>> = Vec::new();
-    for (name, value) in headers {
-        let name = name.as_str();
+    for (name, value) in headers.fields() {
         if hidden(name) {
             continue;
         }
         if name.ends_with("-bin") {
             // Several values may come joined by commas.
-            for piece in value.as_bytes().split(|byte| *byte == b',') {
+            for piece in value.split(|byte| *byte == b',') {
                 if let Ok(bytes) = BINARY.decode(piece.trim_ascii()) {
                     pairs.push((name, PyBytes::new(py, &bytes)).into_pyobject(py)?);
                 }
             }
         } else {
-            pairs.push((name, text(py, value.as_bytes())).into_pyobject(py)?);
+            pairs.push((name, text(py, value)).into_pyobject(py)?);
         }
     }
     if pairs.is_empty() { Ok(None) } else { Ok(Some(PyList::new(py, pairs)?)) }
@@ -59,31 +59,29 @@ fn text<'py>(py: Python<'py>, raw: &[u8]) -> Bound<'py, PyString> {
 }
 
 /// Adds Python's pairs to `headers`. ValueError names the pair that cannot be sent.
-pub fn from_py(metadata: &Bound<'_, PyAny>, headers: &mut HeaderMap) -> PyResult<()> {
+pub fn from_py(metadata: &Bound<'_, PyAny>, headers: &mut Headers) -> PyResult<()> {
     for pair in metadata.try_iter()? {
         let pair = pair?;
         let (name, value): (String, Bound<'_, PyAny>) =
             pair.extract().map_err(|_| PyTypeError::new_err("metadata must be pairs of a name and a value"))?;
         let invalid = |why: &str| PyValueError::new_err(format!("metadata was invalid: {name:?}: {why}"));
-        // HTTP/2 allows lower case only; `from_bytes` would lower it silently, grpcio refuses.
+        // HTTP/2 allows lower case only, and grpcio refuses the others.
         if name.is_empty() || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.')) {
             return Err(invalid("a name is made of a-z, 0-9, '-', '_' and '.'"));
         }
-        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid("not a header name"))?;
-        let value = if name.ends_with("-bin") {
+        if name.ends_with("-bin") {
             let bytes: &[u8] = value.extract().map_err(|_| invalid("the value of a -bin name must be bytes"))?;
-            HeaderValue::from_str(&BINARY.encode(bytes)).map_err(|_| invalid("not a header value"))?
-        } else if let Ok(text) = value.extract::<&str>() {
-            ascii(text.as_bytes()).ok_or_else(|| invalid("a value is printable ASCII"))?
-        } else {
-            let bytes: &[u8] = value.extract().map_err(|_| invalid("a value is a str or bytes"))?;
-            ascii(bytes).ok_or_else(|| invalid("a value is printable ASCII"))?
+            headers.push(&name, BINARY.encode(bytes));
+            continue;
+        }
+        let text = match value.extract::<&str>() {
+            Ok(text) => text.as_bytes(),
+            Err(_) => value.extract::<&[u8]>().map_err(|_| invalid("a value is a str or bytes"))?,
         };
-        headers.append(header, value);
+        if !text.iter().all(|byte| matches!(byte, 0x20..=0x7e)) {
+            return Err(invalid("a value is printable ASCII"));
+        }
+        headers.push(&name, text);
     }
     Ok(())
-}
-
-fn ascii(bytes: &[u8]) -> Option<HeaderValue> {
-    bytes.iter().all(|byte| matches!(byte, 0x20..=0x7e)).then(|| HeaderValue::from_bytes(bytes).ok()).flatten()
 }

@@ -10,17 +10,17 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
 use proxyless_core::grpc::status::{Status, code};
+use proxyless_core::http2::Headers;
 
 /// How a call ended, ready to become a Python tuple.
 pub struct Outcome {
     status: Status,
-    head: Option<HeaderMap>,
+    head: Option<Headers>,
     payload: Option<Bytes>,
 }
 
@@ -30,7 +30,7 @@ impl Outcome {
     }
 
     /// A unary call's end: OK needs exactly one message.
-    pub fn unary(mut status: Status, head: Option<HeaderMap>, inbox: &mut VecDeque<Bytes>) -> Self {
+    pub fn unary(mut status: Status, head: Option<Headers>, inbox: &mut VecDeque<Bytes>) -> Self {
         let payload = inbox.pop_front();
         if status.code == code::OK && (payload.is_none() || !inbox.is_empty()) {
             let trailers = std::mem::take(&mut status.trailers);

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -17,7 +16,7 @@ use crate::drive::link::Link;
 use crate::drive::news::{Watcher, tell_all};
 use proxyless_core::grpc::encoding::Encoding;
 use proxyless_core::grpc::{self, Call, status};
-use proxyless_core::http2::Key;
+use proxyless_core::http2::{Headers, Key};
 
 #[pyclass(frozen, module = "rpc._native")]
 pub struct ServerCall {
@@ -50,12 +49,12 @@ impl ServerCall {
         encoded(py, if plain { Encoding::Identity } else { self.encoding() }, payload)
     }
 
-    fn head(&self, initial: Option<&Bound<'_, PyAny>>) -> PyResult<HeaderMap> {
-        let mut headers = HeaderMap::with_capacity(4);
-        headers.insert("content-type", grpc::CONTENT_TYPE);
+    fn head(&self, initial: Option<&Bound<'_, PyAny>>) -> PyResult<Headers> {
+        let mut headers = Headers::with_capacity(4, 128);
+        headers.push("content-type", grpc::CONTENT_TYPE);
         let encoding = self.encoding();
         if encoding != Encoding::Identity {
-            headers.insert("grpc-encoding", HeaderValue::from_static(encoding.name()));
+            headers.push("grpc-encoding", encoding.name());
         }
         if let Some(initial) = initial {
             metadata::from_py(initial, &mut headers)?;
@@ -63,8 +62,8 @@ impl ServerCall {
         Ok(headers)
     }
 
-    fn trailers(code: i32, details: &str, trailing: Option<&Bound<'_, PyAny>>) -> PyResult<HeaderMap> {
-        let mut trailers = HeaderMap::with_capacity(4);
+    fn trailers(code: i32, details: &str, trailing: Option<&Bound<'_, PyAny>>) -> PyResult<Headers> {
+        let mut trailers = Headers::with_capacity(4, 128);
         status::write(code, details, &mut trailers);
         if let Some(trailing) = trailing {
             metadata::from_py(trailing, &mut trailers)?;

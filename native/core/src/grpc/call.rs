@@ -3,18 +3,18 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use bytes::{Bytes, BytesMut};
 
 use super::encoding::{self, Encoding};
-use super::message::{Assembler, Malformed};
+use super::message::{self, Malformed};
 use super::status::{Status, code};
-use crate::http2::ResponseHead;
+use super::{ANY_NUMBER, MORE_THAN_ONE, Role};
+use crate::http2::{self, Headers, View};
 
 /// One call. The driver and its owner read the public fields; only this module writes them.
 pub struct Call {
     /// Client: response headers. Server: request headers. Empty for a Trailers-Only answer.
-    pub head: Option<HeaderMap>,
+    pub head: Option<Headers>,
     /// Server: `/package.Service/Method`.
     pub path: String,
     pub inbox: VecDeque<Bytes>,
@@ -27,14 +27,15 @@ pub struct Call {
     pub(super) head_sent: bool,
     /// The owner let go while the last bytes still wait for the peer's window.
     pub(super) forgotten: bool,
+    /// Server: how many bytes behind the answer do not matter.
+    pub(super) passed_over: usize,
     /// Client: exactly one message answers it.
     pub(super) unary: bool,
     pub(super) wanted: usize,
     /// What the peer's compressed messages are compressed with.
     pub(super) encoding: Encoding,
     pub(super) limit: usize,
-    pub(super) assembler: Assembler,
-    pub(super) trailers_only: Option<HeaderMap>,
+    pub(super) trailers_only: Option<Headers>,
 }
 
 impl Call {
@@ -49,11 +50,11 @@ impl Call {
             deadline: None,
             head_sent: false,
             forgotten: false,
+            passed_over: 0,
             unary: false,
             wanted: 0,
             encoding: Encoding::Identity,
             limit,
-            assembler: Assembler::new(limit),
             trailers_only: None,
         }
     }
@@ -66,8 +67,7 @@ impl Call {
     /// Server: the client understands answers that are compressed like this. It does, too, how it compresses itself.
     pub fn takes(&self, encoding: Encoding) -> bool {
         let accepted = self.head.as_ref().and_then(|head| head.get("grpc-accept-encoding"));
-        let accepted = accepted.map(HeaderValue::as_bytes).unwrap_or_default();
-        let mut names = accepted.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        let mut names = accepted.unwrap_or_default().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         encoding == self.encoding || names.any(|name| name == encoding.name().as_bytes())
     }
 
@@ -75,10 +75,84 @@ impl Call {
         self.finished.is_none() && !self.half_closed && self.inbox.len() < self.wanted
     }
 
-    /// Moves cut messages to the inbox, as many as are wanted: only what is asked for is decompressed.
-    pub(super) fn fill(&mut self) -> Result<(), Malformed> {
+    /// What an owner waits to see change.
+    pub(super) fn progress(&self) -> (bool, usize, bool, bool) {
+        (self.head.is_some(), self.inbox.len(), self.half_closed, self.all_sent)
+    }
+
+    /// Takes what arrived, as far as it is wanted. Err: the call ends with this status, and the peer is to be told so.
+    pub(super) fn read(&mut self, role: Role, view: &mut View, peer: &str) -> Result<(), Status> {
+        if role == Role::Server {
+            if let Some(broken) = &view.broken {
+                self.finished = Some(self.broken_off(broken, peer));
+                return Ok(());
+            }
+        } else if self.head.is_none() {
+            if let Some(head) = view.head.take() {
+                self.read_head(head)?;
+            }
+        }
+        self.fill(&mut view.body).map_err(|malformed| refusal(&malformed))?;
+        if self.unary && self.inbox.len() == MORE_THAN_ONE {
+            return Err(Status::new(code::UNIMPLEMENTED, "a unary call was answered by more than one message"));
+        }
+        if view.ended && self.reads() {
+            if !view.body.is_empty() {
+                return Err(Status::new(code::INTERNAL, "the peer ended the stream inside a message"));
+            }
+            self.finish_reading(role, view.trailers.take());
+        } else if let Some(broken) = view.broken.as_ref().filter(|_| !view.ended) {
+            // Whole messages that came before can still be read.
+            if self.reads() || message::is_partial(&view.body) {
+                self.finished = Some(self.broken_off(broken, peer));
+            }
+        }
+        Ok(())
+    }
+
+    /// Client: the response's head, or the whole of a Trailers-Only response.
+    fn read_head(&mut self, head: Headers) -> Result<(), Status> {
+        if head.contains("grpc-status") {
+            self.trailers_only = Some(head);
+            self.head = Some(Headers::new());
+            self.wanted = ANY_NUMBER;
+            return Ok(());
+        }
+        if let Some(status) = not_grpc(&head) {
+            self.head = Some(Headers::new());
+            return Err(status);
+        }
+        let encoding = encoding_of(&head);
+        self.head = Some(head);
+        self.encoding = encoding.map_err(|problem| Status::new(code::INTERNAL, problem))?;
+        Ok(())
+    }
+
+    fn finish_reading(&mut self, role: Role, trailers: Option<Headers>) {
+        if role == Role::Server {
+            self.half_closed = true;
+            return;
+        }
+        let trailers = self.trailers_only.take().or(trailers);
+        let status = trailers.and_then(Status::from_trailers);
+        self.finished = Some(
+            status.unwrap_or_else(|| Status::new(code::UNKNOWN, "the server ended the call without a grpc-status")),
+        );
+    }
+
+    /// How the call ended that the peer reset. Both ends know the deadline, and the peer may be the first to act on it.
+    fn broken_off(&self, broken: &http2::Broken, peer: &str) -> Status {
+        let passed = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        if passed && broken.code == Some(http2::code::CANCEL) {
+            return Status::deadline_exceeded();
+        }
+        Status::from_broken(broken, peer)
+    }
+
+    /// Cuts messages out of what arrived, as many as are wanted: only what is asked for is decompressed.
+    fn fill(&mut self, body: &mut BytesMut) -> Result<(), Malformed> {
         while self.inbox.len() < self.wanted {
-            let Some(message) = self.assembler.pop() else { break };
+            let Some(message) = message::cut(body, self.limit)? else { break };
             self.inbox.push_back(if message.compressed {
                 self.encoding.decompress(&message.payload, self.limit)?
             } else {
@@ -90,11 +164,13 @@ impl Call {
 }
 
 /// An answer that is no gRPC: a proxy's page, say. Its body means nothing to us.
-pub(super) fn not_grpc(head: &ResponseHead) -> Option<Status> {
-    if head.status != 200 {
-        return Some(Status::from_http(head.status));
+fn not_grpc(head: &Headers) -> Option<Status> {
+    let status = head.get(":status").unwrap_or_default();
+    if status != b"200" {
+        let status = status.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')); // HTTP/2 has checked it
+        return Some(Status::from_http(status));
     }
-    let content_type = head.headers.get("content-type").map(HeaderValue::as_bytes).unwrap_or_default();
+    let content_type = head.get("content-type").unwrap_or_default();
     (!content_type.starts_with(b"application/grpc")).then(|| {
         let said = String::from_utf8_lossy(content_type);
         Status::new(
@@ -105,15 +181,17 @@ pub(super) fn not_grpc(head: &ResponseHead) -> Option<Status> {
 }
 
 /// What the head says its messages are compressed with; the error names what is not understood.
-pub(super) fn encoding_of(head: &HeaderMap) -> Result<Encoding, String> {
+pub(super) fn encoding_of(head: &Headers) -> Result<Encoding, String> {
     match head.get("grpc-encoding") {
         None => Ok(Encoding::Identity),
-        Some(name) => Encoding::from_name(name.as_bytes())
-            .ok_or_else(|| format!("grpc-encoding {name:?} is not supported; supported: {}", encoding::ACCEPTED)),
+        Some(name) => Encoding::from_name(name).ok_or_else(|| {
+            let name = String::from_utf8_lossy(name);
+            format!("grpc-encoding {name:?} is not supported; supported: {}", encoding::ACCEPTED)
+        }),
     }
 }
 
-pub(super) fn refusal(malformed: &Malformed) -> Status {
+fn refusal(malformed: &Malformed) -> Status {
     match malformed {
         Malformed::TooLarge { length, limit } => {
             Status::new(code::RESOURCE_EXHAUSTED, format!("Received message larger than max ({length} vs. {limit})"))

@@ -1,7 +1,5 @@
 //! gRPC's length-prefixed messages: one byte of flags, four of length, the payload.
 
-use std::collections::VecDeque;
-
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::encoding::Encoding;
@@ -48,77 +46,42 @@ pub struct Message {
     pub payload: Bytes,
 }
 
-/// Cuts messages out of a body that arrives in any pieces.
-pub struct Assembler {
-    limit: usize,
-    partial: BytesMut,
-    whole: VecDeque<Message>,
+/// Cuts the next message out of a body that arrives in any pieces; None until it is whole.
+pub fn cut(body: &mut BytesMut, limit: usize) -> Result<Option<Message>, Malformed> {
+    let Some(length) = length(body, limit)? else { return Ok(None) };
+    let whole = PREFIX + length;
+    if body.len() < whole {
+        // Room for all of it at once, up to a megabyte on a peer's word.
+        body.reserve(whole.min(ON_TRUST).saturating_sub(body.len()));
+        return Ok(None);
+    }
+    let compressed = body[0] == 1;
+    let mut payload = if body.len() == whole { std::mem::take(body) } else { body.split_to(whole) };
+    payload.advance(PREFIX);
+    Ok(Some(Message { compressed, payload: payload.freeze() }))
 }
 
-impl Assembler {
-    pub fn new(limit: usize) -> Self {
-        Self { limit, partial: BytesMut::new(), whole: VecDeque::new() }
-    }
+/// How many bytes the message that has begun is short of; 0 before its length is known.
+pub fn missing(body: &[u8]) -> usize {
+    let Some([_, length @ ..]) = body.first_chunk::<PREFIX>() else { return 0 };
+    (PREFIX + u32::from_be_bytes(*length) as usize).saturating_sub(body.len())
+}
 
-    /// True between messages: a body that ends elsewhere was cut off.
-    pub fn is_empty(&self) -> bool {
-        self.partial.is_empty() && self.whole.is_empty()
-    }
+/// What is there is less than a message.
+pub fn is_partial(body: &[u8]) -> bool {
+    body.len() < PREFIX || missing(body) > 0
+}
 
-    pub fn pop(&mut self) -> Option<Message> {
-        self.whole.pop_front()
+fn length(body: &[u8], limit: usize) -> Result<Option<usize>, Malformed> {
+    let Some([flags, length @ ..]) = body.first_chunk::<PREFIX>() else { return Ok(None) };
+    if *flags > 1 {
+        return Err(Malformed::Flags(*flags));
     }
-
-    pub fn push(&mut self, mut chunk: Bytes) -> Result<(), Malformed> {
-        if self.partial.is_empty() {
-            // The common case, without a copy: whole messages in one piece.
-            while let Some(length) = self.length(&chunk)? {
-                if chunk.len() < PREFIX + length {
-                    break;
-                }
-                let compressed = chunk[0] == 1;
-                chunk.advance(PREFIX);
-                self.whole.push_back(Message { compressed, payload: chunk.split_to(length) });
-            }
-            self.hold(&chunk)?;
-            return Ok(());
-        }
-        self.hold(&chunk)?;
-        while let Some(length) = self.length(&self.partial)? {
-            if self.partial.len() < PREFIX + length {
-                break;
-            }
-            let compressed = self.partial[0] == 1;
-            self.partial.advance(PREFIX);
-            self.whole.push_back(Message { compressed, payload: self.partial.split_to(length).freeze() });
-        }
-        Ok(())
+    let length = u32::from_be_bytes(*length) as usize;
+    if length > limit {
+        return Err(Malformed::TooLarge { length, limit });
     }
-
-    /// Keeps a piece. Room for the whole message is made once its length is known, up to a megabyte on a peer's word.
-    fn hold(&mut self, chunk: &[u8]) -> Result<(), Malformed> {
-        if self.partial.len() < PREFIX {
-            self.partial.extend_from_slice(chunk);
-            if let Some(length) = self.length(&self.partial)? {
-                self.partial.reserve((PREFIX + length).min(ON_TRUST).saturating_sub(self.partial.len()));
-            }
-        } else {
-            self.partial.extend_from_slice(chunk);
-        }
-        Ok(())
-    }
-
-    fn length(&self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
-        let Some(prefix) = bytes.first_chunk::<PREFIX>() else { return Ok(None) };
-        if prefix[0] > 1 {
-            return Err(Malformed::Flags(prefix[0]));
-        }
-        let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
-        if length > self.limit {
-            return Err(Malformed::TooLarge { length, limit: self.limit });
-        }
-        Ok(Some(length))
-    }
+    Ok(Some(length))
 }
 
 #[cfg(test)]
@@ -126,14 +89,14 @@ mod tests {
     use super::*;
 
     fn collect(pieces: &[&[u8]]) -> Result<Vec<(bool, Bytes)>, Malformed> {
-        let mut assembler = Assembler::new(100);
-        let mut out = Vec::new();
+        let (mut body, mut out) = (BytesMut::new(), Vec::new());
         for piece in pieces {
-            assembler.push(Bytes::copy_from_slice(piece))?;
-            while let Some(message) = assembler.pop() {
+            body.extend_from_slice(piece);
+            while let Some(message) = cut(&mut body, 100)? {
                 out.push((message.compressed, message.payload));
             }
         }
+        assert!(body.is_empty());
         Ok(out)
     }
 

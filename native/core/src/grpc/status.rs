@@ -2,9 +2,7 @@
 //!
 //! Rules: grpc/doc/PROTOCOL-HTTP2.md ("Responses", "Errors"), http-grpc-status-mapping.md.
 
-use http::{HeaderMap, HeaderValue};
-
-use crate::http2::{Broken, code as h2_code};
+use crate::http2::{Broken, Headers, code as h2_code};
 
 pub mod code {
     pub const OK: i32 = 0;
@@ -23,27 +21,27 @@ pub mod code {
 pub struct Status {
     pub code: i32,
     pub message: String,
-    pub trailers: HeaderMap,
+    pub trailers: Headers,
     /// No application code saw the call: it may be sent again, once, for free (gRFC A6, transparent retry).
     pub unprocessed: bool,
 }
 
 impl Status {
     pub fn new(code: i32, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), trailers: HeaderMap::new(), unprocessed: false }
+        Self { code, message: message.into(), trailers: Headers::new(), unprocessed: false }
     }
 
     /// From trailers (or the headers of a Trailers-Only answer). None when they carry no grpc-status.
-    pub fn from_trailers(trailers: &HeaderMap) -> Option<Self> {
+    pub fn from_trailers(trailers: Headers) -> Option<Self> {
         let raw = trailers.get("grpc-status")?;
-        let message = trailers.get("grpc-message").map(|m| percent_decode(m.as_bytes())).unwrap_or_default();
-        let status = match raw.to_str().ok().and_then(|text| text.parse::<i32>().ok()) {
+        let message = trailers.get("grpc-message").map(percent_decode).unwrap_or_default();
+        let status = match std::str::from_utf8(raw).ok().and_then(|text| text.parse::<i32>().ok()) {
             Some(code @ 0..=16) => Self::new(code, message),
             // dubbo-go answers business errors with 17: unknown to gRPC, so the caller is told the raw code.
             Some(other) => Self::new(code::UNKNOWN, format!("{message} (grpc-status {other})")),
-            None => Self::new(code::UNKNOWN, format!("unreadable grpc-status {raw:?}")),
+            None => Self::new(code::UNKNOWN, format!("unreadable grpc-status {:?}", String::from_utf8_lossy(raw))),
         };
-        Some(Self { trailers: trailers.clone(), ..status })
+        Some(Self { trailers, ..status })
     }
 
     /// For an answer without a grpc-status.
@@ -78,12 +76,14 @@ impl Status {
 }
 
 /// Adds grpc-status and, where there is one, grpc-message.
-pub fn write(code: i32, message: &str, trailers: &mut HeaderMap) {
-    trailers.insert("grpc-status", HeaderValue::from(code));
+pub fn write(code: i32, message: &str, trailers: &mut Headers) {
+    if code == code::OK {
+        trailers.push("grpc-status", "0");
+    } else {
+        trailers.push("grpc-status", code.to_string());
+    }
     if !message.is_empty() {
-        if let Ok(value) = HeaderValue::from_str(&percent_encode(message)) {
-            trailers.insert("grpc-message", value);
-        }
+        trailers.push("grpc-message", percent_encode(message));
     }
 }
 
@@ -131,9 +131,9 @@ mod tests {
     #[test]
     fn messages_survive_the_wire() {
         for text in ["", "plain", "100% sure", "line\nbreak", "für 日本", "tab\t"] {
-            let mut trailers = HeaderMap::new();
+            let mut trailers = Headers::new();
             write(5, text, &mut trailers);
-            let status = Status::from_trailers(&trailers).unwrap();
+            let status = Status::from_trailers(trailers).unwrap();
             assert_eq!((status.code, status.message.as_str()), (5, text));
         }
     }
@@ -147,12 +147,12 @@ mod tests {
 
     #[test]
     fn foreign_and_unreadable_codes_become_unknown() {
-        let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", HeaderValue::from_static("17"));
-        trailers.insert("grpc-message", HeaderValue::from_static("biz"));
-        let status = Status::from_trailers(&trailers).unwrap();
+        let mut trailers = Headers::new();
+        trailers.push("grpc-status", "17");
+        trailers.push("grpc-message", "biz");
+        let status = Status::from_trailers(trailers).unwrap();
         assert_eq!((status.code, status.message.as_str()), (2, "biz (grpc-status 17)"));
-        trailers.insert("grpc-status", HeaderValue::from_static("x"));
-        assert_eq!(Status::from_trailers(&trailers).unwrap().code, 2);
+        let trailers: Headers = [("grpc-status", "x")].into_iter().collect();
+        assert_eq!(Status::from_trailers(trailers).unwrap().code, 2);
     }
 }

@@ -1,28 +1,31 @@
-//! HTTP/2, sans I/O: bytes in, per-stream news out; commands in, bytes out.
+//! HTTP/2, sans I/O: bytes in, per-stream news out; commands in, bytes out. Nothing here waits, reads a clock or knows a
+//! socket.
 //!
-//! This is the interface that the gRPC layer sees. Today the `h2` crate, polled by hand, fills it
-//! (`by_h2`); a frame layer of our own may fill it later. Nothing here waits, reads a clock or
-//! knows a socket.
+//! `connection` is our own frame layer. `by_h2` fills the same interface with the `h2` crate: it is the oracle of tests,
+//! and what is built with the feature `h2-fallback`.
 
-mod by_h2;
-mod pipe;
+#[cfg(feature = "h2-oracle")]
+pub mod by_h2;
+pub mod connection;
+mod frame;
+mod headers;
+mod hpack;
+mod keys;
 
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+#[cfg(feature = "h2-fallback")]
 pub use by_h2::Connection;
+#[cfg(not(feature = "h2-fallback"))]
+pub use connection::Connection;
+pub use frame::code;
+pub use headers::{Headers, Template};
+pub use keys::Scattered;
 
-use bytes::Bytes;
-use http::HeaderMap;
-
-/// Names a stream within its connection. Ours, not the wire's: a queued request has no wire id yet.
+/// A stream's number on its connection.
 pub type Key = u32;
-
-/// HTTP/2 error codes that this project sends or tells apart (RFC 9113, section 7).
-pub mod code {
-    pub const NO_ERROR: u32 = 0x0;
-    pub const REFUSED_STREAM: u32 = 0x7;
-    pub const CANCEL: u32 = 0x8;
-    pub const ENHANCE_YOUR_CALM: u32 = 0xb;
-    pub const INADEQUATE_SECURITY: u32 = 0xc;
-}
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -34,6 +37,9 @@ pub struct Settings {
     pub max_header_list_size: u32,
     /// How many streams a client may have open at once; more wait at the client.
     pub max_concurrent_streams: u32,
+    /// How long a peer may take from the first byte to its SETTINGS, and from a header block's first frame to its last.
+    pub patience: Duration,
+    pub pings: Pings,
 }
 
 impl Default for Settings {
@@ -44,22 +50,30 @@ impl Default for Settings {
             max_frame_size: 128 * 1024,
             max_header_list_size: 64 * 1024,
             max_concurrent_streams: 1000,
+            patience: Duration::from_secs(20),
+            pings: Pings::default(),
         }
     }
 }
 
-pub struct RequestHead {
-    pub path: http::Uri,
-    pub headers: HeaderMap,
+/// How often a client may ping a server that sends it nothing (gRFC A8, grpc/doc/keepalive.md; the defaults are its).
+#[derive(Clone, Debug)]
+pub struct Pings {
+    pub min_interval: Duration,
+    /// With no call in progress, pings count as too many whatever their interval, but for one in two hours.
+    pub without_calls: bool,
+    /// How many may come too early between two answers; one more is told to calm down.
+    pub strikes: u32,
 }
 
-pub struct ResponseHead {
-    pub status: u16,
-    pub headers: HeaderMap,
+impl Default for Pings {
+    fn default() -> Self {
+        Self { min_interval: Duration::from_secs(300), without_calls: false, strikes: 2 }
+    }
 }
 
 /// Why a stream ended before its regular end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
     /// RST_STREAM's code; None: the connection itself was lost.
     pub code: Option<u32>,
@@ -68,11 +82,33 @@ pub struct Broken {
     pub reason: String,
 }
 
-pub enum Incoming {
-    Data(Bytes),
-    /// The peer's regular end, with its trailers if it sent some.
-    End(Option<HeaderMap>),
-    Broken(Broken),
-    /// Nothing now; the key turns up in `ready` when there is.
-    Pending,
+/// A stream as its owner sees it. What has arrived lies here until it is taken; only `Connection::release` makes room for
+/// more.
+#[derive(Debug, Default)]
+pub struct View {
+    /// Client: the response's head, `:status` first.
+    pub head: Option<Headers>,
+    pub body: BytesMut,
+    pub trailers: Option<Headers>,
+    /// The peer's regular end: nothing follows what is in `body`.
+    pub ended: bool,
+    pub broken: Option<Broken>,
+    /// Something given to `send` still waits for the peer's window, or for its turn.
+    pub unsent: bool,
+}
+
+/// What happened on a connection that its peer may have done on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub opened: u64,
+    pub refused: u64,
+    pub reset_by_peer: u64,
+    /// Of those, before anything was answered.
+    pub reset_early: u64,
+    /// Streams that broke the protocol, or sent headers beyond the limit.
+    pub malformed: u64,
+    pub pings: u64,
+    pub ping_strikes: u64,
+    pub settings: u64,
+    pub empty_frames: u64,
 }

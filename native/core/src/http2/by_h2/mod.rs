@@ -4,83 +4,36 @@
 //! and again when that waker fired. A waker runs under h2's own mutex, so it only notes its key.
 //! `advance` polls the connection until nothing is noted any more.
 
+mod convert;
+mod pipe;
+mod stream;
+
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream, client, server};
-use http::{HeaderMap, Request, Response, StatusCode};
+use h2::{Reason, client, server};
+use http::{Response, StatusCode};
 
-use super::pipe::Pipe;
-use super::{Broken, Incoming, Key, RequestHead, ResponseHead, Settings};
+use super::{Counters, Headers, Key, Settings, Template, View};
+use convert::{map, request, request_headers};
+use pipe::Pipe;
+use stream::{Outgoing, Stream, Woken};
 
 /// How much DATA framing overhead unread frames may cost before h2 gives the connection up. Its default (half the
 /// connection window, at 256 bytes a small frame) ends a connection after some hundred small messages in one read.
 const DATA_FRAME_BUDGET: usize = 1 << 30;
-
-/// What fired since the last look. Shared by all wakers of one connection.
-struct Woken {
-    connection: AtomicBool,
-    streams: Mutex<Vec<Key>>,
-}
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.connection.store(true, Ordering::Release);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.connection.store(true, Ordering::Release);
-    }
-}
-
-struct StreamWaker {
-    key: Key,
-    woken: Arc<Woken>,
-}
-
-impl Wake for StreamWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if let Ok(mut streams) = self.woken.streams.lock() {
-            if streams.last() != Some(&self.key) {
-                streams.push(self.key);
-            }
-        }
-    }
-}
 
 enum Side {
     Client { requests: Option<client::SendRequest<Bytes>>, connection: Box<client::Connection<Pipe, Bytes>> },
     Handshake(Pin<Box<server::Handshake<Pipe, Bytes>>>),
     Server(Box<server::Connection<Pipe, Bytes>>),
     Closed,
-}
-
-enum Outgoing {
-    Data(Bytes, bool),
-    Trailers(HeaderMap),
-}
-
-struct Stream {
-    waker: Waker,
-    /// Client: the request until h2 takes it.
-    request: Option<(Request<()>, bool)>,
-    /// Client: the response until it is there.
-    response: Option<client::ResponseFuture>,
-    /// Server: the means to answer, until the head is sent.
-    respond: Option<server::SendResponse<Bytes>>,
-    send: Option<SendStream<Bytes>>,
-    recv: Option<RecvStream>,
-    queue: VecDeque<Outgoing>,
-    broken: Option<Broken>,
 }
 
 pub struct Connection {
@@ -91,11 +44,9 @@ pub struct Connection {
     streams: HashMap<Key, Stream>,
     /// Client requests that the peer's concurrency limit holds back.
     opening: VecDeque<Key>,
-    /// The last request that h2 has taken; it may be held back, too.
-    last_opened: Option<Key>,
-    /// h2 was asked for room while it held a request back.
-    crowded: bool,
     next_key: Key,
+    /// The request that h2 took last. Asking h2 for room for the next takes the place of this one's waker.
+    latest: Key,
     going_away: bool,
     ended: Option<String>,
 }
@@ -110,15 +61,14 @@ impl Connection {
             woken,
             streams: HashMap::new(),
             opening: VecDeque::new(),
-            last_opened: None,
-            crowded: false,
             next_key: 1,
+            latest: 0,
             going_away: false,
             ended: None,
         }
     }
 
-    pub fn client(settings: &Settings) -> Self {
+    pub fn client(settings: &Settings, _: Instant) -> Self {
         let pipe = Pipe::default();
         let mut handshake = Box::pin(
             client::Builder::new()
@@ -140,7 +90,7 @@ impl Connection {
         Self::new(pipe, side)
     }
 
-    pub fn server(settings: &Settings) -> Self {
+    pub fn server(settings: &Settings, _: Instant) -> Self {
         let pipe = Pipe::default();
         let handshake = server::Builder::new()
             .initial_window_size(settings.stream_window)
@@ -155,7 +105,7 @@ impl Connection {
 
     // ---- bytes
 
-    pub fn feed(&mut self, bytes: &[u8]) {
+    pub fn feed(&mut self, bytes: &[u8], _: Instant) {
         self.pipe.feed(bytes);
     }
 
@@ -177,25 +127,44 @@ impl Connection {
         self.ended.as_deref()
     }
 
+    pub fn counters(&self) -> Counters {
+        Counters::default()
+    }
+
+    /// h2 has no limits over time.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    pub fn expire(&mut self, _: Instant) {}
+
     // ---- progress
 
     /// Runs the protocol until nothing moves. `accepted` receives the peer's new requests, `ready` the keys of
     /// streams that may have news (also ones that have none, and the same key more than once).
-    pub fn advance(&mut self, accepted: &mut Vec<(Key, RequestHead)>, ready: &mut Vec<Key>) {
+    pub fn advance(&mut self, accepted: &mut Vec<(Key, Headers)>, ready: &mut Vec<Key>) {
         while self.woken.connection.swap(false, Ordering::AcqRel) {
             self.poll_connection(accepted);
-            self.look_at_last_opened();
+            self.poll_stream(self.latest);
             self.open_queued();
         }
-        if let Ok(mut streams) = self.woken.streams.lock() {
-            ready.append(&mut streams);
-        }
+        let mut woken = self.woken.streams.lock().map(|mut streams| std::mem::take(&mut *streams)).unwrap_or_default();
         if self.ended.is_some() {
-            ready.extend(self.streams.keys());
+            woken.extend(self.streams.keys());
+        }
+        for key in woken {
+            self.poll_stream(key);
+            ready.push(key);
         }
     }
 
-    fn poll_connection(&mut self, accepted: &mut Vec<(Key, RequestHead)>) {
+    fn poll_stream(&mut self, key: Key) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            self.going_away |= stream.poll(self.ended.as_deref());
+        }
+    }
+
+    fn poll_connection(&mut self, accepted: &mut Vec<(Key, Headers)>) {
         let mut cx = Context::from_waker(&self.waker);
         if let Side::Handshake(handshake) = &mut self.side {
             match handshake.as_mut().poll(&mut cx) {
@@ -210,9 +179,8 @@ impl Connection {
                 Poll::Ready(Err(error)) => self.end(&error.to_string()),
                 // h2 keeps a GOAWAY to itself; asking for room is how it shows before a call is put on the connection.
                 Poll::Pending => {
-                    let room = requests.as_mut().map(|requests| requests.poll_ready(&mut cx));
-                    self.going_away |= matches!(room, Some(Poll::Ready(Err(_))));
-                    self.crowded |= matches!(room, Some(Poll::Pending));
+                    let refused = requests.as_mut().map(|requests| requests.poll_ready(&mut cx));
+                    self.going_away |= matches!(refused, Some(Poll::Ready(Err(_))));
                 }
             },
             Side::Server(connection) => loop {
@@ -221,10 +189,12 @@ impl Connection {
                         let key = respond.stream_id().as_u32();
                         let (parts, recv) = request.into_parts();
                         let mut stream = Stream::new(key, &self.woken);
+                        stream.served = true;
                         stream.respond = Some(respond);
                         stream.recv = Some(recv);
                         self.streams.insert(key, stream);
-                        accepted.push((key, RequestHead { path: parts.uri, headers: parts.headers }));
+                        accepted.push((key, request_headers(&parts)));
+                        self.woken.note(key);
                     }
                     Poll::Ready(Some(Err(error))) => return self.end(&error.to_string()),
                     Poll::Ready(None) => return self.end("the peer closed the connection"),
@@ -249,24 +219,15 @@ impl Connection {
     // ---- streams
 
     /// Client: a new request. It waits here while the peer's limit of concurrent streams is reached.
-    pub fn open(&mut self, request: Request<()>, end: bool) -> Key {
+    pub fn open(&mut self, template: Arc<Template>, extra: Headers) -> Key {
         let key = self.next_key;
-        self.next_key = self.next_key.wrapping_add(1);
+        self.next_key = self.next_key.wrapping_add(2);
         let mut stream = Stream::new(key, &self.woken);
-        stream.request = Some((request, end));
+        stream.request = request(&template.headers, &extra);
         self.streams.insert(key, stream);
         self.opening.push_back(key);
         self.open_queued();
         key
-    }
-
-    /// Asking h2 for room while a request waits to be opened takes that request's waker: it is woken here instead.
-    fn look_at_last_opened(&mut self) {
-        if let (true, Some(key)) = (std::mem::take(&mut self.crowded), self.last_opened) {
-            if let Ok(mut streams) = self.woken.streams.lock() {
-                streams.push(key);
-            }
-        }
     }
 
     fn open_queued(&mut self) {
@@ -282,13 +243,9 @@ impl Connection {
                 continue;
             };
             match requests.poll_ready(&mut cx) {
-                Poll::Pending => {
-                    self.crowded = true;
-                    return;
-                }
+                Poll::Pending => return,
                 Poll::Ready(Ok(())) => {
-                    self.last_opened = Some(key);
-                    let sent = stream.request.take().map(|(request, end)| requests.send_request(request, end));
+                    let sent = stream.request.take().map(|request| requests.send_request(request, false));
                     match sent {
                         Some(Ok((response, send))) => {
                             stream.response = Some(response);
@@ -307,116 +264,63 @@ impl Connection {
                     stream.refuse(&error.to_string());
                 }
             }
-            if let Ok(mut streams) = self.woken.streams.lock() {
-                streams.push(key);
-            }
+            self.woken.note(key);
+            self.latest = key;
             self.opening.pop_front();
         }
     }
 
-    /// Client: the response's head, once.
-    pub fn response(&mut self, key: Key) -> Poll<Result<ResponseHead, Broken>> {
-        let Some(stream) = self.streams.get_mut(&key) else { return Poll::Pending };
-        if let Some(broken) = &stream.broken {
-            return Poll::Ready(Err(broken.clone()));
-        }
-        let Some(response) = &mut stream.response else { return Poll::Pending };
-        match Pin::new(response).poll(&mut Context::from_waker(&stream.waker)) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(response)) => {
-                let (parts, recv) = response.into_parts();
-                stream.response = None;
-                stream.recv = Some(recv);
-                Poll::Ready(Ok(ResponseHead { status: parts.status.as_u16(), headers: parts.headers }))
-            }
-            Poll::Ready(Err(error)) => {
-                self.going_away |= error.is_go_away() || error.is_io();
-                Poll::Ready(Err(broken(&error, self.ended.as_deref())))
-            }
-        }
+    /// A stream's state; None once it is forgotten.
+    pub fn view(&mut self, key: Key) -> Option<&mut View> {
+        self.poll_stream(key); // h2 does not wake who it did not tell to wait
+        self.streams.get_mut(&key).map(|stream| &mut stream.view)
     }
 
-    /// The next bytes of the body. Their room in the peer's window is given back at once: who calls has asked for them.
-    pub fn data(&mut self, key: Key) -> Incoming {
-        let Some(stream) = self.streams.get_mut(&key) else { return Incoming::Pending };
-        if let Some(broken) = &stream.broken {
-            return Incoming::Broken(broken.clone());
-        }
-        let Some(recv) = &mut stream.recv else { return Incoming::Pending };
-        let mut cx = Context::from_waker(&stream.waker);
-        let error = match recv.poll_data(&mut cx) {
-            Poll::Pending => return Incoming::Pending,
-            Poll::Ready(Some(Ok(data))) => {
+    /// The stream's owner has looked at all that arrived and asks for more: the peer gets the room back.
+    pub fn release(&mut self, key: Key, _: usize) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            let held = std::mem::take(&mut stream.held);
+            if let Some(recv) = &mut stream.recv {
                 // Fails only when more is released than was received.
-                let _ = recv.flow_control().release_capacity(data.len());
-                return Incoming::Data(data);
+                let _ = recv.flow_control().release_capacity(held);
             }
-            Poll::Ready(Some(Err(error))) => error,
-            Poll::Ready(None) => match recv.poll_trailers(&mut cx) {
-                Poll::Pending => return Incoming::Pending,
-                Poll::Ready(Ok(trailers)) => return Incoming::End(trailers),
-                Poll::Ready(Err(error)) => error,
-            },
-        };
-        self.going_away |= error.is_go_away() || error.is_io();
-        Incoming::Broken(broken(&error, self.ended.as_deref()))
-    }
-
-    /// Server: whether the client took its request back (RST_STREAM), or the connection was lost.
-    pub fn reset_by_peer(&mut self, key: Key) -> Option<Broken> {
-        let stream = self.streams.get_mut(&key)?;
-        let mut cx = Context::from_waker(&stream.waker);
-        let polled = match (&mut stream.send, &mut stream.respond) {
-            (Some(send), _) => send.poll_reset(&mut cx),
-            (None, Some(respond)) => respond.poll_reset(&mut cx),
-            (None, None) => return None,
-        };
-        match polled {
-            Poll::Pending => None,
-            Poll::Ready(Ok(reason)) => Some(Broken {
-                code: Some(reason.into()),
-                unprocessed: false,
-                reason: format!("the peer reset the stream: {reason}"),
-            }),
-            Poll::Ready(Err(error)) => Some(broken(&error, self.ended.as_deref())),
         }
     }
 
-    /// Server: the response's head.
-    pub fn respond(&mut self, key: Key, status: StatusCode, headers: HeaderMap, end: bool) {
+    /// Server: the response's head, or with `end` all of it.
+    pub fn respond(&mut self, key: Key, status: u16, headers: &Headers, end: bool) {
         let Some(stream) = self.streams.get_mut(&key) else { return };
         let Some(mut respond) = stream.respond.take() else { return };
         let mut response = Response::new(());
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+        *response.headers_mut() = map(headers.fields());
         match respond.send_response(response, end) {
             Ok(send) => stream.send = Some(send),
-            // The stream is gone already; reset_by_peer tells.
+            // The stream is gone already; its view tells.
             Err(_) => stream.respond = Some(respond),
         }
+        self.poll_stream(key);
     }
 
-    /// Queues a message's bytes. `sent` says when the peer's window has taken them.
-    pub fn send(&mut self, key: Key, data: Bytes, end: bool) {
+    /// h2 keeps the peer's limit to itself.
+    pub fn fits(&self, _: &Headers) -> bool {
+        true
+    }
+
+    /// Sends `prefix` and `data`, one behind the other. The view says `unsent` until the peer's window has taken them.
+    pub fn send(&mut self, key: Key, prefix: &[u8], data: Bytes, end: bool) {
         if let Some(stream) = self.streams.get_mut(&key) {
+            let data = if prefix.is_empty() { data } else { Bytes::from([prefix, &data].concat()) };
             stream.queue.push_back(Outgoing::Data(data, end));
             stream.pump();
         }
     }
 
-    pub fn send_trailers(&mut self, key: Key, trailers: HeaderMap) {
+    pub fn send_trailers(&mut self, key: Key, trailers: Headers) {
         if let Some(stream) = self.streams.get_mut(&key) {
-            stream.queue.push_back(Outgoing::Trailers(trailers));
+            stream.queue.push_back(Outgoing::Trailers(map(trailers.fields())));
             stream.pump();
         }
-    }
-
-    /// Pushes on what is queued; true once nothing is.
-    pub fn sent(&mut self, key: Key) -> bool {
-        self.streams.get_mut(&key).is_none_or(|stream| {
-            stream.pump();
-            stream.queue.is_empty()
-        })
     }
 
     /// Ends the stream at once with RST_STREAM, or unsent if it still waited.
@@ -445,66 +349,5 @@ impl Connection {
             Side::Handshake(_) | Side::Closed => self.end("closed by this side"),
         }
         self.woken.connection.store(true, Ordering::Release);
-    }
-}
-
-impl Stream {
-    fn new(key: Key, woken: &Arc<Woken>) -> Self {
-        Self {
-            waker: Waker::from(Arc::new(StreamWaker { key, woken: woken.clone() })),
-            request: None,
-            response: None,
-            respond: None,
-            send: None,
-            recv: None,
-            queue: VecDeque::new(),
-            broken: None,
-        }
-    }
-
-    fn refuse(&mut self, reason: &str) {
-        self.broken = Some(Broken { code: None, unprocessed: true, reason: reason.to_owned() });
-    }
-
-    /// Hands queued bytes to h2 as far as the peer's window has room: the queue is the only buffer.
-    fn pump(&mut self) {
-        let Some(send) = &mut self.send else { return };
-        let mut cx = Context::from_waker(&self.waker);
-        while let Some(next) = self.queue.pop_front() {
-            match next {
-                Outgoing::Trailers(trailers) => {
-                    let _ = send.send_trailers(trailers); // refused only on a dead stream, which reading reports
-                }
-                Outgoing::Data(mut data, end) => {
-                    send.reserve_capacity(data.len());
-                    let room = send.capacity();
-                    if room >= data.len() {
-                        let _ = send.send_data(data, end);
-                        continue;
-                    }
-                    if room > 0 {
-                        let _ = send.send_data(data.split_to(room), false);
-                    }
-                    self.queue.push_front(Outgoing::Data(data, end));
-                    if !matches!(send.poll_capacity(&mut cx), Poll::Ready(Some(Ok(_)))) {
-                        return; // no room now, or a dead stream, which reading reports
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn broken(error: &h2::Error, ended: Option<&str>) -> Broken {
-    let connection_lost = error.is_io() || error.is_go_away();
-    let unprocessed = (error.is_go_away() && error.is_remote()) || error.reason() == Some(Reason::REFUSED_STREAM);
-    Broken {
-        code: if connection_lost { None } else { error.reason().map(u32::from) },
-        unprocessed,
-        reason: match ended {
-            Some(ended) if connection_lost && !unprocessed => ended.to_owned(),
-            _ if unprocessed && error.is_go_away() => String::from("the peer is going away and did not take the call"),
-            _ => error.to_string(),
-        },
     }
 }

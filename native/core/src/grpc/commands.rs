@@ -1,0 +1,169 @@
+//! What the owners of calls ask for, and the deadlines that act when they do not.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::status::{self, Status};
+use super::{ANY_NUMBER, CONTENT_TYPE, Call, Connection, MORE_THAN_ONE, Role};
+use crate::http2::{self, Headers, Key, Template};
+
+impl Connection {
+    /// Client: starts a call. `end`: the message given with it is the only one.
+    pub fn start(
+        &mut self,
+        template: Arc<Template>,
+        extra: Headers,
+        deadline: Option<Instant>,
+        only: Option<Bytes>,
+    ) -> Key {
+        let key = self.http2.open(template, extra);
+        let mut call = Call::new(self.max_message);
+        call.deadline = deadline;
+        if let Some(message) = only {
+            call.wanted = MORE_THAN_ONE;
+            call.unary = true;
+            self.http2.send(key, &[], message, true);
+        }
+        self.calls.insert(key, call);
+        key
+    }
+
+    /// Lets the deadline be enforced by `expire`, for calls that no thread waits for.
+    pub fn watch_deadline(&mut self, key: Key) {
+        if let Some(deadline) = self.calls.get(&key).and_then(|call| call.deadline) {
+            self.deadlines.push(Reverse((deadline, key)));
+        }
+        // Most calls end long before their deadline: do not let theirs pile up.
+        if self.deadlines.len() > 64 + 2 * self.calls.len() {
+            let calls = &self.calls;
+            self.deadlines.retain(|Reverse((_, key))| calls.get(key).is_some_and(|call| call.finished.is_none()));
+        }
+    }
+
+    pub fn next_deadline(&mut self) -> Option<Instant> {
+        while let Some(Reverse((deadline, key))) = self.deadlines.peek() {
+            if self.calls.get(key).is_some_and(|call| call.finished.is_none()) {
+                return Some(*deadline);
+            }
+            self.deadlines.pop();
+        }
+        None
+    }
+
+    pub fn expire(&mut self, now: Instant) {
+        while self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            if let Some(Reverse((_, key))) = self.deadlines.pop() {
+                match self.role {
+                    Role::Client => self.cancel(key, Status::deadline_exceeded()),
+                    Role::Server => self.give_up(key, Status::deadline_exceeded()),
+                }
+            }
+        }
+    }
+
+    /// Server: ends the call without its handler. The client is told the status unless messages still wait in its way.
+    pub(super) fn give_up(&mut self, key: Key, status: Status) {
+        let mut trailers = Headers::new();
+        status::write(status.code, &status.message, &mut trailers);
+        if self.http2.view(key).is_none_or(|view| !view.unsent) {
+            self.finish(key, trailers);
+        } else {
+            self.http2.reset(key, http2::code::CANCEL);
+        }
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.finished = Some(status);
+            self.changed.push(key);
+            if call.forgotten {
+                self.remove(key);
+            }
+        }
+    }
+
+    /// Sends a message (already framed). `all_sent` tells when the window has taken it.
+    pub fn send(&mut self, key: Key, message: Bytes, end: bool) {
+        if self.calls.get(&key).is_some_and(|call| call.finished.is_none()) {
+            self.http2.send(key, &[], message, end);
+            self.note_sent(key);
+        }
+    }
+
+    /// Client: no more messages.
+    pub fn half_close(&mut self, key: Key) {
+        self.http2.send(key, &[], Bytes::new(), true);
+    }
+
+    fn note_sent(&mut self, key: Key) {
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.all_sent = self.http2.view(key).is_none_or(|view| !view.unsent);
+        }
+    }
+
+    /// Reads on until so many messages wait in the inbox.
+    pub fn want(&mut self, key: Key, messages: usize) {
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.wanted = call.wanted.max(messages);
+            self.progress(key);
+        }
+    }
+
+    pub fn take_message(&mut self, key: Key) -> Option<Bytes> {
+        let call = self.calls.get_mut(&key)?;
+        let message = call.inbox.pop_front()?;
+        if call.wanted != ANY_NUMBER {
+            call.wanted = call.inbox.len(); // one was asked for and one is handed out
+        }
+        Some(message)
+    }
+
+    /// Client: gives the call up; the server is told with RST_STREAM(CANCEL).
+    pub fn cancel(&mut self, key: Key, status: Status) {
+        if let Some(call) = self.calls.get_mut(&key) {
+            if call.finished.is_none() {
+                call.finished = Some(status);
+                self.http2.reset(key, http2::code::CANCEL);
+                self.changed.push(key);
+            }
+        }
+    }
+
+    /// Server: the response's head; only the first is sent.
+    pub fn respond(&mut self, key: Key, headers: Headers) {
+        if let Some(call) = self.calls.get_mut(&key) {
+            if call.finished.is_none() && !std::mem::replace(&mut call.head_sent, true) {
+                self.http2.respond(key, 200, &headers, false);
+            }
+        }
+    }
+
+    /// Server: the end of the response. Without a head before it: Trailers-Only.
+    pub fn finish(&mut self, key: Key, mut trailers: Headers) {
+        let Some(call) = self.calls.get_mut(&key).filter(|call| call.finished.is_none()) else { return };
+        if std::mem::replace(&mut call.head_sent, true) {
+            self.http2.send_trailers(key, trailers);
+        } else {
+            trailers.push("content-type", CONTENT_TYPE);
+            self.http2.respond(key, 200, &trailers, true);
+        }
+        self.note_sent(key);
+    }
+
+    /// The owner lets go of a call. A server's answer is still sent, and the client's end still waited for.
+    pub fn forget(&mut self, key: Key) {
+        match self.calls.get_mut(&key) {
+            None => {}
+            Some(call) if call.finished.is_some() || self.role == Role::Client => self.remove(key),
+            Some(call) => {
+                call.forgotten = true;
+                self.wind_up(key);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: Key) {
+        self.calls.remove(&key);
+        self.http2.forget(key);
+    }
+}

@@ -1,0 +1,140 @@
+//! DATA from the peer, and the windows that it may fill. A stream's bytes count as held until its owner asks for more;
+//! held bytes are what both windows withhold.
+
+use bytes::BytesMut;
+
+use super::Connection;
+use super::fault::Fault;
+use super::input::unpadded;
+use super::stream::Receiving;
+use crate::http2::Key;
+use crate::http2::frame::{self, Head, code, flag, kind};
+
+pub const AFTER_RESET: &str = "a frame on a stream that the peer has reset";
+
+impl Connection {
+    pub(super) fn on_data(&mut self, head: Head, payload: &[u8]) -> Result<(), Fault> {
+        let data = unpadded(head, payload)?;
+        self.admit(head.stream, head.length)?;
+        let padding = (head.length - data.len()) as i64;
+        if padding > 0 {
+            // Nobody needs to ask for the room that padding took.
+            if let Some(stream) = self.streams.get_mut(&head.stream).filter(|stream| stream.view.broken.is_none()) {
+                stream.held -= padding;
+                self.held -= padding;
+                stream.expected = stream.expected.map(|left| left + padding as u64);
+            }
+        }
+        self.deliver(head.stream, data, head.has(flag::END_STREAM))
+    }
+
+    /// A DATA frame of that length (padding included) comes: may it, and is there room for it?
+    pub(super) fn admit(&mut self, key: Key, length: usize) -> Result<(), Fault> {
+        let size = length as i64;
+        if key == 0 || (!self.streams.contains_key(&key) && self.idle(key)) {
+            return Err(Fault::connection(code::PROTOCOL_ERROR, "DATA without a stream"));
+        }
+        if size > self.recv_window {
+            return Err(Fault::connection(code::FLOW_CONTROL_ERROR, "DATA beyond the connection's window"));
+        }
+        self.recv_window -= size;
+        let Some(stream) = self.streams.get_mut(&key) else {
+            self.top_up();
+            return self.late(key, kind::DATA);
+        };
+        if stream.view.broken.is_some() {
+            let by_peer = stream.reset_by_peer;
+            self.top_up();
+            return if by_peer { Err(Fault::stream(key, code::STREAM_CLOSED, AFTER_RESET)) } else { Ok(()) };
+        }
+        let fault = match stream.receiving {
+            Receiving::Head => Some((code::PROTOCOL_ERROR, "DATA before the response's head")),
+            Receiving::Ended => Some((code::STREAM_CLOSED, "DATA on a stream that ended")),
+            Receiving::Body if size > stream.recv_window.max(0) => {
+                Some((code::FLOW_CONTROL_ERROR, "DATA beyond the stream's window"))
+            }
+            Receiving::Body => None,
+        };
+        if let Some((code, reason)) = fault {
+            self.top_up();
+            return Err(Fault::stream(key, code, reason));
+        }
+        stream.recv_window -= size;
+        stream.held += size;
+        self.held += size;
+        if let Some(left) = &mut stream.expected {
+            let Some(less) = left.checked_sub(length as u64) else {
+                return Err(Fault::stream(key, code::PROTOCOL_ERROR, "more data than content-length says"));
+            };
+            *left = less;
+        }
+        Ok(())
+    }
+
+    /// A piece of a DATA frame that was admitted.
+    pub(super) fn deliver(&mut self, key: Key, piece: &[u8], end: bool) -> Result<(), Fault> {
+        let Some(stream) = self.streams.get_mut(&key) else { return Ok(()) };
+        if stream.view.broken.is_some() {
+            return Ok(());
+        }
+        if piece.is_empty() && !end {
+            self.counters.empty_frames += 1;
+            if !self.budgets.empty.spend(self.now) {
+                return Err(Fault::connection(code::ENHANCE_YOUR_CALM, "too many empty DATA frames"));
+            }
+            return Ok(());
+        }
+        if stream.view.body.is_empty() && stream.view.body.capacity() < piece.len() {
+            stream.view.body = BytesMut::with_capacity(piece.len());
+        }
+        stream.view.body.extend_from_slice(piece);
+        if end {
+            if stream.expected.is_some_and(|left| left > 0) {
+                return Err(Fault::stream(key, code::PROTOCOL_ERROR, "less data than content-length says"));
+            }
+            self.received_end(key);
+        } else {
+            self.note(key);
+        }
+        Ok(())
+    }
+
+    /// The peer's side of the stream ended regularly.
+    pub(super) fn received_end(&mut self, key: Key) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let was_open = stream.open();
+        stream.receiving = Receiving::Ended;
+        stream.view.ended = true;
+        if was_open && !stream.open() {
+            self.closed_one();
+        }
+        self.note(key);
+    }
+
+    /// The stream's owner has looked at all that arrived and asks for more: at least for `missing` bytes, if it knows.
+    /// The peer gets the room back, and enough for those however small the window is.
+    pub fn release(&mut self, key: Key, missing: usize) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        self.held -= std::mem::take(&mut stream.held);
+        if stream.receiving != Receiving::Ended && stream.view.broken.is_none() {
+            let target = self.local_window.max((missing as i64).min(frame::LARGEST_WINDOW));
+            let room = target - stream.recv_window;
+            if room >= (self.local_window / 2).max(1) {
+                stream.recv_window = target;
+                self.output.frame(kind::WINDOW_UPDATE, 0, key, &(room as u32).to_be_bytes());
+                self.strikes.forgive();
+            }
+        }
+        self.top_up();
+    }
+
+    /// Gives back the connection's room that nobody holds, half a window at a time.
+    pub(super) fn top_up(&mut self) {
+        let whole = i64::from(self.settings.connection_window.max(frame::DEFAULT_WINDOW));
+        let room = whole - self.held - self.recv_window;
+        if room >= whole / 2 && self.ended.is_none() {
+            self.recv_window += room;
+            self.output.frame(kind::WINDOW_UPDATE, 0, 0, &(room as u32).to_be_bytes());
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Our own frame layer (RFC 9113). The peer's bytes are worked on as they come (`input`, `receive`, `block`), commands
+//! take effect at once (`send`); what waits for the peer's window or for its turn lies in its stream's queue until
+//! `schedule` moves it to the output. Memory is bounded by the windows, the limits in `Settings`, and `Output`'s mark.
+
+mod block;
+mod budget;
+mod data;
+mod fault;
+mod going;
+mod input;
+mod output;
+mod peer;
+mod receive;
+mod schedule;
+mod send;
+mod stream;
+mod validate;
+
+use std::collections::{HashMap, VecDeque};
+use std::io::IoSlice;
+use std::time::Instant;
+
+use super::frame::{self, kind, setting};
+use super::hpack::{Decoder, Encoder};
+use super::{Broken, Counters, Headers, Key, Scattered, Settings, View};
+use budget::{Budgets, Strikes};
+use fault::Fault;
+use going::Leaving;
+use input::Input;
+use output::Output;
+use peer::Peer;
+use stream::Stream;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Client,
+    Server,
+}
+
+/// How a stream ended that is not kept any more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Closed {
+    /// The peer may not know yet: what it still sends is ignored.
+    ByUs,
+    ByPeer,
+    /// Both sides ended it.
+    Regularly,
+}
+
+pub struct Connection {
+    role: Role,
+    settings: Settings,
+    peer: Peer,
+    now: Instant,
+    streams: HashMap<Key, Stream, Scattered>,
+    decoder: Decoder,
+    encoder: Encoder,
+    input: Input,
+    output: Output,
+    /// How much the peer's window lets us send, over all streams.
+    send_window: i64,
+    /// How much we let the peer send, over all streams.
+    recv_window: i64,
+    /// Bytes that arrived and that nobody has asked for yet.
+    held: i64,
+    /// A stream's window at its start. The peer may count on HTTP/2's until it has acknowledged ours.
+    local_window: i64,
+    settings_acknowledged: bool,
+    /// Client: the next request's number.
+    next: Key,
+    /// Server: the highest number that the peer used.
+    last_peer: Key,
+    /// Streams that count against the limit of concurrent ones.
+    open: u32,
+    /// Client: requests that the peer's limit holds back.
+    waiting: VecDeque<Key>,
+    /// Streams that have something to send and room in their own window.
+    line: VecDeque<Key>,
+    /// Server: how the last streams ended.
+    closed: VecDeque<(Key, Closed)>,
+    accepted: Vec<(Key, Headers)>,
+    ready: Vec<Key>,
+    leaving: Leaving,
+    /// The last stream that the peer takes, once it has said so.
+    told: Option<Key>,
+    ended: Option<String>,
+    budgets: Budgets,
+    strikes: Strikes,
+    counters: Counters,
+    pong: Option<u64>,
+}
+
+impl Connection {
+    /// Speaks first: the output has the preface and our SETTINGS.
+    pub fn client(settings: &Settings, now: Instant) -> Self {
+        let mut connection = Self::new(Role::Client, settings, now);
+        connection.output.raw(frame::PREFACE);
+        connection.greet();
+        connection
+    }
+
+    pub fn server(settings: &Settings, now: Instant) -> Self {
+        let mut connection = Self::new(Role::Server, settings, now);
+        connection.greet();
+        connection
+    }
+
+    fn new(role: Role, settings: &Settings, now: Instant) -> Self {
+        Self {
+            role,
+            settings: settings.clone(),
+            peer: Peer::default(),
+            now,
+            streams: HashMap::default(),
+            decoder: Decoder::default(),
+            encoder: Encoder::default(),
+            input: Input::new(role == Role::Server, now),
+            output: Output::default(),
+            send_window: i64::from(frame::DEFAULT_WINDOW),
+            recv_window: i64::from(settings.connection_window.max(frame::DEFAULT_WINDOW)),
+            held: 0,
+            local_window: i64::from(settings.stream_window.max(frame::DEFAULT_WINDOW)),
+            settings_acknowledged: false,
+            next: 1,
+            last_peer: 0,
+            open: 0,
+            waiting: VecDeque::new(),
+            line: VecDeque::new(),
+            closed: VecDeque::new(),
+            accepted: Vec::new(),
+            ready: Vec::new(),
+            leaving: Leaving::No,
+            told: None,
+            ended: None,
+            budgets: Budgets::default(),
+            strikes: Strikes::default(),
+            counters: Counters::default(),
+            pong: None,
+        }
+    }
+
+    fn greet(&mut self) {
+        let mut entries = vec![
+            (setting::INITIAL_WINDOW_SIZE, self.settings.stream_window),
+            (setting::MAX_FRAME_SIZE, self.settings.max_frame_size),
+            (setting::MAX_HEADER_LIST_SIZE, self.settings.max_header_list_size),
+        ];
+        match self.role {
+            Role::Client => entries.push((setting::ENABLE_PUSH, 0)),
+            Role::Server => entries.push((setting::MAX_CONCURRENT_STREAMS, self.settings.max_concurrent_streams)),
+        }
+        let payload: Vec<u8> = entries
+            .iter()
+            .flat_map(|(name, value)| name.to_be_bytes().into_iter().chain(value.to_be_bytes()))
+            .collect();
+        self.output.frame(kind::SETTINGS, 0, 0, &payload);
+        if let Some(more @ 1..) = self.settings.connection_window.checked_sub(frame::DEFAULT_WINDOW) {
+            self.output.frame(kind::WINDOW_UPDATE, 0, 0, &more.to_be_bytes());
+        }
+    }
+
+    // ---- bytes
+
+    /// Works on what the peer sent. `now` is read for limits over time only.
+    pub fn feed(&mut self, bytes: &[u8], now: Instant) {
+        self.now = now;
+        self.take_in(bytes);
+    }
+
+    /// The peer's bytes ended, or ours cannot be sent any more.
+    pub fn feed_eof(&mut self) {
+        self.end("the peer closed the connection");
+    }
+
+    /// Appends what waits to be sent, up to a mark: call again until nothing comes. May make streams ready.
+    pub fn take_output(&mut self, out: &mut Vec<u8>) {
+        self.fill();
+        self.output.take(out);
+        self.end_if_done();
+    }
+
+    /// The same without a copy: fills `slices` with what waits, as many as there are. Then `written` is due.
+    pub fn output<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.fill();
+        self.end_if_done();
+        self.output.slices(slices)
+    }
+
+    /// The first `count` bytes of the output are gone.
+    pub fn written(&mut self, count: usize) {
+        self.output.consume(count);
+    }
+
+    /// New streams can be opened: neither closed nor told to go away.
+    pub fn usable(&self) -> bool {
+        self.ended.is_none() && self.told.is_none() && self.leaving == Leaving::No && self.next <= frame::LARGEST_STREAM
+    }
+
+    /// Why the connection is over, once it is.
+    pub fn ended(&self) -> Option<&str> {
+        self.ended.as_deref()
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// When `expire` is due if nothing comes.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let since = self.input.waiting_since().filter(|_| self.ended.is_none())?;
+        since.checked_add(self.settings.patience)
+    }
+
+    pub fn expire(&mut self, now: Instant) {
+        if self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.give_up(self.input.overdue());
+        }
+    }
+
+    // ---- progress
+
+    /// `accepted` receives the peer's new requests, `ready` the keys of streams that may have news (also ones that have
+    /// none, and the same key more than once).
+    pub fn advance(&mut self, accepted: &mut Vec<(Key, Headers)>, ready: &mut Vec<Key>) {
+        self.end_if_done();
+        accepted.append(&mut self.accepted);
+        ready.append(&mut self.ready);
+    }
+
+    /// There is something for `advance`.
+    pub fn moved(&self) -> bool {
+        !self.ready.is_empty() || !self.accepted.is_empty()
+    }
+
+    /// A stream's state; None once it is forgotten.
+    pub fn view(&mut self, key: Key) -> Option<&mut View> {
+        self.streams.get_mut(&key).map(|stream| &mut stream.view)
+    }
+
+    fn note(&mut self, key: Key) {
+        if self.ready.last() != Some(&key) {
+            self.ready.push(key);
+        }
+    }
+
+    // ---- ends
+
+    /// The connection is over: every stream hears why.
+    fn end(&mut self, reason: &str) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.ended = Some(reason.to_owned());
+        for (key, stream) in &mut self.streams {
+            let waiting = stream.sending == stream::Sending::Waiting;
+            if stream.view.broken.is_none() && (waiting || stream.open()) {
+                stream.view.broken = Some(Broken { code: None, unprocessed: waiting, reason: reason.to_owned() });
+            }
+            self.ready.push(*key);
+        }
+        self.open = 0;
+        self.waiting.clear();
+        self.line.clear();
+    }
+
+    /// The peer broke the protocol, or our patience.
+    fn give_up(&mut self, fault: Fault) {
+        let (code, reason) = match fault {
+            Fault::Connection { code, reason } => (code, reason),
+            Fault::Stream { key, code, reason } => return self.break_stream(key, code, reason),
+        };
+        self.say_goaway(self.last_peer, code, reason);
+        self.end(reason);
+    }
+
+    /// What counters say is what streams say. For tests.
+    #[cfg(feature = "h2-oracle")]
+    pub fn assert_sound(&self) {
+        let streams = self.streams.values();
+        assert_eq!(
+            self.open as usize,
+            streams.clone().filter(|stream| stream.open()).count() * usize::from(self.ended.is_none())
+        );
+        assert_eq!(self.held, streams.clone().map(|stream| stream.held).sum::<i64>());
+        assert!(self.recv_window >= 0 && self.held >= 0);
+        for stream in streams {
+            assert!(stream.view.broken.is_some() || stream.view.unsent != stream.queue.is_empty());
+            assert!(stream.view.body.len() as i64 >= 0 && stream.held >= 0);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What our layer and h2's have in common, so that either can stand at either end.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use proxyless_core::http2::{Headers, Key, Settings, Template, View, by_h2, connection};
+
+pub trait Endpoint {
+    fn client(settings: &Settings) -> Self
+    where
+        Self: Sized;
+    fn server(settings: &Settings) -> Self
+    where
+        Self: Sized;
+    fn feed(&mut self, bytes: &[u8]);
+    fn output(&mut self) -> Vec<u8>;
+    fn advance(&mut self) -> (Vec<(Key, Headers)>, Vec<Key>);
+    fn open(&mut self, template: &Arc<Template>, extra: &Headers) -> Key;
+    fn view(&mut self, key: Key) -> Option<&mut View>;
+    fn release(&mut self, key: Key, missing: usize);
+    fn respond(&mut self, key: Key, status: u16, headers: &Headers, end: bool);
+    fn send(&mut self, key: Key, data: Vec<u8>, end: bool);
+    fn send_trailers(&mut self, key: Key, trailers: &Headers);
+    fn reset(&mut self, key: Key, code: u32);
+    fn shut_down(&mut self);
+    fn ended(&self) -> Option<&str>;
+    fn assert_sound(&self) {}
+}
+
+macro_rules! endpoint {
+    ($connection:ty, $($sound:item)?) => {
+        impl Endpoint for $connection {
+            fn client(settings: &Settings) -> Self {
+                Self::client(settings, Instant::now())
+            }
+            fn server(settings: &Settings) -> Self {
+                Self::server(settings, Instant::now())
+            }
+            fn feed(&mut self, bytes: &[u8]) {
+                self.feed(bytes, Instant::now());
+            }
+            fn output(&mut self) -> Vec<u8> {
+                let mut out = Vec::new();
+                self.take_output(&mut out);
+                out
+            }
+            fn advance(&mut self) -> (Vec<(Key, Headers)>, Vec<Key>) {
+                let (mut accepted, mut ready) = (Vec::new(), Vec::new());
+                self.advance(&mut accepted, &mut ready);
+                while self.moved() {
+                    self.advance(&mut accepted, &mut ready);
+                }
+                (accepted, ready)
+            }
+            fn open(&mut self, template: &Arc<Template>, extra: &Headers) -> Key {
+                self.open(template.clone(), extra.clone())
+            }
+            fn view(&mut self, key: Key) -> Option<&mut View> {
+                self.view(key)
+            }
+            fn release(&mut self, key: Key, missing: usize) {
+                self.release(key, missing);
+            }
+            fn respond(&mut self, key: Key, status: u16, headers: &Headers, end: bool) {
+                self.respond(key, status, headers, end);
+            }
+            fn send(&mut self, key: Key, data: Vec<u8>, end: bool) {
+                self.send(key, &[], Bytes::from(data), end);
+            }
+            fn send_trailers(&mut self, key: Key, trailers: &Headers) {
+                self.send_trailers(key, trailers.clone());
+            }
+            fn reset(&mut self, key: Key, code: u32) {
+                self.reset(key, code);
+            }
+            fn shut_down(&mut self) {
+                self.shut_down();
+            }
+            fn ended(&self) -> Option<&str> {
+                self.ended()
+            }
+            $($sound)?
+        }
+    };
+}
+
+endpoint!(by_h2::Connection,);
+endpoint!(
+    connection::Connection,
+    fn assert_sound(&self) {
+        self.assert_sound();
+    }
+);
