@@ -145,6 +145,7 @@ class ChannelCore:
         self.closed = True
         self.problem, self.snapshot = CHANNEL_CLOSED, None
         self._pool.close()
-        for link in self._draining:
+        draining, self._draining = self._draining, []  # a link's descriptor lives as long as somebody holds it
+        for link in draining:
             link.close(CHANNEL_CLOSED)
         self.changed()

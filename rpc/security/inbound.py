@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from xds_client.model import FilterChain, Listener
 
 _log = logging.getLogger(__name__)
+_HEARING = 2.0  # seconds that clients get to hear of a change that they have to follow
 _LOG_INTERVAL = 1.0  # seconds between log lines about refused connections of one port
 # Filters without which a call is as well protected as with them: they count, exchange metadata, or end the chain.
 # Whatever else a chain demands (rbac, jwt_authn, ext_authz, lua, wasm, ...) is not carried out here, so the chain is
@@ -73,16 +74,29 @@ class Guard:
         self._following: Following | None = None
         self._refusals = _Refusals()
         self._ask: Callable[[], None] = lambda: None
+        self._draining = threading.Timer(_HEARING, lambda: None)  # never started
 
     def start(self, hub: Hub) -> None:
         self._hub = hub
         self._following = self._credentials.follow(self)
 
     def set(self, chains: Sequence[Chain], otherwise: Chain | None = None) -> None:
-        """From now on these; connections that they would not let in are told to go away, their calls may finish."""
+        """From now on these; connections that they would not let in are told to go away, their calls may finish.
+
+        They are told a little later: their clients hear of the change from the control plane as we do, but maybe after
+        us, and one that has to connect anew before that does so in the way that is no longer let in. (Envoy takes up
+        to its drain time of 45 s.)
+        """
         self.gate.set(chains, otherwise)
         self.waiting_for = ""
         self.ready.set()
+        self._draining.cancel()
+        if self._hub is not None:
+            self._draining = threading.Timer(_HEARING, _weakly(self._drain_misfits))
+            self._draining.daemon = True
+            self._draining.start()
+
+    def _drain_misfits(self) -> None:
         if self._hub is not None and (drained := self._hub.drain_misfits()):
             _log.info("%s: %d connections no longer fit what the port lets in; they are drained", self.address, drained)
 
@@ -95,6 +109,7 @@ class Guard:
         self._ask()
 
     def close(self) -> None:
+        self._draining.cancel()
         if self._following is not None:
             self._following.close()
 
