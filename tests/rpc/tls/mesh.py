@@ -106,6 +106,9 @@ class Mesh:
             connection=SimpleNamespace(phase=phase, last_error=None),
         )
 
+    def resume(self):
+        pass
+
     def observe_inbound(self, callback):
         return self.inbound.observe(callback)
 
