@@ -20,15 +20,20 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (int(descriptors), int(descriptors)))
 CREDENTIALS = rpc.ssl_server_credentials([(Path(key).read_bytes(), Path(chain).read_bytes())])
 
 
+def say(*words):
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 def answer_lines():
     for _ in sys.stdin:
-        print(resident(), open_files() if int(descriptors) > 1000 else 0, flush=True)
+        say(resident(), open_files() if int(descriptors) > 1000 else 0)
 
 
 def serve():
     server = rpc.server(futures.ThreadPoolExecutor(4))
     add_GreeterServicer_to_server(SyncServicer(polite), server)
-    print(server.add_secure_port("127.0.0.1:0", CREDENTIALS), flush=True)
+    say(server.add_secure_port("127.0.0.1:0", CREDENTIALS))
     server.start()
     answer_lines()
     server.stop(0).wait()
@@ -37,7 +42,7 @@ def serve():
 async def serve_in_loop():
     server = rpc.aio.server()
     add_GreeterServicer_to_server(AioServicer(polite), server)
-    print(server.add_secure_port("127.0.0.1:0", CREDENTIALS), flush=True)
+    say(server.add_secure_port("127.0.0.1:0", CREDENTIALS))
     await server.start()
     await asyncio.to_thread(answer_lines)
     await server.stop(0)

@@ -116,9 +116,8 @@ def test_a_flood_of_refusals_is_a_few_lines_without_a_strangers_line_breaks(our_
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2\nCRITICAL forged \x1b[31m", "y" * 200])
     for _ in range(100):
-        with raw(address) as sock, contextlib.suppress(OSError, ssl.SSLError):
-            with context.wrap_socket(sock) as tls:
-                tls.recv(1)
+        with raw(address) as sock, contextlib.suppress(OSError, ssl.SSLError), context.wrap_socket(sock) as tls:
+            tls.recv(1)
     until(lambda: "not accepted" in caplog.text)
     lines = [record.getMessage() for record in caplog.records if "not accepted" in record.getMessage()]
     assert len(lines) < 30
