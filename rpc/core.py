@@ -148,4 +148,5 @@ class ChannelCore:
         draining, self._draining = self._draining, []  # a link's descriptor lives as long as somebody holds it
         for link in draining:
             link.close(CHANNEL_CLOSED)
+        self._draining = []  # whoever keeps a closed channel keeps no descriptors
         self.changed()

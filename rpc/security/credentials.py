@@ -109,13 +109,15 @@ class _XdsChannelCredentials:
     scheme: str = "http"
 
     def protection(self, identity: IdentitySource | None, target_name: str | None) -> Protection:
-        if identity is None and self.fallback is not None:
-            return self.fallback.protection(identity, target_name)
+        if identity is None:  # outside of the mesh: as grpc, never plaintext for want of a word
+            fallback = self.fallback if self.fallback is not None else ssl_channel_credentials()
+            return fallback.protection(identity, target_name)
         return MeshProtection(identity)
 
 
 def xds_channel_credentials(fallback_credentials: ChannelCredentials | None = None) -> ChannelCredentials:
-    """`grpc.xds_channel_credentials`: as the mesh demands; the fallback where there is no identity of the mesh.
+    """`grpc.xds_channel_credentials`: as the mesh demands; where there is no identity of the mesh, the fallback, which
+    is `ssl_channel_credentials()` unless given.
 
     A mesh target needs no credentials here: `rpc.insecure_channel` follows the mesh as well.
     """
