@@ -10,6 +10,7 @@ from tests.xds_client.identity.authority import SPIFFE_ID
 from tests.xds_client.identity.ca_server import HOST, CaServer
 from tests.xds_client.identity.conftest import FakeClock
 from tests.xds_client.identity.istiod import Istiod
+from xds_client.channels import GRPCIO
 
 
 def test_settings_and_connection(mesh, run, monkeypatch):
@@ -46,7 +47,7 @@ def test_nobody_there(run):
 
 @pytest.fixture
 def istiod(tmp_path, monkeypatch):
-    istiod = Istiod(tmp_path)
+    istiod = Istiod(tmp_path, GRPCIO)
     server = istiod.serve()
     ca = CaServer(istiod.authority, FakeClock().true)
     settings = {
