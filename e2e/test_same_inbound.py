@@ -6,6 +6,7 @@ own order of undeclared ports changes from run to run (it walks a Go map).
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,5 +38,9 @@ def comparable(listener: Listener) -> Listener:
         match = chain.match
         return (chain.name, match.destination_port or 0, match.transport_protocol, match.application_protocols)
 
-    chains = (replace(chain, **NOT_COMPARED) for chain in listener.filter_chains)
+    def seen(chain: FilterChain) -> FilterChain:
+        # The reason counts filters, those that are not compared among them.
+        return replace(chain, unusable=re.sub(r"filters\[\d+\]", "filters[]", chain.unusable), **NOT_COMPARED)
+
+    chains = (seen(chain) for chain in listener.filter_chains)
     return replace(listener, filter_chains=tuple(sorted(chains, key=key)))
