@@ -53,7 +53,7 @@ class Calls(Generic[UU, US, SU, SS, D]):
     ) -> None:
         self._options = ChannelOptions.parse(options, compression)
         self._kinds = kinds
-        self._resolution = parse(target, mesh)
+        self._resolution = parse(target, mesh, self._options.lb_policy, self._options.dns_pause)
         self._driver = driver(target, self._options.max_receive_message_length)
         self._scheme = credentials.scheme if credentials is not None else "http"
         self._driver.core.configure(self._options, channel_call_credentials(credentials))
@@ -65,6 +65,8 @@ class Calls(Generic[UU, US, SU, SS, D]):
             else MeshProtection(identity)
         )
         self._driver.core.resume = self._resolution.resume
+        self._driver.core.authority = self._options.default_authority or self._resolution.authority
+        self._driver.core.refresh = self._resolution.refresh
         self._resolution.start(self._driver.core.on_config)
 
     def _method(self, path: str, serialize: Serializer, deserialize: Deserializer) -> MethodSpec:

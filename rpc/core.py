@@ -17,6 +17,7 @@ from rpc.security import MeshProtection, Protection
 from rpc.snapshot import Snapshot, keys, place
 from rpc.transport import Pool
 from rpc.transport.connection import CHANNEL_CLOSED
+from rpc.transport.proxy import proxy_for
 from xds_client.model import TargetMissing
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from rpc.credentials import CallCredentials
     from rpc.options import ChannelOptions
     from rpc.service_config import ServiceConfig
-    from rpc.transport import Connection
+    from rpc.transport import Connection, ConnectionKey
+    from rpc.transport.proxy import Proxy
     from xds_client.model import TargetConfig
 
 _log = logging.getLogger(__name__)
@@ -50,6 +52,8 @@ class ChannelCore:
         self.credentials: CallCredentials = ()
         self.service: ServiceConfig | None = None
         self.throttle: Throttle | None = None
+        self.refresh: Callable[[], None] | None = None  # what is known of the endpoints may be out of date
+        self._proxies = True
         self._notify = notify
         self._lock = threading.Lock()
         self._pool = Pool(self.changed)
@@ -57,9 +61,9 @@ class ChannelCore:
 
     def configure(self, options: ChannelOptions, credentials: CallCredentials) -> None:
         """What the channel was made with; before the first configuration."""
-        self.authority = options.default_authority
         self.credentials = credentials
         self.service = options.service_config
+        self._proxies = options.http_proxy
         if self.service is not None and self.service.throttling is not None:
             self.throttle = Throttle(self.service.throttling)
 
@@ -70,6 +74,14 @@ class ChannelCore:
         self._notify()
         if (on_state := self.on_state) is not None:
             on_state()
+        if self.refresh is not None and any(connection.error is not None for connection in self._pool.connections):
+            self.refresh()
+
+    def proxy(self, key: ConnectionKey) -> Proxy | None:
+        """What a connection is made through: the environment's HTTP proxy, for names and addresses of no mesh."""
+        if not self._proxies or key.address.startswith("unix") or self.target.startswith("xds:"):
+            return None
+        return proxy_for(key.address)
 
     def on_config(self, config: TargetConfig | TargetMissing) -> None:
         """A new configuration. One that cannot be used leaves the last good one in place."""

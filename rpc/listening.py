@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
+import stat
 from typing import TYPE_CHECKING
 
 from rpc.security import Guard
+from rpc.transport.sockets import unix_path
 
 if TYPE_CHECKING:
     from rpc._native import Hub
@@ -17,6 +21,30 @@ _BACKLOG = 1024
 
 def bind(address: str, *, reuse_port: bool) -> socket.socket:
     """A listening socket, as grpcio has it before the start too; raises RuntimeError naming the address."""
+    path = unix_path(_without_slashes(address))
+    return _bind(address, reuse_port=reuse_port) if path is None else _bind_unix(address, path)
+
+
+def _without_slashes(address: str) -> str:
+    scheme, _, rest = address.partition(":")
+    return f"{scheme}:{rest[2:]}" if scheme == "unix" and rest.startswith("///") else address
+
+
+def _bind_unix(address: str, path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if not path.startswith("\0") and stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116
+                os.unlink(path)  # noqa: PTH108 - what a server left behind; grpcio takes its place, too
+        listener.bind(path)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise RuntimeError(f"Failed to bind to address {address!r}: {error}") from error
+    return listener
+
+
+def _bind(address: str, *, reuse_port: bool) -> socket.socket:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit():
         raise RuntimeError(f"Failed to bind to address {address!r}: it is written host:port")
@@ -49,11 +77,16 @@ class Listeners:
         self._options = options
         self._bound: list[tuple[socket.socket, Guard | None]] = []
         self.guards: list[Guard] = []
+        self._files: list[str | bytes] = []
 
     def add(self, address: str, credentials: ServerCredentials | None = None) -> int:
         """Bind; returns the port. Raises RuntimeError naming the address. Without ``credentials`` it is plaintext."""
         listener = bind(address, reuse_port=self._options.reuse_port)
-        port: int = listener.getsockname()[1]
+        port: int = 1  # what grpcio says of ports without a number
+        if listener.family == socket.AF_UNIX:
+            self._files.append(listener.getsockname())
+        else:
+            port = listener.getsockname()[1]
         guard = Guard(credentials, f"{address} (port {port})", port) if credentials is not None else None
         self._bound.append((listener, guard))
         return port
@@ -80,7 +113,12 @@ class Listeners:
         return "; ".join(f"{guard.address} waits for {guard.waiting_for}" for guard in self.guards if guard.waiting_for)
 
     def close(self) -> None:
-        """The guards follow nothing any more."""
+        """The guards follow nothing any more, and the Unix domain's names are free."""
+        files, self._files = self._files, []
+        for file in files:
+            if isinstance(file, str) and file:  # an abstract name is bytes, and leaves nothing behind
+                with contextlib.suppress(OSError):
+                    os.unlink(file)  # noqa: PTH108
         for guard in self.guards:
             guard.close()
 

@@ -28,13 +28,19 @@ def _compression(given: dict[str, Any], compression: grpc.Compression | None) ->
 
 @dataclass(frozen=True, slots=True)
 class ChannelOptions:
-    """Sizes in bytes; -1 in an option means unlimited. ``compression`` is a number of `grpc.Compression`."""
+    """Sizes in bytes; -1 in an option means unlimited. ``compression`` is a number of `grpc.Compression`.
+
+    ``dns_pause``: seconds between two look-ups of a name at least.
+    """
 
     max_receive_message_length: int = _DEFAULT_RECEIVE
     user_agent: str = ""
     target_name: str | None = None
     compression: int = 0
     default_authority: str | None = None
+    lb_policy: str | None = None
+    dns_pause: float = 30.0
+    http_proxy: bool = True
     service_config: ServiceConfig | None = None
     max_send_message_length: int = UNLIMITED
 
@@ -45,13 +51,17 @@ class ChannelOptions:
         agent = (given.get("grpc.primary_user_agent"), own, given.get("grpc.secondary_user_agent"))
         config = given.get("grpc.service_config")
         retries = bool(given.get("grpc.enable_retries", True))
+        service = ServiceConfig.parse(config, retries=retries) if config else None
         return cls(
             max_receive_message_length=_limit(given.get("grpc.max_receive_message_length", _DEFAULT_RECEIVE)),
             max_send_message_length=_limit(given.get("grpc.max_send_message_length", -1)),
             user_agent=" ".join(part for part in agent if part),
             target_name=given.get("grpc.ssl_target_name_override"),
             default_authority=given.get("grpc.default_authority"),
-            service_config=ServiceConfig.parse(config, retries=retries) if config else None,
+            service_config=service,
+            lb_policy=given.get("grpc.lb_policy_name") or (service.lb_policy if service else None),
+            dns_pause=given.get("grpc.dns_min_time_between_resolutions_ms", 30_000) / 1000,
+            http_proxy=bool(given.get("grpc.enable_http_proxy", True)),
             compression=_compression(given, compression),
         )
 

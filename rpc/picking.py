@@ -66,6 +66,35 @@ class RoundRobin(Generic[T]):
         yield from slots[:start]
 
 
+class Connectable(Protocol):
+    """What `PickFirst` needs to know of an endpoint."""
+
+    @property
+    def link(self) -> object | None: ...
+
+    @property
+    def error(self) -> str | None: ...
+
+
+C = TypeVar("C", bound=Connectable)
+
+
+class PickFirst(Generic[C]):
+    """The first that is connected; while none is, the first that has not failed, and those that did before it."""
+
+    def __init__(self, endpoints: Sequence[C]) -> None:
+        self._endpoints = tuple(endpoints)
+
+    def candidates(self) -> Iterator[C]:
+        for endpoint in self._endpoints:
+            if endpoint.link is not None:
+                yield endpoint
+        for endpoint in self._endpoints:
+            yield endpoint
+            if endpoint.error is None:  # not tried yet, or being tried: the next has to wait for what comes of it
+                return
+
+
 class Random(Generic[T]):
     """By dice, each as likely as its weight says."""
 

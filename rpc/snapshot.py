@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rpc.picking import Picker, Random, RoundRobin
+from rpc.picking import Picker, PickFirst, Random, RoundRobin
 from rpc.security import SecurityError
 from rpc.transport import Connection, ConnectionKey
 from xds_client.model import HealthStatus, LbPolicy
@@ -118,6 +118,8 @@ def _picker(cluster: Cluster, members: list[tuple[Connection, int]]) -> Picker[C
     weights = [weight for _, weight in members]
     if cluster.lb_policy is LbPolicy.RANDOM:
         return Random(connections, weights)
+    if cluster.lb_policy is LbPolicy.PICK_FIRST:
+        return PickFirst(connections)
     # LEAST_REQUEST, RING_HASH and MAGLEV are approximated by round robin until their issue (docs/compatibility.md).
     return RoundRobin(connections, weights)
 

@@ -142,7 +142,9 @@ class Driver:
 
     async def _dial(self, connection: Connection) -> None:
         try:
-            link = await dial_in_loop(connection, shared_hub(self.loop), self._max_message)
+            link = await dial_in_loop(
+                connection, shared_hub(self.loop), self._max_message, self.core.proxy(connection.key)
+            )
         except OSError as error:  # TimeoutError is one
             connection.failed(reason(error))
         except BaseException as error:

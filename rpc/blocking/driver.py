@@ -88,7 +88,7 @@ class Driver:
 
     def _dial(self, connection: Connection) -> None:
         try:
-            link = dial(connection, tended_hub(), self._max_message)
+            link = dial(connection, tended_hub(), self._max_message, self.core.proxy(connection.key))
         except OSError as error:
             connection.failed(reason(error))
         except BaseException as error:

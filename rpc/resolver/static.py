@@ -1,4 +1,4 @@
-"""A target as written: one host, one port, no mesh."""
+"""Targets as written: their endpoints, and no mesh."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from xds_client.model import (
     DiscoveryType,
     Endpoint,
     ForwardAction,
+    LbPolicy,
     Locality,
     LocalityEndpoints,
     PathMatch,
@@ -24,7 +25,7 @@ from xds_client.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from xds_client.model import TargetMissing
 
@@ -36,15 +37,27 @@ class StaticResolution:
 
     identity = None
 
-    def __init__(self, host: str, port: int) -> None:
-        self._host = host
-        self._port = port
+    def __init__(
+        self,
+        name: str,
+        endpoints: Sequence[Endpoint],
+        policy: LbPolicy,
+        host: str,
+        port: int,
+        authority: str | None = None,
+    ) -> None:
+        """``name`` as messages say it; ``host`` and ``port`` are who is meant to answer: the ``authority``, else."""
+        self.authority = authority
+        self._config = endpoints_config(name, endpoints, policy, host, port)
 
     def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
-        on_config(one_endpoint(self._host, self._port))
+        on_config(self._config)
 
     def resume(self) -> None:
         """Nothing ever sleeps here."""
+
+    def refresh(self) -> None:
+        """Nothing ever changes."""
 
     def waiting_for(self) -> str:
         return "nothing"
@@ -53,12 +66,15 @@ class StaticResolution:
         pass
 
 
-def one_endpoint(host: str, port: int) -> TargetConfig:
-    """All calls go to this endpoint, in plaintext, without a time-out."""
-    name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def endpoints_config(name: str, endpoints: Sequence[Endpoint], policy: LbPolicy, host: str, port: int) -> TargetConfig:
+    """All calls go to these endpoints, in plaintext, without a time-out."""
     route = Route("all", RouteMatch(PathMatch(PathMatchKind.PREFIX, "")), ForwardAction((WeightedCluster(name, 1),)))
-    locality = LocalityEndpoints(Locality(), 0, 1, (Endpoint(host, port),))
-    cluster = Cluster(name, DiscoveryType.STATIC, connect_timeout=_CONNECT_TIMEOUT)
+    locality = LocalityEndpoints(Locality(), 0, 1, tuple(endpoints))
+    cluster = Cluster(name, DiscoveryType.STATIC, connect_timeout=_CONNECT_TIMEOUT, lb_policy=policy)
     return TargetConfig(
         target=Target(f"[{host}]" if ":" in host else host, port),
         host=host,

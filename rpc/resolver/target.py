@@ -1,12 +1,13 @@
-"""Which resolver a target string means."""
+"""Which resolver a target string means (grpc/doc/naming.md)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from rpc.resolver.static import StaticResolution
+from rpc.resolver.dns import DnsResolution
+from rpc.resolver.static import StaticResolution, written
 from rpc.resolver.xds import XdsResolution
-from xds_client.model import InvalidTargetError, Target
+from xds_client.model import Endpoint, InvalidTargetError, LbPolicy, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from xds_client.identity import IdentitySource
     from xds_client.model import TargetConfig, TargetMissing
 
+_POLICIES = {"pick_first": LbPolicy.PICK_FIRST, "round_robin": LbPolicy.ROUND_ROBIN}
+_MAX_PORT = 65535
+_DEFAULT_PORT = 443  # as gRPC's DNS resolver has it
+_UNDERSTOOD = "dns:, ipv4:, ipv6:, unix:, unix-abstract: and xds: are understood"
+
 
 class Resolution(Protocol):
     """Where a channel's configuration comes from. ``identity``: the process's in the mesh, on a mesh target."""
@@ -22,11 +28,18 @@ class Resolution(Protocol):
     @property
     def identity(self) -> IdentitySource | None: ...
 
+    @property
+    def authority(self) -> str | None:
+        """What requests say as their authority; None: the target of the configuration."""
+
     def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
         """Begin; ``on_config`` may be called at once, and from another thread later."""
 
     def resume(self) -> None:
         """Go on in the child of a fork; otherwise nothing. Cheap; any thread."""
+
+    def refresh(self) -> None:
+        """A connection failed or was lost: what is known may be out of date. Cheap; any thread."""
 
     def waiting_for(self) -> str:
         """What is missing while there is no configuration yet, for messages."""
@@ -35,13 +48,47 @@ class Resolution(Protocol):
         """End; ``on_config`` is not called afterwards."""
 
 
-def parse(target: str, mesh: PilotExchanger | None) -> Resolution:
-    """``xds:///host:port`` or ``host:port``; anything else raises `InvalidTargetError` that says what is understood."""
-    if target.startswith("xds:"):
+def parse(target: str, mesh: PilotExchanger | None, policy: str | None = None, dns_pause: float = 30.0) -> Resolution:
+    """``policy``: how endpoints are picked from, where the target has several; ``dns_pause``: see `DnsResolution`.
+
+    Raises `InvalidTargetError` that says what is understood.
+    """
+    scheme, colon, rest = target.partition(":")
+    if not colon or scheme not in {"xds", "dns", "ipv4", "ipv6", "unix", "unix-abstract"}:
+        scheme, rest = "dns", target
+    if scheme == "xds":
         return XdsResolution(Target.parse(target), mesh)
-    if "://" in target or target.startswith(("dns:", "unix:", "unix-abstract:", "ipv4:", "ipv6:")):
-        raise InvalidTargetError(f"{target!r}: this release understands xds:///host:port and host:port")
-    host, colon, port = target.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004
-        raise InvalidTargetError(f"{target!r}: a target is written host:port, or xds:///host:port for one of the mesh")
-    return StaticResolution(host.removeprefix("[").removesuffix("]"), int(port))
+    if scheme in {"unix", "unix-abstract"}:
+        return _unix(target, scheme, rest)
+    if rest.startswith("//"):
+        authority, slash, rest = rest[2:].partition("/")
+        if authority or not slash:
+            raise InvalidTargetError(f"{target!r}: a name server of its own is not understood; write {scheme}:///…")
+    lb_policy = _POLICIES.get(policy or "pick_first", LbPolicy.PICK_FIRST)
+    if scheme == "dns":
+        host, port = _host_and_port(target, rest, _DEFAULT_PORT)
+        if lb_policy is LbPolicy.ROUND_ROBIN:
+            return DnsResolution(host, port, dns_pause)
+        return StaticResolution(written(host, port), (Endpoint(host, port),), lb_policy, host, port)
+    pairs = [_host_and_port(target, part, None) for part in rest.split(",")]
+    endpoints = tuple(Endpoint(host, port) for host, port in pairs)
+    return StaticResolution(target, endpoints, lb_policy, *pairs[0])
+
+
+def _unix(target: str, scheme: str, rest: str) -> Resolution:
+    path = rest[2:] if rest.startswith("///") else rest
+    if not path or path.startswith("//"):
+        raise InvalidTargetError(f"{target!r}: a Unix domain target is written unix:path or unix:///absolute/path")
+    return StaticResolution(
+        target, (Endpoint(f"{scheme}:{path}", 0),), LbPolicy.PICK_FIRST, "localhost", 0, "localhost"
+    )
+
+
+def _host_and_port(target: str, text: str, default_port: int | None) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if default_port is not None and (not colon or (text.startswith("[") and text.endswith("]"))):
+        host, port = text, str(default_port)
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or "/" in host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _MAX_PORT:
+        raise InvalidTargetError(f"{target!r}: a target is written host:port, or xds:///host:port; {_UNDERSTOOD}")
+    return host, int(port)

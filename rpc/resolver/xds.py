@@ -80,6 +80,11 @@ class XdsResolution:
     def resume(self) -> None:
         self._mesh.resume()
 
+    authority = None
+
+    def refresh(self) -> None:
+        """The control plane says what changes by itself."""
+
     def waiting_for(self) -> str:
         status = self._mesh.status()
         trouble = f" ({status.connection.last_error})" if status.connection.last_error else ""

@@ -40,6 +40,8 @@ class ConnectionKey:
     security: Security | None = None
 
     def __str__(self) -> str:
+        if self.address.startswith("unix"):
+            return self.address
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 

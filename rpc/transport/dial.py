@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from rpc.security.material import printable
+from rpc.transport.sockets import connect, connect_in_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc._native import ClientLink, ClientTls, Hub
     from rpc.security import Security
-    from rpc.transport.connection import Connection, ConnectionKey
+    from rpc.transport.connection import Connection
+    from rpc.transport.proxy import Proxy
 
 # getaddrinfo imports this codec when first called. A fork meanwhile, in another thread, would leave the child with an
 # import that never ends.
@@ -30,12 +31,12 @@ class MuteError(OSError):
     """The peer does not speak as it should; the message says how."""
 
 
-def dial(connection: Connection, hub: Hub, max_message: int) -> ClientLink:
+def dial(connection: Connection, hub: Hub, max_message: int, proxy: Proxy | None = None) -> ClientLink:
     """Connect within the connection's time-out, certificate, handshake and first words included; raises OSError."""
     key, until = connection.key, time.monotonic() + connection.connect_timeout
     tls = key.security.context(connection.connect_timeout) if key.security is not None else None
     heard: SimpleQueue[str | None] = SimpleQueue()
-    link = hub.connect(_socket(key, until), max_message, connection.lost, heard.put, tls)
+    link = hub.connect(connect(key, proxy, until), max_message, connection.lost, heard.put, tls)
     try:
         problem = heard.get(timeout=max(0.0, until - time.monotonic()))
     except Empty:
@@ -46,24 +47,14 @@ def dial(connection: Connection, hub: Hub, max_message: int) -> ClientLink:
     return link
 
 
-def _socket(key: ConnectionKey, until: float) -> int:
-    left = until - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    with contextlib.ExitStack() as stack:
-        sock = stack.enter_context(socket.create_connection((key.address, key.port), left))
-        stack.pop_all()
-        return sock.detach()
-
-
-async def dial_in_loop(connection: Connection, hub: Hub, max_message: int) -> ClientLink:
+async def dial_in_loop(connection: Connection, hub: Hub, max_message: int, proxy: Proxy | None = None) -> ClientLink:
     """The same without blocking the loop."""
     key, loop = connection.key, asyncio.get_running_loop()
     until = loop.time() + connection.connect_timeout
     tls = await _context(key.security, connection.connect_timeout) if key.security is not None else None
     heard: asyncio.Future[str | None] = loop.create_future()
     async with asyncio.timeout_at(until):
-        link = hub.connect(await _socket_in_loop(key), max_message, connection.lost, _settle(heard), tls)
+        link = hub.connect(await connect_in_loop(key, proxy), max_message, connection.lost, _settle(heard), tls)
     try:
         async with asyncio.timeout_at(until):
             problem = await heard
@@ -97,27 +88,6 @@ def _settle(heard: asyncio.Future[str | None]) -> Callable[[str | None], None]:
             heard.set_result(problem)
 
     return settle
-
-
-async def _socket_in_loop(key: ConnectionKey) -> int:
-    """Tries the addresses of a name one after the other."""
-    loop = asyncio.get_running_loop()
-    error: OSError = OSError(f"{key.address} has no address")
-    addresses = await loop.getaddrinfo(key.address, key.port, type=socket.SOCK_STREAM)
-    for family, kind, protocol, _, address in addresses:
-        sock = socket.socket(family, kind, protocol)
-        sock.setblocking(False)
-        try:
-            await loop.sock_connect(sock, address)
-        except OSError as failure:
-            sock.close()
-            error = failure
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock.detach()
-    raise error
 
 
 def reason(error: BaseException) -> str:

@@ -72,7 +72,23 @@ def test_every_target_has_candidates_and_reads_back(labels, port):
 
 @pytest.mark.parametrize(
     ("text", "host", "port"),
-    [("localhost:50051", "localhost", 50051), ("10.0.0.1:1", "10.0.0.1", 1), ("[::1]:80", "::1", 80)],
+    [
+        ("localhost:50051", "localhost", 50051),
+        ("localhost", "localhost", 443),
+        ("10.0.0.1:1", "10.0.0.1", 1),
+        ("[::1]:80", "::1", 80),
+        ("[::1]", "::1", 443),
+        ("dns:reviews:9080", "reviews", 9080),
+        ("dns:///reviews:9080", "reviews", 9080),
+        ("dns:///reviews", "reviews", 443),
+        ("ipv4:10.0.0.1:80", "10.0.0.1", 80),
+        ("ipv6:[::1]:80", "::1", 80),
+        ("ipv6:///[::1]:80", "::1", 80),
+        ("unix:/tmp/x", "unix:/tmp/x", 0),
+        ("unix:///tmp/x", "unix:/tmp/x", 0),
+        ("unix:x", "unix:x", 0),
+        ("unix-abstract:x", "unix-abstract:x", 0),
+    ],
 )
 def test_a_plain_target_is_one_endpoint_as_written(text, host, port):
     resolution = parse(text, None)
@@ -85,7 +101,20 @@ def test_a_plain_target_is_one_endpoint_as_written(text, host, port):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "localhost", ":80", "localhost:", "localhost:http", "localhost:0", "dns:///a:1", "unix:/tmp/x", "http://a:1"],
+    [
+        "",
+        ":80",
+        "localhost:",
+        "localhost:http",
+        "localhost:0",
+        "dns://8.8.8.8/a:1",
+        "dns:///",
+        "ipv4:10.0.0.1",
+        "ipv4:",
+        "unix:",
+        "unix://host/path",
+        "http://a:1",
+    ],
 )
 @pytest.mark.parametrize("make", [rpc.insecure_channel, rpc.aio.insecure_channel], ids=["sync", "aio"])
 def test_a_target_that_is_not_understood_is_refused_and_named(make, text):
@@ -117,7 +146,7 @@ def test_server_options_are_read():
 
 
 def test_options_that_mean_nothing_here_are_taken():
-    assert ChannelOptions.parse([("grpc.lb_policy_name", "round_robin")]) == ChannelOptions.parse(None)
+    assert ChannelOptions.parse([("grpc.server_handshake_timeout_ms", 1)]) == ChannelOptions.parse(None)
 
 
 def test_a_user_agent_comes_before_ours():

@@ -30,6 +30,7 @@ class LbPolicy(Enum):
     RING_HASH = "RING_HASH"
     MAGLEV = "MAGLEV"
     CLUSTER_PROVIDED = "CLUSTER_PROVIDED"
+    PICK_FIRST = "PICK_FIRST"  # gRPC's own; Envoy has none
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,84 @@
+"""A name with all its addresses, looked up again when a connection is lost or fails; for round robin.
+
+With pick first the name itself is the one endpoint, which is looked up whenever it is dialled (`static`).
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from rpc.fork import generation
+from rpc.resolver.static import endpoints_config, written
+from xds_client.model import Endpoint, LbPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xds_client.model import TargetConfig, TargetMissing
+
+_log = logging.getLogger(__name__)
+
+
+class DnsResolution:
+    """``pause``: how many seconds lie between two look-ups at least (grpc.dns_min_time_between_resolutions_ms)."""
+
+    identity = None
+    authority = None
+
+    def __init__(self, host: str, port: int, pause: float) -> None:
+        self._host, self._port, self._pause = host, port, pause
+        self._on_config: Callable[[TargetConfig | TargetMissing], None] | None = None
+        self._lock = threading.Lock()
+        self._busy = False
+        self._again_at = 0.0
+        self._last: tuple[Endpoint, ...] = ()
+        self._generation = generation()
+
+    def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
+        self._on_config = on_config
+        self.refresh()
+
+    def resume(self) -> None:
+        if self._generation != generation():  # the parent's look-up does not end here
+            self._generation, self._lock, self._busy = generation(), threading.Lock(), False
+            if not self._last:
+                self.refresh()
+
+    def refresh(self) -> None:
+        """Something is wrong with an address: look the name up again, when its time has come. Any thread."""
+        with self._lock:
+            if self._busy or self._on_config is None:
+                return
+            self._busy = True
+        threading.Thread(target=self._look_up, name=f"dns {self._host}", daemon=True).start()
+
+    def waiting_for(self) -> str:
+        return f"the addresses of {self._host}"
+
+    def close(self) -> None:
+        self._on_config = None
+
+    def _look_up(self) -> None:
+        time.sleep(max(0.0, self._again_at - time.monotonic()))
+        self._again_at = time.monotonic() + self._pause
+        endpoints = self._endpoints()
+        with self._lock:
+            self._busy = False
+        if self._on_config is not None and endpoints != self._last:
+            self._last = endpoints
+            name = written(self._host, self._port)
+            self._on_config(endpoints_config(name, endpoints, LbPolicy.ROUND_ROBIN, self._host, self._port))
+
+    def _endpoints(self) -> tuple[Endpoint, ...]:
+        try:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            _log.info("%s was not resolved: %s", self._host, error)
+            # What was good may still be; a name that never was is dialled, fails by its name, and is tried again.
+            return self._last or (Endpoint(self._host, self._port),)
+        addresses = sorted({str(address[0]) for *_, address in found})
+        return tuple(Endpoint(address, self._port) for address in addresses)
