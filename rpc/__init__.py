@@ -17,6 +17,7 @@ from rpc.blocking.server import Server, server
 from rpc.blocking.termination import serve_until_terminated
 from rpc.credentials import composite_channel_credentials
 from rpc.errors import CallFailed
+from rpc.extension import extend
 from rpc.security import (
     SecurityError,
     dynamic_ssl_server_credentials,
@@ -39,6 +40,7 @@ __all__ = [
     "composite_call_credentials",
     "composite_channel_credentials",
     "dynamic_ssl_server_credentials",
+    "extend",
     "insecure_channel",
     "metadata_call_credentials",
     "secure_channel",

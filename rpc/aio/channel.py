@@ -11,6 +11,7 @@ from rpc.aio.driver import Driver
 from rpc.aio.interceptors import intercepted_kinds
 from rpc.calls import Calls
 from rpc.credentials import opened
+from rpc.extension import with_aio_channel_interceptors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +83,7 @@ def insecure_channel(
     mesh: PilotExchanger | None = None,
 ) -> Channel:
     """`grpc.aio.insecure_channel` on our engine; see `rpc.insecure_channel` for targets, ``mesh`` and errors."""
-    return Channel(target, options, compression, interceptors, mesh)
+    return Channel(target, options, compression, with_aio_channel_interceptors(interceptors), mesh)
 
 
 def secure_channel(
@@ -95,4 +96,5 @@ def secure_channel(
     mesh: PilotExchanger | None = None,
 ) -> Channel:
     """`grpc.aio.secure_channel` on our engine; see `rpc.secure_channel`."""
-    return Channel(target, options, compression, interceptors, mesh, opened(credentials))
+    all_interceptors = with_aio_channel_interceptors(interceptors)
+    return Channel(target, options, compression, all_interceptors, mesh, opened(credentials))

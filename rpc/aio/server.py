@@ -16,6 +16,7 @@ from rpc.aio.hub import attach, detach
 from rpc.aio.serve import serve_call
 from rpc.blocking.context import ServicerContext as BlockingContext
 from rpc.blocking.serve import serve_call as serve_blocking_call
+from rpc.extension import with_aio_server_interceptors
 from rpc.fork import inherits
 from rpc.handlers import WRONG_CARDINALITY, HandlerTable, is_blocking, wrong_cardinality
 from rpc.listening import Listeners
@@ -262,4 +263,5 @@ def server(
     compression: grpc.Compression | None = None,
 ) -> Server:
     """`grpc.aio.server` on our engine. Blocking handlers run in the pool, or in the loop's own."""
+    interceptors = with_aio_server_interceptors(interceptors)
     return Server(migration_thread_pool, handlers, interceptors, options, maximum_concurrent_rpcs, compression)

@@ -11,6 +11,7 @@ from rpc.blocking.connectivity import Subscriptions
 from rpc.blocking.driver import Driver
 from rpc.calls import Calls
 from rpc.credentials import opened
+from rpc.extension import extended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +71,7 @@ def insecure_channel(
     compression: grpc.Compression | None = None,
     *,
     mesh: PilotExchanger | None = None,
-) -> Channel:
+) -> grpc.Channel:
     """`grpc.insecure_channel` on our engine, for ``host:port`` and for ``xds:///host[.namespace[.svc…]]:port``.
 
     ``mesh``: the exchanger that a mesh target is observed on; without it the process's own, opened from the
@@ -78,7 +79,7 @@ def insecure_channel(
     wants called over mutual TLS is called so, or not at all.
     Raises `xds_client.model.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target.
     """
-    return Channel(target, options, compression, mesh)
+    return extended(Channel(target, options, compression, mesh))
 
 
 def secure_channel(
@@ -88,9 +89,9 @@ def secure_channel(
     compression: grpc.Compression | None = None,
     *,
     mesh: PilotExchanger | None = None,
-) -> Channel:
+) -> grpc.Channel:
     """`grpc.secure_channel` on our engine, with credentials of `rpc.ssl_channel_credentials` and its like.
 
     Targets, ``mesh`` and errors as for `insecure_channel`.
     """
-    return Channel(target, options, compression, mesh, opened(credentials))
+    return extended(Channel(target, options, compression, mesh, opened(credentials)))

@@ -17,6 +17,7 @@ from rpc import probes
 from rpc._native import Hub
 from rpc.blocking.context import ServicerContext
 from rpc.blocking.serve import serve_call
+from rpc.extension import with_server_interceptors
 from rpc.fork import inherits
 from rpc.handlers import WRONG_CARDINALITY, HandlerTable, wrong_cardinality
 from rpc.listening import Listeners
@@ -242,4 +243,5 @@ def server(
     compression: grpc.Compression | None = None,
 ) -> Server:
     """`grpc.server` on our engine. ``thread_pool`` None runs handlers on the thread that reads the connections."""
+    interceptors = with_server_interceptors(interceptors)
     return Server(thread_pool, handlers, interceptors, options, maximum_concurrent_rpcs, compression)

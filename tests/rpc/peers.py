@@ -257,25 +257,31 @@ class World:
         """Start a server whose methods all follow the script; returns its address."""
         return f"127.0.0.1:{self.start_server(script, options, address, threads, **how)[1]}"
 
-    def start_server(self, script, options=None, address="127.0.0.1:0", threads=16, credentials=None, **how):
-        """The same; returns server and port, for tests that stop it themselves."""
+    def start_server(
+        self, script, options=None, address="127.0.0.1:0", threads=16, credentials=None, adding=None, **how
+    ):
+        """The same; returns server and port, for tests that stop it themselves. ``adding(server)``: more servicers."""
         if self.kind == "aio":
-            server, port = self.loop.run(self._start_aio(script, options, address, credentials, how))
+            server, port = self.loop.run(self._start_aio(script, options, address, credentials, adding, how))
             self._ends.callback(lambda: self.loop.run(server.stop(0)))
             return server, port
         pool = futures.ThreadPoolExecutor(threads)
         server = (rpc if self.server_make == "ours" else grpc).server(pool, options=options, **how)
         port = _add_port(server, address, credentials)
         add_GreeterServicer_to_server(SyncServicer(script), server)
+        if adding is not None:
+            adding(server)
         server.start()
         self._ends.callback(pool.shutdown, wait=False)
         self._ends.callback(lambda: server.stop(0).wait(PATIENCE))
         return server, port
 
-    async def _start_aio(self, script, options, address, credentials, how):
+    async def _start_aio(self, script, options, address, credentials, adding, how):
         server = (rpc.aio if self.server_make == "ours" else grpc.aio).server(options=options, **how)
         port = _add_port(server, address, credentials)
         add_GreeterServicer_to_server(AioServicer(script), server)
+        if adding is not None:
+            adding(server)
         await server.start()
         return server, port
 
