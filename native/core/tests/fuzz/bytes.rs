@@ -5,9 +5,10 @@ use std::sync::Arc;
 use proxyless_core::http2::{Headers, Settings, Template, connection::Connection};
 
 use super::endpoint::Endpoint;
-use super::frames::{self, Client};
+use super::frames::Client;
 use super::fuzz;
 use super::random::Random;
+use super::wire;
 
 const MOST_STREAMS: u32 = 50;
 const WINDOW: u32 = 64 * 1024;
@@ -39,7 +40,7 @@ fn a_client_survives_any_bytes() {
             let length = random.size(100_000);
             Endpoint::send(&mut client, key, vec![0; length], random.once_in(2));
         }
-        let mut said = frames::frame(frames::SETTINGS, 0, 0, &[]);
+        let mut said = wire::frame(wire::SETTINGS, 0, 0, &[]);
         for _ in 0..random.below(60) {
             said.extend(if random.once_in(3) { anything(random) } else { answer(random) });
         }
@@ -100,13 +101,13 @@ fn answer(random: &mut Random) -> Vec<u8> {
     let stream = 1 + 2 * random.below(20) as u32;
     let end = u8::from(random.once_in(3));
     let status = *random.pick(&["200", "100", "404", "xyz"]);
-    let head = frames::block(&[(":status", status), ("x", "y")]);
+    let head = wire::block(&[(":status", status), ("x", "y")]);
     let length = random.size(2000);
     match random.below(6) {
-        0 | 1 => frames::frame(frames::HEADERS, frames::END_HEADERS | end, stream, &head),
-        2 => frames::frame(frames::HEADERS, frames::END_HEADERS | 1, stream, &frames::block(&[("grpc-status", "0")])),
-        3 => frames::frame(frames::WINDOW_UPDATE, 0, stream * u32::from(end), &(length as u32).to_be_bytes()),
-        _ => frames::frame(frames::DATA, end, stream, &vec![0; length]),
+        0 | 1 => wire::frame(wire::HEADERS, wire::END_HEADERS | end, stream, &head),
+        2 => wire::frame(wire::HEADERS, wire::END_HEADERS | 1, stream, &wire::block(&[("grpc-status", "0")])),
+        3 => wire::frame(wire::WINDOW_UPDATE, 0, stream * u32::from(end), &(length as u32).to_be_bytes()),
+        _ => wire::frame(wire::DATA, end, stream, &vec![0; length]),
     }
 }
 
@@ -115,7 +116,7 @@ fn anything(random: &mut Random) -> Vec<u8> {
     let length = random.size(300);
     let payload = random.bytes(length);
     let stream = if random.once_in(8) { random.number() as u32 } else { random.below(30) as u32 };
-    let mut raw = frames::frame(random.below(11) as u8, random.number() as u8, stream, &payload);
+    let mut raw = wire::frame(random.below(11) as u8, random.number() as u8, stream, &payload);
     if random.once_in(20) {
         raw[2] = random.number() as u8;
     }

@@ -1,48 +1,7 @@
-//! Frames as a client may send them, and as it must not.
+//! What a client sends that keeps to the rules, but for one slip sometimes.
 
 use super::random::Random;
-
-pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const PRIORITY: u8 = 2;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const PUSH_PROMISE: u8 = 5;
-pub const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-pub const WINDOW_UPDATE: u8 = 8;
-pub const CONTINUATION: u8 = 9;
-
-pub const END_STREAM: u8 = 1;
-pub const ACK: u8 = 1;
-pub const END_HEADERS: u8 = 4;
-pub const PADDED: u8 = 8;
-pub const PRIORITIZED: u8 = 0x20;
-
-pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    out.extend([kind, flags]);
-    out.extend(stream.to_be_bytes());
-    out.extend(payload);
-    out
-}
-
-/// A header block of literals without table.
-pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (name, value) in fields {
-        out.push(0); // literal without indexing, new name
-        for text in [name, value] {
-            assert!(text.len() < 127);
-            out.push(text.len() as u8);
-            out.extend(text.as_bytes());
-        }
-    }
-    out
-}
-
-pub const REQUEST: [(&str, &str); 4] = [(":method", "POST"), (":scheme", "http"), (":path", "/a"), (":authority", "x")];
+use super::wire::*;
 
 /// A client that keeps to the rules, but for one slip sometimes.
 pub struct Client {
@@ -120,54 +79,39 @@ impl Client {
     pub fn slip(&mut self, random: &mut Random) -> (&'static str, Vec<u8>) {
         let fresh = self.next;
         self.next += 2;
+        if random.once_in(2) { connection_slip(random, fresh) } else { self.stream_slip(random, fresh) }
+    }
+
+    fn stream_slip(&mut self, random: &mut Random, fresh: u32) -> (&'static str, Vec<u8>) {
         let opened = request(random, fresh, false);
         let over = self.ended.last().copied();
         let then = |more: Vec<u8>| [opened.clone(), more].concat();
         let bad = |fields: &[(&str, &str)]| frame(HEADERS, END_HEADERS | END_STREAM, fresh, &block(fields));
         let with = |extra: (&'static str, &'static str)| bad(&[&REQUEST[..], &[extra]].concat());
-        match random.below(40) {
-            0 => ("data on stream 0", frame(DATA, 0, 0, b"x")),
-            1 => ("data on an idle stream", frame(DATA, 0, fresh + 50, b"x")),
-            2 => ("headers on stream 0", frame(HEADERS, END_HEADERS, 0, &block(&REQUEST))),
-            3 => ("an even stream", frame(HEADERS, END_HEADERS, fresh + 1, &block(&REQUEST))),
-            4 => ("too much padding", then(frame(DATA, PADDED, fresh, &[9, 1, 2]))),
-            5 => ("window update by nothing", then(frame(WINDOW_UPDATE, 0, fresh, &[0; 4]))),
-            6 => ("connection window update by nothing", frame(WINDOW_UPDATE, 0, 0, &[0; 4])),
-            7 => ("stream window overflow", then(frame(WINDOW_UPDATE, 0, fresh, &0x7fff_ffffu32.to_be_bytes()))),
-            8 => ("connection window overflow", frame(WINDOW_UPDATE, 0, 0, &0x7fff_ffffu32.to_be_bytes())),
-            9 => ("window update of an idle stream", frame(WINDOW_UPDATE, 0, fresh + 50, &[0, 0, 0, 1])),
-            10 => ("window update of another length", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 1])),
-            11 => ("reset of an idle stream", frame(RST_STREAM, 0, fresh + 50, &[0, 0, 0, 8])),
-            12 => ("reset on stream 0", frame(RST_STREAM, 0, 0, &[0, 0, 0, 8])),
-            13 => ("reset of another length", then(frame(RST_STREAM, 0, fresh, &[0, 0, 8]))),
-            14 => ("settings on a stream", frame(SETTINGS, 0, 1, &[])),
-            15 => ("settings of odd length", frame(SETTINGS, 0, 0, &[1, 2, 3])),
-            16 => ("settings acknowledged with payload", frame(SETTINGS, ACK, 0, &[0; 6])),
-            17 => ("push neither on nor off", frame(SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 2])),
-            18 => ("a window over all bounds", frame(SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0])),
-            19 => ("frames too small", frame(SETTINGS, 0, 0, &[0, 5, 0, 0, 0, 1])),
-            20 => ("a short ping", frame(PING, 0, 0, &[0; 7])),
-            21 => ("a ping on a stream", frame(PING, 0, 1, &[0; 8])),
-            22 => ("goaway on a stream", frame(GOAWAY, 0, 1, &[0; 8])),
-            23 => ("continuation of nothing", then(frame(CONTINUATION, END_HEADERS, fresh, &[]))),
-            24 => {
+        match random.below(21) {
+            0 => ("too much padding", then(frame(DATA, PADDED, fresh, &[9, 1, 2]))),
+            1 => ("window update by nothing", then(frame(WINDOW_UPDATE, 0, fresh, &[0; 4]))),
+            2 => ("stream window overflow", then(frame(WINDOW_UPDATE, 0, fresh, &0x7fff_ffffu32.to_be_bytes()))),
+            3 => ("reset of another length", then(frame(RST_STREAM, 0, fresh, &[0, 0, 8]))),
+            4 => ("continuation of nothing", then(frame(CONTINUATION, END_HEADERS, fresh, &[]))),
+            5 => {
                 let half = frame(HEADERS, 0, fresh, &block(&REQUEST));
                 ("an interrupted header block", [half, frame(DATA, 0, fresh, b"x")].concat())
             }
-            25 => ("a promise", then(frame(PUSH_PROMISE, END_HEADERS, fresh, &[0, 0, 0, 2]))),
-            26 => ("a block that is none", frame(HEADERS, END_HEADERS, fresh, &[0xff; 6])),
-            27 => ("a frame that is too large", frame(DATA, 0, fresh, &vec![0; 200_000])),
-            28 => ("headers too short for priority", frame(HEADERS, PRIORITIZED | END_HEADERS, fresh, &[0; 3])),
-            29 => ("priority on stream 0", frame(PRIORITY, 0, 0, &[0; 5])),
-            30 => ("capitals", with(("Big", "1"))),
-            31 => ("connection", with(("connection", "close"))),
-            32 => ("te", with(("te", "gzip"))),
-            33 => ("an unknown pseudo-header", bad(&[&[(":new", "1")], &REQUEST[..]].concat())),
-            34 => ("a pseudo-header behind", with((":path", "/b"))),
-            35 => ("no path", bad(&[REQUEST[0], REQUEST[1]])),
-            36 => ("a length and no body", with(("content-length", "5"))),
-            37 => ("headers inside a body", then(frame(HEADERS, END_HEADERS, fresh, &block(&[("x", "y")])))),
-            38 => match over {
+            6 => ("a promise", then(frame(PUSH_PROMISE, END_HEADERS, fresh, &[0, 0, 0, 2]))),
+            7 => ("a block that is none", frame(HEADERS, END_HEADERS, fresh, &[0xff; 6])),
+            8 => ("a frame that is too large", frame(DATA, 0, fresh, &vec![0; 200_000])),
+            9 => ("headers too short for priority", frame(HEADERS, PRIORITIZED | END_HEADERS, fresh, &[0; 3])),
+            10 => ("priority on stream 0", frame(PRIORITY, 0, 0, &[0; 5])),
+            11 => ("capitals", with(("Big", "1"))),
+            12 => ("connection", with(("connection", "close"))),
+            13 => ("te", with(("te", "gzip"))),
+            14 => ("an unknown pseudo-header", bad(&[&[(":new", "1")], &REQUEST[..]].concat())),
+            15 => ("a pseudo-header behind", with((":path", "/b"))),
+            16 => ("no path", bad(&[REQUEST[0], REQUEST[1]])),
+            17 => ("a length and no body", with(("content-length", "5"))),
+            18 => ("headers inside a body", then(frame(HEADERS, END_HEADERS, fresh, &block(&[("x", "y")])))),
+            19 => match over {
                 Some(over) => ("data behind the end", frame(DATA, 0, over, b"x")),
                 None => ("nothing", Vec::new()),
             },
@@ -177,6 +121,30 @@ impl Client {
                 ("more body than length", [head, frame(DATA, END_STREAM, fresh, b"xyz")].concat())
             }
         }
+    }
+}
+
+fn connection_slip(random: &mut Random, fresh: u32) -> (&'static str, Vec<u8>) {
+    match random.below(19) {
+        0 => ("data on stream 0", frame(DATA, 0, 0, b"x")),
+        1 => ("data on an idle stream", frame(DATA, 0, fresh + 50, b"x")),
+        2 => ("headers on stream 0", frame(HEADERS, END_HEADERS, 0, &block(&REQUEST))),
+        3 => ("an even stream", frame(HEADERS, END_HEADERS, fresh + 1, &block(&REQUEST))),
+        4 => ("connection window update by nothing", frame(WINDOW_UPDATE, 0, 0, &[0; 4])),
+        5 => ("connection window overflow", frame(WINDOW_UPDATE, 0, 0, &0x7fff_ffffu32.to_be_bytes())),
+        6 => ("window update of an idle stream", frame(WINDOW_UPDATE, 0, fresh + 50, &[0, 0, 0, 1])),
+        7 => ("window update of another length", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 1])),
+        8 => ("reset of an idle stream", frame(RST_STREAM, 0, fresh + 50, &[0, 0, 0, 8])),
+        9 => ("reset on stream 0", frame(RST_STREAM, 0, 0, &[0, 0, 0, 8])),
+        10 => ("settings on a stream", frame(SETTINGS, 0, 1, &[])),
+        11 => ("settings of odd length", frame(SETTINGS, 0, 0, &[1, 2, 3])),
+        12 => ("settings acknowledged with payload", frame(SETTINGS, ACK, 0, &[0; 6])),
+        13 => ("push neither on nor off", frame(SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 2])),
+        14 => ("a window over all bounds", frame(SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0])),
+        15 => ("frames too small", frame(SETTINGS, 0, 0, &[0, 5, 0, 0, 0, 1])),
+        16 => ("a short ping", frame(PING, 0, 0, &[0; 7])),
+        17 => ("a ping on a stream", frame(PING, 0, 1, &[0; 8])),
+        _ => ("goaway on a stream", frame(GOAWAY, 0, 1, &[0; 8])),
     }
 }
 

@@ -7,6 +7,8 @@ mod frames;
 mod parity;
 mod random;
 mod talk;
+#[path = "../wire/mod.rs"]
+mod wire;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use proxyless_core::http2::{Key, Settings, by_h2, connection};
 
 use super::endpoint::Endpoint;
-use super::frames::{self, Client};
+use super::frames::Client;
 use super::fuzz;
+use super::wire;
 
 /// Where ours differs on purpose, by the slip. h2 ends the connection over these, or, without a path, invents one; to the
 /// standard they are errors of the stream.
@@ -72,7 +73,7 @@ fn the_same_bytes_mean_the_same() {
             said.extend(bytes);
         }
         // The end of everything that came before shows.
-        said.extend(frames::frame(frames::PING, 0, 0, b"the last"));
+        said.extend(wire::frame(wire::PING, 0, 0, b"the last"));
         let (mut ours, mut theirs) = (Server::<connection::Connection>::new(), Server::<by_h2::Connection>::new());
         let mut rest = &said[..];
         while !rest.is_empty() {
