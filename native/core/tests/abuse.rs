@@ -341,6 +341,32 @@ fn a_few_bytes_that_stand_for_many_headers_are_refused_cheaply() {
 // ---- ends
 
 #[test]
+fn a_client_that_has_not_greeted_when_the_server_leaves_is_not_served() {
+    let now = Instant::now();
+    let mut server = Server { core: Connection::server(&Settings::default(), now), now, accepted: Vec::new() };
+    server.core.shut_down();
+    server.say(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &request(1, END_STREAM)].concat());
+    assert!(server.accepted.is_empty() && server.core.ended().is_some());
+    assert_eq!(server.hear().last().map(|frame| frame.kind), Some(GOAWAY));
+}
+
+#[test]
+fn a_server_that_leaves_serves_what_was_on_its_way() {
+    let mut server = Server::new();
+    server.core.shut_down();
+    let said = server.hear();
+    let [goaway, ping] = &said[..] else { panic!("two frames") };
+    assert_eq!((goaway.code(), &goaway.payload[..4]), (code::NO_ERROR, &0x7fff_ffffu32.to_be_bytes()[..]));
+    server.say(&[request(1, END_STREAM), frame(PING, ACK, 0, &ping.payload), request(3, END_STREAM)].concat());
+    assert_eq!(server.accepted, [1]);
+    let said = server.hear();
+    assert_eq!((said[0].kind, &said[0].payload[..4]), (GOAWAY, &[0, 0, 0, 1][..]));
+    server.answer(1);
+    server.say(&[]);
+    assert_eq!(server.core.ended(), Some("closed by this side"));
+}
+
+#[test]
 fn a_client_that_leaves_takes_its_streams_with_it() {
     let mut server = Server::new();
     server.say(&[request(1, 0), request(3, END_STREAM)].concat());

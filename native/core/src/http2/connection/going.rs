@@ -32,6 +32,11 @@ impl Connection {
                 self.say_goaway(0, code::NO_ERROR, "");
                 self.refuse_waiting("the connection is closing");
             }
+            // Who has not greeted has no stream on its way that a grace would serve.
+            Role::Server if !self.greeted() => {
+                self.leaving = Leaving::Final(0);
+                self.say_goaway(0, code::NO_ERROR, "");
+            }
             Role::Server => {
                 self.leaving = Leaving::Announced;
                 self.say_goaway(frame::LARGEST_STREAM, code::NO_ERROR, "");
