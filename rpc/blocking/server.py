@@ -9,6 +9,7 @@ import functools
 import logging
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -126,7 +127,8 @@ class Server(grpc.Server):
         if self._thread is not None:
             raise ValueError("Cannot start already-started server!")
         self._listeners.start(self._hub)
-        self._thread = threading.Thread(target=self._serve, name="rpc server", daemon=True)
+        arguments = (weakref.ref(self), self._hub, self._stopped)
+        self._thread = threading.Thread(target=_serve, args=arguments, name="rpc server", daemon=True)
         self._thread.start()
 
     def stop(self, grace: float | None) -> threading.Event:
@@ -147,18 +149,20 @@ class Server(grpc.Server):
     def __del__(self) -> None:
         """A server that nobody holds any more stops, as in grpcio."""
         if getattr(self, "_thread", None) is not None and not self._stopped.is_set():
+            self._stopped.set()
+            self._listeners.close()
             self._hub.close(_STOPPED)
+            self._hub.wake()
 
     # ---- serving
 
-    def _serve(self) -> None:
-        while not self._stopped.is_set():
-            for call in self._hub.poll(None):
-                try:
-                    self._accept(call)
-                except Exception as error:
-                    _log.exception("%s could not be served", call.path)
-                    call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Exception servicing handler: {error}", None)
+    def _take(self, calls: list[ServerCall]) -> None:
+        for call in calls:
+            try:
+                self._accept(call)
+            except Exception as error:
+                _log.exception("%s could not be served", call.path)
+                call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Exception servicing handler: {error}", None)
 
     def _stop(self, requested: threading.Event, grace: float | None) -> None:
         requested.set()
@@ -232,6 +236,16 @@ class Server(grpc.Server):
     def _done(self) -> None:
         with self._lock:
             self._running -= 1
+
+
+def _serve(server: weakref.ref[Server], hub: Hub, stopped: threading.Event) -> None:
+    """The serving thread. It holds the server only while there is something to do: else that could never be freed."""
+    while not stopped.is_set():
+        calls = hub.poll(None)
+        if (alive := server()) is None:
+            return
+        alive._take(calls)  # noqa: SLF001 - the server's own thread
+        del alive, calls  # a call holds its connection's descriptor
 
 
 def server(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from rpc.security import context
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from xds_client.model import UpstreamTls
 
 _log = logging.getLogger(__name__)
+
+
+@lru_cache(1024)
+def _warn_of_anybody(host: str) -> None:
+    """Once a host, not at each of its configurations."""
+    _log.warning("%s: the mesh says insecureSkipVerify: nobody checks who answers there", host)
 
 
 class Security(Protocol):
@@ -98,5 +105,5 @@ class MeshProtection:
             if isinstance(secret, NamedSecret):
                 raise SecurityError(f"wants the secret {secret.name!r}, which this release does not fetch")
         if tls.roots is None:
-            _log.warning("%s: the mesh says insecureSkipVerify: nobody checks who answers there", host)
+            _warn_of_anybody(host)
         return TlsSecurity(tls, host, self.identity if needs_identity else None)

@@ -6,10 +6,12 @@ import gc
 import socket
 import threading
 import time
+from concurrent import futures
 
 import grpc
 import pytest
 
+import rpc
 from tests.rpc.proxy import Proxy
 from tests.rpc.script import PATIENCE, READ, greet, greet_and_stay, polite, request, stay_until_over, wait_for
 
@@ -202,3 +204,17 @@ def test_calls_that_wait_for_their_connection_are_cancelled_when_the_channel_is_
         client.close()
         assert [call.code() for call in calls] == [grpc.StatusCode.CANCELLED] * 2
         peer.close()
+
+
+def test_a_started_server_that_nobody_holds_any_more_stops():
+    server = rpc.server(futures.ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    thread = server._thread
+    socket.create_connection(("127.0.0.1", port)).close()
+    del server
+    gc.collect()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))

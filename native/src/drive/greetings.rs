@@ -63,6 +63,11 @@ impl Greetings {
         let mut buffer = [0; 4096];
         loop {
             let fed = match socket::receive(fd, &mut buffer) {
+                // It opened and closed: that is how some look whether anybody listens (a kubelet's tcpSocket probe).
+                Ok(Some(0)) if pending.greeting.unheard() => {
+                    epoll.remove(fd);
+                    return Greeted::NotYet;
+                }
                 Ok(Some(0)) => Err(format!("it was closed while we waited for {}", pending.greeting.waits_for())),
                 Ok(Some(n)) => pending.greeting.feed(&chains, &buffer[..n]),
                 Ok(None) => break,

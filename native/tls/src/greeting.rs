@@ -164,6 +164,11 @@ impl Greeting {
         }
     }
 
+    /// Not a byte has come.
+    pub fn unheard(&self) -> bool {
+        matches!(&self.stage, Stage::Sniffing(seen) if seen.is_empty())
+    }
+
     pub fn has_output(&self) -> bool {
         !self.output.is_empty()
     }
