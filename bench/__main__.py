@@ -5,21 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
+from pathlib import Path
 
 from bench.machine import Machine
 from bench.processes import Cores, WorkerError
 from bench.report import as_json, table
 from bench.rounds import Plan, Result, measure
-from bench.rows import QUICK, ROWS
+from bench.rows import QUICK, ROWS, TLS_QUICK, TLS_ROWS
+from bench.stacks import make_material
 
 _DEFAULT_ROUNDS = 7
 _QUICK_SECONDS = 38.0
 
-_ROW_NAMES = "\n".join(("  * " if row in QUICK else "    ") + row.name for row in ROWS)
+_ROW_NAMES = "\n".join(("  * " if row in (*QUICK, *TLS_QUICK) else "    ") + row.name for row in (*ROWS, *TLS_ROWS))
 _EXAMPLES = f"""
 examples:
   python -m bench rpc                                     everything: about five minutes
   python -m bench rpc --quick --json                      the main rows in less than 45 s, a JSON list last
+  python -m bench rpc --tls                               over mutual TLS, and what it leaves of plaintext
   python -m bench rpc --rows unary_p50_sync,cpu_per_call --rounds 15
 
 rows (* also with --quick):
@@ -28,7 +32,8 @@ rows (* also with --quick):
 Every row runs ours and grpcio by turns, both ends the same stack unless its name says otherwise, client and server in
 processes of their own, each on its core. Shown are medians of the rounds; the ratio is the median of each round's.
 Ratios above 1: ours is better. Sync servers run handlers in a ThreadPoolExecutor(16), both stacks; aio rows run on
-uvloop at both ends, stock_loop rows on asyncio's own. Messages are protobuf with a payload of 100 bytes.
+uvloop at both ends, stock_loop rows on asyncio's own. Messages are protobuf with a payload of 100 bytes. Rows that end
+in _tls have mutual TLS at both ends; those that end in _tls_of_plaintext are ours over TLS beside ours in plaintext.
 """
 
 
@@ -44,12 +49,14 @@ def main() -> int:
     results: list[Result] = []
     failures: list[str] = []
     try:
-        for row in asked.rows:
-            try:
-                results.append(measure(row, plan, cores, _say))
-            except WorkerError as error:
-                failures.append(f"{row.name} FAILED: {error}")
-                _say(failures[-1])
+        with tempfile.TemporaryDirectory(prefix="proxyless-bench-") as folder:
+            make_material(Path(folder))
+            for row in asked.rows:
+                try:
+                    results.append(measure(row, plan, cores, _say))
+                except WorkerError as error:
+                    failures.append(f"{row.name} FAILED: {error}")
+                    _say(failures[-1])
     except KeyboardInterrupt:
         failures.append("interrupted: rows that were not finished are missing")
     print(f"{machine.name}\n{machine.others()}\nratio above 1: ours is better\n")
@@ -79,11 +86,13 @@ def _arguments() -> argparse.Namespace:
         "--json", action="store_true", help="print, last, a JSON list of name, ours, rival, unit, ratio"
     )
     command.add_argument("--quick", action="store_true", help="short rounds; ends within 45 s for the rows marked *")
+    command.add_argument("--tls", action="store_true", help="the rows over mutual TLS")
     command.add_argument("--rows", metavar="NAME,...", help="only these")
     command.add_argument("--rounds", type=int, metavar="N", help=f"default {_DEFAULT_ROUNDS}; with --quick 5")
     asked = parser.parse_args()
-    by_name = {row.name: row for row in ROWS}
-    names = asked.rows.split(",") if asked.rows else [row.name for row in (QUICK if asked.quick else ROWS)]
+    by_name = {row.name: row for row in (*ROWS, *TLS_ROWS)}
+    quick, every = (TLS_QUICK, TLS_ROWS) if asked.tls else (QUICK, ROWS)
+    names = asked.rows.split(",") if asked.rows else [row.name for row in (quick if asked.quick else every)]
     if unknown := [name for name in names if name not in by_name]:
         command.error(f"no row {', '.join(unknown)}; there are {', '.join(by_name)}")
     if asked.rounds is not None and asked.rounds < 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -89,3 +89,21 @@ ROWS = (
     Row("cpu_per_call", "µs CPU", _cpu, concurrency=16),
     Row("rss_per_idle_connection", "KiB", _kib_per_connection, load="connect"),
 )
+
+
+def _over_tls(row: Row) -> Row:
+    """The same with mutual TLS at both ends, ours and the rival's alike."""
+    ours, rival = (tuple(f"{stack}-tls" for stack in stacks) for stacks in (row.ours, row.rival))
+    return replace(row, name=f"{row.name}_tls", ours=(ours[0], ours[1]), rival=(rival[0], rival[1]))
+
+
+def _kept(row: Row) -> Row:
+    """What mutual TLS leaves of our own plaintext: 1 would be all of it."""
+    return replace(row, name=f"{row.name}_tls_of_plaintext", ours=("ours-tls", "ours-tls"), rival=("ours", "ours"))
+
+
+_BY_NAME = {row.name: row for row in ROWS}
+_KEPT = ("calls_per_s_sync_16", "calls_per_s_aio_64", "calls_per_s_aio_64_stock_loop")
+
+TLS_QUICK = (*(_kept(_BY_NAME[name]) for name in _KEPT), *map(_over_tls, QUICK))
+TLS_ROWS = (*TLS_QUICK, *(_over_tls(row) for row in ROWS if row not in QUICK))

@@ -43,7 +43,7 @@ def serve(stack: Stack) -> None:
     """Print the port, serve until standard input ends."""
     server = stack.server()
     hello_pb2_grpc.add_GreeterServicer_to_server(Greeter(), server)
-    port = server.add_insecure_port(_ANY_PORT)
+    port = stack.bind(server, _ANY_PORT)
     server.start()
     print(port, flush=True)
     sys.stdin.read()
@@ -54,7 +54,7 @@ async def serve_aio(stack: Stack) -> None:
     """The same in the running loop."""
     server = stack.aio_server()
     hello_pb2_grpc.add_GreeterServicer_to_server(AioGreeter(), server)
-    port = server.add_insecure_port(_ANY_PORT)
+    port = stack.bind(server, _ANY_PORT)
     await server.start()
     print(port, flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

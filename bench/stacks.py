@@ -1,20 +1,25 @@
-"""The two stacks under one shape: how a worker gets a channel or a server of either. TLS will be added here."""
+"""The stacks under one shape: how a worker gets a channel or a server of each, in plaintext and over mutual TLS."""
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc import aio
 
 import rpc
+from bench.certificates import Authority, Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SERVER_THREADS = 16
+# Where a run's workers find what they show each other: a folder that the run made.
+_MATERIAL = "PROXYLESS_BENCH_MATERIAL"
 
 
 @dataclass(frozen=True)
@@ -25,10 +30,44 @@ class Stack:
     server: Callable[[], Any]
     aio_channel: Callable[[str], Any]
     aio_server: Callable[[], Any]
+    # Binds a server to the address; returns the port.
+    bind: Callable[[Any, str], int] = lambda server, address: server.add_insecure_port(address)
 
 
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(SERVER_THREADS)
+
+
+def make_material(folder: Path) -> None:
+    """Certificates for the workers that this process starts from now on."""
+    authority = Authority()
+    (folder / "root").write_bytes(authority.root)
+    for name in ("client", "server"):
+        pair = authority.issue(name)
+        (folder / f"{name}.key").write_bytes(pair.key)
+        (folder / f"{name}.chain").write_bytes(pair.chain)
+    os.environ[_MATERIAL] = str(folder)
+
+
+def _material(name: str) -> tuple[bytes, Pair]:
+    folder = Path(os.environ[_MATERIAL])
+    pair = Pair((folder / f"{name}.key").read_bytes(), (folder / f"{name}.chain").read_bytes())
+    return (folder / "root").read_bytes(), pair
+
+
+def _client(make: Any) -> Any:
+    root, (key, chain) = _material("client")
+    return make.ssl_channel_credentials(root, key, chain)
+
+
+def _bind_secure(make: Any) -> Callable[[Any, str], int]:
+    def bind(server: Any, address: str) -> int:
+        root, pair = _material("server")
+        credentials = make.ssl_server_credentials([pair], root, require_client_auth=True)
+        port: int = server.add_secure_port(address, credentials)
+        return port
+
+    return bind
 
 
 # grpcio shares connections between channels of one target; ours does not.
@@ -36,10 +75,24 @@ _OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
 
 STACKS = {
     "ours": Stack(rpc.insecure_channel, lambda: rpc.server(_pool()), rpc.aio.insecure_channel, rpc.aio.server),
+    "ours-tls": Stack(
+        lambda target: rpc.secure_channel(target, _client(rpc)),
+        lambda: rpc.server(_pool()),
+        lambda target: rpc.aio.secure_channel(target, _client(rpc)),
+        rpc.aio.server,
+        _bind_secure(rpc),
+    ),
     "grpcio": Stack(
         lambda target: grpc.insecure_channel(target, _OWN_CONNECTION),
         lambda: grpc.server(_pool()),
         lambda target: aio.insecure_channel(target, _OWN_CONNECTION),
         aio.server,
+    ),
+    "grpcio-tls": Stack(
+        lambda target: grpc.secure_channel(target, _client(grpc), _OWN_CONNECTION),
+        lambda: grpc.server(_pool()),
+        lambda target: aio.secure_channel(target, _client(grpc), _OWN_CONNECTION),
+        aio.server,
+        _bind_secure(grpc),
     ),
 }
