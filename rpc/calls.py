@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from rpc._native import Terms
     from rpc.core import ChannelCore
     from rpc.method import Deserializer, Serializer
     from rpc.options import Options
@@ -43,7 +44,7 @@ class Calls(Generic[UU, US, SU, SS, D]):
         compression: grpc.Compression | None,
         credentials: ChannelCredentials | None,
         mesh: PilotExchanger | None,
-        driver: Callable[[str, int], D],
+        driver: Callable[[str, Terms], D],
         kinds: tuple[
             Callable[[D, MethodSpec], UU],
             Callable[[D, MethodSpec], US],
@@ -54,7 +55,7 @@ class Calls(Generic[UU, US, SU, SS, D]):
         self._options = ChannelOptions.parse(options, compression)
         self._kinds = kinds
         self._resolution = parse(target, mesh, self._options.lb_policy, self._options.dns_pause)
-        self._driver = driver(target, self._options.max_receive_message_length)
+        self._driver = driver(target, self._options.terms())
         self._scheme = credentials.scheme if credentials is not None else "http"
         self._driver.core.configure(self._options, channel_call_credentials(credentials))
         self._driver.core.waiting_for = self._resolution.waiting_for

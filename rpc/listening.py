@@ -101,7 +101,7 @@ class Listeners:
                 self.guards.append(guard)
                 gate = guard.gate
             options = self._options
-            hub.listen(listener.detach(), options.max_receive_message_length, options.max_concurrent_streams, gate)
+            hub.listen(listener.detach(), options.terms(), gate)
 
     @property
     def ready(self) -> bool:

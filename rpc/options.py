@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rpc._native import Terms
 from rpc.service_config import ServiceConfig
 
 if TYPE_CHECKING:
@@ -14,12 +15,36 @@ if TYPE_CHECKING:
 
 Options = Iterable[tuple[str, Any]] | None
 
+_FOREVER = 1e9  # seconds
+_NEVER = 2**31 - 1  # milliseconds, as grpc says it (INT_MAX)
+_TWO_HOURS = 7_200_000
+_HALF_AN_HOUR = 1_800_000
+_FIVE_MINUTES = 300_000
 UNLIMITED = 2**32 - 1  # a gRPC message's length has 32 bits
 _DEFAULT_RECEIVE = 4 * 1024 * 1024
 
 
 def _limit(value: Any) -> int:
     return UNLIMITED if int(value) < 0 else int(value)
+
+
+def _seconds(given: dict[str, Any], name: str, default: int = _NEVER) -> float | None:
+    """Of an option in milliseconds; None: never."""
+    milliseconds = int(given.get(name, default))
+    return None if milliseconds >= _NEVER else max(0, milliseconds) / 1000
+
+
+def _keepalive(given: dict[str, Any], default: int) -> tuple[float, float, bool] | None:
+    time = _seconds(given, "grpc.keepalive_time_ms", default)
+    if time is None:
+        return None
+    timeout = _seconds(given, "grpc.keepalive_timeout_ms", 20_000)
+    return time, timeout if timeout is not None else _FOREVER, bool(given.get("grpc.keepalive_permit_without_calls", 0))
+
+
+def _header_list(given: dict[str, Any]) -> int | None:
+    size = given.get("grpc.absolute_max_metadata_size", given.get("grpc.max_metadata_size"))
+    return None if size is None else int(size)
 
 
 def _compression(given: dict[str, Any], compression: grpc.Compression | None) -> int:
@@ -30,7 +55,8 @@ def _compression(given: dict[str, Any], compression: grpc.Compression | None) ->
 class ChannelOptions:
     """Sizes in bytes; -1 in an option means unlimited. ``compression`` is a number of `grpc.Compression`.
 
-    ``dns_pause``: seconds between two look-ups of a name at least.
+    ``dns_pause``: seconds between two look-ups of a name at least. ``keepalive``: a ping after so many seconds of
+    silence, how many its answer may take, and whether without calls, too.
     """
 
     max_receive_message_length: int = _DEFAULT_RECEIVE
@@ -41,6 +67,9 @@ class ChannelOptions:
     lb_policy: str | None = None
     dns_pause: float = 30.0
     http_proxy: bool = True
+    keepalive: tuple[float, float, bool] | None = None
+    max_idle: float | None = None
+    max_header_list: int | None = None
     service_config: ServiceConfig | None = None
     max_send_message_length: int = UNLIMITED
 
@@ -63,6 +92,18 @@ class ChannelOptions:
             dns_pause=given.get("grpc.dns_min_time_between_resolutions_ms", 30_000) / 1000,
             http_proxy=bool(given.get("grpc.enable_http_proxy", True)),
             compression=_compression(given, compression),
+            keepalive=_keepalive(given, _NEVER),
+            max_idle=_seconds(given, "grpc.client_idle_timeout_ms", _HALF_AN_HOUR),
+            max_header_list=_header_list(given),
+        )
+
+    def terms(self) -> Terms:
+        """What the engine is told."""
+        return Terms(
+            self.max_receive_message_length,
+            max_header_list=self.max_header_list,
+            keepalive=self.keepalive,
+            max_idle=self.max_idle,
         )
 
 
@@ -75,6 +116,12 @@ class ServerOptions:
     reuse_port: bool = True
     compression: int = 0
     max_send_message_length: int = UNLIMITED
+    max_header_list: int | None = None
+    keepalive: tuple[float, float, bool] | None = None
+    pings: tuple[float, bool, int | None] | None = None
+    max_idle: float | None = None
+    max_age: float | None = None
+    grace: float | None = None
 
     @classmethod
     def parse(cls, options: Options, compression: grpc.Compression | None = None) -> ServerOptions:
@@ -85,4 +132,31 @@ class ServerOptions:
             max_concurrent_streams=int(given.get("grpc.max_concurrent_streams", 1000)),
             reuse_port=bool(given.get("grpc.so_reuseport", True)),
             compression=_compression(given, compression),
+            max_header_list=_header_list(given),
+            keepalive=_keepalive(given, _TWO_HOURS),
+            pings=_pings(given),
+            max_idle=_seconds(given, "grpc.max_connection_idle_ms"),
+            max_age=_seconds(given, "grpc.max_connection_age_ms"),
+            grace=_seconds(given, "grpc.max_connection_age_grace_ms"),
         )
+
+    def terms(self) -> Terms:
+        """What the engine is told."""
+        return Terms(
+            self.max_receive_message_length,
+            max_concurrent_streams=self.max_concurrent_streams,
+            max_header_list=self.max_header_list,
+            keepalive=self.keepalive,
+            pings=self.pings,
+            max_idle=self.max_idle,
+            max_age=self.max_age,
+            grace=self.grace,
+        )
+
+
+def _pings(given: dict[str, Any]) -> tuple[float, bool, int | None]:
+    """How often clients may ping (gRFC A8); None strikes: any number, which grpc writes 0."""
+    interval = _seconds(given, "grpc.http2.min_ping_interval_without_data_ms", _FIVE_MINUTES)
+    strikes = int(given.get("grpc.http2.max_ping_strikes", 2))
+    without_calls = bool(given.get("grpc.keepalive_permit_without_calls", 0))
+    return interval if interval is not None else _FOREVER, without_calls, strikes or None

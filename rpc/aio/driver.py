@@ -19,7 +19,7 @@ from rpc.transport.dial import dial_in_loop, reason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc._native import Outcome
+    from rpc._native import Outcome, Terms
     from rpc.plan import Answer, Plan
     from rpc.transport import Connection
 
@@ -31,8 +31,8 @@ _SETTLED = {grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.SHUTDOWN}
 class Driver:
     """One per channel. It lives in the loop of its first call."""
 
-    def __init__(self, target: str, max_message: int) -> None:
-        self._max_message = max_message
+    def __init__(self, target: str, terms: Terms) -> None:
+        self._terms = terms
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[_Waiting] = set()
         self._dials: set[asyncio.Task[None]] = set()
@@ -142,9 +142,7 @@ class Driver:
 
     async def _dial(self, connection: Connection) -> None:
         try:
-            link = await dial_in_loop(
-                connection, shared_hub(self.loop), self._max_message, self.core.proxy(connection.key)
-            )
+            link = await dial_in_loop(connection, shared_hub(self.loop), self._terms, self.core.proxy(connection.key))
         except OSError as error:  # TimeoutError is one
             connection.failed(reason(error))
         except BaseException as error:

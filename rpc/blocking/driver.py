@@ -14,7 +14,7 @@ from rpc.plan import Attempt, Authorize, Dial, Wait
 from rpc.transport.dial import dial, reason
 
 if TYPE_CHECKING:
-    from rpc._native import Outcome
+    from rpc._native import Outcome, Terms
     from rpc.plan import Answer, Plan
     from rpc.transport import Connection
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class Driver:
     """One per channel."""
 
-    def __init__(self, target: str, max_message: int) -> None:
+    def __init__(self, target: str, terms: Terms) -> None:
         self._changed = threading.Condition()
-        self._max_message = max_message
+        self._terms = terms
         self.core = ChannelCore(target, self._notify)
         inherits(self)
 
@@ -88,7 +88,7 @@ class Driver:
 
     def _dial(self, connection: Connection) -> None:
         try:
-            link = dial(connection, tended_hub(), self._max_message, self.core.proxy(connection.key))
+            link = dial(connection, tended_hub(), self._terms, self.core.proxy(connection.key))
         except OSError as error:
             connection.failed(reason(error))
         except BaseException as error:

@@ -15,7 +15,7 @@ from rpc.transport.sockets import connect, connect_in_loop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc._native import ClientLink, ClientTls, Hub
+    from rpc._native import ClientLink, ClientTls, Hub, Terms
     from rpc.security import Security
     from rpc.transport.connection import Connection
     from rpc.transport.proxy import Proxy
@@ -31,12 +31,12 @@ class MuteError(OSError):
     """The peer does not speak as it should; the message says how."""
 
 
-def dial(connection: Connection, hub: Hub, max_message: int, proxy: Proxy | None = None) -> ClientLink:
+def dial(connection: Connection, hub: Hub, terms: Terms, proxy: Proxy | None = None) -> ClientLink:
     """Connect within the connection's time-out, certificate, handshake and first words included; raises OSError."""
     key, until = connection.key, time.monotonic() + connection.connect_timeout
     tls = key.security.context(connection.connect_timeout) if key.security is not None else None
     heard: SimpleQueue[str | None] = SimpleQueue()
-    link = hub.connect(connect(key, proxy, until), max_message, connection.lost, heard.put, tls)
+    link = hub.connect(connect(key, proxy, until), terms, connection.lost, heard.put, tls)
     try:
         problem = heard.get(timeout=max(0.0, until - time.monotonic()))
     except Empty:
@@ -47,14 +47,14 @@ def dial(connection: Connection, hub: Hub, max_message: int, proxy: Proxy | None
     return link
 
 
-async def dial_in_loop(connection: Connection, hub: Hub, max_message: int, proxy: Proxy | None = None) -> ClientLink:
+async def dial_in_loop(connection: Connection, hub: Hub, terms: Terms, proxy: Proxy | None = None) -> ClientLink:
     """The same without blocking the loop."""
     key, loop = connection.key, asyncio.get_running_loop()
     until = loop.time() + connection.connect_timeout
     tls = await _context(key.security, connection.connect_timeout) if key.security is not None else None
     heard: asyncio.Future[str | None] = loop.create_future()
     async with asyncio.timeout_at(until):
-        link = hub.connect(await connect_in_loop(key, proxy), max_message, connection.lost, _settle(heard), tls)
+        link = hub.connect(await connect_in_loop(key, proxy), terms, connection.lost, _settle(heard), tls)
     try:
         async with asyncio.timeout_at(until):
             problem = await heard

@@ -37,7 +37,7 @@ struct Pending {
 pub enum Greeted {
     NotYet,
     Refused(News),
-    Opened { socket: Descriptor, settings: ServerSettings, security: Security, first: Vec<u8> },
+    Opened { socket: Descriptor, settings: Box<ServerSettings>, security: Security, first: Vec<u8> },
 }
 
 impl Greetings {
@@ -82,7 +82,7 @@ impl Greetings {
                     let gate = settings.gate.clone();
                     let admission = gate.map(|gate| Admission::new(gate, opened.hello, opened.chain, version));
                     let security = Security { session: opened.session, admission };
-                    return Greeted::Opened { socket, settings, security, first: opened.first };
+                    return Greeted::Opened { socket, settings: Box::new(settings), security, first: opened.first };
                 }
                 Err(reason) => return pending.refused(epoll, reason),
             }

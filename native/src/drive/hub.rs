@@ -16,8 +16,8 @@ use super::greetings::{Greeted, Greetings};
 use super::link::Link;
 use super::news::News;
 use super::socket::{self, Alarm, Bell, Epoll};
-use proxyless_core::grpc;
 use proxyless_core::grpc::status::{Status, code};
+use proxyless_core::grpc::{self, Keeping};
 use proxyless_core::http2::{Key, Settings};
 
 const ALARM: u64 = 0;
@@ -31,8 +31,15 @@ const IDLE: Duration = Duration::from_secs(1);
 pub struct ServerSettings {
     pub http2: Settings,
     pub max_message: usize,
+    pub keeping: Keeping,
     /// None: plaintext, without looking.
     pub gate: Option<Arc<Gate>>,
+}
+
+impl ServerSettings {
+    fn connection(&self) -> grpc::Connection {
+        grpc::Connection::server(&self.http2, self.max_message).keep(&self.keeping)
+    }
 }
 
 enum Member {
@@ -116,6 +123,10 @@ impl Hub {
         if callers_lead && members.next_look.is_none() {
             members.next_look = Some(Instant::now() + IDLE);
             self.bell.ring();
+        }
+        drop(members);
+        if let Some(deadline) = link.lock().grpc.next_deadline() {
+            self.wake_at(deadline);
         }
         Ok(link)
     }
@@ -243,7 +254,7 @@ impl Hub {
     fn welcome(self: &Arc<Self>, socket: Descriptor, settings: ServerSettings, turn: &mut Turn) {
         match &settings.gate {
             None => {
-                let connection = grpc::Connection::server(&settings.http2, settings.max_message);
+                let connection = settings.connection();
                 // Without a descriptor to spare the connection is dropped; its client tries again.
                 let _ = self.adopt(socket, connection, Security::default(), false);
             }
@@ -270,7 +281,7 @@ impl Hub {
             Greeted::NotYet => {}
             Greeted::Refused(news) => turn.news.push(news),
             Greeted::Opened { socket, settings, security, first } => {
-                let connection = grpc::Connection::server(&settings.http2, settings.max_message);
+                let connection = settings.connection();
                 if let Ok(link) = self.adopt(socket, connection, security, false) {
                     // From here on `misfits` sees it; what was replaced before that is looked at now.
                     if link.admission.as_ref().is_some_and(Admission::is_late) && !still_fits(&link) {

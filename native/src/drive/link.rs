@@ -344,7 +344,7 @@ impl Link {
         if self.callers_lead {
             state.tended = false;
             if state.led {
-                return Vec::new();
+                return self.turn_led(&mut state);
             }
         }
         state.read(self.fd());
@@ -360,6 +360,26 @@ impl Link {
             self.tend(&mut state);
         }
         state.spread()
+    }
+
+    /// A caller reads the socket; the connection's own timers (keepalive) are the hub's all the same.
+    fn turn_led(&self, state: &mut State) -> Vec<News> {
+        let Some(hub) = self.hub.upgrade().filter(|_| state.grpc.keeps()) else { return Vec::new() };
+        if state.grpc.next_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+            state.expire();
+            self.flush_under(state, &hub);
+        }
+        self.rouse(state);
+        state.spread()
+    }
+
+    /// Lets the hub look at the connection's own timers in time; a caller that waits for its answer does not.
+    pub fn rouse(&self, state: &mut State) {
+        if state.grpc.keeps() {
+            if let (Some(hub), Some(deadline)) = (self.hub.upgrade(), state.grpc.next_deadline()) {
+                hub.wake_at(deadline);
+            }
+        }
     }
 
     pub fn token(&self) -> u64 {

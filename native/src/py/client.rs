@@ -153,6 +153,7 @@ impl ClientLink {
             let mut state = link.lock();
             link.look_before_call(&mut state);
             let key = state.grpc.start(template, extra, deadline, Some(message));
+            link.rouse(&mut state);
             drop(state);
             link.flush_all(deadline);
             key

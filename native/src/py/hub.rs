@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use super::client::{ClientLink, commanded};
 use super::deadline_after;
 use super::server::ServerCall;
+use super::terms::Terms;
 use super::tls::{ClientTls, Gate};
 use crate::drive::fork::Descriptor;
 use crate::drive::gate::Security;
@@ -19,7 +20,6 @@ use crate::drive::news::tell_all;
 use crate::drive::socket;
 use proxyless_core::grpc;
 use proxyless_core::grpc::status::{Status, code};
-use proxyless_core::http2::Settings;
 
 /// A set of connections and listeners driven together.
 ///
@@ -70,19 +70,14 @@ impl Hub {
         self.hub.wake();
     }
 
-    /// Takes over a listening socket's descriptor. `max_message` and `max_concurrent_streams` hold per connection.
-    /// Without a `gate` the port speaks plaintext.
-    #[pyo3(signature = (fd, max_message, max_concurrent_streams, gate=None))]
-    fn listen(
-        &self,
-        fd: RawFd,
-        max_message: usize,
-        max_concurrent_streams: u32,
-        gate: Option<Bound<'_, Gate>>,
-    ) -> PyResult<()> {
-        let http2 = Settings { max_concurrent_streams, ..Settings::default() };
+    /// Takes over a listening socket's descriptor. The terms hold per connection. Without a `gate` the port speaks
+    /// plaintext.
+    #[pyo3(signature = (fd, terms, gate=None))]
+    fn listen(&self, fd: RawFd, terms: &Terms, gate: Option<Bound<'_, Gate>>) -> PyResult<()> {
+        let Terms { http2, max_message, keeping } = terms;
         let gate = gate.map(|gate| gate.get().0.clone());
-        self.hub.listen(own(fd), ServerSettings { http2, max_message, gate })?;
+        let (http2, keeping) = (http2.clone(), keeping.clone());
+        self.hub.listen(own(fd), ServerSettings { http2, max_message: *max_message, keeping, gate })?;
         Ok(())
     }
 
@@ -101,19 +96,19 @@ impl Hub {
     /// Takes over a connected socket's descriptor and speaks first. `on_lost` is called once, when no new call can be
     /// put on the connection any more (lost, or told to go away). `on_heard(problem | None)` is called once, when the
     /// server has said its first words of HTTP/2, inside `tls` if given, or with why it will not.
-    #[pyo3(signature = (fd, max_message, on_lost, on_heard, tls=None))]
+    #[pyo3(signature = (fd, terms, on_lost, on_heard, tls=None))]
     fn connect(
         &self,
         py: Python<'_>,
         fd: RawFd,
-        max_message: usize,
+        terms: &Terms,
         on_lost: Py<PyAny>,
         on_heard: Py<PyAny>,
         tls: Option<Bound<'_, ClientTls>>,
     ) -> PyResult<ClientLink> {
         let socket = own(fd);
         let peer = socket::peer_name(socket.fd());
-        let connection = grpc::Connection::client(&Settings::default(), max_message, peer);
+        let connection = grpc::Connection::client(&terms.http2, terms.max_message, peer).keep(&terms.keeping);
         let callers_lead = self.on_dirty.is_none();
         let session = tls.map(|tls| Session::client(&tls.get().0)).transpose().map_err(PyValueError::new_err)?;
         let security = Security { session: session.map(Box::new), admission: None };

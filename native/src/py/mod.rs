@@ -4,6 +4,7 @@ pub mod client;
 pub mod hub;
 pub mod metadata;
 pub mod server;
+pub mod terms;
 pub mod tls;
 
 use std::collections::VecDeque;
@@ -74,6 +75,7 @@ pub fn deadline_after(timeout: Option<f64>) -> PyResult<Option<Instant>> {
 pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crate::drive::fork::install();
     module.add_class::<hub::Hub>()?;
+    module.add_class::<terms::Terms>()?;
     module.add_class::<client::Method>()?;
     module.add_class::<client::ClientLink>()?;
     module.add_class::<client::ClientCall>()?;

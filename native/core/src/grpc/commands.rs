@@ -6,9 +6,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::keeping::Due;
 use super::status::{self, Status};
 use super::{ANY_NUMBER, CONTENT_TYPE, Call, Connection, MORE_THAN_ONE, Role};
 use crate::http2::{self, Headers, Key, Template};
+
+/// What keepalive pings carry; any answer is a sign of life.
+const KEEPALIVE: u64 = 0x6b65_6570_616c_6976;
 
 impl Connection {
     /// Client: starts a call. `end`: the message given with it is the only one.
@@ -43,7 +47,21 @@ impl Connection {
         }
     }
 
+    /// When `expire` is due if nothing happens.
     pub fn next_deadline(&mut self) -> Option<Instant> {
+        let kept = self.kept.as_mut().and_then(|kept| {
+            kept.calls(!self.calls.is_empty(), Instant::now());
+            kept.next()
+        });
+        [self.next_call_deadline(), self.http2.next_deadline(), kept].into_iter().flatten().min()
+    }
+
+    /// The connection has timers of its own, which a caller that waits for its answer alone does not look at.
+    pub fn keeps(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    fn next_call_deadline(&mut self) -> Option<Instant> {
         while let Some(Reverse((deadline, key))) = self.deadlines.peek() {
             if self.calls.get(key).is_some_and(|call| call.finished.is_none()) {
                 return Some(*deadline);
@@ -54,7 +72,9 @@ impl Connection {
     }
 
     pub fn expire(&mut self, now: Instant) {
-        while self.next_deadline().is_some_and(|deadline| deadline <= now) {
+        self.http2.expire(now);
+        self.keep_on(now);
+        while self.next_call_deadline().is_some_and(|deadline| deadline <= now) {
             if let Some(Reverse((_, key))) = self.deadlines.pop() {
                 match self.role {
                     Role::Client => self.cancel(key, Status::deadline_exceeded()),
@@ -62,6 +82,23 @@ impl Connection {
                 }
             }
         }
+    }
+
+    fn keep_on(&mut self, now: Instant) {
+        let Some(mut kept) = self.kept.take() else { return };
+        kept.calls(!self.calls.is_empty(), now);
+        while let Some(due) = kept.due(now) {
+            match due {
+                Due::Ping => self.http2.ping(KEEPALIVE),
+                Due::Dead => self.http2.abandon("the peer did not answer a keepalive ping in time"),
+                Due::Leave => self.http2.shut_down(),
+                Due::End => {
+                    self.end_all(&Status::new(status::code::UNAVAILABLE, "the connection has reached its age"));
+                    self.http2.abandon("the connection has reached its age, and the grace is over");
+                }
+            }
+        }
+        self.kept = Some(kept);
     }
 
     /// Server: ends the call without its handler. The client is told the status unless messages still wait in its way.

@@ -11,6 +11,7 @@
 pub mod call;
 mod commands;
 pub mod encoding;
+pub mod keeping;
 pub mod message;
 mod progress;
 pub mod status;
@@ -22,6 +23,8 @@ use std::time::Instant;
 
 use crate::http2::{self, Counters, Headers, Key, Scattered, Settings};
 pub use call::Call;
+use keeping::Kept;
+pub use keeping::{Keepalive, Keeping};
 use status::Status;
 
 pub const ANY_NUMBER: usize = usize::MAX;
@@ -46,6 +49,8 @@ pub struct Connection {
     changed: Vec<Key>,
     ready: Vec<Key>,
     arrived: Vec<(Key, Headers)>,
+    /// None: no timers.
+    kept: Option<Box<Kept>>,
 }
 
 impl Connection {
@@ -61,6 +66,7 @@ impl Connection {
             changed: Vec::new(),
             ready: Vec::new(),
             arrived: Vec::new(),
+            kept: None,
         }
     }
 
@@ -75,8 +81,19 @@ impl Connection {
 
     // ---- bytes and progress
 
+    /// Pings, and ends in time, as this says.
+    pub fn keep(mut self, keeping: &Keeping) -> Self {
+        let none = keeping.keepalive.is_none() && keeping.max_idle.is_none() && keeping.max_age.is_none();
+        self.kept = (!none).then(|| Box::new(Kept::new(keeping.clone(), Instant::now())));
+        self
+    }
+
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.http2.feed(bytes, Instant::now());
+        let now = Instant::now();
+        if let Some(kept) = &mut self.kept {
+            kept.heard(now);
+        }
+        self.http2.feed(bytes, now);
     }
 
     pub fn feed_eof(&mut self) {

@@ -49,6 +49,7 @@ pub struct Connection {
     latest: Key,
     going_away: bool,
     ended: Option<String>,
+    pings: Option<h2::PingPong>,
 }
 
 impl Connection {
@@ -65,6 +66,7 @@ impl Connection {
             latest: 0,
             going_away: false,
             ended: None,
+            pings: None,
         }
     }
 
@@ -111,6 +113,28 @@ impl Connection {
 
     pub fn feed_eof(&mut self) {
         self.pipe.feed_eof();
+    }
+
+    /// Asks the peer for a sign of life. h2 has one ping on its way at the most, and chooses what it carries.
+    pub fn ping(&mut self, _: u64) {
+        if self.pings.is_none() {
+            self.pings = match &mut self.side {
+                Side::Client { connection, .. } => connection.ping_pong(),
+                Side::Server(connection) => connection.ping_pong(),
+                Side::Handshake(_) | Side::Closed => None,
+            };
+        }
+        if let Some(pings) = &mut self.pings {
+            let _ = pings.poll_pong(&mut Context::from_waker(Waker::noop())); // the last one's answer
+            let _ = pings.send_ping(h2::Ping::opaque()); // refused while one is on its way: that one will do
+            self.woken.connection.store(true, Ordering::Release);
+        }
+    }
+
+    /// Ends the connection for a reason of this side's; nothing more is said.
+    pub fn abandon(&mut self, reason: &str) {
+        self.end(reason);
+        self.woken.connection.store(true, Ordering::Release);
     }
 
     pub fn take_output(&mut self, out: &mut Vec<u8>) {

@@ -172,6 +172,11 @@ impl Connection {
         self.end("the peer closed the connection");
     }
 
+    /// Ends the connection for a reason of this side's; nothing more is said.
+    pub fn abandon(&mut self, reason: &str) {
+        self.end(reason);
+    }
+
     /// Appends what waits to be sent, up to a mark: call again until nothing comes. May make streams ready.
     pub fn take_output(&mut self, out: &mut Vec<u8>) {
         self.fill();

@@ -1,0 +1,196 @@
+//! What keeps a connection alive, or ends it in time: keepalive pings, idleness, age. Knows points in time only.
+//!
+//! Rules: gRFC A8 and grpc/doc/keepalive.md (pings), gRFC A9 (idleness and age of a server's connections).
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::{Duration, Instant};
+
+/// What the timers of one connection are; none by default.
+#[derive(Clone, Debug, Default)]
+pub struct Keeping {
+    pub keepalive: Option<Keepalive>,
+    /// After so long without a call the peer is told to go away.
+    pub max_idle: Option<Duration>,
+    /// So old (± 10 %, so that the clients of a server do not all leave at once), the peer is told to go away.
+    pub max_age: Option<Duration>,
+    /// So much later what still goes on is ended.
+    pub grace: Option<Duration>,
+}
+
+/// A ping after `time` without a word from the peer; without an answer within `timeout` the connection is lost.
+#[derive(Clone, Copy, Debug)]
+pub struct Keepalive {
+    pub time: Duration,
+    pub timeout: Duration,
+    /// Also while no call is in progress.
+    pub without_calls: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Due {
+    Ping,
+    /// The peer did not answer.
+    Dead,
+    /// No new calls.
+    Leave,
+    /// The grace is over.
+    End,
+}
+
+/// The timers of a connection in use.
+pub struct Kept {
+    keeping: Keeping,
+    leaves_at: Option<Instant>,
+    heard: Instant,
+    pinged: Option<Instant>,
+    idle_since: Option<Instant>,
+    left: Option<Instant>,
+    ended: bool,
+}
+
+impl Kept {
+    pub fn new(keeping: Keeping, now: Instant) -> Self {
+        let leaves_at = keeping.max_age.and_then(|age| now.checked_add(age.mul_f64(0.9 + 0.2 * chance())));
+        Self { keeping, leaves_at, heard: now, pinged: None, idle_since: Some(now), left: None, ended: false }
+    }
+
+    /// The peer said something, whatever it was.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard = now;
+        self.pinged = None;
+    }
+
+    /// Whether calls are in progress; before `next` and `due`.
+    pub fn calls(&mut self, any: bool, now: Instant) {
+        if any {
+            self.idle_since = None;
+        } else if self.idle_since.is_none() {
+            self.idle_since = Some(now);
+        }
+    }
+
+    /// When `due` has something to say if nothing happens.
+    pub fn next(&self) -> Option<Instant> {
+        [self.ping_at(), self.leave_at(), self.end_at()].into_iter().flatten().min()
+    }
+
+    fn ping_at(&self) -> Option<Instant> {
+        let keepalive = self.keeping.keepalive.filter(|_| !self.ended)?;
+        match self.pinged {
+            Some(pinged) => pinged.checked_add(keepalive.timeout),
+            None if self.idle_since.is_none() || keepalive.without_calls => self.heard.checked_add(keepalive.time),
+            None => None,
+        }
+    }
+
+    fn leave_at(&self) -> Option<Instant> {
+        if self.left.is_some() {
+            return None;
+        }
+        let idle = self.idle_since.zip(self.keeping.max_idle).and_then(|(since, most)| since.checked_add(most));
+        [idle, self.leaves_at].into_iter().flatten().min()
+    }
+
+    fn end_at(&self) -> Option<Instant> {
+        let left = self.left.filter(|_| !self.ended)?;
+        left.checked_add(self.keeping.grace?)
+    }
+
+    /// What is to be done now, one thing after the other.
+    pub fn due(&mut self, now: Instant) -> Option<Due> {
+        let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if passed(self.end_at()) {
+            self.ended = true;
+            return Some(Due::End);
+        }
+        if passed(self.ping_at()) {
+            return Some(if self.pinged.is_some() {
+                self.ended = true;
+                Due::Dead
+            } else {
+                self.pinged = Some(now);
+                Due::Ping
+            });
+        }
+        passed(self.leave_at()).then(|| {
+            self.left = Some(now);
+            Due::Leave
+        })
+    }
+}
+
+/// From 0 to 1; spreads load, no secret.
+fn chance() -> f64 {
+    let random = RandomState::new().build_hasher().finish();
+    (random >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn pinging(without_calls: bool) -> Keeping {
+        let keepalive = Keepalive { time: SECOND * 10, timeout: SECOND * 2, without_calls };
+        Keeping { keepalive: Some(keepalive), ..Keeping::default() }
+    }
+
+    #[test]
+    fn a_quiet_peer_is_pinged_and_given_up() {
+        let start = Instant::now();
+        let mut kept = Kept::new(pinging(false), start);
+        kept.calls(true, start);
+        assert_eq!(kept.next(), Some(start + SECOND * 10));
+        assert_eq!(kept.due(start + SECOND * 9), None);
+        assert_eq!(kept.due(start + SECOND * 10), Some(Due::Ping));
+        assert_eq!(kept.next(), Some(start + SECOND * 12));
+        assert_eq!(kept.due(start + SECOND * 12), Some(Due::Dead));
+        assert_eq!(kept.due(start + SECOND * 99), None);
+    }
+
+    #[test]
+    fn any_word_will_do() {
+        let start = Instant::now();
+        let mut kept = Kept::new(pinging(false), start);
+        kept.calls(true, start);
+        assert_eq!(kept.due(start + SECOND * 10), Some(Due::Ping));
+        kept.heard(start + SECOND * 11);
+        assert_eq!(kept.due(start + SECOND * 12), None);
+        assert_eq!(kept.next(), Some(start + SECOND * 21));
+    }
+
+    #[test]
+    fn without_calls_it_pings_only_if_it_may() {
+        let start = Instant::now();
+        assert_eq!(Kept::new(pinging(false), start).next(), None);
+        assert_eq!(Kept::new(pinging(true), start).next(), Some(start + SECOND * 10));
+    }
+
+    #[test]
+    fn idleness_is_counted_from_the_last_call() {
+        let start = Instant::now();
+        let mut kept = Kept::new(Keeping { max_idle: Some(SECOND * 5), ..Keeping::default() }, start);
+        kept.calls(true, start + SECOND);
+        assert_eq!(kept.next(), None);
+        kept.calls(false, start + SECOND * 7);
+        kept.calls(false, start + SECOND * 8);
+        assert_eq!(kept.next(), Some(start + SECOND * 12));
+        assert_eq!(kept.due(start + SECOND * 12), Some(Due::Leave));
+        assert_eq!(kept.due(start + SECOND * 99), None);
+    }
+
+    #[test]
+    fn age_comes_with_some_chance_and_a_grace() {
+        let start = Instant::now();
+        let keeping = Keeping { max_age: Some(SECOND * 100), grace: Some(SECOND * 5), ..Keeping::default() };
+        let mut kept = Kept::new(keeping, start);
+        let leaves = kept.next().unwrap();
+        assert!((SECOND * 90..=SECOND * 110).contains(&(leaves - start)));
+        assert_eq!(kept.due(leaves), Some(Due::Leave));
+        assert_eq!(kept.next(), Some(leaves + SECOND * 5));
+        assert_eq!(kept.due(leaves + SECOND * 5), Some(Due::End));
+        assert_eq!(kept.next(), None);
+    }
+}
