@@ -28,15 +28,17 @@ os.register_at_fork(after_in_child=_in_child)
 
 def attach(loop: asyncio.AbstractEventLoop, on_calls: Callable[[list[ServerCall]], None] | None = None) -> Hub:
     """A hub that this loop drives until `detach`; what comes in goes to ``on_calls``."""
-    # The hub must not keep the loop alive: loops are forgotten, channels often are not closed.
+    # The hub must not keep the loop alive: loops are forgotten, channels often are not closed. Nor itself: the garbage
+    # collector does not see what the engine holds.
     loop_ref = weakref.ref(loop)
 
     def ask_for_flush() -> None:
-        running = loop_ref()
-        if running is not None and not running.is_closed():
-            running.call_soon_threadsafe(hub.flush) if _elsewhere(running) else running.call_soon(hub.flush)
+        running, dirty = loop_ref(), hub_ref()
+        if running is not None and dirty is not None and not running.is_closed():
+            running.call_soon_threadsafe(dirty.flush) if _elsewhere(running) else running.call_soon(dirty.flush)
 
     hub = Hub(ask_for_flush)
+    hub_ref = weakref.ref(hub)
     if on_calls is None:
         loop.add_reader(hub.fileno(), hub.poll, 0.0)
     else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -162,3 +164,25 @@ def test_calls_end_early_in_uvloop(uv_world, how):
         call.cancel()
     assert call.code().name == ("CANCELLED" if how == "cancel" else "DEADLINE_EXCEEDED")
     assert over.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_loops_that_are_over_leave_no_descriptors(factory):
+    def once():
+        async def run():
+            server = rpc.aio.server()
+            add_GreeterServicer_to_server(AioServicer(polite), server)
+            port = server.add_insecure_port("127.0.0.1:0")
+            await server.start()
+            async with rpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                await GreeterStub(channel).SayHello(request("Ann"), timeout=PATIENCE)
+            await server.stop(0)
+
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(run())
+        gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    once()
+    before = once()
+    assert [once() for _ in range(3)] == [before] * 3

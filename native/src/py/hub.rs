@@ -25,7 +25,7 @@ use proxyless_core::grpc::status::{Status, code};
 ///
 /// With `on_dirty` it belongs to an event loop: the loop watches `fileno()` and calls `poll(0)` when it is readable,
 /// and `flush()` once per turn after `on_dirty` was called. Without, a thread calls `poll(None)` again and again.
-#[pyclass(frozen, module = "rpc._native")]
+#[pyclass(frozen, weakref, module = "rpc._native")]
 pub struct Hub {
     hub: Arc<Driven>,
     on_dirty: Option<Arc<Py<PyAny>>>,
