@@ -182,15 +182,19 @@ class ConnectProxy:
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.heads = []
         self._open = []
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
+        self._threads = []
+        self._start(self._accept)
+
+    def _start(self, target, *arguments):
+        self._threads.append(threading.Thread(target=target, args=arguments, daemon=True))
+        self._threads[-1].start()
 
     def _accept(self):
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
                 self._open.append(client)
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+                self._start(self._serve, client)
 
     def _serve(self, client):
         with contextlib.suppress(OSError):
@@ -202,10 +206,12 @@ class ConnectProxy:
                 head += piece
             self.heads.append(head.decode())
             client.sendall(self._answer)
+            if b" 200 " not in self._answer:
+                return
             server = socket.create_connection(self._to)
             self._open.append(server)
             for one, other in ((client, server), (server, client)):
-                threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
+                self._start(self._copy, one, other)
 
     @staticmethod
     def _copy(one, other):
@@ -214,12 +220,15 @@ class ConnectProxy:
                 other.sendall(piece)
 
     def close(self):
+        """Who is still at it may open more: what is open is ended until nobody is left."""
         self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join()
-        for one in self._open:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+        while any(thread.is_alive() for thread in self._threads):
+            for one in tuple(self._open):
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+            for thread in tuple(self._threads):
+                thread.join(0.05)
+        for one in (self._listener, *self._open):
             one.close()
 
 
