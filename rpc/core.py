@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from rpc import census
 from rpc.retrying import Throttle
 from rpc.routing import InvalidPatternError, RouteTable
 from rpc.security import MeshProtection, Protection
@@ -55,6 +56,7 @@ class ChannelCore:
         self.refresh: Callable[[], None] | None = None  # what is known of the endpoints may be out of date
         self._proxies = True
         self._notify = notify
+        census.channels[census.number()] = self
         self._lock = threading.Lock()
         self._pool = Pool(self.changed)
         self._draining: list[ClientLink] = []
@@ -103,6 +105,10 @@ class ChannelCore:
             self.problem = None
             self._pool.retire(wanted)
         self.changed()
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        return self._pool.connections
 
     def connectivity(self) -> grpc.ChannelConnectivity:
         """The best that any connection is. Who failed has failed until it is ready, as gRPC's policies say it."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc import aio
 
-from rpc import probes
+from rpc import census, probes
 from rpc.aio.context import ServicerContext
 from rpc.aio.hub import attach, detach
 from rpc.aio.serve import serve_call
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from concurrent import futures
 
-    from rpc._native import Hub, ServerCall
+    from rpc._native import Hub, ServerCall, Tally
     from rpc.handlers import CallDetails
     from rpc.options import Options
 
@@ -65,6 +65,7 @@ class Server(aio.Server):
         self._probed = False
         self._leaving = False
         inherits(self)
+        census.servers[census.number()] = self
 
     def inherit(self) -> None:
         """In the child of a fork: what was started is the parent's and over here; what was not can be started."""
@@ -150,6 +151,14 @@ class Server(aio.Server):
         """End at once, from a destructor or a signal handler."""
         if self._hub is not None and self._loop is not None:
             detach(self._loop, self._hub)
+
+    def sockets(self) -> list[tuple[int, str, str, Tally]]:
+        """The connections that are open (`rpc.census`)."""
+        return self._hub.sockets() if self._hub is not None else []
+
+    def tally(self) -> Tally:
+        """What all connections have carried so far."""
+        return self._hub.tally() if self._hub is not None else census.NOTHING
 
     # ---- serving
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from rpc import probes
+from rpc import census, probes
 from rpc._native import Hub
 from rpc.blocking.context import ServicerContext
 from rpc.blocking.serve import serve_call
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from concurrent import futures
 
-    from rpc._native import ServerCall
+    from rpc._native import ServerCall, Tally
     from rpc.handlers import CallDetails
     from rpc.options import Options
 
@@ -67,6 +67,7 @@ class Server(grpc.Server):
         self._stopping: threading.Event | None = None
         self._stopped = threading.Event()
         inherits(self)
+        census.servers[census.number()] = self
 
     def inherit(self) -> None:
         """In the child of a fork: what was started is the parent's and over here; what was not can be started."""
@@ -153,6 +154,14 @@ class Server(grpc.Server):
             self._listeners.close()
             self._hub.close(_STOPPED)
             self._hub.wake()
+
+    def sockets(self) -> list[tuple[int, str, str, Tally]]:
+        """The connections that are open (`rpc.census`)."""
+        return self._hub.sockets()
+
+    def tally(self) -> Tally:
+        """What all connections have carried so far."""
+        return self._hub.tally()
 
     # ---- serving
 

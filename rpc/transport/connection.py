@@ -20,10 +20,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rpc import census
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc._native import ClientLink
+    from rpc._native import ClientLink, Tally
     from rpc.security import Security
 
 CHANNEL_CLOSED = "Channel closed!"
@@ -52,14 +54,18 @@ class Connection:
         "_attempts",
         "_closed",
         "_dialling",
+        "_former",
         "_lock",
+        "_past",
         "_patient_until",
         "_retry_at",
         "connect_timeout",
         "error",
         "key",
         "link",
+        "number",
         "on_change",
+        "socket",
     )
 
     def __init__(
@@ -69,8 +75,12 @@ class Connection:
         self.key = key
         self.connect_timeout = connect_timeout
         self.on_change = on_change
+        self.number = census.number()
         self.link: ClientLink | None = None
+        self.socket = 0  # the link's number
         self.error: str | None = None
+        self._former: list[ClientLink] = []  # take no new calls, and may still carry some
+        self._past = census.NOTHING
         self._lock = threading.Lock()
         self._dialling = False
         self._closed = False
@@ -106,6 +116,7 @@ class Connection:
             closed = self._closed
             if not closed:
                 self.link, self.error, self._attempts, self._retry_at = link, None, 0, 0.0
+                self.socket = census.number()
         if closed:
             link.close(CHANNEL_CLOSED)
         elif not link.usable:  # lost before it was found
@@ -127,13 +138,29 @@ class Connection:
 
     def lost(self) -> None:
         """The engine says that no new call can use the link. Calls in progress on it go on; it ends after them."""
-        self.link = None
+        with self._lock:
+            link, self.link = self.link, None
+            self._former = [former for former in self._former if not self._over(former)]
+            if link is not None:
+                self._former.append(link)
         self.on_change()
+
+    def _over(self, link: ClientLink) -> bool:
+        if link.ended is None:
+            return False
+        self._past = census.total((self._past, link.tally()))
+        return True
+
+    def tally(self) -> Tally:
+        """What all its links have carried."""
+        with self._lock:
+            links = [*self._former, *([self.link] if self.link is not None else [])]
+            return census.total((self._past, *(link.tally() for link in links)))
 
     def inherit(self) -> None:
         """As new. In the child of a fork the link is the parent's, and who was dialling is not here."""
         self._lock = threading.Lock()
-        self.link, self.error = None, None
+        self.link, self.error, self._former = None, None, []
         self._dialling = False
         self._attempts = 0
 

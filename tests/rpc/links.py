@@ -14,7 +14,11 @@ class FakeLink:
 
     def __init__(self, *, usable=True):
         self.usable = usable
+        self.ended = None
         self.said = []
+
+    def tally(self):
+        return (0, 0, 0, 0, 0, 0)
 
     def drain(self):
         self.said.append("drain")

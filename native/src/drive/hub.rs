@@ -17,7 +17,7 @@ use super::link::Link;
 use super::news::News;
 use super::socket::{self, Alarm, Bell, Epoll};
 use proxyless_core::grpc::status::{Status, code};
-use proxyless_core::grpc::{self, Keeping};
+use proxyless_core::grpc::{self, Keeping, Tally};
 use proxyless_core::http2::{Key, Settings};
 
 const ALARM: u64 = 0;
@@ -66,6 +66,8 @@ pub struct Hub {
     members: ProcessMutex<Members>,
     greetings: ProcessMutex<Greetings>,
     dirty: ProcessMutex<Vec<Arc<Link>>>,
+    /// What links have carried that are over.
+    past: ProcessMutex<Tally>,
     next_token: AtomicU64,
 }
 
@@ -90,6 +92,7 @@ impl Hub {
             members: ProcessMutex::default(),
             greetings: ProcessMutex::default(),
             dirty: ProcessMutex::default(),
+            past: ProcessMutex::default(),
             next_token: AtomicU64::new(FIRST_FREE),
         }))
     }
@@ -163,7 +166,20 @@ impl Hub {
     pub fn release(&self, token: u64, fd: RawFd) {
         self.epoll.remove(fd);
         let released = self.members.lock().by_token.remove(&token);
+        if let Some(Member::Link { link, .. }) = &released {
+            let tally = link.lock().grpc.tally();
+            self.past.lock().add(tally);
+        }
         drop(released); // outside the lock: a link's end reaches back here
+    }
+
+    /// What all links together have carried, those that are over too.
+    pub fn tally(&self) -> Tally {
+        let mut total = *self.past.lock();
+        for link in self.links() {
+            total.add(link.lock().grpc.tally());
+        }
+        total
     }
 
     // ---- what links ask

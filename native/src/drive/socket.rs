@@ -148,11 +148,21 @@ pub fn shut(fd: RawFd) {
 
 /// How the peer is called in gRPC: `ipv4:127.0.0.1:50051`, `ipv6:[::1]:50051`, `unix:`.
 pub fn peer_name(fd: RawFd) -> String {
+    name(fd, libc::getpeername)
+}
+
+pub fn local_name(fd: RawFd) -> String {
+    name(fd, libc::getsockname)
+}
+
+type Getter = unsafe extern "C" fn(libc::c_int, *mut libc::sockaddr, *mut libc::socklen_t) -> libc::c_int;
+
+fn name(fd: RawFd, get: Getter) -> String {
     let mut storage = std::mem::MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
     // SAFETY: the storage is as large as `length` says; all-zero is a valid value of it.
     let storage = unsafe {
-        if libc::getpeername(fd, storage.as_mut_ptr().cast(), &raw mut length) != 0 {
+        if get(fd, storage.as_mut_ptr().cast(), &raw mut length) != 0 {
             return String::from("unknown");
         }
         storage.assume_init()

@@ -14,9 +14,10 @@ use super::{deadline_after, metadata};
 use crate::drive::hub::Hub as Driven;
 use crate::drive::link::{Link, Waited};
 use crate::drive::news::{Watcher, tell_all};
+use crate::drive::socket;
 use proxyless_core::grpc::encoding::{self, Encoding};
 use proxyless_core::grpc::status::{Status, code};
-use proxyless_core::grpc::{self, Call, message, timeout};
+use proxyless_core::grpc::{self, Call, Tally, message, timeout};
 use proxyless_core::http2::{Headers, Key, Template};
 
 /// What every request of one method has in common, made once.
@@ -126,6 +127,17 @@ impl ClientLink {
     /// How the connection is protected; see `rpc/_native.pyi`.
     fn protection<'py>(&self, py: Python<'py>) -> Option<Protection<'py>> {
         protection(py, &self.link)
+    }
+
+    /// This side's address.
+    #[getter]
+    fn local(&self) -> String {
+        socket::local_name(self.link.fd())
+    }
+
+    /// Calls started, succeeded and failed; messages sent and received; keepalive pings sent.
+    fn tally(&self) -> (u64, u64, u64, u64, u64, u64) {
+        numbers(self.link.lock().grpc.tally())
     }
 
     /// Why the connection is over, once it is.
@@ -242,6 +254,11 @@ impl ClientLink {
     fn close(&self, py: Python<'_>, details: &str) {
         super::hub::close(py, &self.hub, &self.link, details);
     }
+}
+
+pub fn numbers(tally: Tally) -> (u64, u64, u64, u64, u64, u64) {
+    let Tally { started, succeeded, failed, messages_sent, messages_received, keepalives } = tally;
+    (started, succeeded, failed, messages_sent, messages_received, keepalives)
 }
 
 fn cancel(

@@ -7,7 +7,7 @@ use proxyless_tls::session::Session;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::client::{ClientLink, commanded};
+use super::client::{ClientLink, commanded, numbers};
 use super::deadline_after;
 use super::server::ServerCall;
 use super::terms::Terms;
@@ -118,6 +118,22 @@ impl Hub {
         // Nobody leads a link before it is handed out: the hub sees the beginning through.
         py.detach(|| tell_all(link.begin()));
         Ok(ClientLink::new(self.hub.clone(), link, self.on_dirty.clone()))
+    }
+
+    /// The connections it drives: a number of each, the peer's and the own address, and its tally (see `ClientLink`).
+    #[allow(clippy::type_complexity)]
+    fn sockets(&self) -> Vec<(u64, String, String, (u64, u64, u64, u64, u64, u64))> {
+        let links = self.hub.links().into_iter();
+        links
+            .map(|link| {
+                (link.token(), link.peer.clone(), socket::local_name(link.fd()), numbers(link.lock().grpc.tally()))
+            })
+            .collect()
+    }
+
+    /// What all connections together have carried, those that are over too.
+    fn tally(&self) -> (u64, u64, u64, u64, u64, u64) {
+        numbers(self.hub.tally())
     }
 
     /// Closes the listeners and tells every client to go away; calls in progress go on.

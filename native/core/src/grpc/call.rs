@@ -27,6 +27,10 @@ pub struct Call {
     pub(super) head_sent: bool,
     /// The owner let go while the last bytes still wait for the peer's window.
     pub(super) forgotten: bool,
+    /// It is one of the connection's tally.
+    pub(super) counted: bool,
+    /// Server: its handler said OK.
+    pub(super) answered_ok: bool,
     /// Server: how many bytes behind the answer do not matter.
     pub(super) passed_over: usize,
     /// Client: exactly one message answers it.
@@ -50,6 +54,8 @@ impl Call {
             deadline: None,
             head_sent: false,
             forgotten: false,
+            counted: false,
+            answered_ok: false,
             passed_over: 0,
             unary: false,
             wanted: 0,

@@ -30,7 +30,10 @@ impl Connection {
             call.wanted = MORE_THAN_ONE;
             call.unary = true;
             self.http2.send(key, &[], message, true);
+            self.tally.messages_sent += 1;
         }
+        self.tally.started += 1;
+        call.counted = true;
         self.calls.insert(key, call);
         key
     }
@@ -89,7 +92,10 @@ impl Connection {
         kept.calls(!self.calls.is_empty(), now);
         while let Some(due) = kept.due(now) {
             match due {
-                Due::Ping => self.http2.ping(KEEPALIVE),
+                Due::Ping => {
+                    self.tally.keepalives += 1;
+                    self.http2.ping(KEEPALIVE);
+                }
                 Due::Dead => self.http2.abandon("the peer did not answer a keepalive ping in time"),
                 Due::Leave => self.http2.shut_down(),
                 Due::End => {
@@ -123,6 +129,7 @@ impl Connection {
     pub fn send(&mut self, key: Key, message: Bytes, end: bool) {
         if self.calls.get(&key).is_some_and(|call| call.finished.is_none()) {
             self.http2.send(key, &[], message, end);
+            self.tally.messages_sent += 1;
             self.note_sent(key);
         }
     }
@@ -178,6 +185,7 @@ impl Connection {
     /// Server: the end of the response. Without a head before it: Trailers-Only.
     pub fn finish(&mut self, key: Key, mut trailers: Headers) {
         let Some(call) = self.calls.get_mut(&key).filter(|call| call.finished.is_none()) else { return };
+        call.answered_ok = trailers.get("grpc-status").is_some_and(|code| code == b"0");
         if std::mem::replace(&mut call.head_sent, true) {
             self.http2.send_trailers(key, trailers);
         } else {
@@ -200,7 +208,14 @@ impl Connection {
     }
 
     pub(super) fn remove(&mut self, key: Key) {
-        self.calls.remove(&key);
+        if let Some(call) = self.calls.remove(&key).filter(|call| call.counted) {
+            let ok = call.finished.map_or(call.answered_ok, |status| status.code == status::code::OK);
+            if ok {
+                self.tally.succeeded += 1;
+            } else {
+                self.tally.failed += 1;
+            }
+        }
         self.http2.forget(key);
     }
 }

@@ -38,6 +38,29 @@ enum Role {
     Server,
 }
 
+/// What a connection has carried so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub started: u64,
+    /// Ended with OK.
+    pub succeeded: u64,
+    pub failed: u64,
+    pub messages_sent: u64,
+    pub messages_received: u64,
+    pub keepalives: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: Tally) {
+        self.started += other.started;
+        self.succeeded += other.succeeded;
+        self.failed += other.failed;
+        self.messages_sent += other.messages_sent;
+        self.messages_received += other.messages_received;
+        self.keepalives += other.keepalives;
+    }
+}
+
 pub struct Connection {
     http2: http2::Connection,
     role: Role,
@@ -49,6 +72,7 @@ pub struct Connection {
     changed: Vec<Key>,
     ready: Vec<Key>,
     arrived: Vec<(Key, Headers)>,
+    tally: Tally,
     /// None: no timers.
     kept: Option<Box<Kept>>,
 }
@@ -66,6 +90,7 @@ impl Connection {
             changed: Vec::new(),
             ready: Vec::new(),
             arrived: Vec::new(),
+            tally: Tally::default(),
             kept: None,
         }
     }
@@ -167,6 +192,10 @@ impl Connection {
 
     pub fn shut_down(&mut self) {
         self.http2.shut_down();
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.tally
     }
 
     /// What happened on the connection that its peer may have done on purpose.

@@ -35,6 +35,8 @@ impl Connection {
         call.head = Some(head);
         // A unary request is whole without being asked for.
         call.wanted = MORE_THAN_ONE;
+        self.tally.started += 1;
+        call.counted = true;
         self.calls.insert(key, call);
         self.watch_deadline(key);
         self.accepted.push(key);
@@ -63,9 +65,10 @@ impl Connection {
             return self.wind_up(key);
         }
         let Some(view) = self.http2.view(key) else { return };
-        let before = call.progress();
+        let (before, had) = (call.progress(), call.inbox.len());
         let read = call.read(self.role, view, &self.peer);
         call.all_sent = !view.unsent;
+        self.tally.messages_received += (call.inbox.len() - had) as u64;
         match read {
             Err(status) => call.finished = Some(refuse(&mut self.http2, self.role, key, call, status)),
             Ok(()) if call.reads() => {

@@ -1,0 +1,36 @@
+"""Which channels and servers this process has, numbered, for those who ask (`rpc.channelz`). It keeps none alive."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rpc._native import Tally
+    from rpc.core import ChannelCore
+
+NOTHING: Tally = (0, 0, 0, 0, 0, 0)
+
+number = itertools.count(1).__next__  # one C call: atomic under the GIL
+
+
+class Serving(Protocol):
+    """What a server tells."""
+
+    def sockets(self) -> list[tuple[int, str, str, Tally]]:
+        """Its connections; see the engine's `Hub.sockets`."""
+
+    def tally(self) -> Tally:
+        """Of all connections that it had."""
+
+
+channels: weakref.WeakValueDictionary[int, ChannelCore] = weakref.WeakValueDictionary()
+servers: weakref.WeakValueDictionary[int, Serving] = weakref.WeakValueDictionary()
+
+
+def total(tallies: Iterable[Tally]) -> Tally:
+    started, succeeded, failed, sent, received, pings = map(sum, zip(NOTHING, *tallies, strict=True))
+    return started, succeeded, failed, sent, received, pings

@@ -1,0 +1,177 @@
+"""Channelz on our engine: what `grpc_channelz` tells of grpcio, told of our channels and servers (gRFC A14).
+
+    from rpc import channelz
+    channelz.add_channelz_servicer(server)     # of threads or of asyncio
+
+Needs the extra ``channelz`` (grpcio-channelz), whose messages it speaks. A subchannel is a connection to one endpoint,
+its socket the engine's link; a server's connections are its sockets. What was carried by endpoints that left the
+configuration is no part of a channel's sums.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc  # type: ignore[import-untyped]  # has none
+
+from rpc import census
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rpc._native import Tally
+    from rpc.core import ChannelCore
+    from rpc.transport import Connection
+
+_PAGE = 100  # as C-core has it
+_STATES = channelz_pb2.ChannelConnectivityState.State
+_TOKEN_BITS = 32  # a server's socket: the server's number and the engine's
+
+
+class ChannelzServicer(channelz_pb2_grpc.ChannelzServicer):  # type: ignore[misc]  # generated without types
+    """`grpc.channelz.v1.Channelz`. Stateless; any thread."""
+
+    def GetTopChannels(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - the wire's name
+        del context
+        page, end = _page(census.channels.items(), request.start_channel_id, request.max_results)
+        return channelz_pb2.GetTopChannelsResponse(channel=[_channel(number, core) for number, core in page], end=end)
+
+    def GetServers(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        del context
+        page, end = _page(census.servers.items(), request.start_server_id, request.max_results)
+        return channelz_pb2.GetServersResponse(server=[_server(number, server) for number, server in page], end=end)
+
+    def GetServer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        server = census.servers.get(request.server_id)
+        if server is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"there is no server {request.server_id}")
+        return channelz_pb2.GetServerResponse(server=_server(request.server_id, server))
+
+    def GetServerSockets(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        server = census.servers.get(request.server_id)
+        if server is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"there is no server {request.server_id}")
+        sockets = ((_socket_id(request.server_id, token), peer) for token, peer, _, _ in server.sockets())
+        page, end = _page(sockets, request.start_socket_id, request.max_results)
+        refs = [channelz_pb2.SocketRef(socket_id=socket, name=peer) for socket, peer in page]
+        return channelz_pb2.GetServerSocketsResponse(socket_ref=refs, end=end)
+
+    def GetChannel(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        core = census.channels.get(request.channel_id)
+        if core is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"there is no channel {request.channel_id}")
+        return channelz_pb2.GetChannelResponse(channel=_channel(request.channel_id, core))
+
+    def GetSubchannel(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        for connection in _connections():
+            if connection.number == request.subchannel_id:
+                return channelz_pb2.GetSubchannelResponse(subchannel=_subchannel(connection))
+        context.abort(grpc.StatusCode.NOT_FOUND, f"there is no subchannel {request.subchannel_id}")
+        raise AssertionError  # abort raises
+
+    def GetSocket(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        for connection in _connections():
+            link = connection.link
+            if link is not None and connection.socket == request.socket_id:
+                found = _socket(request.socket_id, link.peer, link.local, link.tally())
+                return channelz_pb2.GetSocketResponse(socket=found)
+        for number, server in tuple(census.servers.items()):
+            for token, peer, local, tally in server.sockets():
+                if _socket_id(number, token) == request.socket_id:
+                    return channelz_pb2.GetSocketResponse(socket=_socket(request.socket_id, peer, local, tally))
+        context.abort(grpc.StatusCode.NOT_FOUND, f"there is no socket {request.socket_id}")
+        raise AssertionError  # abort raises
+
+
+def add_channelz_servicer(server: grpc.Server | grpc.aio.Server) -> None:
+    """Serve it, beside what else the server has."""
+    channelz_pb2_grpc.add_ChannelzServicer_to_server(ChannelzServicer(), server)
+
+
+def _page(things: Iterable[tuple[int, Any]], start: int, most: int) -> tuple[list[tuple[int, Any]], bool]:
+    rest = sorted((entry for entry in tuple(things) if entry[0] >= start), key=lambda entry: entry[0])
+    most = most or _PAGE
+    return rest[:most], len(rest) <= most
+
+
+def _connections() -> Iterator[Connection]:
+    for core in tuple(census.channels.values()):
+        yield from core.connections
+
+
+def _socket_id(server: int, token: int) -> int:
+    return server << _TOKEN_BITS | token
+
+
+def _calls(tally: Tally) -> dict[str, int]:
+    return {"calls_started": tally[0], "calls_succeeded": tally[1], "calls_failed": tally[2]}
+
+
+def _channel(number: int, core: ChannelCore) -> Any:
+    connections = core.connections
+    state = channelz_pb2.ChannelConnectivityState(state=_STATES.Value(core.connectivity().name))
+    tally = census.total(connection.tally() for connection in connections)
+    return channelz_pb2.Channel(
+        ref=channelz_pb2.ChannelRef(channel_id=number, name=core.target),
+        data=channelz_pb2.ChannelData(state=state, target=core.target, **_calls(tally)),
+        subchannel_ref=[
+            channelz_pb2.SubchannelRef(subchannel_id=connection.number, name=str(connection.key))
+            for connection in connections
+        ],
+    )
+
+
+def _subchannel(connection: Connection) -> Any:
+    link = connection.link
+    if link is not None:
+        state = "READY"
+    elif connection.dialling:
+        state = "CONNECTING"
+    else:
+        state = "TRANSIENT_FAILURE" if connection.error is not None else "IDLE"
+    sockets = [] if link is None else [channelz_pb2.SocketRef(socket_id=connection.socket, name=link.peer)]
+    return channelz_pb2.Subchannel(
+        ref=channelz_pb2.SubchannelRef(subchannel_id=connection.number, name=str(connection.key)),
+        data=channelz_pb2.ChannelData(
+            state=channelz_pb2.ChannelConnectivityState(state=_STATES.Value(state)),
+            target=str(connection.key),
+            **_calls(connection.tally()),
+        ),
+        socket_ref=sockets,
+    )
+
+
+def _server(number: int, server: census.Serving) -> Any:
+    return channelz_pb2.Server(
+        ref=channelz_pb2.ServerRef(server_id=number),
+        data=channelz_pb2.ServerData(**_calls(server.tally())),
+    )
+
+
+def _socket(number: int, peer: str, local: str, tally: Tally) -> Any:
+    started, succeeded, failed, sent, received, pings = tally
+    return channelz_pb2.Socket(
+        ref=channelz_pb2.SocketRef(socket_id=number, name=peer),
+        data=channelz_pb2.SocketData(
+            streams_started=started,
+            streams_succeeded=succeeded,
+            streams_failed=failed,
+            messages_sent=sent,
+            messages_received=received,
+            keep_alives_sent=pings,
+        ),
+        local=_address(local),
+        remote=_address(peer),
+    )
+
+
+def _address(name: str) -> Any:
+    """From the engine's ``ipv4:1.2.3.4:5``, ``ipv6:[::1]:5`` or ``unix:``."""
+    scheme, _, rest = name.partition(":")
+    if scheme not in {"ipv4", "ipv6"}:
+        return channelz_pb2.Address(uds_address=channelz_pb2.Address.UdsAddress(filename=rest))
+    host, _, port = rest.rpartition(":")
+    packed = ipaddress.ip_address(host.strip("[]")).packed
+    return channelz_pb2.Address(tcpip_address=channelz_pb2.Address.TcpIpAddress(ip_address=packed, port=int(port)))

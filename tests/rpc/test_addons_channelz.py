@@ -1,0 +1,147 @@
+"""Channelz of our channels and servers, asked with grpcio-channelz's stub, in both worlds."""
+
+from __future__ import annotations
+
+import gc
+
+import grpc
+import pytest
+from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
+
+from rpc import channelz
+from tests.rpc.peers import KINDS
+from tests.rpc.script import READ, greet, request
+from tests.rpc.tls.ends import until
+
+READY = channelz_pb2.ChannelConnectivityState.READY
+
+
+def obliging():
+    asked = yield READ
+    if asked.name == "bad":
+        yield lambda context: context.abort(grpc.StatusCode.NOT_FOUND, "no")
+    yield greet(asked)
+
+
+class Asked:
+    """The servicer of the process, asked over a channel of grpcio's."""
+
+    def __init__(self, address):
+        self._channel = grpc.insecure_channel(address)
+        self._stub = channelz_pb2_grpc.ChannelzStub(self._channel)
+
+    def __getattr__(self, method):
+        return lambda **fields: getattr(self._stub, method)(
+            getattr(channelz_pb2, f"{method}Request")(**fields), timeout=30
+        )
+
+    def close(self):
+        self._channel.close()
+
+
+@pytest.fixture
+def asked(our_world):
+    """Ask, and the address of who is asked: one of our servers that also greets."""
+    gc.collect()  # channels and servers of other tests
+    port = our_world.start_server(obliging, adding=channelz.add_channelz_servicer)[1]
+    asked = Asked(f"127.0.0.1:{port}")
+    yield asked, f"127.0.0.1:{port}"
+    asked.close()
+
+
+def channel_to(asked, address):
+    [found] = [one for one in asked.GetTopChannels().channel if one.data.target == address]
+    return found
+
+
+def test_a_channel_is_told_with_its_calls(our_world, asked):
+    ask, address = asked
+    client = our_world.connect(address)
+    for kind in KINDS:
+        assert client.call(kind, request("Ann")).messages == ["Hello, Ann!"]
+    assert client.call("unary", request("bad")).code is grpc.StatusCode.NOT_FOUND
+    until(lambda: channel_to(ask, address).data.calls_succeeded == 4)
+    told = channel_to(ask, address)
+    assert told.data.state.state == READY
+    assert (told.data.calls_started, told.data.calls_succeeded, told.data.calls_failed) == (5, 4, 1)
+    assert ask.GetChannel(channel_id=told.ref.channel_id).channel == told
+
+
+def test_from_channel_to_socket(our_world, asked):
+    ask, address = asked
+    client = our_world.connect(address)
+    assert client.call("bidi", request("a")).messages == ["Hello, a!"]
+    [ref] = channel_to(ask, address).subchannel_ref
+    subchannel = ask.GetSubchannel(subchannel_id=ref.subchannel_id).subchannel
+    assert subchannel.ref.name == address
+    assert subchannel.data.state.state == READY
+    [socket_ref] = subchannel.socket_ref
+    socket = ask.GetSocket(socket_id=socket_ref.socket_id).socket
+    assert socket.remote.tcpip_address.ip_address == bytes([127, 0, 0, 1])
+    assert socket.remote.tcpip_address.port == int(address.rpartition(":")[2])
+    assert (socket.data.streams_started, socket.data.messages_sent, socket.data.messages_received) == (1, 1, 1)
+
+
+def test_a_server_is_told_with_its_calls_and_sockets(our_world, asked):
+    ask, address = asked
+    client = our_world.connect(address)
+    assert client.call("unary", request("Ann")).messages == ["Hello, Ann!"]
+    assert client.call("unary", request("bad")).code is grpc.StatusCode.NOT_FOUND
+
+    def mine():
+        found = [one for one in ask.GetServers().server if one.data.calls_failed == 1 and one.data.calls_succeeded]
+        return found and found[0]
+
+    server = until(mine)
+    assert ask.GetServer(server_id=server.ref.server_id).server.ref == server.ref
+    sockets = ask.GetServerSockets(server_id=server.ref.server_id)
+    assert sockets.end
+    assert len(sockets.socket_ref) == 2  # who asks, and the client
+    told = [ask.GetSocket(socket_id=ref.socket_id).socket for ref in sockets.socket_ref]
+    assert (1, 1) in [(one.data.streams_succeeded, one.data.streams_failed) for one in told]
+    assert {one.local.tcpip_address.port for one in told} == {int(address.rpartition(":")[2])}
+
+
+def test_the_past_of_a_server_is_counted(our_world, asked):
+    ask, address = asked
+    client = our_world.connect(address)
+    assert client.call("unary", request("bad")).code is grpc.StatusCode.NOT_FOUND
+    client.close()
+
+    def mine():
+        return [one for one in ask.GetServers().server if one.data.calls_failed == 1]
+
+    [server] = until(mine)
+    until(lambda: len(ask.GetServerSockets(server_id=server.ref.server_id).socket_ref) == 1)
+    assert mine()[0].data.calls_failed == 1
+
+
+def test_pages(our_world, asked):
+    ask, address = asked
+    clients = [our_world.connect(address) for _ in range(5)]
+    everything = ask.GetTopChannels()
+    numbers = [one.ref.channel_id for one in everything.channel]
+    assert len(numbers) >= len(clients)
+    assert numbers == sorted(numbers)
+    first = ask.GetTopChannels(max_results=2)
+    assert [one.ref.channel_id for one in first.channel] == numbers[:2]
+    assert not first.end
+    rest = ask.GetTopChannels(start_channel_id=numbers[2])
+    assert [one.ref.channel_id for one in rest.channel] == numbers[2:]
+    assert rest.end
+
+
+@pytest.mark.parametrize(
+    ("method", "field"),
+    [
+        ("GetChannel", "channel_id"),
+        ("GetSubchannel", "subchannel_id"),
+        ("GetSocket", "socket_id"),
+        ("GetServer", "server_id"),
+        ("GetServerSockets", "server_id"),
+    ],
+)
+def test_what_is_not_there_is_not_found(asked, method, field):
+    with pytest.raises(grpc.RpcError) as caught:
+        getattr(asked[0], method)(**{field: 2**40})
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
