@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,8 @@ def offer(pod: Pod, address: str, alpn: str, *, certificate: bool = True, limit:
         giving_up.start()
         said = b""
         try:
-            client.stdin.write(_PREFACE)
+            with suppress(BrokenPipeError):  # a client that was refused may have ended already
+                client.stdin.write(_PREFACE)
             while not _SETTINGS.search(said) and (more := client.stdout.read(65536)):
                 said += more
             http2 = bool(_SETTINGS.search(said))
