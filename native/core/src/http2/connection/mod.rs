@@ -17,7 +17,6 @@ mod stream;
 mod validate;
 
 use std::collections::{HashMap, VecDeque};
-use std::io::IoSlice;
 use std::time::Instant;
 
 use super::frame::{self, kind, setting};
@@ -182,18 +181,6 @@ impl Connection {
         self.fill();
         self.output.take(out);
         self.end_if_done();
-    }
-
-    /// The same without a copy: fills `slices` with what waits, as many as there are. Then `written` is due.
-    pub fn output<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> usize {
-        self.fill();
-        self.end_if_done();
-        self.output.slices(slices)
-    }
-
-    /// The first `count` bytes of the output are gone.
-    pub fn written(&mut self, count: usize) {
-        self.output.consume(count);
     }
 
     /// New streams can be opened: neither closed nor told to go away.
