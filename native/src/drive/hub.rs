@@ -18,7 +18,7 @@ use super::news::News;
 use super::socket::{self, Alarm, Bell, Epoll};
 use proxyless_core::grpc::status::{Status, code};
 use proxyless_core::grpc::{self, Keeping, Tally};
-use proxyless_core::http2::{Key, Settings};
+use proxyless_core::http2::{Counters, Key, Settings};
 
 const ALARM: u64 = 0;
 const BELL: u64 = 1;
@@ -66,8 +66,8 @@ pub struct Hub {
     members: ProcessMutex<Members>,
     greetings: ProcessMutex<Greetings>,
     dirty: ProcessMutex<Vec<Arc<Link>>>,
-    /// What links have carried that are over.
-    past: ProcessMutex<Tally>,
+    /// What links have carried that are over, and what their peers did.
+    past: ProcessMutex<(Tally, Counters)>,
     next_token: AtomicU64,
 }
 
@@ -167,17 +167,31 @@ impl Hub {
         self.epoll.remove(fd);
         let released = self.members.lock().by_token.remove(&token);
         if let Some(Member::Link { link, .. }) = &released {
-            let tally = link.lock().grpc.tally();
-            self.past.lock().add(tally);
+            let (tally, counters) = {
+                let state = link.lock();
+                (state.grpc.tally(), state.grpc.counters())
+            };
+            let mut past = self.past.lock();
+            past.0.add(tally);
+            past.1 += counters;
         }
         drop(released); // outside the lock: a link's end reaches back here
     }
 
     /// What all links together have carried, those that are over too.
     pub fn tally(&self) -> Tally {
-        let mut total = *self.past.lock();
+        let mut total = self.past.lock().0;
         for link in self.links() {
             total.add(link.lock().grpc.tally());
+        }
+        total
+    }
+
+    /// What the peers of all links did, those that are over too.
+    pub fn counters(&self) -> Counters {
+        let mut total = self.past.lock().1;
+        for link in self.links() {
+            total += link.lock().grpc.counters();
         }
         total
     }

@@ -1,5 +1,6 @@
 //! `Hub`: what one event loop, or one thread, drives.
 
+use std::collections::HashMap;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
@@ -140,6 +141,11 @@ impl Hub {
     fn drain(&self, py: Python<'_>) {
         let links = self.hub.stop_listening();
         py.detach(|| drain_all(links));
+    }
+
+    /// What peers did on all connections so far, by name: `http2::Counters`.
+    fn counters(&self, py: Python<'_>) -> HashMap<&'static str, u64> {
+        py.detach(|| self.hub.counters()).named().into_iter().collect()
     }
 
     /// Ends every connection at once; their calls end with CANCELLED and these details.

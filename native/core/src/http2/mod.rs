@@ -12,6 +12,7 @@ mod headers;
 mod hpack;
 mod keys;
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -100,7 +101,9 @@ pub struct View {
 /// What happened on a connection that its peer may have done on purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// Streams, ours and the peer's.
     pub opened: u64,
+    /// Beyond the limit of concurrent streams.
     pub refused: u64,
     pub reset_by_peer: u64,
     /// Of those, before anything was answered.
@@ -108,7 +111,43 @@ pub struct Counters {
     /// Streams that broke the protocol, or sent headers beyond the limit.
     pub malformed: u64,
     pub pings: u64,
+    /// Pings that came too early.
     pub ping_strikes: u64,
     pub settings: u64,
+    /// DATA without data.
     pub empty_frames: u64,
+    /// Connections that we ended over what the peer did, or did not do in time.
+    pub given_up: u64,
+}
+
+impl Counters {
+    pub fn named(&self) -> [(&'static str, u64); 10] {
+        [
+            ("opened", self.opened),
+            ("refused", self.refused),
+            ("reset_by_peer", self.reset_by_peer),
+            ("reset_early", self.reset_early),
+            ("malformed", self.malformed),
+            ("pings", self.pings),
+            ("ping_strikes", self.ping_strikes),
+            ("settings", self.settings),
+            ("empty_frames", self.empty_frames),
+            ("given_up", self.given_up),
+        ]
+    }
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.opened += other.opened;
+        self.refused += other.refused;
+        self.reset_by_peer += other.reset_by_peer;
+        self.reset_early += other.reset_early;
+        self.malformed += other.malformed;
+        self.pings += other.pings;
+        self.ping_strikes += other.ping_strikes;
+        self.settings += other.settings;
+        self.empty_frames += other.empty_frames;
+        self.given_up += other.given_up;
+    }
 }

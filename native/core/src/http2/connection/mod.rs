@@ -261,6 +261,7 @@ impl Connection {
             Fault::Connection { code, reason } => (code, reason),
             Fault::Stream { key, code, reason } => return self.break_stream(key, code, reason),
         };
+        self.counters.given_up += 1;
         self.say_goaway(self.last_peer, code, reason);
         self.end(reason);
     }
