@@ -14,6 +14,7 @@ pub trait Endpoint {
     where
         Self: Sized;
     fn feed(&mut self, bytes: &[u8]);
+    fn feed_eof(&mut self);
     fn output(&mut self) -> Vec<u8>;
     fn advance(&mut self) -> (Vec<(Key, Headers)>, Vec<Key>);
     fn open(&mut self, template: &Arc<Template>, extra: &Headers) -> Key;
@@ -39,6 +40,9 @@ macro_rules! endpoint {
             }
             fn feed(&mut self, bytes: &[u8]) {
                 self.feed(bytes, Instant::now());
+            }
+            fn feed_eof(&mut self) {
+                self.feed_eof();
             }
             fn output(&mut self) -> Vec<u8> {
                 let mut out = Vec::new();
