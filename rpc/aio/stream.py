@@ -77,6 +77,8 @@ class StreamCall(PlannedCall):
         self._go_on()
         if requests is not None:
             self._sender = driver.loop.create_task(self._send_all(requests))
+            # A call that nobody holds any more is collected with its sender, and cancelled: that is no accident.
+            self._sender._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio's own way
 
     # ---- placed, changed, over
 
@@ -212,14 +214,23 @@ class StreamCall(PlannedCall):
         if call is not None:
             call.half_close()
 
+    @property
+    def _heard(self) -> bool:
+        """The server still takes requests. It may have stopped before its last replies were read."""
+        return self._call is not None and self._call.heard
+
     async def _send_all(self, requests: Any) -> None:
         try:
             if inspect.isasyncgen(requests) or hasattr(requests, "__aiter__"):
                 async for request in requests:
                     await self.write(request)
+                    if not self._heard:
+                        return
             else:
                 for request in requests:
                     await self.write(request)
+                    if not self._heard:
+                        return
             await self.done_writing()
         except (aio.AioRpcError, asyncio.InvalidStateError):
             pass  # the call ended; who reads is told

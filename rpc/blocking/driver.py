@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from rpc.blocking.tender import tended_hub
+from rpc.blocking.waiting import Waiting
 from rpc.core import ChannelCore
 from rpc.credentials.call import NoCredentialsError, gather
 from rpc.deadline import time_left
@@ -14,6 +15,8 @@ from rpc.plan import Attempt, Authorize, Dial, Wait
 from rpc.transport.dial import dial, reason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rpc._native import Outcome, Terms
     from rpc.plan import Answer, Plan
     from rpc.transport import Connection
@@ -26,10 +29,13 @@ class Driver:
         self._changed = threading.Condition()
         self._terms = terms
         self.core = ChannelCore(target, self._notify)
+        self._waiting = Waiting(self.core, self._changed)
         inherits(self)
 
     def inherit(self) -> None:
+        """In the child of a fork: the calls that wait are the parent's."""
         self._changed = threading.Condition()
+        self._waiting = Waiting(self.core, self._changed)
         self.core.inherit()
 
     def _notify(self) -> None:
@@ -59,6 +65,11 @@ class Driver:
             if not isinstance(step, Dial):
                 return step
             answer = self.perform(step)
+
+    def when_over(self, step: Wait, then: Callable[[], None]) -> None:
+        """Call ``then`` in another thread, when the step is over."""
+        self.core.resume()
+        self._waiting.add(step, then)
 
     def connect(self) -> float | None:
         """Dial what the channel needs to become ready; returns after how many seconds to look again."""

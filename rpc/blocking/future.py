@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from rpc.blocking.stream import StreamCall
+from rpc.blocking.turns import in_turn
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, CallFailed, Metadatum, failed, metadata_tuple
 from rpc.fork import FORKED, generation
@@ -179,13 +180,20 @@ class UnaryFuture(CallFuture):
         self._take(driver.advance_now(self._plan, None))
 
     def _take(self, step: Attempt | Authorize | Outcome | Wait) -> None:
-        """Go on with the plan; in a thread of its own where it has to wait."""
-        if isinstance(step, (Wait, Authorize)):
-            threading.Thread(target=self._wait_and_go_on, args=(step,), name="rpc future", daemon=True).start()
+        """Go on with the plan; later, where it has to wait."""
+        if isinstance(step, Wait):
+            self._driver.when_over(step, self._look_again)
+        elif isinstance(step, Authorize):
+            threading.Thread(target=self._authorize, args=(step,), name="rpc future", daemon=True).start()
         else:
             self._go_on(step)
 
-    def _wait_and_go_on(self, step: Authorize | Wait) -> None:
+    def _look_again(self) -> None:
+        if self._outcome is None:
+            self._take(self._driver.advance_now(self._plan, None))
+
+    def _authorize(self, step: Authorize) -> None:
+        """Credentials are the user's code, and may take their time."""
         self._go_on(self._driver.advance(self._plan, self._driver.perform(step)))
 
     def _go_on(self, step: Attempt | Outcome) -> None:
@@ -205,6 +213,9 @@ class UnaryFuture(CallFuture):
             step.link.cancel(key, CANCELLED, LOCALLY_CANCELLED)
 
     def _answered(self, outcome: Outcome) -> None:
+        in_turn(lambda: self._go_on_after(outcome))
+
+    def _go_on_after(self, outcome: Outcome) -> None:
         if self._cancelled:
             self._plan.close()
         else:

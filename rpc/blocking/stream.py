@@ -32,6 +32,16 @@ if TYPE_CHECKING:
     from rpc.method import MethodSpec
 
 
+def _send_all(call: ClientCall, serialize: Callable[[Any], bytes], requests: Iterable[Any]) -> None:
+    try:
+        for request in requests:
+            if not call.send_blocking(serialize(request)):
+                return
+        call.half_close()
+    except Exception as error:
+        call.cancel(grpc.StatusCode.UNKNOWN.value[0], f"Exception iterating requests! ({error!r})")
+
+
 class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic in the stubs only
     """A streaming call: started without blocking, its requests sent by a thread of its own, its responses iterated."""
 
@@ -112,16 +122,15 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
             # The engine's window is the only buffer: what does not fit at once is sent while the responses are read.
             call.send(requests.payload, end=True)
         else:
-            threading.Thread(target=self._send_all, args=(call, requests), name="rpc requests", daemon=True).start()
+            # The thread must not hold this object: who lets go of it gives the call up.
+            arguments = (call, self._method.serialize, requests)
+            threading.Thread(target=_send_all, args=arguments, name="rpc requests", daemon=True).start()
 
-    def _send_all(self, call: ClientCall, requests: Iterable[Any]) -> None:
-        try:
-            for request in requests:
-                if not call.send_blocking(self._method.serialize(request)):
-                    return
-            call.half_close()
-        except Exception as error:
-            call.cancel(grpc.StatusCode.UNKNOWN.value[0], f"Exception iterating requests! ({error!r})")
+    def __del__(self) -> None:
+        """A call that nobody holds any more is cancelled, as in grpcio, though its requests are still being sent."""
+        call = getattr(self, "_call", None)
+        if call is not None and not call.finished:
+            call.cancel(CANCELLED, "the call was dropped")
 
     def _running(self) -> ClientCall | None:
         if self._generation != generation() and self._call is None:

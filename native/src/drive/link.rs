@@ -89,9 +89,13 @@ impl Link {
         self.state.inherited()
     }
 
+    /// A call that is over changes no more: its watcher is let go, or the two would keep each other for ever.
     pub fn watch(&self, key: Key, watcher: Watcher) {
-        let replaced = self.lock().watchers.insert(key, watcher);
-        drop(replaced);
+        let mut state = self.lock();
+        let over = state.grpc.call(key).is_none_or(|call| call.finished.is_some());
+        let unneeded = if over { Some(watcher) } else { state.watchers.insert(key, watcher) };
+        drop(state);
+        drop(unneeded);
     }
 
     pub fn unwatch(&self, key: Key) {
@@ -205,9 +209,11 @@ impl Link {
             // Nothing will ever be read: let the protocol end its calls.
             state.read(self.fd());
         }
+        // A dead socket is always ready, and never has anything: then only the bell can bring news.
+        let fd = if state.socket_dead { -1 } else { self.fd() };
         drop(state);
         let bell = self.bell.as_ref();
-        let polled = socket::poll(self.fd(), events, bell.map_or(-1, Bell::fd), until);
+        let polled = socket::poll(fd, events, bell.map_or(-1, Bell::fd), until);
         let mut state = self.lock();
         if std::mem::take(&mut state.rung) {
             bell.inspect(|bell| bell.silence());

@@ -330,7 +330,7 @@ impl ClientCall {
         commanded(py, &self.link, self.on_dirty.as_ref())
     }
 
-    /// Sends a message and waits for room in the server's window. False: the call is over.
+    /// Sends a message and waits for room in the server's window. False: the server takes nothing more.
     #[pyo3(signature = (payload, end=false))]
     fn send_blocking(&self, py: Python<'_>, payload: &[u8], end: bool) -> PyResult<bool> {
         let message = encoded(py, self.encoding, payload);
@@ -338,8 +338,8 @@ impl ClientCall {
             self.link.lock().grpc.send(self.key, message, end);
             self.link.flush_all(self.deadline);
         });
-        wait(py, &self.link, self.key, self.deadline, &|call| call.all_sent)?;
-        Ok(!self.finished())
+        wait(py, &self.link, self.key, self.deadline, &Call::sent)?;
+        Ok(self.heard())
     }
 
     /// `callback()` is called at each change from now on, without anybody waiting. Asks for a message: the end of the
@@ -363,7 +363,13 @@ impl ClientCall {
     /// All that was sent fits the server's window.
     #[getter]
     fn sent(&self) -> bool {
-        self.link.lock().grpc.call(self.key).is_none_or(|call| call.all_sent || call.finished.is_some())
+        self.link.lock().grpc.call(self.key).is_none_or(|call| call.sent() || call.finished.is_some())
+    }
+
+    /// The server still takes what is sent. False comes before the end of the call where there is more to receive.
+    #[getter]
+    fn heard(&self) -> bool {
+        self.link.lock().grpc.call(self.key).is_some_and(|call| call.finished.is_none() && !call.cut)
     }
 
     #[getter]

@@ -193,13 +193,13 @@ impl ServerCall {
         let message = self.message(py, payload, plain);
         self.link.lock().grpc.send(self.key, message, false);
         self.commanded(py)?;
-        wait(py, &self.link, self.key, None, &|call| call.all_sent)?;
+        wait(py, &self.link, self.key, None, &Call::sent)?;
         Ok(self.active())
     }
 
     #[getter]
     fn sent(&self) -> bool {
-        self.link.lock().grpc.call(self.key).is_none_or(|call| call.all_sent || call.finished.is_some())
+        self.link.lock().grpc.call(self.key).is_none_or(|call| call.sent() || call.finished.is_some())
     }
 
     /// The whole answer to a unary call in one go.

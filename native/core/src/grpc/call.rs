@@ -22,6 +22,9 @@ pub struct Call {
     pub finished: Option<Status>,
     /// Everything given to `send` fits the peer's window.
     pub all_sent: bool,
+    /// The peer takes nothing more, whatever there is still to read of it: it reset the stream, was lost, or (client)
+    /// has ended its answer.
+    pub cut: bool,
     pub deadline: Option<Instant>,
     /// Server: the response's head is on its way.
     pub(super) head_sent: bool,
@@ -51,6 +54,7 @@ impl Call {
             half_closed: false,
             finished: None,
             all_sent: true,
+            cut: false,
             deadline: None,
             head_sent: false,
             forgotten: false,
@@ -63,6 +67,11 @@ impl Call {
             limit,
             trailers_only: None,
         }
+    }
+
+    /// Nothing given to `send` waits for room any more.
+    pub fn sent(&self) -> bool {
+        self.all_sent || self.cut
     }
 
     /// A message to hand out, or the certainty that none will come.
@@ -83,7 +92,7 @@ impl Call {
 
     /// What an owner waits to see change.
     pub(super) fn progress(&self) -> (bool, usize, bool, bool) {
-        (self.head.is_some(), self.inbox.len(), self.half_closed, self.all_sent)
+        (self.head.is_some(), self.inbox.len(), self.half_closed, self.sent())
     }
 
     /// Takes what arrived, as far as it is wanted. Err: the call ends with this status, and the peer is to be told so.

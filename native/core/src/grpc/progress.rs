@@ -69,6 +69,7 @@ impl Connection {
         let read = call.read(self.role, view, &self.peer);
         call.all_sent = !view.unsent;
         self.tally.messages_received += (call.inbox.len() - had) as u64;
+        call.cut = view.broken.is_some() || (self.role == Role::Client && view.ended);
         match read {
             Err(status) => call.finished = Some(refuse(&mut self.http2, self.role, key, call, status)),
             Ok(()) if call.reads() => {

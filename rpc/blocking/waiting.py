@@ -1,0 +1,64 @@
+"""The futures of one channel that wait for their connection, and the one thread that goes on with them.
+
+The thread lives while there are any. Calls that a thread waits for wait in that thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from rpc.blocking.turns import in_turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rpc.core import ChannelCore
+    from rpc.plan import Wait
+
+
+class Waiting:
+    """``changed`` is notified when ``core`` is different."""
+
+    def __init__(self, core: ChannelCore, changed: threading.Condition) -> None:
+        self._core = core
+        self._changed = changed
+        self._steps: list[tuple[Wait, Callable[[], None]]] = []
+        self._thread: threading.Thread | None = None
+
+    def add(self, step: Wait, then: Callable[[], None]) -> None:
+        """Call ``then`` once, when the step is over. Any thread."""
+        with self._changed:
+            self._steps.append((step, then))
+            self._changed.notify_all()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="rpc futures", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while due := self._next():
+            for then in due:
+                in_turn(then)
+
+    def _next(self) -> list[Callable[[], None]]:
+        """Wait until some are over; none: the thread ends."""
+        with self._changed:
+            while self._steps:
+                generation, now = self._core.generation, time.monotonic()
+                over = [_is_over(step, generation, now) for step, _ in self._steps]
+                if any(over):
+                    due = [then for (_, then), is_over in zip(self._steps, over, strict=True) if is_over]
+                    self._steps = [kept for kept, is_over in zip(self._steps, over, strict=True) if not is_over]
+                    return due
+                self._changed.wait(self._left())
+            self._thread = None
+            return []
+
+    def _left(self) -> float | None:
+        ends = [step.until for step, _ in self._steps if step.until is not None]
+        return max(0.0, min(ends) - time.monotonic()) if ends else None
+
+
+def _is_over(step: Wait, generation: int, now: float) -> bool:
+    return step.generation != generation or (step.until is not None and step.until <= now)
