@@ -5,5 +5,5 @@ def pytest_addoption(parser):
     """How much of what has no natural end: little by default, more in a full run."""
     parser.addoption("--forks", type=int, default=30, help="forks under traffic (default: 30; a full run: 1000)")
     parser.addoption(
-        "--soak-seconds", type=float, default=30.0, help="how long each soak lasts (default: 30; a full run: 600)"
+        "--soak-seconds", type=float, default=12.0, help="how long each soak lasts (default: 12; a full run: 600)"
     )
