@@ -14,6 +14,7 @@ import tempfile
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -155,9 +156,10 @@ class TlsPort:
             task = asyncio.create_task(self._serve(accepted, f"{address[0]}:{address[1]}"))
             self._handshakes[task] = None
             self._tasks.add(task)
-            task.add_done_callback(self._done)
+            task.add_done_callback(partial(self._done, accepted))
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+        accepted.close()  # here and not in the task: one that is cancelled before its first step runs nothing
         self._tasks.discard(task)
         self._handshakes.pop(task, None)
 
@@ -174,8 +176,6 @@ class TlsPort:
             log.warning("secure port: %s is turned away: %s", peer, error)
         except OSError as error:  # TLS errors and time-outs are of its kind
             log.info("secure port: %s: %s", peer, error)
-        finally:
-            accepted.close()
 
     async def _handshake(self, accepted: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()

@@ -106,7 +106,7 @@ def timeout_on_sleeping_server(caller):
         call.write(StreamingOutputCallRequest(payload=zeros(27182)))
     with pytest.raises(grpc.RpcError):
         call.read()
-    assert call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert call.code() in caller.too_late
 
 
 @case

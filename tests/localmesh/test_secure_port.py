@@ -16,7 +16,7 @@ from localmesh import LocalMesh, LocalMeshError, xds
 from localmesh.ca import CertificateAuthority
 from localmesh.ca.messages import CertificateRequest
 from localmesh.serve.session import CLUSTER
-from localmesh.serve.tls_port import MAX_HANDSHAKES
+from localmesh.serve.tls_port import MAX_HANDSHAKES, TlsPort
 from tests.localmesh.secure_client import WEB, Workload, csr, new_key, refusal
 from tests.localmesh.yaml_folder import SERVICE, write
 
@@ -24,6 +24,7 @@ UNAUTHENTICATED = (grpc.StatusCode.UNAUTHENTICATED, "request authenticate failur
 UNAUTHENTICATED_ADS = (grpc.StatusCode.UNAUTHENTICATED, "authentication failure")
 # garbage may happen to be a message, too
 REFUSED = (grpc.StatusCode.INTERNAL, grpc.StatusCode.INVALID_ARGUMENT)
+PATIENCE = 30.0
 NO_TLS = grpc.StatusCode.UNAVAILABLE
 
 
@@ -216,6 +217,21 @@ def test_handshakes_that_are_not_finished_make_way_for_those_that_are(mesh, join
         silent[0].settimeout(30)
         assert silent[0].recv(1) == b"", "the oldest was hung up on"
     finally:
+        for talker in silent:
+            talker.close()
+
+
+def test_handshakes_given_up_before_their_first_step_are_hung_up_on(monkeypatch):
+    monkeypatch.setattr("localmesh.serve.tls_port.MAX_HANDSHAKES", 1)
+    port = TlsPort("127.0.0.1:0", CertificateAuthority(), lambda: "cluster.local")
+    address = "127.0.0.1", port.bind()
+    silent = [socket.create_connection(address, PATIENCE) for _ in range(8)]  # all there when it begins to accept
+    port.start(behind=0)
+    try:
+        for talker in silent[:-1]:
+            assert talker.recv(1) == b""
+    finally:
+        port.stop()
         for talker in silent:
             talker.close()
 
