@@ -10,14 +10,14 @@ import pytest
 UNSTEADY_MOST = 5
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     unsteady = terminalreporter.getreports("rerun")
     if len(unsteady) > UNSTEADY_MOST:
         terminalreporter.write_line(f"{len(unsteady)} tests had to be run again: more than {UNSTEADY_MOST}", red=True)
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session):
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter: pytest.TerminalReporter = session.config.pluginmanager.getplugin("terminalreporter")
     if session.exitstatus == pytest.ExitCode.OK and len(reporter.getreports("rerun")) > UNSTEADY_MOST:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
