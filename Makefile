@@ -30,8 +30,9 @@ check: setup
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/hadolint --failure-threshold style Dockerfile
-	$(VENV)/bin/shellcheck --external-sources .ci/run tools/prerequisites e2e/kind.sh e2e/*/build
+	$(VENV)/bin/shellcheck --external-sources .ci/run tools/prerequisites e2e/kind.sh e2e/*/build bench/peers/*/build
 	cd native && $(CARGO) fmt --check
+	cd bench/peers/rust && $(CARGO) fmt --check
 	cd native && PYO3_PYTHON=$(CURDIR)/$(RUN) $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	cd native && FUZZ_SECONDS=15 $(CARGO) test --locked --package proxyless-core --package proxyless-tls
 	cd native && $(CARGO) test --locked --package proxyless-core --features h2-fallback --test loopback

@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 
 from bench.machine import Machine
+from bench.peers import PEERS, BuildError, build
 from bench.processes import Cores, WorkerError
-from bench.report import as_json, table
+from bench.report import as_json, peers_table, table
 from bench.rounds import Plan, Result, measure
 from bench.rows import QUICK, ROWS, TLS_QUICK, TLS_ROWS
 from bench.stacks import make_material
@@ -24,6 +25,7 @@ examples:
   python -m bench rpc                                     everything: about five minutes
   python -m bench rpc --quick --json                      the main rows in less than 45 s, a JSON list last
   python -m bench rpc --tls                               over mutual TLS, and what it leaves of plaintext
+  python -m bench rpc --peers                             tonic, grpc-go and a raw socket beside ours and grpcio
   python -m bench rpc --rows unary_p50_sync,cpu_per_call --rounds 15
 
 rows (* also with --quick):
@@ -34,6 +36,12 @@ processes of their own, each on its core. Shown are medians of the rounds; the r
 Ratios above 1: ours is better. Sync servers run handlers in a ThreadPoolExecutor(16), both stacks; aio rows run on
 uvloop at both ends, stock_loop rows on asyncio's own. Messages are protobuf with a payload of 100 bytes. Rows that end
 in _tls have mutual TLS at both ends; those that end in _tls_of_plaintext are ours over TLS beside ours in plaintext.
+
+--peers adds, in the same rounds and on the same cores, other implementations as they come (sources in bench/peers,
+built into .build/peers; that needs Go and Rust): as many goroutines or tasks as the row has callers, stubs of the same
+hello.proto. The raw socket is what is left without a protocol: as many bytes as our calls have on the wire, by blocking
+calls (sync rows) or epoll (aio rows). Their JSON entries are called ROW_vs_tonic, ROW_vs_grpc-go, ROW_vs_raw; one that
+could not be built has "ratio": null and says why in "absent".
 """
 
 
@@ -41,19 +49,21 @@ def main() -> int:
     asked = _arguments()
     plan = Plan(asked.rounds or _DEFAULT_ROUNDS, seconds=1.0, warm_up=1.0)
     if asked.quick:
-        share = _QUICK_SECONDS / len(asked.rows)
+        share = _QUICK_SECONDS / len(asked.rows) * (1 + len(PEERS) / 2 if asked.peers else 1)
         plan = Plan(asked.rounds or 5, seconds=0.3, warm_up=0.3, row_seconds=None if asked.rounds else share)
+    failures: list[str] = []
+    absent = _built(failures) if asked.peers else dict.fromkeys(PEERS, "not asked for")
+    beside = [name for name in PEERS if name not in absent]
     cores = Cores.choose()
     machine = Machine(cores)
     _say(machine.name)
     results: list[Result] = []
-    failures: list[str] = []
     try:
         with tempfile.TemporaryDirectory(prefix="proxyless-bench-") as folder:
             make_material(Path(folder))
             for row in asked.rows:
                 try:
-                    results.append(measure(row, plan, cores, _say))
+                    results.append(measure(row, plan, cores, _say, beside))
                 except WorkerError as error:
                     failures.append(f"{row.name} FAILED: {error}")
                     _say(failures[-1])
@@ -61,11 +71,26 @@ def main() -> int:
         failures.append("interrupted: rows that were not finished are missing")
     print(f"{machine.name}\n{machine.others()}\nratio above 1: ours is better\n")
     print(table(results), flush=True)
+    if asked.peers:
+        print(f"\n{peers_table(results, absent)}", flush=True)
     for failure in failures:
         print(failure)
     if asked.json:
-        print(json.dumps(as_json(results)), flush=True)
+        print(json.dumps(as_json(results, absent if asked.peers else {})), flush=True)
     return 1 if failures else 0
+
+
+def _built(failures: list[str]) -> dict[str, str]:
+    """Which peers are absent and why. That a tool is not on this machine is no failure of the run."""
+    absent = {name: reason for name, peer in PEERS.items() if (reason := peer.missing())}
+    for peer in PEERS.values():
+        if peer.name not in absent:
+            try:
+                build(peer, _say)
+            except BuildError as error:
+                absent[peer.name] = str(error)
+                failures.append(f"{peer.title}: {error}")
+    return absent
 
 
 def _say(line: str) -> None:
@@ -87,6 +112,7 @@ def _arguments() -> argparse.Namespace:
     )
     command.add_argument("--quick", action="store_true", help="short rounds; ends within 45 s for the rows marked *")
     command.add_argument("--tls", action="store_true", help="the rows over mutual TLS")
+    command.add_argument("--peers", action="store_true", help="tonic, grpc-go and a raw socket beside them")
     command.add_argument("--rows", metavar="NAME,...", help="only these")
     command.add_argument("--rounds", type=int, metavar="N", help=f"default {_DEFAULT_ROUNDS}; with --quick 5")
     asked = parser.parse_args()
@@ -98,6 +124,8 @@ def _arguments() -> argparse.Namespace:
     if asked.rounds is not None and asked.rounds < 1:
         command.error("--rounds is 1 or more")
     asked.rows = [by_name[name] for name in names]
+    if asked.peers and not any(row.beside_peers for row in asked.rows):
+        command.error("--peers has nothing for these rows: " + ", ".join(names))
     return asked
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from bench.loads import Done
+from bench.peers import PEERS
 
 if TYPE_CHECKING:
     from bench.rows import Row
@@ -22,6 +24,14 @@ ROOT = Path(__file__).parent.parent
 _START_SECONDS = 30.0
 _SLACK_SECONDS = 20.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+# Of the caller's environment: proxies, which no stack is to call through, and what tunes or traces grpcio alone.
+_NOT_FOR_WORKERS = re.compile(r"(?i).*_proxy|grpc_.*")
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not _NOT_FOR_WORKERS.fullmatch(name)}
 
 
 class WorkerError(Exception):
@@ -73,15 +83,24 @@ def _siblings(core: int) -> set[int]:
 class Worker:
     """One process. Ends when its standard input does, at the latest with `end`."""
 
-    def __init__(self, role: str, core: int | None, *arguments: str) -> None:
-        command = [sys.executable, "-m", "bench.worker", role, *arguments]
-        if core is not None:
-            command += ["--core", str(core)]
+    def __init__(self, role: str, core: int | None, stack: str, *arguments: str) -> None:
+        """``stack`` names one in Python (`bench.stacks`) or a program of `bench.peers`."""
+        if peer := PEERS.get(stack):
+            command = ["bench.pinned", "-" if core is None else str(core), str(peer.program), role, *arguments]
+        else:
+            command = ["bench.worker", role, "--stack", stack, *arguments]
+            command += [] if core is None else ["--core", str(core)]
         # A session of its own: Ctrl-C reaches the parent only, which then ends its workers in order.
         self._process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            env=_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
-        self._name = " ".join(command[2:])
+        self._name = " ".join(command)
 
     def tell(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -102,13 +121,17 @@ class Worker:
         return line.strip()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def cpu_seconds(self) -> float:
         """User and system time so far. Linux: a process's CPU clock can be read by its number."""
-        return time.clock_gettime((~self._process.pid << 3) | 2)
+        return time.clock_gettime((~self.pid << 3) | 2)
 
     @property
     def resident_bytes(self) -> int:
-        return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * _PAGE
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE
 
     def end(self) -> None:
         with contextlib.suppress(OSError):
@@ -123,6 +146,8 @@ class Worker:
             if self._process.poll() is None:  # interrupted while it was waited for
                 self._process.kill()
                 self._process.wait()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
 
 
 @dataclass(frozen=True)
@@ -141,9 +166,10 @@ class Pair:
         """``client`` and ``server`` name stacks."""
         self._ends = contextlib.ExitStack()
         with self._ends:
-            mode = ["--mode", row.mode, "--loop", row.loop]
-            self._server = self._started(Worker("server", cores.server, "--stack", server, *mode))
-            self._client_arguments = ["--stack", client, *mode, *row.client_arguments]
+            mode = ["--mode", row.mode, *([] if client in PEERS else ["--loop", row.loop])]
+            self._server = self._started(Worker("server", cores.server, server, *mode))
+            self._client_arguments = [client, *mode]
+            self._load = row.client_arguments
             self._core = cores.client
             self._ends = self._ends.pop_all()
 
@@ -154,7 +180,7 @@ class Pair:
     def connect(self) -> None:
         """Start the client. Apart from `__init__`, so that both servers of a row start at the same time."""
         port = self._server.hear(_START_SECONDS)
-        self._client = self._started(Worker("client", self._core, "--port", port, *self._client_arguments))
+        self._client = self._started(Worker("client", self._core, *self._client_arguments, "--port", port, *self._load))
 
     def run(self, seconds: float) -> Sample:
         both = self._client, self._server

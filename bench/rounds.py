@@ -1,16 +1,17 @@
-"""Interleaved rounds of one row (ours, rival, ours, rival, …) and what they come to."""
+"""Interleaved rounds of one row (ours, rival, peers; the next round backwards) and what they come to."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.processes import Pair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bench.processes import Cores
     from bench.rows import Row
@@ -33,31 +34,45 @@ class Result:
     row: Row
     ours: tuple[float, ...]
     rival: tuple[float, ...]
+    peers: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """By the name of a `bench.peers.Peer`."""
 
     @property
     def ratios(self) -> list[float]:
-        return [self.row.ratio(ours, rival) for ours, rival in zip(self.ours, self.rival, strict=True)]
+        return self._ratios_to(self.rival)
 
     @property
     def ratio(self) -> float:
         return statistics.median(self.ratios)
 
+    def ratio_to(self, peer: str) -> float:
+        return statistics.median(self._ratios_to(self.peers[peer]))
 
-def measure(row: Row, plan: Plan, cores: Cores, progress: Callable[[str], None]) -> Result:
+    def _ratios_to(self, others: tuple[float, ...]) -> list[float]:
+        return [self.row.ratio(ours, other) for ours, other in zip(self.ours, others, strict=True)]
+
+
+def measure(row: Row, plan: Plan, cores: Cores, progress: Callable[[str], None], peers: Iterable[str] = ()) -> Result:
     """Raises `bench.processes.WorkerError`. Processes start and warm up once a row."""
     begun = time.monotonic()
-    values: tuple[list[float], list[float]] = ([], [])
-    with Pair(row, *row.ours, cores) as ours, Pair(row, *row.rival, cores) as rival:
-        pairs = (ours, rival)
+    beside = list(peers) if row.beside_peers else []
+    ends = [row.ours, row.rival, *((peer, peer) for peer in beside)]
+    values: list[list[float]] = [[] for _ in ends]
+    with ExitStack() as opened:
+        pairs = [opened.enter_context(Pair(row, *each, cores)) for each in ends]
         for pair in pairs:
             pair.connect()
         for pair in pairs:
             pair.run(plan.warm_up)
         for number in range(1, plan.rounds + 1):
-            for pair, kept in zip(pairs, values, strict=True):
+            turns = list(zip(pairs, values, strict=True))
+            # Nobody always comes after the same one.
+            for pair, kept in turns if number % 2 else reversed(turns):
                 kept.append(row.value(pair.run(plan.seconds)))
-            progress(f"{row.name}  round {number} of {plan.rounds}: {values[0][-1]:,.1f} / {values[1][-1]:,.1f}")
+            said = " / ".join(f"{kept[-1]:,.1f}" for kept in values)
+            progress(f"{row.name}  round {number} of {plan.rounds}: {said}")
             used = time.monotonic() - begun
             if plan.row_seconds is not None and used + used / number > plan.row_seconds:
                 break
-    return Result(row, tuple(values[0]), tuple(values[1]))
+    ours, rival, *others = map(tuple, values)
+    return Result(row, ours, rival, dict(zip(beside, others, strict=True)))

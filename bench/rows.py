@@ -54,6 +54,12 @@ class Row:
     def client_arguments(self) -> list[str]:
         return ["--load", self.load, "--concurrency", str(self.concurrency), "--payload", str(self.payload)]
 
+    @property
+    def beside_peers(self) -> bool:
+        """Whether others beside grpcio have its shape: tonic, grpc-go, a raw socket."""
+        whole = (self.ours, self.rival) == (("ours", "ours"), ("grpcio", "grpcio"))
+        return whole and self.loop == "uvloop" and self.load in ("unary", "stream")
+
     def ratio(self, ours: float, rival: float) -> float:
         """Above 1: ours is better."""
         return ours / rival if self.more_is_better else rival / ours

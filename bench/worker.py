@@ -10,32 +10,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
 import dataclasses
 import json
-import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from bench.loads import AioLoads, Done, SyncLoads
+from bench.pinned import pin
 from bench.serving import serve, serve_aio
 from bench.stacks import STACKS
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-_PR_SET_PDEATHSIG = 1
-
 
 def main() -> None:
     asked = _arguments()
-    # Whatever happens to the process that started this one, it is not outlived.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if asked.core is not None:
-        os.sched_setaffinity(0, {asked.core})  # threads inherit it; there are none yet
+    pin(asked.core)
     stack = STACKS[asked.stack]
     if asked.role == "server":
         if asked.mode == "aio":
