@@ -8,8 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench import layers, rungs
 from bench.machine import Machine
-from bench.peers import PEERS, BuildError, build
+from bench.peers import PEERS, RAW, BuildError, build
 from bench.processes import Cores, WorkerError
 from bench.report import as_json, peers_table, table
 from bench.rounds import Plan, Result, measure
@@ -26,6 +27,7 @@ examples:
   python -m bench rpc --quick --json                      the main rows in less than 45 s, a JSON list last
   python -m bench rpc --tls                               over mutual TLS, and what it leaves of plaintext
   python -m bench rpc --peers                             tonic, grpc-go and a raw socket beside ours and grpcio
+  python -m bench rpc --profile                           where the time of our calls goes: about three minutes
   python -m bench rpc --rows unary_p50_sync,cpu_per_call --rounds 15
 
 rows (* also with --quick):
@@ -42,6 +44,10 @@ built into .build/peers; that needs Go and Rust): as many goroutines or tasks as
 hello.proto. The raw socket is what is left without a protocol: as many bytes as our calls have on the wire, by blocking
 calls (sync rows) or epoll (aio rows). Their JSON entries are called ROW_vs_tonic, ROW_vs_grpc-go, ROW_vs_raw; one that
 could not be built has "ratio": null and says why in "absent".
+
+--profile measures ours alone: how many microseconds of a call are in the kernel, in Rust, at the crossing, in Python,
+at the client and at the server, for blocking and asyncio calls. It prints how that is measured; docs/performance.md
+says what it means. Its JSON entries are name, client, server, together, unit.
 """
 
 
@@ -51,6 +57,8 @@ def main() -> int:
     if asked.quick:
         share = _QUICK_SECONDS / len(asked.rows) * (1 + len(PEERS) / 2 if asked.peers else 1)
         plan = Plan(asked.rounds or 5, seconds=0.3, warm_up=0.3, row_seconds=None if asked.rounds else share)
+    if asked.profile:
+        return _profile(plan, as_list=asked.json)
     failures: list[str] = []
     absent = _built(failures) if asked.peers else dict.fromkeys(PEERS, "not asked for")
     beside = [name for name in PEERS if name not in absent]
@@ -78,6 +86,30 @@ def main() -> int:
     if asked.json:
         print(json.dumps(as_json(results, absent if asked.peers else {})), flush=True)
     return 1 if failures else 0
+
+
+def _profile(plan: Plan, *, as_list: bool) -> int:
+    cores = Cores.choose()
+    machine = Machine(cores)
+    accounts: list[layers.Account] = []
+    failure = RAW.missing()
+    try:
+        if failure is None:
+            build(RAW, _say)
+            apart = rungs.once(_say)
+            machine = Machine(cores)
+            with tempfile.TemporaryDirectory(prefix="proxyless-bench-") as folder:
+                for shape in layers.SHAPES:
+                    accounts += [rungs.account(shape, apart, plan, cores, Path(folder), _say)]
+    except (BuildError, WorkerError) as error:
+        failure = str(error)
+    if accounts:
+        print(f"{machine.name}\n{machine.others()}\n\n{layers.METHOD}\n\n{layers.text(accounts)}", flush=True)
+    if failure:
+        print(f"--profile FAILED: {failure}")
+    if as_list:
+        print(json.dumps(layers.as_json(accounts)), flush=True)
+    return 1 if failure else 0
 
 
 def _built(failures: list[str]) -> dict[str, str]:
@@ -113,6 +145,7 @@ def _arguments() -> argparse.Namespace:
     command.add_argument("--quick", action="store_true", help="short rounds; ends within 45 s for the rows marked *")
     command.add_argument("--tls", action="store_true", help="the rows over mutual TLS")
     command.add_argument("--peers", action="store_true", help="tonic, grpc-go and a raw socket beside them")
+    command.add_argument("--profile", action="store_true", help="instead: where the time of our calls goes")
     command.add_argument("--rows", metavar="NAME,...", help="only these")
     command.add_argument("--rounds", type=int, metavar="N", help=f"default {_DEFAULT_ROUNDS}; with --quick 5")
     asked = parser.parse_args()
@@ -121,6 +154,8 @@ def _arguments() -> argparse.Namespace:
     names = asked.rows.split(",") if asked.rows else [row.name for row in (quick if asked.quick else every)]
     if unknown := [name for name in names if name not in by_name]:
         command.error(f"no row {', '.join(unknown)}; there are {', '.join(by_name)}")
+    if asked.profile and (asked.rows or asked.peers or asked.tls):
+        command.error("--profile has rows of its own: not with --rows, --peers, --tls")
     if asked.rounds is not None and asked.rounds < 1:
         command.error("--rounds is 1 or more")
     asked.rows = [by_name[name] for name in names]

@@ -9,16 +9,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from examples.hello.hello_pb2 import HelloRequest
-from examples.hello.hello_pb2_grpc import GreeterStub
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bench.stacks import Stack
 
-STREAM_MESSAGES = 1_000
-"""Messages of one server stream: long against its start, short against a round."""
 NEW_CONNECTIONS = 50
 """Connections that one round opens and keeps. All rounds together stay below the usual limit of descriptors."""
 
@@ -37,8 +32,9 @@ class SyncLoads:
 
     def __init__(self, stack: Stack, target: str, payload: int, concurrency: int) -> None:
         self._open: Callable[[], Any] = lambda: stack.channel(target)
-        self._stub = GreeterStub(self._open())
-        self._request = HelloRequest(payload=bytes(payload), count=STREAM_MESSAGES)
+        self._stub_of = stack.stub
+        self._stub = stack.stub(self._open())
+        self._request = stack.request(payload)
         self._concurrency = concurrency
         self._kept: list[Any] = []
 
@@ -90,7 +86,7 @@ class SyncLoads:
         start = time.perf_counter()
         for _ in range(NEW_CONNECTIONS):
             channel = self._open()
-            GreeterStub(channel).SayHello(self._request)
+            self._stub_of(channel).SayHello(self._request)
             self._kept.append(channel)
         return Done(NEW_CONNECTIONS, time.perf_counter() - start)
 
@@ -99,8 +95,8 @@ class AioLoads:
     """The same in tasks of the running loop."""
 
     def __init__(self, stack: Stack, target: str, payload: int, concurrency: int) -> None:
-        self._stub = GreeterStub(stack.aio_channel(target))
-        self._request = HelloRequest(payload=bytes(payload), count=STREAM_MESSAGES)
+        self._stub = stack.stub(stack.aio_channel(target))
+        self._request = stack.request(payload)
         self._concurrency = concurrency
 
     async def unary(self, seconds: float) -> Done:

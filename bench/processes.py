@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from bench.loads import Done
 from bench.peers import PEERS
@@ -24,6 +24,7 @@ ROOT = Path(__file__).parent.parent
 _START_SECONDS = 30.0
 _SLACK_SECONDS = 20.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 # Of the caller's environment: proxies, which no stack is to call through, and what tunes or traces grpcio alone.
@@ -80,6 +81,17 @@ def _siblings(core: int) -> set[int]:
     return siblings
 
 
+class Usage(NamedTuple):
+    """Seconds of CPU: exactly, and user's and system's in the kernel's coarse ticks."""
+
+    exactly: float
+    user: float
+    system: float
+
+    def since(self, before: Usage) -> Usage:
+        return Usage(*(now - then for now, then in zip(self, before, strict=True)))
+
+
 class Worker:
     """One process. Ends when its standard input does, at the latest with `end`."""
 
@@ -120,14 +132,21 @@ class Worker:
             raise WorkerError(f"{self._name}: ended")
         return line.strip()
 
+    def last_word(self) -> str:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return self.hear(_SLACK_SECONDS)
+
     @property
     def pid(self) -> int:
         return self._process.pid
 
     @property
-    def cpu_seconds(self) -> float:
-        """User and system time so far. Linux: a process's CPU clock can be read by its number."""
-        return time.clock_gettime((~self.pid << 3) | 2)
+    def usage(self) -> Usage:
+        """So far. Linux: a process's CPU clock can be read by its number."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        exactly = time.clock_gettime((~self.pid << 3) | 2)
+        return Usage(exactly, int(fields[11]) / _TICKS_PER_SECOND, int(fields[12]) / _TICKS_PER_SECOND)
 
     @property
     def resident_bytes(self) -> int:
@@ -152,21 +171,26 @@ class Worker:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a pair did in one round and what it cost: both processes together."""
+    """What a pair did in one round and what it cost: ``grown_bytes`` both processes together."""
 
     done: Done
-    cpu_seconds: float
+    client: Usage
+    server: Usage
     grown_bytes: int
+
+    @property
+    def cpu_seconds(self) -> float:
+        return self.client.exactly + self.server.exactly
 
 
 class Pair:
     """A server and a client of one row, each on its core."""
 
-    def __init__(self, row: Row, client: str, server: str, cores: Cores) -> None:
-        """``client`` and ``server`` name stacks."""
+    def __init__(self, row: Row, client: str, server: str, cores: Cores, *arguments: str) -> None:
+        """``client`` and ``server`` name stacks; ``arguments`` are for both workers."""
         self._ends = contextlib.ExitStack()
         with self._ends:
-            mode = ["--mode", row.mode, *([] if client in PEERS else ["--loop", row.loop])]
+            mode = ["--mode", row.mode, *([] if client in PEERS else ["--loop", row.loop]), *arguments]
             self._server = self._started(Worker("server", cores.server, server, *mode))
             self._client_arguments = [client, *mode]
             self._load = row.client_arguments
@@ -184,14 +208,24 @@ class Pair:
 
     def run(self, seconds: float) -> Sample:
         both = self._client, self._server
-        cpu, resident = sum(each.cpu_seconds for each in both), sum(each.resident_bytes for each in both)
+        resident = sum(each.resident_bytes for each in both)
+        client, server = (each.usage for each in both)
         self._client.tell(str(seconds))
         done = Done(**json.loads(self._client.hear(seconds + _START_SECONDS + _SLACK_SECONDS)))
         return Sample(
             done,
-            sum(each.cpu_seconds for each in both) - cpu,
+            self._client.usage.since(client),
+            self._server.usage.since(server),
             sum(each.resident_bytes for each in both) - resident,
         )
+
+    def last_words(self) -> tuple[str, str]:
+        """What client and server say when their standard input ends; they end."""
+        return self._client.last_word(), self._server.last_word()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        return {"client": self._client.pid, "server": self._server.pid}
 
     def __enter__(self) -> Self:
         return self

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 
 
-def _p50(sample: Sample) -> float:
+def p50(sample: Sample) -> float:
     assert sample.done.p50 is not None
     return sample.done.p50 * 1e6
 
 
-def _rate(sample: Sample) -> float:
+def rate(sample: Sample) -> float:
     return sample.done.calls / sample.done.seconds
 
 
@@ -27,7 +27,7 @@ def _cpu(sample: Sample) -> float:
 
 
 def _megabytes_of_1mib_echoes(sample: Sample) -> float:
-    return 2 * _MIB * _rate(sample) / 1e6
+    return 2 * _MIB * rate(sample) / 1e6
 
 
 def _kib_per_connection(sample: Sample) -> float:
@@ -66,28 +66,28 @@ class Row:
 
 
 def _calls_per_s(name: str, mode: str, concurrency: int, loop: str = "uvloop") -> Row:
-    return Row(name, "calls/s", _rate, mode, loop, concurrency=concurrency, more_is_better=True)
+    return Row(name, "calls/s", rate, mode, loop, concurrency=concurrency, more_is_better=True)
 
 
 QUICK = (
-    Row("unary_p50_sync", "µs", _p50),
-    Row("unary_p50_aio", "µs", _p50, "aio"),
+    Row("unary_p50_sync", "µs", p50),
+    Row("unary_p50_aio", "µs", p50, "aio"),
     _calls_per_s("calls_per_s_sync_16", "sync", 16),
     _calls_per_s("calls_per_s_aio_64", "aio", 64),
-    Row("unary_p50_aio_stock_loop", "µs", _p50, "aio", "stock"),
+    Row("unary_p50_aio_stock_loop", "µs", p50, "aio", "stock"),
     _calls_per_s("calls_per_s_aio_64_stock_loop", "aio", 64, "stock"),
 )
 
 ROWS = (
     *QUICK,
-    Row("server_stream_msgs_per_s", "msgs/s", _rate, load="stream", more_is_better=True),
-    Row("server_stream_msgs_per_s_aio", "msgs/s", _rate, "aio", load="stream", more_is_better=True),
+    Row("server_stream_msgs_per_s", "msgs/s", rate, load="stream", more_is_better=True),
+    Row("server_stream_msgs_per_s_aio", "msgs/s", rate, "aio", load="stream", more_is_better=True),
     Row("unary_1mib_mb_per_s", "MB/s", _megabytes_of_1mib_echoes, payload=_MIB, more_is_better=True),
-    Row("client_only_p50_sync", "µs", _p50, ours=("ours", "grpcio")),
+    Row("client_only_p50_sync", "µs", p50, ours=("ours", "grpcio")),
     Row(
         "server_only_calls_per_s_sync_16",
         "calls/s",
-        _rate,
+        rate,
         concurrency=16,
         more_is_better=True,
         ours=("grpcio", "ours"),

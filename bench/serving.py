@@ -42,7 +42,7 @@ class AioGreeter(hello_pb2_grpc.GreeterServicer):
 def serve(stack: Stack) -> None:
     """Print the port, serve until standard input ends."""
     server = stack.server()
-    hello_pb2_grpc.add_GreeterServicer_to_server(Greeter(), server)
+    stack.equip(server, False)
     port = stack.bind(server, _ANY_PORT)
     server.start()
     print(port, flush=True)
@@ -53,7 +53,7 @@ def serve(stack: Stack) -> None:
 async def serve_aio(stack: Stack) -> None:
     """The same in the running loop."""
     server = stack.aio_server()
-    hello_pb2_grpc.add_GreeterServicer_to_server(AioGreeter(), server)
+    stack.equip(server, True)
     port = stack.bind(server, _ANY_PORT)
     await server.start()
     print(port, flush=True)

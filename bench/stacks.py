@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,18 @@ import grpc
 from grpc import aio
 
 import rpc
+from bench import engine
 from bench.certificates import Authority, Pair
+from bench.serving import AioGreeter, Greeter
+from examples.hello.hello_pb2 import HelloRequest
+from examples.hello.hello_pb2_grpc import GreeterStub, add_GreeterServicer_to_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SERVER_THREADS = 16
+STREAM_MESSAGES = 1_000
+"""Messages of one server stream: long against its start, short against a round."""
 # Where a run's workers find what they show each other: a folder that the run made.
 _MATERIAL = "PROXYLESS_BENCH_MATERIAL"
 
@@ -32,6 +38,13 @@ class Stack:
     aio_server: Callable[[], Any]
     # Binds a server to the address; returns the port.
     bind: Callable[[Any, str], int] = lambda server, address: server.add_insecure_port(address)
+    stub: Callable[[Any], Any] = GreeterStub
+    # What a stub is called with, of so many bytes.
+    request: Callable[[int], Any] = lambda payload: HelloRequest(payload=bytes(payload), count=STREAM_MESSAGES)
+    # Gives a server what answers; the last argument says whether it is an asyncio one.
+    equip: Callable[[Any, bool], None] = lambda server, in_loop: add_GreeterServicer_to_server(
+        AioGreeter() if in_loop else Greeter(), server
+    )
 
 
 def _pool() -> ThreadPoolExecutor:
@@ -73,8 +86,49 @@ def _bind_secure(make: Any) -> Callable[[Any, str], int]:
 # grpcio shares connections between channels of one target; ours does not.
 _OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
 
+_METHOD = "hello.Greeter", "SayHello"
+
+
+class _BytesStub:
+    def __init__(self, channel: Any) -> None:
+        self.SayHello = channel.unary_unary("/" + "/".join(_METHOD))
+
+
+def _echo(request: bytes, _: Any) -> bytes:
+    return request
+
+
+async def _aio_echo(request: bytes, _: Any) -> bytes:
+    return request
+
+
+def _equip_for_bytes(server: Any, in_loop: bool) -> None:
+    service, method = _METHOD
+    handler = grpc.unary_unary_rpc_method_handler(_aio_echo if in_loop else _echo)
+    server.add_registered_method_handlers(service, {method: handler})
+
+
+def _bytes(payload: int) -> bytes:
+    return HelloRequest(payload=bytes(payload), count=STREAM_MESSAGES).SerializeToString()
+
+
+_OURS = Stack(rpc.insecure_channel, lambda: rpc.server(_pool()), rpc.aio.insecure_channel, rpc.aio.server)
+_OURS_IN_BYTES = replace(_OURS, stub=_BytesStub, request=_bytes, equip=_equip_for_bytes)
+
 STACKS = {
-    "ours": Stack(rpc.insecure_channel, lambda: rpc.server(_pool()), rpc.aio.insecure_channel, rpc.aio.server),
+    # Ours, a layer less each time: see `bench.layers`.
+    "bytes": _OURS_IN_BYTES,
+    "bytes-inline": replace(_OURS_IN_BYTES, server=lambda: rpc.server(None)),
+    "engine": Stack(
+        engine.Channel,
+        engine.Server,
+        engine.AioLoads,
+        engine.AioServer,
+        stub=lambda channel: channel,
+        request=_bytes,
+        equip=lambda server, in_loop: None,  # noqa: ARG005 - it answers by itself
+    ),
+    "ours": _OURS,
     "ours-tls": Stack(
         lambda target: rpc.secure_channel(target, _client(rpc)),
         lambda: rpc.server(_pool()),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
+from bench.crossings import Counter
 from bench.loads import AioLoads, Done, SyncLoads
 from bench.pinned import pin
 from bench.serving import serve, serve_aio
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 def main() -> None:
     asked = _arguments()
     pin(asked.core)
+    counter = Counter() if asked.crossings else None
     stack = STACKS[asked.stack]
     if asked.role == "server":
         if asked.mode == "aio":
@@ -41,10 +43,16 @@ def main() -> None:
         loads = SyncLoads(stack, asked.target, asked.payload, asked.concurrency)
         for line in sys.stdin:
             _answer(getattr(loads, asked.load)(float(line)))
+    if counter is not None:
+        print(counter.calls, flush=True)
 
 
 async def _client_aio(asked: argparse.Namespace) -> None:
-    loads = AioLoads(STACKS[asked.stack], asked.target, asked.payload, asked.concurrency)
+    stack = STACKS[asked.stack]
+    if asked.stack == "engine":
+        loads: Any = stack.aio_channel(asked.target, stack.request(asked.payload), asked.concurrency)
+    else:
+        loads = AioLoads(stack, asked.target, asked.payload, asked.concurrency)
     load = getattr(loads, asked.load)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -69,6 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--mode", choices=["sync", "aio"], required=True)
     parser.add_argument("--loop", choices=["uvloop", "stock"], default="uvloop", help="for --mode aio")
     parser.add_argument("--core", type=int, help="the core to run on; default: anywhere")
+    parser.add_argument("--crossings", action="store_true", help="count them, and say last how many")
     parser.add_argument("--port", type=int, help="client: the server's port")
     parser.add_argument("--load", choices=["unary", "stream", "connect"], default="unary", help="client")
     parser.add_argument("--concurrency", type=int, default=1, help="client: threads or tasks")

@@ -147,3 +147,16 @@ def test_peers_are_refused_for_rows_that_they_have_no_shape_for():
     done = run("--peers", "--rows", "client_only_p50_sync")
     assert done.returncode == 2
     assert "--peers has nothing for these rows: client_only_p50_sync" in done.stderr
+
+
+def test_a_profile_has_rows_of_its_own():
+    done = run("--profile", "--rows", "unary_p50_sync")
+    assert done.returncode == 2
+    assert "--profile has rows of its own" in done.stderr
+
+
+def test_a_profile_without_cargo_says_what_it_needs():
+    done = run("--profile", "--quick", "--json", path="/nowhere")
+    assert done.returncode == 1
+    assert "--profile FAILED: no 'cargo' on the PATH" in done.stdout
+    assert json.loads(done.stdout.splitlines()[-1]) == []
