@@ -47,7 +47,7 @@ could not be built has "ratio": null and says why in "absent".
 
 --profile measures ours alone: how many microseconds of a call are in the kernel, in Rust, at the crossing, in Python,
 at the client and at the server, for blocking and asyncio calls. It prints how that is measured; docs/performance.md
-says what it means. Its JSON entries are name, client, server, together, unit.
+says what it means. Its JSON entries are name, client, server, p50, unit.
 """
 
 

@@ -18,11 +18,13 @@ turns, and the kernel says how much user and system time each process took; noth
     bytes-inline    blocking only: no pool, the handler runs on the thread that reads
     engine          the engine's methods alone: none of rpc's Python, no tasks, no futures
     raw             as many bytes over a socket, blocking or by epoll, without a protocol (bench/peers)
-A line of the account is what a layer's user time is above that of the layer below. System time is that of the whole;
-the part of it that a raw socket has too is shown. HTTP/2 and gRPC: native/core/examples/calls.rs, both ends in memory,
-half for each. A crossing is a call of an engine's method that gives the GIL away and takes it back, timed by itself,
-as often as Python code makes one (counted in another run). The rest of the engine's user time is the driver's: the
-sockets, the locks, whose turn it is. Waiting is what is left of a lone caller's p50: cores that wake, the scheduler.
+CPU: a line is what a layer's user time is above that of the layer below; the kernel's is the system time of the whole,
+and the part of it that a raw socket has too. HTTP/2 and gRPC: native/core/examples/calls.rs, both ends in memory, half
+for each. A crossing is a call of an engine's method that gives the GIL away and takes it back, timed by itself, as
+often as Python code makes one (counted in another run). The rest of the engine's user time is the driver's: sockets,
+locks, whose turn it is. An end works on while the other has its turn already, so both together can be above the p50.
+p50, of a lone caller: what each layer adds to that of the layer below, the system calls and the waking of cores that it
+is the cause of included; at the bottom is the raw socket's.
 Where many callers wait the layers batch differently, and a line can be below zero: less Python can be smaller batches.
 perf's samples, where perf may be used, are a second opinion: whose code ran, by library, while everything ran."""
 
@@ -74,13 +76,16 @@ class Once(NamedTuple):
 
 
 class Line(NamedTuple):
-    """µs of a call at each end, or what has no end: ``together``."""
+    """µs of CPU of a call at each end, and of a lone caller's p50."""
 
     key: str
-    title: str
-    client: float | None
-    server: float | None
-    together: float
+    client: float
+    server: float
+    p50: float | None
+
+    @property
+    def together(self) -> float:
+        return self.client + self.server
 
 
 _TITLES = {
@@ -92,9 +97,7 @@ _TITLES = {
     "python_rpc": "in Python: rpc",
     "python_pool": "in Python: the pool",
     "protobuf": "protobuf, stub, servicer",
-    "cpu": "CPU in all",
-    "waiting": "waiting",
-    "p50": "p50",
+    "all": "in all",
 }
 
 
@@ -113,41 +116,52 @@ def derive(
     shape: Shape, rungs: Mapping[str, Rung], crossings: Mapping[str, tuple[float, float]], once: Once
 ) -> tuple[Line, ...]:
     """``crossings`` a call, client's and server's, of the rungs "engine" and "ours"."""
-    client = _one_end(
-        shape, {name: rung.client for name, rung in rungs.items()}, crossings["ours"][0], crossings["engine"][0], once
-    )
-    server = _one_end(
-        shape, {name: rung.server for name, rung in rungs.items()}, crossings["ours"][1], crossings["engine"][1], once
-    )
-    lines = [Line(key, _TITLES[key], client[key], server[key], client[key] + server[key]) for key in client]
-    p50 = rungs["ours"].p50
-    if p50 is not None:
-        lines += [
-            Line("waiting", _TITLES["waiting"], None, None, p50 - lines[-1].together),
-            Line("p50", _TITLES["p50"], None, None, p50),
-        ]
-    return tuple(lines)
+    core = once.core[shape.concurrency]
+    crossed, crossed_below = ([each * once.crossing for each in crossings[rung]] for rung in ("ours", "engine"))
+    ends = [
+        _cpu({name: rung.client for name, rung in rungs.items()}, core / 2, crossed[0], crossed_below[0]),
+        _cpu({name: rung.server for name, rung in rungs.items()}, core / 2, crossed[1], crossed_below[1]),
+    ]
+    p50s = {name: rung.p50 for name, rung in rungs.items() if rung.p50 is not None}
+    latency = _latency(p50s, core, sum(crossed), sum(crossed_below)) if p50s else {}
+    return tuple(Line(key, *(end[key] for end in ends), latency.get(key)) for key in _TITLES if key in ends[0])
 
 
-def _one_end(
-    shape: Shape, at: Mapping[str, Cost], crossed: float, crossed_below: float, once: Once
-) -> dict[str, float]:
-    core = once.core[shape.concurrency] / 2
-    crossing, crossing_below = crossed * once.crossing, crossed_below * once.crossing
-    inline = at.get("bytes-inline", at["bytes"]).user
-    above_engine = inline - at["engine"].user
-    pool = {"python_pool": at["bytes"].user - inline} if "bytes-inline" in at else {}
+def _cpu(at: Mapping[str, Cost], core: float, crossing: float, crossing_below: float) -> dict[str, float]:
+    """Of one end."""
+    user = {name: cost.user for name, cost in at.items()}
     return {
         "kernel": at["ours"].system,
         "kernel_raw_socket": at["raw"].system,
-        "rust_http2_grpc": core,
-        "rust_driver": at["engine"].user - core - crossing_below,
-        "crossing": crossing,
-        "python_rpc": above_engine - (crossing - crossing_below),
-        **pool,
-        "protobuf": at["ours"].user - at["bytes"].user,
-        "cpu": at["ours"].user + at["ours"].system,
+        **_steps(user, user["engine"], core, crossing, crossing_below),
+        "all": sum(at["ours"]),
     }
+
+
+def _latency(p50s: Mapping[str, float], core: float, crossing: float, crossing_below: float) -> dict[str, float]:
+    """What a layer costs in system calls and in cores that it wakes is its own here."""
+    return {
+        "kernel": p50s["raw"],
+        **_steps(p50s, p50s["engine"] - p50s["raw"], core, crossing, crossing_below),
+        "all": p50s["ours"],
+    }
+
+
+def _steps(
+    at: Mapping[str, float], engine: float, core: float, crossing: float, crossing_below: float
+) -> dict[str, float]:
+    inline = at.get("bytes-inline", at["bytes"])
+    steps = {
+        "rust_http2_grpc": core,
+        "rust_driver": engine - core - crossing_below,
+        "crossing": crossing,
+        "python_rpc": inline - at["engine"] - (crossing - crossing_below),
+        "python_pool": at["bytes"] - inline,
+        "protobuf": at["ours"] - at["bytes"],
+    }
+    if "bytes-inline" not in at:
+        del steps["python_pool"]
+    return steps
 
 
 def text(accounts: Iterable[Account]) -> str:
@@ -155,10 +169,10 @@ def text(accounts: Iterable[Account]) -> str:
 
 
 def _text(account: Account) -> str:
-    lines = [("µs of a call", "client", "server", "together")]
-    lines += [
-        (line.title, _number(line.client), _number(line.server), _number(line.together)) for line in account.lines
-    ]
+    lines = [("µs of a call", "CPU: client", "server", "together", "of the p50")]
+    for line in account.lines:
+        numbers = (line.client, line.server, line.together, line.p50)
+        lines.append((_TITLES[line.key], *("" if number is None else f"{number:.1f}" for number in numbers)))
     rates = ", ".join(_rung(name, rung) for name, rung in account.rungs.items())
     client, server = account.crossings
     said = [account.shape.title, aligned(lines, left={0}), f"by layers: {rates}"]
@@ -177,18 +191,14 @@ def _rung(name: str, rung: Rung) -> str:
     return f"{name} {rung.rate:,.0f} calls/s" if rung.p50 is None else f"{name} p50 {rung.p50:.1f} µs"
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
-
-
 def as_json(accounts: Iterable[Account]) -> list[dict[str, Any]]:
     """A line each: ``name`` is that of the shape and the line's."""
     return [
         {
             "name": f"{account.shape.name}_{line.key}",
-            "client": None if line.client is None else round(line.client, 3),
-            "server": None if line.server is None else round(line.server, 3),
-            "together": round(line.together, 3),
+            "client": round(line.client, 3),
+            "server": round(line.server, 3),
+            "p50": None if line.p50 is None else round(line.p50, 3),
             "unit": "µs",
         }
         for account in accounts

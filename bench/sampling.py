@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
+
+from bench.processes import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +30,11 @@ def whose(library: str) -> str:
     return next((owner for pattern, owner in _WHOSE if pattern.search(library)), _REST)
 
 
+def _begun(file: Path) -> bool:
+    """It writes what it knows of the process when it is about to sample."""
+    return file.exists() and file.stat().st_size > 0
+
+
 class Sampler:
     """Samples the CPU time of one process until it is asked. Raises OSError if perf cannot."""
 
@@ -36,12 +44,14 @@ class Sampler:
             raise OSError("no 'perf' on the PATH")
         self._perf, self._file = perf, file
         self._said: str | None = None
-        command = [perf, "record", "--quiet", "--event", "cpu-clock", "--freq", "997"]
-        command += ["--output", str(self._file), "--pid", str(pid)]
-        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        command = [sys.executable, "-m", "bench.pinned", "-", perf, "record", "--quiet", "--event", "cpu-clock"]
+        command += ["--freq", "997", "--output", str(self._file), "--pid", str(pid)]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+        )
         until = time.monotonic() + _START_SECONDS
-        while not file.exists() and self._process.poll() is None and time.monotonic() < until:
-            time.sleep(0.05)  # it makes the file when it is about to begin
+        while not _begun(file) and self._process.poll() is None and time.monotonic() < until:
+            time.sleep(0.1)
 
     def stop(self) -> str:
         """Safe to call again; returns what perf had to say."""

@@ -30,36 +30,34 @@ def lines(shape, measured=RUNGS):
     return {line.key: line for line in derive(shape, measured, COUNTED, ONCE)}
 
 
-@pytest.mark.parametrize("end", ["client", "server", "together"])
-def test_the_parts_are_the_whole(end):
+@pytest.mark.parametrize("column", ["client", "server", "together", "p50"])
+def test_the_parts_are_the_whole(column):
     found = lines(SYNC)
-    assert sum(getattr(found[key], end) for key in PARTS) == pytest.approx(getattr(found["cpu"], end))
+    assert sum(getattr(found[key], column) for key in PARTS) == pytest.approx(getattr(found["all"], column))
 
 
 def test_each_layer_has_what_it_is_above_the_one_below():
     found = lines(SYNC)
-    assert {key: (line.client, line.server) for key, line in found.items() if key in PARTS} == {
-        "kernel": (9.0, 12.0),
-        "rust_http2_grpc": (1.0, 1.0),
-        "rust_driver": (pytest.approx(5.0 - 1.0 - 0.1), pytest.approx(6.0 - 1.0 - 0.3)),
-        "crossing": (pytest.approx(0.1), pytest.approx(0.5)),
-        "python_rpc": (pytest.approx(4.0), pytest.approx(6.0 - 0.2)),
-        "python_pool": (0.0, 6.0),
-        "protobuf": (3.0, 3.0),
+    assert {key: (line.client, line.server, line.p50) for key, line in found.items() if key in PARTS} == {
+        "kernel": (9.0, 12.0, 40.0),
+        "rust_http2_grpc": (1.0, 1.0, 2.0),
+        "rust_driver": pytest.approx((5.0 - 1.0 - 0.1, 6.0 - 1.0 - 0.3, 10.0 - 2.0 - 0.4)),
+        "crossing": pytest.approx((0.1, 0.5, 0.6)),
+        "python_rpc": pytest.approx((4.0, 6.0 - 0.2, 15.0 - 0.2)),
+        "python_pool": (0.0, 6.0, 20.0),
+        "protobuf": (3.0, 3.0, 15.0),
     }
 
 
-def test_a_lone_callers_account_says_what_is_waiting():
-    found = lines(SYNC)
-    assert found["waiting"].together == pytest.approx(100.0 - (12.0 + 9.0 + 21.0 + 12.0))
+def test_only_a_lone_caller_has_a_p50():
     busy = {name: Rung(rung.client, rung.server, rung.rate) for name, rung in RUNGS.items()}
-    assert not {"waiting", "p50"} & lines(BUSY_SYNC, busy).keys()
+    assert {line.p50 for line in lines(BUSY_SYNC, busy).values()} == {None}
 
 
 def test_asyncio_has_no_pool():
     found = lines(AIO, {name: RUNGS[name] for name in AIO.rungs})
     assert "python_pool" not in found
-    assert sum(found[key].server for key in PARTS & found.keys()) == pytest.approx(found["cpu"].server)
+    assert sum(found[key].server for key in PARTS & found.keys()) == pytest.approx(found["all"].server)
 
 
 def test_the_account_is_told_to_people_and_to_programs():
@@ -68,14 +66,15 @@ def test_the_account_is_told_to_people_and_to_programs():
     assert "in Python: the pool" in said
     assert "perf's samples: none, no 'perf' on the PATH" in said
     entries = as_json([account])
-    assert entries[0] == {
-        "name": "unary_sync_kernel",
-        "client": 9.0,
-        "server": 12.0,
-        "together": 21.0,
+    assert entries[0] == {"name": "unary_sync_kernel", "client": 9.0, "server": 12.0, "p50": 40.0, "unit": "µs"}
+    assert entries[1] == {
+        "name": "unary_sync_kernel_raw_socket",
+        "client": 6.0,
+        "server": 7.0,
+        "p50": None,
         "unit": "µs",
     }
-    assert entries[-1] == {"name": "unary_sync_p50", "client": None, "server": None, "together": 100.0, "unit": "µs"}
+    assert entries[-1] == {"name": "unary_sync_all", "client": 21.0, "server": 33.0, "p50": 100.0, "unit": "µs"}
 
 
 def test_a_crossing_takes_some_time_and_not_much():
