@@ -4,7 +4,7 @@
 #   make test    the tests
 #   make check   formatting, lints, types, import contracts, clippy, cargo test
 #   make e2e     the tests on a real istiod and a real kube-apiserver (builds them first: about fifteen minutes once)
-#   make bench   ours beside grpcio
+#   make bench   ours beside grpcio; python -m bench rpc --help for tonic, grpc-go, a raw socket and a profile
 
 PYTHON ?= python3
 VENV := .venv

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 METHOD = """\
 How this is measured. The same calls (100 bytes, both ends ours, a core each) are made through ever fewer layers, by
-turns, and the kernel says how much user and system time each process took; nothing is traced or slowed down:
+turns, and the kernel says how much user and system time each process took; nothing is traced or slowed down. The best
+round of each counts, for others on the machine only add:
     ours            stubs and messages, the servicer in a ThreadPoolExecutor(16) (asyncio: in a task)
     bytes           without protobuf, stubs and servicer: a handler that echoes bytes
     bytes-inline    blocking only: no pool, the handler runs on the thread that reads
