@@ -3,8 +3,8 @@
     from rpc import channelz
     channelz.add_channelz_servicer(server)     # of threads or of asyncio
 
-Needs the extra ``channelz`` (grpcio-channelz), whose messages it speaks. A subchannel is a connection to one endpoint,
-its socket the engine's link; a server's connections are its sockets. What was carried by endpoints that left the
+Needs the extra ``channelz`` (grpcio-channelz), whose messages it speaks. A subchannel is what there is to one endpoint,
+its sockets the engine's links; a server's connections are its sockets. What was carried by endpoints that left the
 configuration is no part of a channel's sums.
 """
 
@@ -73,8 +73,8 @@ class ChannelzServicer(channelz_pb2_grpc.ChannelzServicer):  # type: ignore[misc
 
     def GetSocket(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         for connection in _connections():
-            link = connection.link
-            if link is not None and connection.socket == request.socket_id:
+            link = connection.sockets.get(request.socket_id)
+            if link is not None:
                 found = _socket(request.socket_id, link.peer, link.local, link.tally())
                 return channelz_pb2.GetSocketResponse(socket=found)
         for number, server in tuple(census.servers.items()):
@@ -124,14 +124,13 @@ def _channel(number: int, core: ChannelCore) -> Any:
 
 
 def _subchannel(connection: Connection) -> Any:
-    link = connection.link
-    if link is not None:
+    if connection.link is not None:
         state = "READY"
     elif connection.dialling:
         state = "CONNECTING"
     else:
         state = "TRANSIENT_FAILURE" if connection.error is not None else "IDLE"
-    sockets = [] if link is None else [channelz_pb2.SocketRef(socket_id=connection.socket, name=link.peer)]
+    sockets = connection.sockets
     return channelz_pb2.Subchannel(
         ref=channelz_pb2.SubchannelRef(subchannel_id=connection.number, name=str(connection.key)),
         data=channelz_pb2.ChannelData(
@@ -139,7 +138,7 @@ def _subchannel(connection: Connection) -> Any:
             target=str(connection.key),
             **_calls(connection.tally()),
         ),
-        socket_ref=sockets,
+        socket_ref=[channelz_pb2.SocketRef(socket_id=number, name=link.peer) for number, link in sockets.items()],
     )
 
 

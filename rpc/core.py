@@ -66,6 +66,7 @@ class ChannelCore:
         self.credentials = credentials
         self.service = options.service_config
         self._proxies = options.http_proxy
+        self._pool.bound = options.max_connections
         if self.service is not None and self.service.throttling is not None:
             self.throttle = Throttle(self.service.throttling)
 

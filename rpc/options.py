@@ -21,6 +21,7 @@ _TWO_HOURS = 7_200_000
 _HALF_AN_HOUR = 1_800_000
 _FIVE_MINUTES = 300_000
 UNLIMITED = 2**32 - 1  # a gRPC message's length has 32 bits
+_MOST_CONNECTIONS = 10  # gRFC A105, "Configuration"
 _DEFAULT_RECEIVE = 4 * 1024 * 1024
 
 
@@ -47,6 +48,12 @@ def _header_list(given: dict[str, Any]) -> int | None:
     return None if size is None else int(size)
 
 
+def _connections(given: dict[str, Any], service: ServiceConfig | None) -> int:
+    cap = int(given.get("grpc.max_connections_per_subchannel_cap", _MOST_CONNECTIONS))
+    told = service.max_connections if service is not None else None
+    return max(1, cap if told is None else min(told, cap))
+
+
 def _compression(given: dict[str, Any], compression: grpc.Compression | None) -> int:
     return int(given.get("grpc.default_compression_algorithm", 0) if compression is None else compression)
 
@@ -56,7 +63,9 @@ class ChannelOptions:
     """Sizes in bytes; -1 in an option means unlimited. ``compression`` is a number of `grpc.Compression`.
 
     ``dns_pause``: seconds between two look-ups of a name at least. ``keepalive``: a ping after so many seconds of
-    silence, how many its answer may take, and whether without calls, too.
+    silence, how many its answer may take, and whether without calls, too. ``max_connections``: to one endpoint, while
+    the server's limit of streams makes calls wait (gRFC A105, but for the default: unless told otherwise as many as its
+    cap allows).
     """
 
     max_receive_message_length: int = _DEFAULT_RECEIVE
@@ -71,6 +80,7 @@ class ChannelOptions:
     max_idle: float | None = None
     max_header_list: int | None = None
     service_config: ServiceConfig | None = None
+    max_connections: int = _MOST_CONNECTIONS
     max_send_message_length: int = UNLIMITED
 
     @classmethod
@@ -88,6 +98,7 @@ class ChannelOptions:
             target_name=given.get("grpc.ssl_target_name_override"),
             default_authority=given.get("grpc.default_authority"),
             service_config=service,
+            max_connections=_connections(given, service),
             lb_policy=given.get("grpc.lb_policy_name") or (service.lb_policy if service else None),
             dns_pause=given.get("grpc.dns_min_time_between_resolutions_ms", 30_000) / 1000,
             http_proxy=bool(given.get("grpc.enable_http_proxy", True)),

@@ -6,7 +6,8 @@ or sends by itself: the drivers (`rpc.blocking`, `rpc.aio`) do, and both are a l
     no configuration yet ── Wait ──┐
     route → cluster → pick ────────┤ nothing ready: Dial, or Wait while others dial
         call credentials: Authorize┤
-                                   └ Attempt ── not processed by the peer: once more, for free (gRFC A6)
+                                   └ Attempt ── no stream free: Stand in the connection's queue, Dial another link
+                                        ├────── not processed by the peer: once more, for free (gRFC A6)
                                         └────── failed, and the retry policy says so: Wait, then once more
 """
 
@@ -20,9 +21,10 @@ import grpc
 
 from rpc.credentials.call import NOT_SECURE, NoCredentialsError
 from rpc.deadline import sooner
-from rpc.errors import ChannelClosedError, failed
+from rpc.errors import NOT_SENT, ChannelClosedError, failed
 from rpc.retrying import Retries
 from rpc.routing import RequestHead
+from rpc.transport.queue import Place
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class Attempt:
-    """Send the request on ``link``; answered with the `Outcome`. ``deadline`` on the monotonic clock."""
+    """Send the request on ``link``; answered with the `Outcome`, or `NOT_SENT`. ``deadline`` on the monotonic clock."""
 
     __slots__ = ("authority", "deadline", "link", "metadata")
 
@@ -65,6 +67,21 @@ class Wait:
     generation: int
     until: float | None
 
+    def over(self, generation: int, now: float) -> bool:
+        return self.generation != generation or (self.until is not None and self.until <= now)
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Wait until ``place`` is stirred, or ``until`` (monotonic). No answer."""
+
+    place: Place
+    until: float | None
+
+    def over(self, generation: int, now: float) -> bool:
+        del generation
+        return self.place.stirred or (self.until is not None and self.until <= now)
+
 
 @dataclass(frozen=True, slots=True)
 class Authorize:
@@ -76,7 +93,8 @@ class Authorize:
     deadline: float | None
 
 
-Step = Attempt | Authorize | Dial | Wait
+Pause = Authorize | Stand | Wait
+Step = Attempt | Dial | Pause
 
 # A stream that the peer never processed is sent again without counting as a retry. gRFC A6 allows it once per call for
 # streams that reached the server's transport. A link that is lost or draining is not picked again: going on to the next
@@ -131,7 +149,12 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
             link = _live(core, connection)
             if link is None:  # lost since it was picked
                 continue
-            outcome = cast("Outcome", (yield Attempt(link, snapshot.authority, limit, sent)))
+            attempt = Attempt(link, snapshot.authority, limit, sent)
+            # Nobody overtakes the queue.
+            outcome = NOT_SENT if connection.queue.places else cast("Outcome", (yield attempt))
+            if outcome is NOT_SENT and link.usable:
+                outcome = yield from _queued(core, connection, attempt)
+                link = attempt.link
             if outcome[6] and free_retries > 0 and not _passed(limit):
                 free_retries -= int(link.usable)
             elif retries is None or not (yield from _worth_another(core, retries, outcome, limit)):
@@ -234,6 +257,54 @@ def _live(core: ChannelCore, connection: Connection) -> ClientLink | None:
     if security is not None and (lapsed := security.lapsed()) is not None:
         raise _EndedError(grpc.StatusCode.UNAVAILABLE, f"{core.target}: {lapsed}")
     return connection.link
+
+
+def _queued(core: ChannelCore, connection: Connection, attempt: Attempt) -> Generator[Step, Answer, Outcome]:
+    """The server has no stream free for the call: it goes to the oldest link that has, or waits its turn (gRFC A105).
+
+    `NOT_SENT`: there is no link any more.
+    """
+    place = Place()
+    link = None if connection.queue.places else connection.roomy()
+    first = False
+    try:
+        while True:
+            if link is None:
+                connection.queue.join(place, first=first)
+                connection.seat()
+                yield from _turn(core, connection, place, attempt.deadline)
+                if connection.link is None:
+                    return NOT_SENT
+                link, first = connection.roomy(), True
+            else:
+                attempt.link = link
+                outcome = cast("Outcome", (yield attempt))
+                if outcome is not NOT_SENT or not link.usable:
+                    return outcome
+                link = None
+    finally:
+        connection.leave(place)
+
+
+def _turn(
+    core: ChannelCore, connection: Connection, place: Place, deadline: float | None
+) -> Generator[Step, Answer, None]:
+    """Wait until the place is called. Whoever is first has another link dialled, as far as that is allowed."""
+    while not place.called:
+        place.stirred = False
+        if place.called:  # just now
+            return
+        if _passed(deadline):
+            taken = f"all streams that the server allows on {len(connection.sockets)} connection(s) are taken"
+            raise _late(f"{core.target}: {connection.key}: {taken}")
+        until = deadline
+        if connection.grows:
+            held_back = connection.held_back
+            if held_back == 0.0:
+                yield Dial(connection)
+            else:
+                until = sooner(deadline, time.monotonic() + held_back)
+        yield Stand(place, until)
 
 
 def _next_chance(

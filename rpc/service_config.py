@@ -52,11 +52,15 @@ class Throttling:
 
 @dataclass(frozen=True, slots=True)
 class ServiceConfig:
-    """``methods`` by ``/service/method``, ``/service/`` for all of a service, and "" for all."""
+    """``methods`` by ``/service/method``, ``/service/`` for all of a service, and "" for all.
+
+    ``max_connections``: ``connectionScaling.maxConnectionsPerSubchannel`` (gRFC A105).
+    """
 
     methods: dict[str, MethodConfig] = field(default_factory=dict)
     lb_policy: str | None = None
     throttling: Throttling | None = None
+    max_connections: int | None = None
 
     def method(self, path: str) -> MethodConfig | None:
         methods = self.methods
@@ -82,8 +86,9 @@ class ServiceConfig:
                 if key in methods:
                     raise _wrong("methodConfig.name", f"{name} comes twice")
                 methods[key] = config
-        throttling = raw.get("retryThrottling")
-        return cls(methods, _lb_policy(raw), _throttling(throttling) if throttling is not None and retries else None)
+        raw_throttling = raw.get("retryThrottling")
+        throttling = _throttling(raw_throttling) if raw_throttling is not None and retries else None
+        return cls(methods, _lb_policy(raw), throttling, _max_connections(raw.get("connectionScaling")))
 
 
 def _wrong(where: str, why: str) -> InvalidServiceConfigError:
@@ -95,6 +100,14 @@ def _list(raw: dict[str, Any], name: str) -> list[Any]:
     if not isinstance(value, list):
         raise _wrong(name, "is no list")
     return value
+
+
+def _max_connections(raw: Any) -> int | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, dict):
+        raise _wrong("connectionScaling", "is no object")
+    return _size(raw.get("maxConnectionsPerSubchannel"), "connectionScaling.maxConnectionsPerSubchannel")
 
 
 def _lb_policy(raw: dict[str, Any]) -> str | None:
@@ -164,7 +177,7 @@ def _number(raw: Any, where: str) -> float:
 
 
 def _size(raw: Any, where: str) -> int | None:
-    """proto3's JSON writes 64-bit numbers as strings."""
+    """proto3's JSON may write numbers as strings."""
     if raw is None:
         return None
     try:

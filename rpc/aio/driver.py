@@ -13,7 +13,7 @@ from rpc.core import ChannelCore
 from rpc.credentials.call import NoCredentialsError, gather
 from rpc.errors import ChannelClosedError, failed
 from rpc.fork import inherits
-from rpc.plan import Attempt, Authorize, Dial, Wait
+from rpc.plan import Attempt, Authorize, Dial, Pause, Stand, Wait
 from rpc.transport.dial import dial_in_loop, reason
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Driver:
         self._terms = terms
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[_Waiting] = set()
+        self._standing: set[_Waiting] = set()  # in queues: a change of the channel is nothing to them
         self._dials: set[asyncio.Task[None]] = set()
         self._connecting = False  # somebody asked the channel to become ready, and it is not yet
         self._retry: asyncio.TimerHandle | None = None
@@ -45,6 +46,7 @@ class Driver:
         """The loop and all that waited in it are the parent's; the next call says in which loop it goes on."""
         self._loop = None
         self._waiting = set()
+        self._standing = set()
         self._dials = set()
         self.core.inherit()
 
@@ -57,6 +59,7 @@ class Driver:
                 raise RuntimeError(f"channel {self.core.target} belongs to another event loop")
             if self._loop is not None:  # what lived in the closed one can do nothing any more
                 self._waiting = set()
+                self._standing = set()
                 self._dials = set()
                 self.core.forget_connections("the event loop of this connection was closed")
             self._loop = running
@@ -74,7 +77,7 @@ class Driver:
         if self._connecting:
             self.connect()
 
-    def perform(self, step: Authorize | Dial | Wait, then: Callable[[Answer], None]) -> Callable[[], None] | None:
+    def perform(self, step: Dial | Pause, then: Callable[[Answer], None]) -> Callable[[], None] | None:
         """Do the step and call ``then`` with its answer; returns how to call it off, if it is not done yet."""
         self.core.resume()
         if isinstance(step, Dial):
@@ -83,11 +86,14 @@ class Driver:
             return None
         if isinstance(step, Authorize):
             return self._authorize(step, then)
-        waiting = _Waiting(self._waiting, then)
+        loop = self.loop
+        waiting = _Waiting(self._standing if isinstance(step, Stand) else self._waiting, then)
         if step.until is not None:
-            waiting.timer = self.loop.call_later(max(0.0, step.until - time.monotonic()), waiting.end)
-        if self.core.generation != step.generation:
-            self.loop.call_soon(waiting.end)
+            waiting.timer = loop.call_later(max(0.0, step.until - time.monotonic()), waiting.end)
+        if isinstance(step, Stand):
+            step.place.on_news = lambda: _soon(loop, waiting.end)
+        if step.over(self.core.generation, 0.0):
+            loop.call_soon(waiting.end)
         return waiting.call_off
 
     def _authorize(self, step: Authorize, then: Callable[[Answer], None]) -> Callable[[], None]:
@@ -163,6 +169,12 @@ class Driver:
         while self.core.busy() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, _DRAIN_CHECK))
         self.core.close()
+
+
+def _soon(loop: asyncio.AbstractEventLoop, then: Callable[[], None]) -> None:
+    """From any thread."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(then)
 
 
 class _Waiting:

@@ -10,7 +10,7 @@ from grpc import aio
 
 from rpc.aio.driver import Driver, PlannedCall
 from rpc.deadline import deadline_of, time_left, time_remaining
-from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, failed
+from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, failed
 from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
 
@@ -69,7 +69,10 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
     def _attempt(self, step: Attempt) -> None:
         native = self._method.native(step.authority)
         key = step.link.start_unary(native, step.metadata, self._payload, time_left(step.deadline), self._go_on)
-        self._sent = (step.link, key)
+        if key is None:
+            self._go_on(NOT_SENT)
+        else:
+            self._sent = (step.link, key)
 
     def _ended(self, outcome: Outcome) -> None:
         if self._outcome is not None:

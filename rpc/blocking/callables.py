@@ -10,7 +10,7 @@ from rpc.blocking.driver import Driver
 from rpc.blocking.future import StreamUnaryFuture, UnaryFuture, only_response
 from rpc.blocking.stream import One, StreamCall
 from rpc.deadline import deadline_of, time_left
-from rpc.errors import EndedCall
+from rpc.errors import NOT_SENT, EndedCall
 from rpc.method import OfMethod, unserializable
 from rpc.plan import plan_call
 
@@ -95,7 +95,7 @@ class UnaryUnary(OfMethod[Driver], grpc.UnaryUnaryMultiCallable):  # type: ignor
             if isinstance(step, tuple):
                 return step
             native = method.native(step.authority)
-            answer = step.link.call_unary(native, step.metadata, payload, time_left(step.deadline))
+            answer = step.link.call_unary(native, step.metadata, payload, time_left(step.deadline)) or NOT_SENT
 
 
 class UnaryStream(OfMethod[Driver], grpc.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only

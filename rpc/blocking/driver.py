@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from rpc.blocking.tender import tended_hub
@@ -11,7 +13,7 @@ from rpc.core import ChannelCore
 from rpc.credentials.call import NoCredentialsError, gather
 from rpc.deadline import time_left
 from rpc.fork import inherits
-from rpc.plan import Attempt, Authorize, Dial, Wait
+from rpc.plan import Attempt, Dial, Pause, Stand, Wait
 from rpc.transport.dial import dial, reason
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Driver:
                 return step
             answer = self.perform(step)
 
-    def advance_now(self, plan: Plan, answer: Answer) -> Attempt | Authorize | Outcome | Wait:
+    def advance_now(self, plan: Plan, answer: Answer) -> Attempt | Outcome | Pause:
         """The same without waiting: a step comes back that has to be waited for."""
         while True:
             try:
@@ -66,9 +68,11 @@ class Driver:
                 return step
             answer = self.perform(step)
 
-    def when_over(self, step: Wait, then: Callable[[], None]) -> None:
+    def when_over(self, step: Stand | Wait, then: Callable[[], None]) -> None:
         """Call ``then`` in another thread, when the step is over."""
         self.core.resume()
+        if isinstance(step, Stand):
+            step.place.on_news = self._notify
         self._waiting.add(step, then)
 
     def connect(self) -> float | None:
@@ -77,7 +81,7 @@ class Driver:
             self.perform(Dial(connection))
         return self.core.retry_in()
 
-    def perform(self, step: Dial | Wait | Authorize) -> Answer:
+    def perform(self, step: Dial | Pause) -> Answer:
         """Do the step, waiting where it says so."""
         self.core.resume()
         if isinstance(step, Dial):
@@ -90,6 +94,8 @@ class Driver:
             left = time_left(step.until)
             with self._changed:
                 self._changed.wait_for(lambda: self.core.generation != step.generation, left)
+        elif isinstance(step, Stand):
+            _stand(step)
         else:
             try:
                 return gather(step.credentials, step.authority, step.path, step.deadline)
@@ -107,3 +113,13 @@ class Driver:
             raise
         else:
             connection.opened(link)
+
+
+def _stand(step: Stand) -> None:
+    # Its own queue, and not the channel's condition: of all that wait one is meant. A SimpleQueue can be put to from
+    # wherever the garbage collector runs.
+    news: SimpleQueue[None] = SimpleQueue()
+    step.place.on_news = lambda: news.put(None)
+    if not step.place.stirred:
+        with contextlib.suppress(Empty):
+            news.get(timeout=time_left(step.until))

@@ -13,10 +13,19 @@ import grpc
 from rpc.blocking.stream import StreamCall
 from rpc.blocking.turns import in_turn
 from rpc.deadline import deadline_of, time_left, time_remaining
-from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, CallFailed, Metadatum, failed, metadata_tuple
+from rpc.errors import (
+    CANCELLED,
+    LOCALLY_CANCELLED,
+    NOT_SENT,
+    STATUS_CODES,
+    CallFailed,
+    Metadatum,
+    failed,
+    metadata_tuple,
+)
 from rpc.fork import FORKED, generation
 from rpc.method import undeserializable, unserializable
-from rpc.plan import Authorize, Wait, plan_call
+from rpc.plan import Authorize, Stand, Wait, plan_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
     from rpc._native import ClientLink, Outcome, Pairs
     from rpc.blocking.driver import Driver
     from rpc.method import MethodSpec
-    from rpc.plan import Attempt
+    from rpc.plan import Attempt, Pause
 
 
 class CallFuture(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic in the stubs only
@@ -179,9 +188,9 @@ class UnaryFuture(CallFuture):
         )
         self._take(driver.advance_now(self._plan, None))
 
-    def _take(self, step: Attempt | Authorize | Outcome | Wait) -> None:
+    def _take(self, step: Attempt | Outcome | Pause) -> None:
         """Go on with the plan; later, where it has to wait."""
-        if isinstance(step, Wait):
+        if isinstance(step, (Wait, Stand)):
             self._driver.when_over(step, self._look_again)
         elif isinstance(step, Authorize):
             threading.Thread(target=self._authorize, args=(step,), name="rpc future", daemon=True).start()
@@ -191,6 +200,8 @@ class UnaryFuture(CallFuture):
     def _look_again(self) -> None:
         if self._outcome is None:
             self._take(self._driver.advance_now(self._plan, None))
+        else:
+            self._plan.close()
 
     def _authorize(self, step: Authorize) -> None:
         """Credentials are the user's code, and may take their time."""
@@ -202,10 +213,15 @@ class UnaryFuture(CallFuture):
             return
         native = self._method.native(step.authority)
         with self._state:
-            if self._outcome is not None:
-                return
+            over = self._outcome is not None
+        if over:
+            self._plan.close()
+            return
         left = time_left(step.deadline)
         key = step.link.start_unary(native, step.metadata, self._payload, left, self._answered)
+        if key is None:
+            in_turn(lambda: self._go_on_after(NOT_SENT))
+            return
         with self._state:
             self._sent = (step.link, key)
             cancelled = self._cancelled

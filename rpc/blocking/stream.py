@@ -20,7 +20,7 @@ from rpc.errors import (
 )
 from rpc.fork import FORKED, generation
 from rpc.method import undeserializable, unserializable
-from rpc.plan import Attempt, Authorize, Wait, plan_call
+from rpc.plan import Attempt, Pause, plan_call
 from rpc.weakly import weakly
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rpc._native import ClientCall, Metadata, Outcome, Pairs
     from rpc.blocking.driver import Driver
     from rpc.method import MethodSpec
+    from rpc.plan import Answer, Plan
 
 
 def _send_all(call: ClientCall, serialize: Callable[[Any], bytes], requests: Iterable[Any]) -> None:
@@ -82,25 +83,30 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
             wait_for_ready=wait_for_ready,
             credentials=method.credentials,
         )
-        step = driver.advance_now(self._plan, None)
-        if isinstance(step, (Wait, Authorize)):
-            threading.Thread(target=self._wait_and_place, args=(step, requests), daemon=True).start()
+        pause = self._place(driver.advance_now(self._plan, None), driver.advance_now)
+        if pause is not None:
+            threading.Thread(target=self._wait_and_place, args=(pause, requests), daemon=True).start()
             return
-        self._place(step)
         self._begin(requests)
 
-    def _wait_and_place(self, step: Authorize | Wait, requests: Iterable[Any]) -> None:
-        self._place(self._driver.advance(self._plan, self._driver.perform(step)))
+    def _wait_and_place(self, pause: Pause, requests: Iterable[Any]) -> None:
+        self._place(self._driver.advance(self._plan, self._driver.perform(pause)), self._driver.advance)
         self._begin(requests)
 
-    def _place(self, step: Attempt | Outcome) -> None:
-        """Put the call on its connection, or note why there is none."""
+    def _place(
+        self, step: Attempt | Outcome | Pause, advance: Callable[[Plan, Answer], Attempt | Outcome | Pause]
+    ) -> Pause | None:
+        """Put the call on its connection, or note why there is none; or return what has to be waited for first."""
         call: ClientCall | None = None
-        while isinstance(step, Attempt) and call is None:
+        while isinstance(step, Attempt) and call is None and self._failure is None:
             native = self._method.native(step.authority)
             call = step.link.start(native, step.metadata, time_left(step.deadline), self._on_change)
             if call is None:
-                step = self._driver.advance(self._plan, NOT_SENT)
+                step = advance(self._plan, NOT_SENT)
+        if isinstance(step, Pause):
+            return step
+        if call is None:  # the plan has ended, or nobody wants to know any more
+            self._plan.close()
         with self._placed:
             if self._failure is None:  # else it was cancelled meanwhile, and dropping the call ends it
                 if isinstance(step, tuple):
@@ -113,6 +119,7 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
             call.watch(weakly(self._run_callbacks_at_end))
         if self._on_change is not None:
             self._on_change()
+        return None
 
     def _begin(self, requests: Iterable[Any]) -> None:
         call = self._call
@@ -207,7 +214,7 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
                 self._call = call
                 self._placed.notify_all()
             return self._failure or step
-        self._place(step)
+        self._place(step, self._driver.advance)
         self._begin(only)
         return None
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc.core import ChannelCore
-    from rpc.plan import Wait
+    from rpc.plan import Stand, Wait
 
 
 class Waiting:
@@ -24,10 +24,10 @@ class Waiting:
     def __init__(self, core: ChannelCore, changed: threading.Condition) -> None:
         self._core = core
         self._changed = changed
-        self._steps: list[tuple[Wait, Callable[[], None]]] = []
+        self._steps: list[tuple[Stand | Wait, Callable[[], None]]] = []
         self._thread: threading.Thread | None = None
 
-    def add(self, step: Wait, then: Callable[[], None]) -> None:
+    def add(self, step: Stand | Wait, then: Callable[[], None]) -> None:
         """Call ``then`` once, when the step is over. Any thread."""
         with self._changed:
             self._steps.append((step, then))
@@ -46,7 +46,7 @@ class Waiting:
         with self._changed:
             while self._steps:
                 generation, now = self._core.generation, time.monotonic()
-                over = [_is_over(step, generation, now) for step, _ in self._steps]
+                over = [step.over(generation, now) for step, _ in self._steps]
                 if any(over):
                     due = [then for (_, then), is_over in zip(self._steps, over, strict=True) if is_over]
                     self._steps = [kept for kept, is_over in zip(self._steps, over, strict=True) if not is_over]
@@ -58,7 +58,3 @@ class Waiting:
     def _left(self) -> float | None:
         ends = [step.until for step, _ in self._steps if step.until is not None]
         return max(0.0, min(ends) - time.monotonic()) if ends else None
-
-
-def _is_over(step: Wait, generation: int, now: float) -> bool:
-    return step.generation != generation or (step.until is not None and step.until <= now)

@@ -1,4 +1,4 @@
-"""One connection to one address, made again when it is lost. Dialling is the driver's; what it means is decided here.
+"""The connection to one address, made again when it is lost. Dialling is the driver's; what it means is decided here.
 
                  claim()             opened(link)
     IDLE ───────────────▶ CONNECTING ─────────────▶ READY
@@ -10,6 +10,10 @@ Called from any thread. Only `claim` needs the lock: one thread wins the right t
 Back-off: grpc/doc/connection-backoff.md (1 s, then 1.6 times the last, ±20 %, at most 120 s).
 A connection that follows one of another security to the same address is patient at first: the control plane tells
 both ends of a change, but not at one moment. A dial that fails is then repeated soon, and calls wait and do not fail.
+
+While the server has no stream free for a call on any of its links, calls queue here and one link after the other is
+added, up to a bound (gRFC A105). New calls go to one of them, ``link``, until it is full, then to the oldest that is
+not. The others end when they have been idle for a while, so that one remains.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rpc import census
+from rpc.transport.queue import Place, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 CHANNEL_CLOSED = "Channel closed!"
 _INITIAL, _MULTIPLIER, _JITTER, _MAX = 1.0, 1.6, 0.2, 120.0
 _PATIENCE, _SOON = 3.0, 0.1  # seconds that the other end has to hear of the change too; between dials until then
+_SPARE_IDLE = 30.0  # seconds without a call, after which a link goes that is not the one for new calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class ConnectionKey:
 
 
 class Connection:
-    """``link`` is the engine's connection while READY, else None. ``error`` is why the last dial failed."""
+    """``link`` is where the engine takes new calls while READY, else None. ``error`` is why the last dial failed."""
 
     __slots__ = (
         "_attempts",
@@ -59,25 +65,35 @@ class Connection:
         "_past",
         "_patient_until",
         "_retry_at",
+        "bound",
         "connect_timeout",
         "error",
         "key",
         "link",
         "number",
         "on_change",
-        "socket",
+        "queue",
+        "sockets",
     )
 
     def __init__(
-        self, key: ConnectionKey, connect_timeout: float, on_change: Callable[[], None], *, follows: bool = False
+        self,
+        key: ConnectionKey,
+        connect_timeout: float,
+        on_change: Callable[[], None],
+        *,
+        follows: bool = False,
+        bound: int = 1,
     ) -> None:
-        """``follows``: there is one to the same address whose security is another."""
+        """``follows``: there is one to the same address whose security is another. ``bound``: links at the most."""
         self.key = key
         self.connect_timeout = connect_timeout
         self.on_change = on_change
+        self.bound = bound
         self.number = census.number()
         self.link: ClientLink | None = None
-        self.socket = 0  # the link's number
+        self.sockets: dict[int, ClientLink] = {}  # all that take calls, by number, the oldest first; never changed
+        self.queue = Queue()
         self.error: str | None = None
         self._former: list[ClientLink] = []  # take no new calls, and may still carry some
         self._past = census.NOTHING
@@ -93,19 +109,34 @@ class Connection:
         return self._dialling
 
     @property
+    def held_back(self) -> float:
+        """Seconds until the back-off is over."""
+        return max(0.0, self._retry_at - time.monotonic())
+
+    @property
     def retry_in(self) -> float:
         """Seconds until a dial is allowed again; 0 when it is."""
-        return max(0.0, self._retry_at - time.monotonic()) if self.link is None else 0.0
+        return self.held_back if self.link is None else 0.0
 
     @property
     def idle(self) -> bool:
         """A dial is allowed now and nobody is at it."""
         return self.link is None and not self._dialling and self.retry_in == 0.0
 
+    @property
+    def grows(self) -> bool:
+        """Calls wait for a stream, and another link may be dialled for them, once the back-off is over."""
+        return (
+            0 < len(self.sockets) < self.bound
+            and len(self.queue.places) > 0
+            and not self._dialling
+            and not self._closed
+        )
+
     def claim(self) -> bool:
         """Take the right to dial; who gets True must call `opened` or `failed`."""
         with self._lock:
-            if self._closed or not self.idle:
+            if self._closed or not (self.idle or (self.grows and self.held_back == 0.0)):
                 return False
             self._dialling = True
             return True
@@ -115,12 +146,17 @@ class Connection:
             self._dialling = False
             closed = self._closed
             if not closed:
-                self.link, self.error, self._attempts, self._retry_at = link, None, 0, 0.0
-                self.socket = census.number()
+                self.error, self._attempts, self._retry_at = None, 0, 0.0
+                self.sockets = {**self.sockets, census.number(): link}
+                self.link = self.link or link
         if closed:
             link.close(CHANNEL_CLOSED)
         elif not link.usable:  # lost before it was found
             self.lost()
+            return
+        else:
+            self._use(link)
+        self.seat()
         self.on_change()
 
     def failed(self, error: str) -> None:
@@ -134,15 +170,22 @@ class Connection:
                 self._attempts += 1
                 self.error = error
             self._dialling = False
+        self.seat()
         self.on_change()
 
     def lost(self) -> None:
-        """The engine says that no new call can use the link. Calls in progress on it go on; it ends after them."""
+        """The engine says that no new call can use a link. Calls in progress on it go on; it ends after them."""
         with self._lock:
-            link, self.link = self.link, None
-            self._former = [former for former in self._former if not self._over(former)]
-            if link is not None:
-                self._former.append(link)
+            gone = [link for link in self.sockets.values() if not link.usable]
+            self.sockets = {number: link for number, link in self.sockets.items() if link not in gone}
+            self._former = [*(former for former in self._former if not self._over(former)), *gone]
+            successor = next(iter(self.sockets.values()), None)
+            replaced = self.link in gone
+            if replaced:
+                self.link = None
+        if replaced and successor is not None:
+            self._use(successor)
+        self.seat()
         self.on_change()
 
     def _over(self, link: ClientLink) -> bool:
@@ -151,16 +194,57 @@ class Connection:
         self._past = census.total((self._past, link.tally()))
         return True
 
+    # ---- several links
+
+    def _use(self, link: ClientLink) -> None:
+        """New calls go to this one; the one before may end when it is idle."""
+        with self._lock:
+            if link not in self.sockets.values():
+                return
+            before, self.link = self.link, link
+        if before is not link:
+            if before is not None:
+                before.spare(_SPARE_IDLE)
+            link.spare(None)
+
+    def roomy(self) -> ClientLink | None:
+        """The oldest link with a stream free, where new calls go from now on; None: there is none."""
+        for link in self.sockets.values():
+            if link.room() > 0:
+                self._use(link)
+                return link
+        return None
+
+    def seat(self) -> None:
+        """Let as many of the queue try as there are streams free; all of them once there is no link left.
+
+        To be called whenever that may have changed. Whoever is called and does not use it calls this, too.
+        """
+        if not self.queue.places:
+            return
+        links = tuple(self.sockets.values())
+        self.queue.call(sum(link.room(tell=True) for link in links) if links else len(self.queue.places))
+        if self.grows:
+            self.queue.stir_first()
+
+    def leave(self, place: Place) -> None:
+        """The call does not wait any more, for whatever reason."""
+        self.queue.leave(place)
+        self.seat()
+
+    # ---- all of them
+
     def tally(self) -> Tally:
         """What all its links have carried."""
         with self._lock:
-            links = [*self._former, *([self.link] if self.link is not None else [])]
+            links = [*self._former, *self.sockets.values()]
             return census.total((self._past, *(link.tally() for link in links)))
 
     def inherit(self) -> None:
-        """As new. In the child of a fork the link is the parent's, and who was dialling is not here."""
+        """As new. In the child of a fork the links are the parent's, and who was dialling or waiting is not here."""
         self._lock = threading.Lock()
-        self.link, self.error, self._former = None, None, []
+        self.link, self.sockets, self.error, self._former = None, {}, None, []
+        self.queue = Queue()
         self._dialling = False
         self._attempts = 0
 
@@ -168,9 +252,10 @@ class Connection:
         """No new calls. With ``drain`` those in progress may finish, else they fail."""
         with self._lock:
             self._closed = True
-            link, self.link = self.link, None
-        if link is not None:
+            links, self.link, self.sockets = tuple(self.sockets.values()), None, {}
+        for link in links:
             if drain:
                 link.drain()
             else:
                 link.close(CHANNEL_CLOSED)
+        self.seat()

@@ -36,7 +36,7 @@ def dial(connection: Connection, hub: Hub, terms: Terms, proxy: Proxy | None = N
     key, until = connection.key, time.monotonic() + connection.connect_timeout
     tls = key.security.context(connection.connect_timeout) if key.security is not None else None
     heard: SimpleQueue[str | None] = SimpleQueue()
-    link = hub.connect(connect(key, proxy, until), terms, connection.lost, heard.put, tls)
+    link = hub.connect(connect(key, proxy, until), terms, connection.lost, heard.put, tls, _on_room(connection))
     try:
         problem = heard.get(timeout=max(0.0, until - time.monotonic()))
     except Empty:
@@ -54,7 +54,8 @@ async def dial_in_loop(connection: Connection, hub: Hub, terms: Terms, proxy: Pr
     tls = await _context(key.security, connection.connect_timeout) if key.security is not None else None
     heard: asyncio.Future[str | None] = loop.create_future()
     async with asyncio.timeout_at(until):
-        link = hub.connect(await connect_in_loop(key, proxy), terms, connection.lost, _settle(heard), tls)
+        fd = await connect_in_loop(key, proxy)
+        link = hub.connect(fd, terms, connection.lost, _settle(heard), tls, _on_room(connection))
     try:
         async with asyncio.timeout_at(until):
             problem = await heard
@@ -67,6 +68,11 @@ async def dial_in_loop(connection: Connection, hub: Hub, terms: Terms, proxy: Pr
         link.close(problem)
         raise MuteError(problem)
     return link
+
+
+def _on_room(connection: Connection) -> Callable[[], None] | None:
+    """Calls beyond the server's limit of streams wait in the connection's queue, or in the engine where it is one."""
+    return connection.seat if connection.bound > 1 else None
 
 
 async def _context(security: Security, seconds: float) -> ClientTls:

@@ -17,6 +17,7 @@ class Pool:
 
     def __init__(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
+        self.bound = 1  # links of one connection; before the first `reconcile`
         self._connections: dict[ConnectionKey, Connection] = {}
 
     @property
@@ -33,9 +34,8 @@ class Pool:
         for key, connect_timeout in wanted.items():
             known = connections.get(key)
             if known is None:
-                connections[key] = Connection(
-                    key, connect_timeout, self._on_change, follows=(key.address, key.port) in reached
-                )
+                follows = (key.address, key.port) in reached
+                connections[key] = Connection(key, connect_timeout, self._on_change, follows=follows, bound=self.bound)
             else:
                 known.connect_timeout = connect_timeout
         self._connections = connections
@@ -51,7 +51,7 @@ class Pool:
     def drain(self) -> list[ClientLink]:
         """No new calls on any; returns the links that still carry some. The pool is empty then."""
         connections, self._connections = self._connections, {}
-        links = [link for connection in connections.values() if (link := connection.link) is not None]
+        links = [link for connection in connections.values() for link in connection.sockets.values()]
         for connection in connections.values():
             connection.close(drain=True)
         return links
@@ -59,9 +59,9 @@ class Pool:
     def forget_links(self, why: str) -> None:
         """Every connection is dialled again when it is needed."""
         for connection in self._connections.values():
-            link = connection.link
+            links = connection.sockets.values()
             connection.inherit()
-            if link is not None:
+            for link in links:
                 link.close(why)
 
     def inherit(self) -> None:

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import itertools
+import os
+import selectors
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from rpc.transport.proxy import HEAD_LIMIT, ProxyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rpc.transport.connection import ConnectionKey
     from rpc.transport.proxy import Proxy
+
+    _Info = tuple[int, int, int, str, Any]  # of getaddrinfo
+
+ATTEMPT_DELAY = 0.25  # seconds until the next address of a name is tried, too (RFC 8305, section 5; gRFC A61)
 
 
 def unix_path(address: str) -> str | None:
@@ -38,7 +46,10 @@ def _kept_if_whole(sock: socket.socket) -> Iterator[socket.socket]:
 
 
 def connect(key: ConnectionKey, proxy: Proxy | None, until: float) -> int:
-    """Connect until then (monotonic); raises OSError."""
+    """Connect until then (monotonic), whichever address of a name is the first; raises OSError.
+
+    Only the look-up of a name takes the time that the system's resolver allows it.
+    """
     path = unix_path(key.address)
     if path is not None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -46,15 +57,68 @@ def connect(key: ConnectionKey, proxy: Proxy | None, until: float) -> int:
             sock.settimeout(_left(until))
             sock.connect(path)
             return sock.detach()
-    to = (key.address, key.port) if proxy is None else (proxy.host, proxy.port)
-    with _kept_if_whole(socket.create_connection(to, _left(until))) as sock:
+    host, port = (key.address, key.port) if proxy is None else (proxy.host, proxy.port)
+    with _kept_if_whole(_race(_by_turns(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)), until)) as sock:
         if proxy is not None:
+            sock.settimeout(_left(until))
             sock.sendall(proxy.request(key))
             head = b""
             while not proxy.accepted(head):
                 sock.settimeout(_left(until))
                 head += _some(sock.recv(1), head, proxy)
         return sock.detach()
+
+
+def _by_turns(found: Sequence[_Info]) -> list[_Info]:
+    """IPv6 and IPv4 by turns, beginning with the resolver's first (RFC 8305, section 4; gRFC A61)."""
+    families: dict[int, list[_Info]] = {}
+    for info in found:
+        families.setdefault(info[0], []).append(info)
+    rounds = itertools.zip_longest(*families.values())
+    return [info for one_round in rounds for info in one_round if info is not None]
+
+
+def _race(candidates: list[_Info], until: float) -> socket.socket:
+    """The first that connects. Attempts begin a while after one another, or as soon as the one before has failed."""
+    error: OSError = OSError("the name has no address")
+    waiting = iter(candidates)
+    with selectors.DefaultSelector() as trying:
+        try:
+            while True:
+                info = next(waiting, None)
+                if info is not None:
+                    try:
+                        trying.register(_begun(info), selectors.EVENT_WRITE)
+                    except OSError as failure:  # of an address family that the machine has not, say
+                        error = failure
+                        continue
+                elif not trying.get_map():
+                    raise error
+                go_on_at = until if info is None else min(until, time.monotonic() + ATTEMPT_DELAY)
+                while trying.get_map() and (left := go_on_at - time.monotonic()) > 0:
+                    for ready, _ in trying.select(left):
+                        sock = cast("socket.socket", ready.fileobj)
+                        trying.unregister(sock)
+                        problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                        if problem == 0:
+                            return sock
+                        sock.close()
+                        error, go_on_at = OSError(problem, os.strerror(problem)), 0.0
+                _left(until)
+        finally:
+            for ready in tuple(trying.get_map().values()):
+                cast("socket.socket", ready.fileobj).close()
+
+
+def _begun(info: _Info) -> socket.socket:
+    family, kind, protocol, _, address = info
+    sock = socket.socket(family, kind, protocol)
+    with _kept_if_whole(sock):
+        sock.setblocking(False)
+        problem = sock.connect_ex(address)
+        if problem not in {0, errno.EINPROGRESS}:
+            raise OSError(problem, os.strerror(problem))
+    return sock
 
 
 def _left(until: float) -> float:
@@ -72,27 +136,60 @@ def _some(piece: bytes, head: bytes, proxy: Proxy) -> bytes:
 
 
 async def connect_in_loop(key: ConnectionKey, proxy: Proxy | None) -> int:
-    """The same without blocking the loop; tries the addresses of a name one after the other."""
+    """The same without blocking the loop."""
     loop = asyncio.get_running_loop()
     path = unix_path(key.address)
     if path is not None:
         return (await _connected(socket.AF_UNIX, 0, path)).detach()
     host, port = (key.address, key.port) if proxy is None else (proxy.host, proxy.port)
-    error: OSError = OSError(f"{host} has no address")
-    for family, _, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        try:
-            sock = await _connected(family, protocol, address)
-        except OSError as failure:
-            error = failure
-            continue
-        with _kept_if_whole(sock):
-            if proxy is not None:
-                await loop.sock_sendall(sock, proxy.request(key))
-                head = b""
-                while not proxy.accepted(head):
-                    head += _some(await loop.sock_recv(sock, 1), head, proxy)
-            return sock.detach()
-    raise error
+    sock = await _race_in_loop(_by_turns(await _addresses(host, port)))
+    with _kept_if_whole(sock):
+        if proxy is not None:
+            await loop.sock_sendall(sock, proxy.request(key))
+            head = b""
+            while not proxy.accepted(head):
+                head += _some(await loop.sock_recv(sock, 1), head, proxy)
+        return sock.detach()
+
+
+async def _addresses(host: str, port: int) -> Sequence[_Info]:
+    """An IP address is no name: nothing is looked up, and no thread of the loop's few needed."""
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+async def _race_in_loop(candidates: list[_Info]) -> socket.socket:
+    error: BaseException = OSError("the name has no address")
+    waiting = iter(candidates)
+    trying: set[asyncio.Task[socket.socket]] = set()
+    try:
+        while True:
+            info = next(waiting, None)
+            if info is not None:
+                trying.add(asyncio.create_task(_connected(info[0], info[2], info[4])))
+            elif not trying:
+                raise error
+            done, trying = await asyncio.wait(
+                trying, timeout=None if info is None else ATTEMPT_DELAY, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                failure = task.exception()
+                if failure is None:
+                    trying |= done - {task}
+                    return task.result()
+                error = failure
+    finally:
+        for task in trying:
+            task.add_done_callback(_close_late)
+            task.cancel()
+
+
+def _close_late(task: asyncio.Task[socket.socket]) -> None:
+    """It came second."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
 
 
 async def _connected(family: int, protocol: int, address: object) -> socket.socket:

@@ -12,13 +12,22 @@ from rpc.plan import plan_call
 class FakeLink:
     """What the engine gives for a connection, as far as deciding needs it."""
 
-    def __init__(self, *, usable=True):
+    def __init__(self, *, usable=True, streams=100):
         self.usable = usable
+        self.streams = streams  # that are free
         self.ended = None
         self.said = []
 
     def tally(self):
         return (0, 0, 0, 0, 0, 0)
+
+    def room(self, *, tell=False):
+        if tell:
+            self.said.append("tell of room")
+        return self.streams if self.usable else 0
+
+    def spare(self, seconds):
+        self.said.append("stays" if seconds is None else "spare")
 
     def drain(self):
         self.said.append("drain")

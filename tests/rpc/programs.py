@@ -20,8 +20,8 @@ PROLOGUE = """
     from examples.hello.hello_pb2_grpc import GreeterStub, add_GreeterServicer_to_server
     from tests.rpc.script import READ, AioServicer, SyncServicer, greet, polite
 
-    def serve(script):
-        server = rpc.server(futures.ThreadPoolExecutor(8))
+    def serve(script, options=None):
+        server = rpc.server(futures.ThreadPoolExecutor(8), options=options)
         port = server.add_insecure_port("127.0.0.1:0")
         add_GreeterServicer_to_server(SyncServicer(script), server)
         server.start()
@@ -59,7 +59,7 @@ FORKING = (
 )
 
 # A server in a process of its own, so that the process under test has nothing but its client. Its handlers greet
-# whoever is not called "mute", and then stay with everyone but "quick".
+# whoever is not called "mute", and then stay with everyone but "quick". An argument: so many streams of a connection.
 ELSEWHERE = (
     PROLOGUE
     + """
@@ -71,7 +71,7 @@ ELSEWHERE = (
             print("arrived", flush=True)
             yield lambda context: threading.Event().wait(3600)
 
-    server, address = serve(script)
+    server, address = serve(script, [("grpc.max_concurrent_streams", int(limit)) for limit in sys.argv[1:]])
     print(address, flush=True)
     threading.Event().wait()
 """

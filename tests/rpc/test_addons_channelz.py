@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 
 import grpc
 import pytest
@@ -10,7 +11,7 @@ from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 
 from rpc import channelz
 from tests.rpc.peers import KINDS
-from tests.rpc.script import READ, greet, request
+from tests.rpc.script import READ, greet, greet_and_stay, request
 from tests.rpc.tls.ends import until
 
 READY = channelz_pb2.ChannelConnectivityState.READY
@@ -80,6 +81,24 @@ def test_from_channel_to_socket(our_world, asked):
     assert socket.remote.tcpip_address.ip_address == bytes([127, 0, 0, 1])
     assert socket.remote.tcpip_address.port == int(address.rpartition(":")[2])
     assert (socket.data.streams_started, socket.data.messages_sent, socket.data.messages_received) == (1, 1, 1)
+
+
+def test_each_connection_to_an_endpoint_is_a_socket_of_its_subchannel(our_world, asked):
+    ask, _ = asked
+    over = threading.Event()
+    address = our_world.serve(greet_and_stay(over), [("grpc.max_concurrent_streams", 2)])
+    client = our_world.connect(address)
+    calls = [client.begin("server_stream", request(str(number))) for number in range(5)]
+    assert [call.read().message for call in calls] == [f"Hello, {number}!" for number in range(5)]
+    [ref] = channel_to(ask, address).subchannel_ref
+    subchannel = ask.GetSubchannel(subchannel_id=ref.subchannel_id).subchannel
+    assert (subchannel.data.state.state, subchannel.data.calls_started) == (READY, 5)
+    assert channel_to(ask, address).data.calls_started == 5
+    sockets = [ask.GetSocket(socket_id=ref.socket_id).socket for ref in subchannel.socket_ref]
+    assert [socket.data.streams_started for socket in sockets] == [2, 2, 1]
+    assert len({socket.local.tcpip_address.port for socket in sockets}) == 3
+    for call in calls:
+        call.cancel()
 
 
 def test_a_server_is_told_with_its_calls_and_sockets(our_world, asked):

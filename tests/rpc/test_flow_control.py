@@ -10,6 +10,7 @@ import pytest
 
 from examples.hello.hello_pb2 import HelloReply
 from tests.rpc.script import PATIENCE, READ, greet, request, wait_for
+from tests.rpc.tls.ends import resident
 
 PIECE = 64 * 1024
 # What both kernels' socket buffers and both windows may hold; a writer that nobody stops passes it in a second or two.
@@ -137,3 +138,45 @@ def test_a_message_larger_than_the_window_does_not_wait_for_itself(our_world):
     call = our_world.connect(our_world.serve(big_ones)).begin("server_stream", request(payload=big))
     assert [len(call.read().payload) for _ in range(3)] == [len(big)] * 3
     assert call.read() is None
+
+
+# Between our own two ends: a stream's window, and the kernels' buffers of both; and as memory, with each side's copies.
+OURS, RESIDENT = 24 * 1024 * 1024 // PIECE, 96 * 1024 * 1024
+
+
+@pytest.mark.parametrize("kind", ["server_stream", "bidi"])
+def test_what_a_client_does_not_read_is_little_and_so_is_the_memory_for_it(our_world, kind):
+    written = []
+    call = our_world.connect(our_world.serve(flooding(written))).begin(kind, request())
+    assert call.read() is not None
+    before = resident()
+    assert settled(written) < OURS
+    assert resident() - before < RESIDENT
+    for _ in range(2 * OURS):
+        assert len(call.read().payload) == PIECE
+    assert len(written) <= 3 * OURS, "the writer is ahead by more than the buffers hold"
+    assert resident() - before < RESIDENT
+    call.cancel()
+
+
+@pytest.mark.parametrize("kind", ["client_stream", "bidi"])
+def test_what_a_handler_does_not_read_is_little_and_so_is_the_memory_for_it(our_world, kind):
+    written, taken, go_on = [], [], threading.Event()
+
+    def reluctant():
+        yield READ
+        yield wait_for(go_on)
+        while (yield READ) is not None:
+            taken.append(1)
+
+    client = our_world.connect(our_world.serve(reluctant))
+    before = resident()
+    held = client.pour(kind, endless(written))
+    assert settled(written) < OURS
+    assert resident() - before < RESIDENT
+    go_on.set()
+    grows_past(taken, 2 * OURS)
+    assert len(written) - len(taken) < OURS
+    assert resident() - before < RESIDENT
+    client.close()
+    del held

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.rpc.programs import FORKING, ended, python
+from tests.rpc.programs import ELSEWHERE, FORKING, ended, python
 
 CALLS = {
     "unary": "assert stub.SayHello(quick, timeout=20).message == 'Hello, quick!'",
@@ -303,3 +303,37 @@ def test_other_programs_may_be_started_meanwhile(elsewhere):
     print("end")
     """
     assert ended(python(program, elsewhere[0])) == (0, ["end"], "")
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_child_of_one_whose_connections_are_full_has_its_own(call):
+    """Neither the parent's streams nor its queue are the child's."""
+    program = f"""{CLIENT}
+    import grpc, time
+    options = [("grpc.max_connections_per_subchannel_cap", 2)]
+    stub = GreeterStub(rpc.insecure_channel(address, options))
+    aio_stub = GreeterStub(rpc.aio.insecure_channel(address, options))
+
+    def child():
+        {call}
+        {call}
+
+    staying = [stub.ListHellos(stay) for _ in range(4)]
+    for each in staying:
+        assert next(each).message == "Hello, stay!"
+    waiting = stub.SayHello.future(quick, timeout=60)
+    for _ in range(3):
+        assert status(fork(child)) == 0
+    assert not waiting.done()
+    try:
+        stub.SayHello(quick, timeout=0.2)
+    except grpc.RpcError as error:
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED, error
+    staying.pop().cancel()
+    assert waiting.result().message == "Hello, quick!"
+    print("end")
+    """
+    with python(ELSEWHERE, "2") as server:
+        address = server.stdout.readline().strip()
+        assert ended(python(program, address)) == (0, ["end"], "")
+        server.kill()

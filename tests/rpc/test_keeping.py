@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 
@@ -171,6 +172,35 @@ def test_no_call_is_lost_to_a_connections_age(world, proxied):
     assert proxy.accepted >= 4
 
 
+def test_no_call_is_lost_to_a_connections_idleness_under_load(our_world):
+    """The server lets idle connections go just when calls come again, with and without others in progress."""
+    idle = 30  # milliseconds
+    address = our_world.serve(polite, [("grpc.max_connection_idle_ms", idle)])
+    clients = [our_world.connect(address) for _ in range(4)]
+    lost, sockets = [], set()
+
+    def caller(number):
+        chance = random.Random(number)
+        client = clients[number % len(clients)]
+        for _ in range(25):
+            time.sleep(chance.uniform(0.5, 1.5) * idle / 1000)
+            for kind in ("unary", "bidi"):
+                answer = client.call(kind, request("Ann"))
+                if answer.messages != ["Hello, Ann!"]:
+                    lost.append(answer)
+            [connection] = client.channel._driver.core.connections
+            sockets.update(connection.sockets)
+
+    callers = [threading.Thread(target=caller, args=(number,)) for number in range(6)]
+    for one in callers:
+        one.start()
+    for one in callers:
+        one.join(PATIENCE * 2)
+    assert not any(one.is_alive() for one in callers)
+    assert lost == []
+    assert len(sockets) > len(clients), "no connection was ever let go"
+
+
 def test_what_outlives_age_and_grace_is_ended(world):
     over = threading.Event()
 
@@ -242,3 +272,31 @@ def test_too_much_metadata_fails_its_call_only(our_world):
     answer = client.call("unary", request(), metadata=(("x-big", "x" * 10_000),))
     assert answer.code in {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL}
     assert client.call("unary", request("Ann")).messages == ["Hello, Ann!"]
+
+
+@pytest.mark.parametrize("where", ["initial", "trailing"])
+@pytest.mark.parametrize("kind", ["unary", "server_stream"])
+def test_an_answer_with_more_metadata_than_the_client_takes_fails_its_call_only(world, proxied, kind, where):
+    big = (("x-big", "x" * 20_000),)
+
+    def metadata(context):
+        if where == "initial":
+            return context.send_initial_metadata(big)
+        return context.set_trailing_metadata(big)
+
+    def script():
+        asked = yield READ
+        if asked.name == "big":
+            yield metadata
+        yield greet(asked)
+
+    proxy = proxied(world.serve(script))
+    options = [("grpc.max_metadata_size", 5000), ("grpc.absolute_max_metadata_size", 5000)]
+    client = world.connect(proxy.address, options)
+    assert client.call(kind, request("Ann")).messages == ["Hello, Ann!"]
+    answer = client.call(kind, request("big"))
+    assert answer.code is grpc.StatusCode.RESOURCE_EXHAUSTED, answer
+    if world.server_make == "ours":
+        assert "the answer's metadata are larger than the client takes" in answer.details
+    assert client.call(kind, request("Bob")).messages == ["Hello, Bob!"]
+    assert proxy.accepted == 1, "the connection was lost with the call"

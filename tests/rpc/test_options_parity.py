@@ -117,7 +117,8 @@ def test_a_server_takes_so_many_calls_of_a_connection_at_once(world):
             running -= 1
         yield greet(asked)
 
-    client = world.connect(world.serve(script, [("grpc.max_concurrent_streams", 2)]))
+    options = [("grpc.max_connections_per_subchannel_cap", 1)]
+    client = world.connect(world.serve(script, [("grpc.max_concurrent_streams", 2)]), options)
     assert client.call("unary", request()).code.name == "OK"  # the server's settings are known now
     calls = [client.begin("unary", request(str(number))) for number in range(20)]
     assert {call.code().name for call in calls} == {"OK"}

@@ -148,7 +148,7 @@ def test_calls_beyond_the_servers_limit_of_streams_wait_and_are_answered(our_wor
             connection.reply(stream)
             together.remove(stream)
 
-    client = our_world.connect(start(one_at_a_time).address)
+    client = our_world.connect(start(one_at_a_time).address, [("grpc.max_connections_per_subchannel_cap", 1)])
     assert client.call("unary", request()).messages == ["hi"]  # the limit is known from here on
     calls = [client.begin("server_stream", request(str(i))) for i in range(10)]
     for call in calls:

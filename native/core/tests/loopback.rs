@@ -317,3 +317,64 @@ fn streams_over_the_peers_limit_wait_and_are_answered_one_by_one() {
         pair.client.forget(call);
     }
 }
+
+#[test]
+fn room_is_what_the_peers_limit_leaves_and_its_turnover_tells_when_to_look() {
+    let mut pair = Pair::with(&Settings { max_concurrent_streams: 2, ..Settings::default() });
+    pair.settle(); // the limit is known now
+    assert_eq!(pair.client.room(), 2);
+    let calls: Vec<Key> = (0..3).map(|_| pair.unary(b"q")).collect();
+    let served = pair.settle();
+    assert_eq!((pair.client.room(), served.len()), (0, 2));
+    let before = pair.client.turnover();
+    pair.client.cancel(calls[2], Status::new(code::CANCELLED, "it only waited"));
+    assert_eq!((pair.client.room(), pair.client.turnover()), (0, before));
+    pair.reply(served[0], b"a");
+    pair.settle();
+    assert_eq!(pair.client.room(), 1);
+    assert_ne!(pair.client.turnover(), before);
+    pair.server.shut_down();
+    pair.settle();
+    assert_eq!(pair.client.room(), 0, "a connection that is going away takes no calls");
+}
+
+/// Answers with metadata of that size, where the client takes 1,000 bytes; what the call ends with, on both sides.
+fn answered_with_metadata(size: usize, in_head: bool, in_trailers: bool) -> (Status, Option<i32>, Pair) {
+    let narrow = Settings { max_header_list_size: 1000, ..Settings::default() };
+    let server = Connection::server(&Settings::default(), LIMIT);
+    let mut pair = Pair { client: Connection::client(&narrow, LIMIT, "test".into()), server };
+    let call = pair.unary(b"q");
+    let [served] = pair.settle()[..] else { panic!("one call") };
+    let (mut head, mut trailers) = (head(), trailers(0, ""));
+    let big = "x".repeat(size);
+    if in_head {
+        head.push("x-big", &big);
+    }
+    if in_trailers {
+        trailers.push("x-big", &big);
+    }
+    pair.server.respond(served, head);
+    pair.server.send(served, message::encode(b"a"), false);
+    pair.server.finish(served, trailers);
+    pair.settle();
+    let told = pair.server.call(served).and_then(|call| call.finished.as_ref()).map(|status| status.code);
+    (pair.status(call), told, pair)
+}
+
+#[test]
+fn an_answer_with_more_metadata_than_the_client_takes_fails_its_call_with_a_clear_status() {
+    for (in_head, in_trailers) in [(true, false), (false, true)] {
+        let (status, told, mut pair) = answered_with_metadata(2000, in_head, in_trailers);
+        assert_eq!(status.code, code::RESOURCE_EXHAUSTED);
+        assert!(status.message.contains("the answer's metadata are larger than the client takes"), "{status:?}");
+        assert_eq!(told, in_head.then_some(code::RESOURCE_EXHAUSTED), "what the handler still sends goes nowhere");
+        assert_eq!(pair.client.counters().malformed, 0);
+        let next = pair.unary(b"q");
+        let [served] = pair.settle()[..] else { panic!("the connection goes on") };
+        pair.reply(served, b"a");
+        pair.settle();
+        assert_eq!(pair.status(next).code, code::OK);
+        let (status, ..) = answered_with_metadata(700, in_head, in_trailers);
+        assert_eq!(status.code, code::OK);
+    }
+}

@@ -107,6 +107,11 @@ impl Link {
         self.lock().on_lost = Some(callback);
     }
 
+    /// Calls for which the peer has no stream free are not taken from here on; see `State::tell_of_room`.
+    pub fn on_room(&self, callback: Py<PyAny>) {
+        self.lock().on_room = Some(Arc::new(callback));
+    }
+
     /// `callback(problem | None)` once the peer has said its first words, or will not.
     pub fn on_heard(&self, callback: Py<PyAny>) {
         self.lock().waits_to_hear = Some(callback);
@@ -409,6 +414,7 @@ impl Link {
             sleep.notify_one();
         }
         state.on_lost = None;
+        state.on_room = None;
         state.waits_to_hear = None;
         state.spread()
     }

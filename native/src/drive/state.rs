@@ -43,6 +43,10 @@ pub struct State {
     pub(super) waiters: Vec<(Key, Arc<Condvar>)>,
     pub(super) watchers: HashMap<Key, Watcher>,
     pub(super) on_lost: Option<Py<PyAny>>,
+    /// Client: calls for which there is no room are not taken. Who has them waits for room (`when_room`) to be told.
+    pub(super) on_room: Option<Arc<Py<PyAny>>>,
+    /// The connection's turnover when somebody began to wait for room.
+    when_room: Option<u64>,
     pub(super) socket_dead: bool,
     /// The hub waits for room to write.
     pub(super) blocked: bool,
@@ -77,6 +81,8 @@ impl State {
             waiters: Vec::new(),
             watchers: HashMap::new(),
             on_lost: None,
+            on_room: None,
+            when_room: None,
             socket_dead: false,
             blocked: false,
             last_turn: Instant::now(),
@@ -88,6 +94,16 @@ impl State {
 
     pub fn watch(&mut self, key: Key, watcher: Watcher) {
         self.watchers.insert(key, watcher);
+    }
+
+    /// Client: a call would have to wait for a stream, and does so elsewhere.
+    pub fn full(&self) -> bool {
+        self.on_room.is_some() && self.grpc.usable() && self.grpc.room() == 0
+    }
+
+    /// `on_room` is told, once, when a stream has ended or the peer has moved its limit, and there is room then.
+    pub fn tell_of_room(&mut self) {
+        self.when_room = Some(self.grpc.turnover());
     }
 
     pub(super) fn read(&mut self, fd: RawFd) {
@@ -243,6 +259,13 @@ impl State {
         if !self.grpc.usable() {
             if let Some(callback) = self.on_lost.take() {
                 news.push(News::Lost(callback));
+            }
+            self.on_room = None;
+        }
+        if let (Some(before), Some(callback)) = (self.when_room, &self.on_room) {
+            if self.grpc.turnover() != before && self.grpc.room() > 0 {
+                self.when_room = None;
+                news.push(News::Change(callback.clone()));
             }
         }
         if let Some(heard) = self.heard.take() {

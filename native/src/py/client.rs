@@ -1,81 +1,24 @@
-//! `Method`, `ClientLink`, `ClientCall`: the client's side.
+//! `ClientLink`, `ClientCall`: the client's side.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Uri;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
+use super::method::Method;
 use super::tls::{Protection, protection};
 use super::{deadline_after, metadata};
 use crate::drive::hub::Hub as Driven;
 use crate::drive::link::{Link, Waited};
 use crate::drive::news::{Watcher, tell_all};
 use crate::drive::socket;
-use proxyless_core::grpc::encoding::{self, Encoding};
+use proxyless_core::grpc::encoding::Encoding;
 use proxyless_core::grpc::status::{Status, code};
-use proxyless_core::grpc::{self, Call, Tally, message, timeout};
-use proxyless_core::http2::{Headers, Key, Template};
-
-/// What every request of one method has in common, made once.
-#[pyclass(frozen, module = "rpc._native")]
-pub struct Method {
-    template: Arc<Template>,
-    encoding: Encoding,
-}
-
-#[pymethods]
-impl Method {
-    #[new]
-    /// `encoding`: what requests are compressed with, by gRPC's number for it.
-    #[pyo3(signature = (path, authority, user_agent, encoding=0, scheme="http"))]
-    fn new(path: &str, authority: &str, user_agent: &str, encoding: u8, scheme: &str) -> PyResult<Self> {
-        // Only looked at: what is no authority or no path must not reach the wire.
-        Uri::builder()
-            .scheme(scheme)
-            .authority(authority)
-            .path_and_query(path)
-            .build()
-            .map_err(|error| PyValueError::new_err(format!("{authority:?}, {path:?}: {error}")))?;
-        let encoding = Encoding::from_number(encoding)
-            .ok_or_else(|| PyValueError::new_err(format!("no compression has the number {encoding}")))?;
-        if !user_agent.bytes().all(|byte| matches!(byte, 0x20..=0x7e)) {
-            return Err(PyValueError::new_err(format!("user agent {user_agent:?}: a value is printable ASCII")));
-        }
-        let fixed = [
-            (":method", "POST"),
-            (":scheme", scheme),
-            (":path", path),
-            (":authority", authority),
-            ("te", "trailers"),
-            ("content-type", grpc::CONTENT_TYPE),
-            ("user-agent", user_agent.trim()),
-            ("grpc-accept-encoding", encoding::ACCEPTED),
-        ];
-        let mut headers: Headers = fixed.into_iter().collect();
-        if encoding != Encoding::Identity {
-            headers.push("grpc-encoding", encoding.name());
-        }
-        Ok(Self { template: Arc::new(Template::new(headers)), encoding })
-    }
-}
-
-impl Method {
-    /// What a request has besides the template.
-    fn extra(&self, metadata: Option<&Bound<'_, PyAny>>, deadline: Option<Instant>) -> PyResult<Headers> {
-        let mut extra = Headers::new();
-        if let Some(deadline) = deadline {
-            extra.push("grpc-timeout", timeout::encode(deadline.saturating_duration_since(Instant::now())));
-        }
-        if let Some(metadata) = metadata {
-            metadata::from_py(metadata, &mut extra)?;
-        }
-        Ok(extra)
-    }
-}
+use proxyless_core::grpc::{Call, Tally, message};
+use proxyless_core::http2::Key;
 
 /// One connection to a server.
 #[pyclass(frozen, module = "rpc._native")]
@@ -88,6 +31,11 @@ pub struct ClientLink {
 impl ClientLink {
     pub fn new(hub: Arc<Driven>, link: Arc<Link>, on_dirty: Option<Arc<Py<PyAny>>>) -> Self {
         Self { hub, link, on_dirty }
+    }
+
+    /// Who keeps the link has to hear of its end before it is picked again.
+    fn tell_news(&self, py: Python<'_>) {
+        self.link.news().into_iter().for_each(|news| news.tell(py));
     }
 }
 
@@ -146,8 +94,31 @@ impl ClientLink {
         self.link.lock().grpc.ended().map(str::to_owned)
     }
 
+    /// How many calls it takes without making them wait for the server's limit of streams; none once it is lost or
+    /// draining. With `tell` its `on_room` is called, once, when a stream has ended or the limit moved from now on, and
+    /// there is room then.
+    #[pyo3(signature = (tell=false))]
+    fn room(&self, tell: bool) -> u32 {
+        let mut state = self.link.lock();
+        if tell {
+            state.tell_of_room();
+        }
+        state.grpc.room()
+    }
+
+    /// It is one of several and not the one that new calls are put on: after so many seconds without a call it ends.
+    /// None: it is that one.
+    fn spare(&self, seconds: Option<f64>) -> PyResult<()> {
+        let idle = seconds.map(Duration::try_from_secs_f64).transpose();
+        let mut state = self.link.lock();
+        state.grpc.spare(idle.map_err(|error| PyValueError::new_err(error.to_string()))?);
+        self.link.rouse(&mut state);
+        Ok(())
+    }
+
     /// Makes a whole unary call while the calling thread waits. `timeout` in seconds. Returns an outcome tuple (see
-    /// `rpc/_native.pyi`). Raises what a Python signal handler raises; the call is cancelled then.
+    /// `rpc/_native.pyi`), or None: the connection has no room, and nothing was sent. Raises what a Python signal
+    /// handler raises; the call is cancelled then.
     #[pyo3(signature = (method, metadata, payload, timeout))]
     fn call_unary(
         &self,
@@ -156,7 +127,7 @@ impl ClientLink {
         metadata: Option<&Bound<'_, PyAny>>,
         payload: &[u8],
         timeout: Option<f64>,
-    ) -> PyResult<Py<PyTuple>> {
+    ) -> PyResult<Option<Py<PyTuple>>> {
         let deadline = deadline_after(timeout)?;
         let (template, extra) = (method.template.clone(), method.extra(metadata, deadline)?);
         let message = encoded(py, method.encoding, payload);
@@ -164,18 +135,25 @@ impl ClientLink {
         let key = py.detach(|| {
             let mut state = link.lock();
             link.look_before_call(&mut state);
+            if state.full() {
+                drop(state);
+                tell_all(link.news());
+                return None;
+            }
             let key = state.grpc.start(template, extra, deadline, Some(message));
             link.rouse(&mut state);
             drop(state);
             link.flush_all(deadline);
-            key
+            Some(key)
         });
+        let Some(key) = key else { return Ok(None) };
         wait(py, link, key, deadline, &|_| false)?;
         let outcome = link.lock().outcome(key);
-        outcome.into_py(py)
+        outcome.into_py(py).map(Some)
     }
 
-    /// Starts a unary call; `callback(outcome)` is called when it ended. Returns a key for `cancel`.
+    /// Starts a unary call; `callback(outcome)` is called when it ended. Returns a key for `cancel`, or None: the
+    /// connection has no room, and nothing was sent.
     #[pyo3(signature = (method, metadata, payload, timeout, callback))]
     fn start_unary(
         &self,
@@ -185,20 +163,25 @@ impl ClientLink {
         payload: &[u8],
         timeout: Option<f64>,
         callback: Py<PyAny>,
-    ) -> PyResult<Key> {
+    ) -> PyResult<Option<Key>> {
         let deadline = deadline_after(timeout)?;
         let (template, extra) = (method.template.clone(), method.extra(metadata, deadline)?);
         let message = encoded(py, method.encoding, payload);
         let key = {
             let mut state = self.link.lock();
             self.link.look_before_call(&mut state);
+            if state.full() {
+                drop(state);
+                self.tell_news(py);
+                return Ok(None);
+            }
             let key = state.grpc.start(template, extra, deadline, Some(message));
             state.grpc.watch_deadline(key);
             state.watch(key, Watcher::Outcome(callback));
             key
         };
         commanded(py, &self.link, self.on_dirty.as_ref())?;
-        Ok(key)
+        Ok(Some(key))
     }
 
     /// Ends a call of `start_unary` early: its callback gets this code and these details.
@@ -206,8 +189,8 @@ impl ClientLink {
         cancel(py, &self.link, self.on_dirty.as_ref(), key, Status::new(code, details))
     }
 
-    /// Starts a call whose messages are sent and received one by one; None: the connection is lost or draining, and
-    /// nothing was sent. `on_change`, where given, is called without
+    /// Starts a call whose messages are sent and received one by one; None: the connection is lost, draining or has no
+    /// room, and nothing was sent. `on_change`, where given, is called without
     /// arguments whenever something about the call changed, and the deadline is enforced without anybody waiting.
     #[pyo3(signature = (method, metadata, timeout, on_change=None))]
     fn start(
@@ -223,10 +206,9 @@ impl ClientLink {
         let key = {
             let mut state = self.link.lock();
             self.link.look_before_call(&mut state);
-            if !state.grpc.usable() {
+            if !state.grpc.usable() || state.full() {
                 drop(state);
-                // Who keeps the link has to hear of it before it is picked again.
-                self.link.news().into_iter().for_each(|news| news.tell(py));
+                self.tell_news(py);
                 return Ok(None);
             }
             let key = state.grpc.start(template, extra, deadline, None);

@@ -96,8 +96,10 @@ impl Hub {
 
     /// Takes over a connected socket's descriptor and speaks first. `on_lost` is called once, when no new call can be
     /// put on the connection any more (lost, or told to go away). `on_heard(problem | None)` is called once, when the
-    /// server has said its first words of HTTP/2, inside `tls` if given, or with why it will not.
-    #[pyo3(signature = (fd, terms, on_lost, on_heard, tls=None))]
+    /// server has said its first words of HTTP/2, inside `tls` if given, or with why it will not. With `on_room` calls
+    /// beyond the server's limit of streams are not taken; see `ClientLink.room`.
+    #[pyo3(signature = (fd, terms, on_lost, on_heard, tls=None, on_room=None))]
+    #[allow(clippy::too_many_arguments)]
     fn connect(
         &self,
         py: Python<'_>,
@@ -106,6 +108,7 @@ impl Hub {
         on_lost: Py<PyAny>,
         on_heard: Py<PyAny>,
         tls: Option<Bound<'_, ClientTls>>,
+        on_room: Option<Py<PyAny>>,
     ) -> PyResult<ClientLink> {
         let socket = own(fd);
         let peer = socket::peer_name(socket.fd());
@@ -116,6 +119,9 @@ impl Hub {
         let link = self.hub.adopt(socket, connection, security, callers_lead)?;
         link.on_lost(on_lost);
         link.on_heard(on_heard);
+        if let Some(on_room) = on_room {
+            link.on_room(on_room);
+        }
         // Nobody leads a link before it is handed out: the hub sees the beginning through.
         py.detach(|| tell_all(link.begin()));
         Ok(ClientLink::new(self.hub.clone(), link, self.on_dirty.clone()))

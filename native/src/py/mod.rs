@@ -3,6 +3,7 @@
 pub mod client;
 pub mod hub;
 pub mod metadata;
+pub mod method;
 pub mod server;
 pub mod terms;
 pub mod tls;
@@ -76,7 +77,7 @@ pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crate::drive::fork::install();
     module.add_class::<hub::Hub>()?;
     module.add_class::<terms::Terms>()?;
-    module.add_class::<client::Method>()?;
+    module.add_class::<method::Method>()?;
     module.add_class::<client::ClientLink>()?;
     module.add_class::<client::ClientCall>()?;
     module.add_class::<server::ServerCall>()?;

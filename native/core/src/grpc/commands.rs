@@ -7,12 +7,17 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::keeping::Due;
-use super::status::{self, Status};
+use super::status::{self, Status, code};
 use super::{ANY_NUMBER, CONTENT_TYPE, Call, Connection, MORE_THAN_ONE, Role};
 use crate::http2::{self, Headers, Key, Template};
 
 /// What keepalive pings carry; any answer is a sign of life.
 const KEEPALIVE: u64 = 0x6b65_6570_616c_6976;
+
+/// As a header list's size counts them (RFC 9113, section 6.5.2): `:status` with its value, and our `content-type`.
+const STATUS_FIELD: usize = 32 + ":status".len() + 3;
+const CONTENT_TYPE_FIELD: usize = 32 + "content-type".len() + CONTENT_TYPE.len();
+const TOO_LARGE: &str = "the answer's metadata are larger than the client takes (SETTINGS_MAX_HEADER_LIST_SIZE)";
 
 impl Connection {
     /// Client: starts a call. `end`: the message given with it is the only one.
@@ -52,8 +57,9 @@ impl Connection {
 
     /// When `expire` is due if nothing happens.
     pub fn next_deadline(&mut self) -> Option<Instant> {
+        let busy = self.http2.busy();
         let kept = self.kept.as_mut().and_then(|kept| {
-            kept.calls(!self.calls.is_empty(), Instant::now());
+            kept.calls(busy, Instant::now());
             kept.next()
         });
         [self.next_call_deadline(), self.http2.next_deadline(), kept].into_iter().flatten().min()
@@ -89,7 +95,7 @@ impl Connection {
 
     fn keep_on(&mut self, now: Instant) {
         let Some(mut kept) = self.kept.take() else { return };
-        kept.calls(!self.calls.is_empty(), now);
+        kept.calls(self.http2.busy(), now);
         while let Some(due) = kept.due(now) {
             match due {
                 Due::Ping => {
@@ -99,7 +105,7 @@ impl Connection {
                 Due::Dead => self.http2.abandon("the peer did not answer a keepalive ping in time"),
                 Due::Leave => self.http2.shut_down(),
                 Due::End => {
-                    self.end_all(&Status::new(status::code::UNAVAILABLE, "the connection has reached its age"));
+                    self.end_all(&Status::new(code::UNAVAILABLE, "the connection has reached its age"));
                     self.http2.abandon("the connection has reached its age, and the grace is over");
                 }
             }
@@ -173,18 +179,28 @@ impl Connection {
         }
     }
 
-    /// Server: the response's head; only the first is sent.
+    /// Server: the response's head; only the first is sent. One that the client would not take ends the call.
     pub fn respond(&mut self, key: Key, headers: Headers) {
-        if let Some(call) = self.calls.get_mut(&key) {
-            if call.finished.is_none() && !std::mem::replace(&mut call.head_sent, true) {
-                self.http2.respond(key, 200, &headers, false);
-            }
+        let Some(call) = self.calls.get_mut(&key).filter(|call| call.finished.is_none() && !call.head_sent) else {
+            return;
+        };
+        if self.http2.fits(headers.list_size() + STATUS_FIELD) {
+            call.head_sent = true;
+            self.http2.respond(key, 200, &headers, false);
+        } else {
+            self.give_up(key, Status::new(code::RESOURCE_EXHAUSTED, TOO_LARGE));
         }
     }
 
-    /// Server: the end of the response. Without a head before it: Trailers-Only.
+    /// Server: the end of the response. Without a head before it: Trailers-Only. Of trailers that the client would not
+    /// take it gets to know that.
     pub fn finish(&mut self, key: Key, mut trailers: Headers) {
         let Some(call) = self.calls.get_mut(&key).filter(|call| call.finished.is_none()) else { return };
+        let head = if call.head_sent { 0 } else { STATUS_FIELD + CONTENT_TYPE_FIELD };
+        if !self.http2.fits(trailers.list_size() + head) {
+            trailers = Headers::new();
+            status::write(code::RESOURCE_EXHAUSTED, TOO_LARGE, &mut trailers);
+        }
         call.answered_ok = trailers.get("grpc-status").is_some_and(|code| code == b"0");
         if std::mem::replace(&mut call.head_sent, true) {
             self.http2.send_trailers(key, trailers);
@@ -209,7 +225,7 @@ impl Connection {
 
     pub(super) fn remove(&mut self, key: Key) {
         if let Some(call) = self.calls.remove(&key).filter(|call| call.counted) {
-            let ok = call.finished.map_or(call.answered_ok, |status| status.code == status::code::OK);
+            let ok = call.finished.map_or(call.answered_ok, |status| status.code == code::OK);
             if ok {
                 self.tally.succeeded += 1;
             } else {

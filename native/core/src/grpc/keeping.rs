@@ -41,10 +41,13 @@ pub enum Due {
 /// The timers of a connection in use.
 pub struct Kept {
     keeping: Keeping,
+    /// Like `max_idle`, while others could do the connection's work.
+    pub spare: Option<Duration>,
     leaves_at: Option<Instant>,
     heard: Instant,
     pinged: Option<Instant>,
     idle_since: Option<Instant>,
+    busy_at: Instant,
     left: Option<Instant>,
     ended: bool,
 }
@@ -52,7 +55,17 @@ pub struct Kept {
 impl Kept {
     pub fn new(keeping: Keeping, now: Instant) -> Self {
         let leaves_at = keeping.max_age.and_then(|age| now.checked_add(age.mul_f64(0.9 + 0.2 * chance())));
-        Self { keeping, leaves_at, heard: now, pinged: None, idle_since: Some(now), left: None, ended: false }
+        Self {
+            keeping,
+            spare: None,
+            leaves_at,
+            heard: now,
+            pinged: None,
+            idle_since: Some(now),
+            busy_at: now,
+            left: None,
+            ended: false,
+        }
     }
 
     /// The peer said something, whatever it was.
@@ -64,15 +77,22 @@ impl Kept {
     /// Whether calls are in progress; before `next` and `due`.
     pub fn calls(&mut self, any: bool, now: Instant) {
         if any {
-            self.idle_since = None;
+            (self.idle_since, self.busy_at) = (None, now);
         } else if self.idle_since.is_none() {
             self.idle_since = Some(now);
         }
     }
 
-    /// When `due` has something to say if nothing happens.
+    /// When `due` has something to say if nothing happens, or when to look whether calls are still in progress: nobody
+    /// tells when the last one ends.
     pub fn next(&self) -> Option<Instant> {
-        [self.ping_at(), self.leave_at(), self.end_at()].into_iter().flatten().min()
+        let look = self.max_idle().filter(|_| self.idle_since.is_none() && self.left.is_none());
+        let look_at = look.and_then(|most| self.busy_at.checked_add(most));
+        [self.ping_at(), self.leave_at(), self.end_at(), look_at].into_iter().flatten().min()
+    }
+
+    fn max_idle(&self) -> Option<Duration> {
+        [self.keeping.max_idle, self.spare].into_iter().flatten().min()
     }
 
     fn ping_at(&self) -> Option<Instant> {
@@ -88,7 +108,7 @@ impl Kept {
         if self.left.is_some() {
             return None;
         }
-        let idle = self.idle_since.zip(self.keeping.max_idle).and_then(|(since, most)| since.checked_add(most));
+        let idle = self.idle_since.zip(self.max_idle()).and_then(|(since, most)| since.checked_add(most));
         [idle, self.leaves_at].into_iter().flatten().min()
     }
 
@@ -173,12 +193,25 @@ mod tests {
         let start = Instant::now();
         let mut kept = Kept::new(Keeping { max_idle: Some(SECOND * 5), ..Keeping::default() }, start);
         kept.calls(true, start + SECOND);
-        assert_eq!(kept.next(), None);
+        assert_eq!(kept.next(), Some(start + SECOND * 6), "to look whether it is still busy");
+        assert_eq!(kept.due(start + SECOND * 6), None);
         kept.calls(false, start + SECOND * 7);
         kept.calls(false, start + SECOND * 8);
         assert_eq!(kept.next(), Some(start + SECOND * 12));
         assert_eq!(kept.due(start + SECOND * 12), Some(Due::Leave));
         assert_eq!(kept.due(start + SECOND * 99), None);
+    }
+
+    #[test]
+    fn a_spare_connection_is_idle_sooner() {
+        let start = Instant::now();
+        let mut kept = Kept::new(Keeping { max_idle: Some(SECOND * 50), ..Keeping::default() }, start);
+        kept.spare = Some(SECOND * 5);
+        assert_eq!(kept.next(), Some(start + SECOND * 5));
+        kept.spare = None;
+        assert_eq!(kept.next(), Some(start + SECOND * 50));
+        kept.spare = Some(SECOND * 99);
+        assert_eq!(kept.next(), Some(start + SECOND * 50));
     }
 
     #[test]

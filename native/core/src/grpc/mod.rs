@@ -19,7 +19,7 @@ pub mod timeout;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::http2::{self, Counters, Headers, Key, Scattered, Settings};
 pub use call::Call;
@@ -135,6 +135,29 @@ impl Connection {
 
     pub fn usable(&self) -> bool {
         self.http2.usable()
+    }
+
+    /// Client: so many more calls go out at once; none once the connection takes no more. What is started beyond that
+    /// waits in it.
+    pub fn room(&self) -> u32 {
+        if self.usable() { self.http2.room() } else { 0 }
+    }
+
+    /// Another number than before: `room` may be another one.
+    pub fn turnover(&self) -> u64 {
+        self.http2.turnover()
+    }
+
+    /// Client: one of several connections to the same server, which goes after so long without a call, also where the
+    /// one that stays would not. None: it is the one that stays.
+    pub fn spare(&mut self, idle: Option<Duration>) {
+        if let Some(kept) = &mut self.kept {
+            kept.spare = idle;
+        } else if idle.is_some() {
+            let mut kept = Kept::new(Keeping::default(), Instant::now());
+            kept.spare = idle;
+            self.kept = Some(Box::new(kept));
+        }
     }
 
     pub fn ended(&self) -> Option<&str> {

@@ -326,8 +326,21 @@ impl Connection {
         self.poll_stream(key);
     }
 
+    pub fn busy(&self) -> bool {
+        !self.streams.is_empty()
+    }
+
+    /// h2 keeps the peer's limit of streams to itself: what it holds back waits in it.
+    pub fn room(&self) -> u32 {
+        u32::MAX
+    }
+
+    pub fn turnover(&self) -> u64 {
+        0
+    }
+
     /// h2 keeps the peer's limit to itself.
-    pub fn fits(&self, _: &Headers) -> bool {
+    pub fn fits(&self, _: usize) -> bool {
         true
     }
 

@@ -214,6 +214,7 @@ impl Connection {
     /// One stream less counts against the limit.
     pub(super) fn closed_one(&mut self) {
         self.open -= 1;
+        self.turnover += 1;
         if !self.waiting.is_empty() {
             self.open_waiting();
         }

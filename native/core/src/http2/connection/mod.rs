@@ -73,6 +73,8 @@ pub struct Connection {
     open: u32,
     /// Client: requests that the peer's limit holds back.
     waiting: VecDeque<Key>,
+    /// How often a stream ended or the peer moved its limit of them: whoever waits for room sees that it is time to look.
+    turnover: u64,
     /// Streams that have something to send and room in their own window.
     line: VecDeque<Key>,
     /// Server: how the last streams ended.
@@ -124,6 +126,7 @@ impl Connection {
             last_peer: 0,
             open: 0,
             waiting: VecDeque::new(),
+            turnover: 0,
             line: VecDeque::new(),
             closed: VecDeque::new(),
             accepted: Vec::new(),
@@ -186,6 +189,22 @@ impl Connection {
     /// New streams can be opened: neither closed nor told to go away.
     pub fn usable(&self) -> bool {
         self.ended.is_none() && self.told.is_none() && self.leaving == Leaving::No && self.next <= frame::LARGEST_STREAM
+    }
+
+    /// Streams are open, or wait to be. One that ended, though nobody has read it yet, is none of them.
+    pub fn busy(&self) -> bool {
+        self.open > 0 || !self.waiting.is_empty()
+    }
+
+    /// Client: so many more requests go out at once; what is opened beyond that waits here.
+    pub fn room(&self) -> u32 {
+        let taken = self.open.saturating_add(self.waiting.len() as u32);
+        self.peer.max_concurrent_streams.saturating_sub(taken)
+    }
+
+    /// Another number than before: `room` may be another one.
+    pub fn turnover(&self) -> u64 {
+        self.turnover
     }
 
     /// Why the connection is over, once it is.

@@ -24,6 +24,7 @@ impl Connection {
         self.encoder.limit_table(self.peer.header_table_size as usize);
         self.output.reply(kind::SETTINGS, flag::ACK, 0, &[]);
         self.shift_send_windows(i64::from(self.peer.initial_window) - before)?;
+        self.turnover += 1;
         self.open_waiting();
         Ok(())
     }

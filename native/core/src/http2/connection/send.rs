@@ -72,9 +72,9 @@ impl Connection {
         }
     }
 
-    /// The peer takes header lists of that size.
-    pub fn fits(&self, headers: &Headers) -> bool {
-        headers.list_size() <= self.peer.max_header_list_size as usize
+    /// The peer takes header lists of that size (`Headers::list_size`).
+    pub fn fits(&self, list_size: usize) -> bool {
+        list_size <= self.peer.max_header_list_size as usize
     }
 
     /// Sends `prefix` and `data`, one behind the other. The view says `unsent` until the peer's window has taken them.

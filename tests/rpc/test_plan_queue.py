@@ -1,0 +1,207 @@
+"""The call plan where the server has no stream free: who waits, who dials, who is next. Driven by hand."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from rpc.core import ChannelCore
+from rpc.errors import NOT_SENT
+from rpc.options import ChannelOptions
+from rpc.plan import Attempt, Dial, Stand
+from tests.rpc.configs import cluster, config, endpoint
+from tests.rpc.links import Call, FakeLink, code, connect
+
+OK = (0, "", b"", None, None, True, False)
+
+
+@pytest.fixture
+def core():
+    core = ChannelCore("xds:///reviews.demo:9080", lambda: None)
+    core.configure(ChannelOptions(max_connections=2), ())
+    core.on_config(config(cluster("c", endpoint("10.0.0.1"))))
+    return core
+
+
+def full(core):
+    """Its one connection, READY, with all streams taken."""
+    connection = connect(core)
+    connection.link.streams = 0
+    return connection
+
+
+def add(connection, streams):
+    link = FakeLink(streams=streams)
+    assert connection.claim()
+    connection.opened(link)
+    return link
+
+
+def refused(call):
+    """The first step, and what follows when the engine has no stream for it."""
+    assert isinstance(call.go(), Attempt)
+    return call.go(NOT_SENT)
+
+
+def place_of(call):
+    """Where the call waits, whatever it has dialled before."""
+    while isinstance(step := call.go(), Dial):
+        pass
+    assert isinstance(step, Stand)
+    return step.place
+
+
+def test_the_first_that_finds_no_stream_has_another_connection_dialled_and_the_others_wait(core):
+    connection = full(core)
+    first, second = Call(core, timeout=5), Call(core)
+    assert refused(first) == Dial(connection)
+    stand = first.go()
+    assert isinstance(stand, Stand)
+    assert 4 < stand.until - time.monotonic() <= 5
+    assert connection.claim()
+    stand = second.go()
+    assert isinstance(stand, Stand), "somebody is at it"
+    assert stand.until is None
+
+
+def test_the_further_connection_takes_as_many_as_it_has_streams_for(core):
+    connection = full(core)
+    calls = [Call(core) for _ in range(3)]
+    refused(calls[0])
+    places = [place_of(call) for call in calls]
+    link = add(connection, 2)
+    assert [place.called for place in places] == [True, True, False]
+    assert [call.go().link for call in calls[:2]] == [link, link]
+    assert connection.link is link
+    assert calls[0].go(OK) is OK
+
+
+def test_a_stream_that_is_free_elsewhere_is_taken_at_once_from_the_oldest_connection(core):
+    connection = connect(core)
+    oldest = connection.link
+    oldest.streams = 0
+    waiting = Call(core)
+    refused(waiting)
+    waiting.go()
+    newest = add(connection, 5)
+    assert waiting.go().link is newest
+    newest.streams, oldest.streams = 0, 1
+    call = Call(core)
+    assert call.go().link is newest
+    assert call.go(NOT_SENT).link is oldest
+    assert connection.link is oldest
+    assert newest.said[-1] == "spare"
+    assert oldest.said[-1] == "stays"
+
+
+def test_nobody_overtakes_the_queue(core):
+    connection = full(core)
+    waiting = Call(core)
+    refused(waiting)
+    place = waiting.go().place
+    late = Call(core)
+    assert not isinstance(late.go(), Attempt)
+    connection.link.streams = 1
+    connection.seat()
+    assert place.called
+    assert waiting.go().link is connection.link
+
+
+def test_who_was_called_and_found_the_stream_taken_is_first_again(core):
+    connection = full(core)
+    slow, next_one = Call(core), Call(core)
+    refused(slow)
+    first, second = place_of(slow), place_of(next_one)
+    connection.link.streams = 1
+    connection.seat()
+    assert (first.called, second.called) == (True, False)
+    assert isinstance(slow.go(), Attempt)
+    connection.link.streams = 0  # another was faster
+    slow.go(NOT_SENT)
+    assert list(connection.queue.places) == [first, second]
+
+
+@pytest.mark.parametrize("when", ["in the queue", "called", "sending"])
+def test_who_gives_up_leaves_the_stream_to_the_next(core, when):
+    connection = full(core)
+    first, second = Call(core), Call(core)
+    refused(first)
+    first.go()
+    assert connection.claim()  # so that nobody else dials
+    place = second.go().place
+    if when != "in the queue":
+        connection.link.streams = 1
+        connection.seat()
+        assert not place.called
+    if when == "sending":
+        assert isinstance(first.go(), Attempt)
+    first._plan.close()
+    connection.link.streams = 1
+    connection.seat()
+    assert place.called
+    assert not connection.queue.places
+
+
+def test_the_bound_holds_and_deadlines_too(core):
+    connection = full(core)
+    waiting = Call(core)
+    refused(waiting)
+    waiting.go()
+    add(connection, 0)
+    assert not connection.grows
+    call = Call(core, timeout=0.0001)
+    time.sleep(0.01)
+    outcome = call.go()
+    assert code(outcome) == "DEADLINE_EXCEEDED"
+    assert "10.0.0.1:9080: all streams that the server allows on 2 connection(s) are taken" in outcome[1]
+
+
+def test_after_a_dial_that_failed_who_is_first_waits_for_the_back_off(core):
+    connection = full(core)
+    call = Call(core)
+    assert refused(call) == Dial(connection)
+    place = call.go().place
+    assert connection.claim()
+    connection.failed("Connection refused")
+    assert place.stirred
+    stand = call.go()
+    assert isinstance(stand, Stand)
+    assert 0 < stand.until - time.monotonic() < 1.3
+    connection._retry_at = 0.0  # it is over
+    assert call.go() == Dial(connection)
+
+
+def test_when_the_last_connection_is_lost_the_calls_are_planned_anew(core):
+    connection = full(core)
+    calls = [Call(core) for _ in range(2)]
+    refused(calls[0])
+    places = [place_of(call) for call in calls]
+    connection.link.usable = False
+    connection.lost()
+    assert [place.called for place in places] == [True, True]
+    assert [call.go() for call in calls] == [Dial(connection), Dial(connection)]
+
+
+def test_when_the_endpoint_is_gone_the_calls_go_to_the_others(core):
+    full(core)
+    call = Call(core)
+    refused(call)
+    place = call.go().place
+    core.on_config(config(cluster("c", endpoint("10.0.0.2"))))
+    assert place.called
+    assert call.go().connection.key.address == "10.0.0.2"
+
+
+def test_a_lost_connection_of_several_is_replaced_only_as_the_one_for_new_calls(core):
+    connection = full(core)
+    old = connection.link
+    waiting = Call(core)
+    refused(waiting)
+    waiting.go()
+    new = add(connection, 5)
+    assert connection.link is new
+    new.usable = False
+    connection.lost()
+    assert connection.link is old
+    assert list(connection.sockets.values()) == [old]
