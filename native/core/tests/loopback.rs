@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use proxyless_core::grpc::message::Framed;
 use proxyless_core::grpc::status::{self, Status, code};
-use proxyless_core::grpc::{ANY_NUMBER, Connection, message};
-use proxyless_core::http2::{Headers, Key, Settings, Template};
+use proxyless_core::grpc::{ANY_NUMBER, Connection};
+use proxyless_core::http2::{Headers, Key, Outbox, Settings, Template};
 
 const LIMIT: usize = 4 * 1024 * 1024;
 
@@ -29,10 +30,10 @@ impl Pair {
         loop {
             let (mut up, mut down) = (Vec::new(), Vec::new());
             self.client.advance();
-            self.client.take_output(&mut up);
+            output(&mut self.client, &mut up);
             self.server.feed(&up);
             self.server.advance();
-            self.server.take_output(&mut down);
+            output(&mut self.server, &mut down);
             self.client.feed(&down);
             self.client.advance();
             if up.is_empty() && down.is_empty() {
@@ -42,18 +43,28 @@ impl Pair {
     }
 
     fn unary(&mut self, payload: &[u8]) -> Key {
-        self.client.start(template(), Headers::new(), None, Some(message::encode(payload)))
+        self.client.start(template(), Headers::new(), None, Some(framed(payload)))
     }
 
     fn reply(&mut self, key: Key, payload: &[u8]) {
         self.server.respond(key, head());
-        self.server.send(key, message::encode(payload), false);
+        self.server.send(key, framed(payload), false);
         self.server.finish(key, trailers(0, ""));
     }
 
     fn status(&self, key: Key) -> Status {
         self.client.call(key).and_then(|call| call.finished.clone()).expect("the call is over")
     }
+}
+
+fn output(from: &mut Connection, out: &mut Vec<u8>) {
+    let mut outbox = Outbox::default();
+    from.take_output(&mut outbox);
+    outbox.write_to(out);
+}
+
+fn framed(payload: &[u8]) -> Framed {
+    Framed::plain(Bytes::copy_from_slice(payload))
 }
 
 fn template() -> Arc<Template> {
@@ -134,7 +145,7 @@ fn an_unread_stream_stops_its_sender_and_nobody_else() {
     pair.server.respond(served, head());
     let mut sent = 0;
     while pair.server.call(served).unwrap().all_sent {
-        pair.server.send(served, message::encode(&[0; 16 * 1024]), false);
+        pair.server.send(served, framed(&[0; 16 * 1024]), false);
         pair.settle();
         sent += 1;
         assert!(sent < 100, "nothing holds the sender back");
@@ -163,6 +174,57 @@ fn a_message_larger_than_the_window_gets_through() {
     pair.reply(served, &[8; 1024 * 1024]);
     pair.settle();
     assert_eq!(pair.client.take_message(call).unwrap().len(), 1024 * 1024);
+}
+
+#[test]
+fn a_window_grows_so_that_large_messages_need_not_wait_for_it() {
+    let mut pair = Pair::new();
+    pair.settle();
+    let large = vec![7; 1024 * 1024];
+    for round in 0..3 {
+        let call = pair.unary(&large);
+        let mut up = Vec::new();
+        output(&mut pair.client, &mut up);
+        while pair.client.call(call).is_some() && !up.is_empty() {
+            pair.server.feed(&std::mem::take(&mut up));
+            pair.server.advance();
+            output(&mut pair.client, &mut up);
+        }
+        // Without a word from the server it has all of it, but for the first time.
+        let came = pair.server.take_accepted();
+        let whole = came.iter().any(|&key| pair.server.call(key).is_some_and(|call| call.half_closed));
+        assert_eq!(whole, round > 0, "round {round}");
+        pair.settle();
+        let served = came[0];
+        assert_eq!(pair.server.take_message(served).unwrap().len(), large.len());
+        pair.reply(served, b"a");
+        pair.server.forget(served);
+        pair.settle();
+        assert_eq!(pair.status(call).code, code::OK);
+    }
+}
+
+#[test]
+fn a_window_grows_no_further_than_its_share_of_the_connections() {
+    let settings = Settings { connection_window: 8 * 1024 * 1024, stream_window: 65_535, ..Settings::default() };
+    let mut pair = Pair::with(&settings);
+    pair.settle();
+    let call = pair.unary(&[7; 3 * 1024 * 1024]);
+    let [served] = pair.settle()[..] else { panic!("one call") };
+    assert_eq!(pair.server.take_message(served).unwrap().len(), 3 * 1024 * 1024);
+    pair.reply(served, b"a");
+    pair.settle();
+    assert_eq!(pair.status(call).code, code::OK);
+    // Nobody reads this one.
+    let stalled = pair.client.start(template(), Headers::new(), None, None);
+    let mut sent = 0;
+    while pair.client.call(stalled).unwrap().all_sent {
+        pair.client.send(stalled, framed(&[0; 16 * 1024]), false);
+        pair.settle();
+        sent += 16 * 1024;
+        assert!(sent < 1024 * 1024, "nothing holds the sender back");
+    }
+    assert!(sent > 65_535 * 2, "the window has not grown: {sent}");
 }
 
 #[test]
@@ -209,7 +271,7 @@ fn an_answer_before_the_request_ends_does_not_reset_the_stream() {
     let [served] = pair.settle()[..] else { panic!("one call") };
     pair.server.finish(served, trailers(code::UNIMPLEMENTED, "no"));
     pair.server.forget(served);
-    pair.client.send(call, message::encode(b"late"), false); // crosses the answer
+    pair.client.send(call, framed(b"late"), false); // crosses the answer
     pair.settle();
     assert_eq!((pair.status(call).code, pair.status(call).message.as_str()), (code::UNIMPLEMENTED, "no"));
     pair.client.forget(call);
@@ -264,11 +326,11 @@ fn streams_flow_both_ways_and_end_in_order() {
     let [served] = pair.settle()[..] else { panic!("one call") };
     pair.server.respond(served, head());
     for round in 0..10u8 {
-        pair.client.send(call, message::encode(&[round]), round == 9);
+        pair.client.send(call, framed(&[round]), round == 9);
         pair.settle();
         assert_eq!(pair.server.take_message(served).unwrap(), Bytes::copy_from_slice(&[round]));
         pair.server.want(served, 1);
-        pair.server.send(served, message::encode(&[round, round]), false);
+        pair.server.send(served, framed(&[round, round]), false);
     }
     pair.server.finish(served, trailers(0, ""));
     pair.settle();
@@ -298,7 +360,7 @@ fn streams_over_the_peers_limit_wait_and_are_answered_one_by_one() {
     let calls: Vec<Key> = (0..10)
         .map(|_| {
             let call = pair.client.start(template(), Headers::new(), None, None);
-            pair.client.send(call, message::encode(b"q"), true);
+            pair.client.send(call, framed(b"q"), true);
             pair.client.advance();
             call
         })
@@ -354,7 +416,7 @@ fn answered_with_metadata(size: usize, in_head: bool, in_trailers: bool) -> (Sta
         trailers.push("x-big", &big);
     }
     pair.server.respond(served, head);
-    pair.server.send(served, message::encode(b"a"), false);
+    pair.server.send(served, framed(b"a"), false);
     pair.server.finish(served, trailers);
     pair.settle();
     let told = pair.server.call(served).and_then(|call| call.finished.as_ref()).map(|status| status.code);

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
+
 use super::fork::Descriptor;
 
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -50,13 +52,28 @@ pub fn receive(fd: RawFd, into: &mut [u8]) -> io::Result<Option<usize>> {
     }
 }
 
-/// None: the socket's buffer is full.
-pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<Option<usize>> {
+/// Appends up to `room` bytes to what `body` holds, without making it larger, and puts what comes behind them in `beside`.
+/// Returns how many went where; None: nothing there now. `(0, 0)`: the peer closed.
+pub fn receive_beside(
+    fd: RawFd,
+    body: &mut BytesMut,
+    room: usize,
+    beside: &mut [u8],
+) -> io::Result<Option<(usize, usize)>> {
+    let spare = body.spare_capacity_mut();
+    let room = room.min(spare.len());
+    let pieces = [
+        libc::iovec { iov_base: spare.as_mut_ptr().cast(), iov_len: room },
+        libc::iovec { iov_base: beside.as_mut_ptr().cast(), iov_len: beside.len() },
+    ];
     loop {
-        // SAFETY: the pointer and the length describe `bytes`.
-        let n = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+        // SAFETY: both pieces are memory that is borrowed for writing here, as long as said.
+        let n = unsafe { libc::readv(fd, pieces.as_ptr(), 2) };
         if n >= 0 {
-            return Ok(Some(n as usize));
+            let landed = room.min(n as usize);
+            // SAFETY: the system has written so many bytes behind those that `body` holds, within its capacity.
+            unsafe { body.set_len(body.len() + landed) };
+            return Ok(Some((landed, n as usize - landed)));
         }
         match io::Error::last_os_error() {
             error if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -67,14 +84,19 @@ pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<Option<usize>> {
 }
 
 /// The pieces in one go. None: the socket's buffer is full.
-pub fn send_vectored(fd: RawFd, pieces: &[io::IoSlice<'_>]) -> io::Result<Option<usize>> {
+pub fn send(fd: RawFd, pieces: &[io::IoSlice<'_>]) -> io::Result<Option<usize>> {
     loop {
-        // SAFETY: all-zero is a valid msghdr; an IoSlice has the layout of an iovec, which sendmsg only reads.
+        // SAFETY: all-zero is a valid msghdr; an IoSlice has the layout of an iovec, which sendmsg only reads; one piece
+        // alone is a pointer and its length.
         let n = unsafe {
-            let mut message: libc::msghdr = std::mem::zeroed();
-            message.msg_iov = pieces.as_ptr().cast_mut().cast();
-            message.msg_iovlen = pieces.len() as _;
-            libc::sendmsg(fd, &raw const message, libc::MSG_NOSIGNAL)
+            if let [piece] = pieces {
+                libc::send(fd, piece.as_ptr().cast(), piece.len(), libc::MSG_NOSIGNAL)
+            } else {
+                let mut message: libc::msghdr = std::mem::zeroed();
+                message.msg_iov = pieces.as_ptr().cast_mut().cast();
+                message.msg_iovlen = pieces.len() as _;
+                libc::sendmsg(fd, &raw const message, libc::MSG_NOSIGNAL)
+            }
         };
         if n >= 0 {
             return Ok(Some(n as usize));
@@ -96,7 +118,7 @@ impl io::Write for Outlet {
     }
 
     fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        send_vectored(self.0, pieces)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        send(self.0, pieces)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -2,14 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 use std::sync::{Arc, Condvar};
 use std::time::Instant;
 
 use proxyless_core::grpc;
 use proxyless_core::grpc::status::{Status, code};
-use proxyless_core::http2::{Key, Settings};
+use proxyless_core::http2::{Key, Outbox, Settings};
 use proxyless_tls::session::Session;
 use pyo3::prelude::*;
 
@@ -19,8 +19,12 @@ use super::socket;
 use crate::py::Outcome;
 
 const READ_BUFFER: usize = 64 * 1024;
+/// How much is read besides what goes right to its place: the next frame's head, and what is small behind it.
+const BESIDE: usize = 4 * 1024;
 /// What one turn reads at the most, so that a busy peer does not starve the others.
-const READ_PER_TURN: usize = 512 * 1024;
+const READ_PER_TURN: usize = 1024 * 1024;
+/// How many pieces one system call writes at the most.
+const PIECES: usize = 16;
 
 thread_local! {
     /// Where received bytes stay until the protocol has them; per thread, so that an idle link costs none.
@@ -35,8 +39,7 @@ pub struct State {
     /// certificate, too.
     pub(super) waits_to_hear: Option<Py<PyAny>>,
     heard: Option<Result<(), String>>,
-    pub(super) output: Vec<u8>,
-    pub(super) written: usize,
+    output: Outbox,
     /// A thread polls the socket.
     pub(super) led: bool,
     pub(super) rung: bool,
@@ -74,8 +77,7 @@ impl State {
             session,
             waits_to_hear: None,
             heard: None,
-            output: Vec::new(),
-            written: 0,
+            output: Outbox::default(),
             led: false,
             rung: false,
             waiters: Vec::new(),
@@ -112,19 +114,36 @@ impl State {
         RECEIVED.with_borrow_mut(|buffer| {
             buffer.resize(READ_BUFFER, 0);
             while !self.socket_dead && total < READ_PER_TURN {
-                match socket::receive(fd, buffer) {
+                match self.receive(fd, buffer) {
                     Ok(None) => break,
-                    Ok(Some(0)) | Err(_) => self.lose(),
-                    Ok(Some(n)) => {
-                        total += n;
-                        self.take_in(fd, &buffer[..n]);
-                        if n < READ_BUFFER {
+                    Ok(Some((0, _))) | Err(_) => self.lose(),
+                    Ok(Some((length, room))) => {
+                        total += length;
+                        if length < room {
                             break;
                         }
                     }
                 }
             }
         });
+    }
+
+    /// Receives once; returns how much, and for how much there was room. The payload of a large message goes right to
+    /// its place.
+    fn receive(&mut self, fd: RawFd, buffer: &mut [u8]) -> io::Result<Option<(usize, usize)>> {
+        let landing = if self.session.is_none() { self.grpc.landing() } else { None };
+        let Some((body, room)) = landing else {
+            let received = socket::receive(fd, buffer)?;
+            return Ok(received.map(|length| {
+                self.take_in(fd, &buffer[..length]);
+                (length, buffer.len())
+            }));
+        };
+        let beside = &mut buffer[..BESIDE];
+        let Some((landed, length)) = socket::receive_beside(fd, body, room, beside)? else { return Ok(None) };
+        self.grpc.landed(landed);
+        self.take_in_opened(&beside[..length]);
+        Ok(Some((landed + length, room + BESIDE)))
     }
 
     pub(super) fn take_in(&mut self, fd: RawFd, bytes: &[u8]) {
@@ -186,7 +205,7 @@ impl State {
 
     /// Bytes wait for room in the socket.
     pub(super) fn unsent(&self) -> bool {
-        self.written < self.output.len() || self.session.as_ref().is_some_and(|session| session.wants_write())
+        !self.output.is_empty() || self.session.as_ref().is_some_and(|session| session.wants_write())
     }
 
     pub fn flush(&mut self, fd: RawFd) -> bool {
@@ -206,12 +225,16 @@ impl State {
                     Err(_) => self.lose(),
                 }
             }
-            self.output.clear();
             self.grpc.take_output(&mut self.output);
             let Some(session) = &mut self.session else { return true };
             if !self.output.is_empty() {
-                session.write(&self.output);
-                self.output.clear();
+                while !self.output.is_empty() {
+                    let mut pieces = [IoSlice::new(&[]); PIECES];
+                    let count = self.output.slices(&mut pieces);
+                    let length = pieces[..count].iter().map(|piece| piece.len()).sum();
+                    session.write(&pieces[..count]);
+                    self.output.consume(length);
+                }
                 continue;
             }
             if self.grpc.ended().is_some() && !self.socket_dead {
@@ -226,9 +249,7 @@ impl State {
 
     fn flush_plain(&mut self, fd: RawFd) -> bool {
         loop {
-            if self.written == self.output.len() {
-                self.output.clear();
-                self.written = 0;
+            if self.output.is_empty() {
                 self.grpc.take_output(&mut self.output);
                 if self.output.is_empty() {
                     if self.grpc.ended().is_some() && !self.socket_dead {
@@ -240,11 +261,13 @@ impl State {
                 }
             }
             if self.socket_dead {
-                self.written = self.output.len();
+                self.output.clear();
                 continue;
             }
-            match socket::send(fd, &self.output[self.written..]) {
-                Ok(Some(n)) => self.written += n,
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            let count = self.output.slices(&mut pieces);
+            match socket::send(fd, &pieces[..count]) {
+                Ok(Some(n)) => self.output.consume(n),
                 Ok(None) => return false,
                 // The read side tells the calls: what the peer said last may still be there.
                 Err(_) => self.lose(),

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use super::method::Method;
+use super::payload::{framed, to_py};
 use super::tls::{Protection, protection};
 use super::{deadline_after, metadata};
 use crate::drive::hub::Hub as Driven;
@@ -17,7 +18,7 @@ use crate::drive::news::{Watcher, tell_all};
 use crate::drive::socket;
 use proxyless_core::grpc::encoding::Encoding;
 use proxyless_core::grpc::status::{Status, code};
-use proxyless_core::grpc::{Call, Tally, message};
+use proxyless_core::grpc::{Call, Tally};
 use proxyless_core::http2::Key;
 
 /// One connection to a server.
@@ -36,14 +37,6 @@ impl ClientLink {
     /// Who keeps the link has to hear of its end before it is picked again.
     fn tell_news(&self, py: Python<'_>) {
         self.link.news().into_iter().for_each(|news| news.tell(py));
-    }
-}
-
-/// A message ready to be sent. Compressing is worth giving the GIL away for, copying is not.
-pub fn encoded(py: Python<'_>, encoding: Encoding, payload: &[u8]) -> Bytes {
-    match encoding {
-        Encoding::Identity => message::encode(payload),
-        _ => py.detach(|| message::encode_as(encoding, payload)),
     }
 }
 
@@ -125,12 +118,12 @@ impl ClientLink {
         py: Python<'_>,
         method: &Method,
         metadata: Option<&Bound<'_, PyAny>>,
-        payload: &[u8],
+        payload: &Bound<'_, PyBytes>,
         timeout: Option<f64>,
     ) -> PyResult<Option<Py<PyTuple>>> {
         let deadline = deadline_after(timeout)?;
         let (template, extra) = (method.template.clone(), method.extra(metadata, deadline)?);
-        let message = encoded(py, method.encoding, payload);
+        let message = framed(py, method.encoding, payload);
         let link = &self.link;
         let key = py.detach(|| {
             let mut state = link.lock();
@@ -160,13 +153,13 @@ impl ClientLink {
         py: Python<'_>,
         method: &Method,
         metadata: Option<&Bound<'_, PyAny>>,
-        payload: &[u8],
+        payload: &Bound<'_, PyBytes>,
         timeout: Option<f64>,
         callback: Py<PyAny>,
     ) -> PyResult<Option<Key>> {
         let deadline = deadline_after(timeout)?;
         let (template, extra) = (method.template.clone(), method.extra(metadata, deadline)?);
-        let message = encoded(py, method.encoding, payload);
+        let message = framed(py, method.encoding, payload);
         let key = {
             let mut state = self.link.lock();
             self.link.look_before_call(&mut state);
@@ -306,16 +299,16 @@ pub struct ClientCall {
 impl ClientCall {
     /// Queues a message; `sent` tells when the server's window has taken it.
     #[pyo3(signature = (payload, end=false))]
-    fn send(&self, py: Python<'_>, payload: &[u8], end: bool) -> PyResult<()> {
-        let message = encoded(py, self.encoding, payload);
+    fn send(&self, py: Python<'_>, payload: &Bound<'_, PyBytes>, end: bool) -> PyResult<()> {
+        let message = framed(py, self.encoding, payload);
         self.link.lock().grpc.send(self.key, message, end);
         commanded(py, &self.link, self.on_dirty.as_ref())
     }
 
     /// Sends a message and waits for room in the server's window. False: the server takes nothing more.
     #[pyo3(signature = (payload, end=false))]
-    fn send_blocking(&self, py: Python<'_>, payload: &[u8], end: bool) -> PyResult<bool> {
-        let message = encoded(py, self.encoding, payload);
+    fn send_blocking(&self, py: Python<'_>, payload: &Bound<'_, PyBytes>, end: bool) -> PyResult<bool> {
+        let message = framed(py, self.encoding, payload);
         py.detach(|| {
             self.link.lock().grpc.send(self.key, message, end);
             self.link.flush_all(self.deadline);
@@ -365,17 +358,17 @@ impl ClientCall {
         if message.is_none() {
             commanded(py, &self.link, self.on_dirty.as_ref())?; // the window's release has to go out
         }
-        Ok(message.map(|message| PyBytes::new(py, &message)))
+        Ok(message.map(|message| to_py(py, &message)))
     }
 
     /// Waits for the next message; None after the last.
     fn receive_blocking<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         if let Some(message) = receive(&self.link, self.key) {
-            return Ok(Some(PyBytes::new(py, &message)));
+            return Ok(Some(to_py(py, &message)));
         }
         py.detach(|| self.link.flush());
         wait(py, &self.link, self.key, self.deadline, &Call::message_ready)?;
-        Ok(receive(&self.link, self.key).map(|message| PyBytes::new(py, &message)))
+        Ok(receive(&self.link, self.key).map(|message| to_py(py, &message)))
     }
 
     /// The server has answered with its head (or the call is over).

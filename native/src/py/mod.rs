@@ -4,6 +4,7 @@ pub mod client;
 pub mod hub;
 pub mod metadata;
 pub mod method;
+pub mod payload;
 pub mod server;
 pub mod terms;
 pub mod tls;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::PyTuple;
 
 use proxyless_core::grpc::status::{Status, code};
 use proxyless_core::http2::Headers;
@@ -51,7 +52,7 @@ impl Outcome {
     pub fn into_py(self, py: Python<'_>) -> PyResult<Py<PyTuple>> {
         // A Trailers-Only answer has no head of its own: the call may be retried (gRFC A6, "when retries are valid").
         let answered = self.head.as_ref().is_some_and(|head| !head.is_empty());
-        let payload = self.payload.map(|bytes| PyBytes::new(py, &bytes));
+        let payload = self.payload.map(|bytes| payload::to_py(py, &bytes));
         let initial = self.head.map(|map| metadata::to_py(py, &map)).transpose()?.flatten();
         let trailing = metadata::to_py(py, &self.status.trailers)?;
         let outcome =

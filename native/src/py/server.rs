@@ -9,12 +9,14 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use super::client::{commanded, encoded, wait};
+use super::client::{commanded, wait};
 use super::metadata;
+use super::payload::{framed, to_py};
 use super::tls::{Protection, protection};
 use crate::drive::link::Link;
 use crate::drive::news::{Watcher, tell_all};
 use proxyless_core::grpc::encoding::Encoding;
+use proxyless_core::grpc::message::Framed;
 use proxyless_core::grpc::{self, Call, status};
 use proxyless_core::http2::{Headers, Key};
 
@@ -45,8 +47,8 @@ impl ServerCall {
         Encoding::from_number(self.encoding.load(Ordering::Relaxed)).unwrap_or_default()
     }
 
-    fn message(&self, py: Python<'_>, payload: &[u8], plain: bool) -> Bytes {
-        encoded(py, if plain { Encoding::Identity } else { self.encoding() }, payload)
+    fn message(&self, py: Python<'_>, payload: &Bound<'_, PyBytes>, plain: bool) -> Framed {
+        framed(py, if plain { Encoding::Identity } else { self.encoding() }, payload)
     }
 
     fn head(&self, initial: Option<&Bound<'_, PyAny>>) -> PyResult<Headers> {
@@ -114,7 +116,7 @@ impl ServerCall {
         let whole = state.grpc.call(self.key).is_some_and(|call| call.half_closed && call.inbox.len() == 1);
         let message = if whole { state.grpc.take_message(self.key) } else { None };
         drop(state);
-        message.map(|message| PyBytes::new(py, &message))
+        message.map(|message| to_py(py, &message))
     }
 
     /// Nothing more will arrive: the request ended, or the call did.
@@ -149,7 +151,7 @@ impl ServerCall {
     fn receive<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let message = self.take();
         self.commanded(py)?;
-        Ok(message.map(|message| PyBytes::new(py, &message)))
+        Ok(message.map(|message| to_py(py, &message)))
     }
 
     /// Waits for the next message; None after the last, or when the call is over.
@@ -160,7 +162,7 @@ impl ServerCall {
             wait(py, &self.link, self.key, None, &Call::message_ready)?;
             message = self.take();
         }
-        Ok(message.map(|message| PyBytes::new(py, &message)))
+        Ok(message.map(|message| to_py(py, &message)))
     }
 
     /// Compress the answer, by gRPC's number for the encoding, if the client takes it; before `send_head`.
@@ -181,7 +183,7 @@ impl ServerCall {
 
     /// Queues a message (`send_head` first), not compressed if it is to be `plain`; `sent` tells when the client's window has taken it.
     #[pyo3(signature = (payload, plain=false))]
-    fn send(&self, py: Python<'_>, payload: &[u8], plain: bool) -> PyResult<()> {
+    fn send(&self, py: Python<'_>, payload: &Bound<'_, PyBytes>, plain: bool) -> PyResult<()> {
         let message = self.message(py, payload, plain);
         self.link.lock().grpc.send(self.key, message, false);
         self.commanded(py)
@@ -189,7 +191,7 @@ impl ServerCall {
 
     /// Sends a message and waits for room in the client's window. False: the call is over.
     #[pyo3(signature = (payload, plain=false))]
-    fn send_blocking(&self, py: Python<'_>, payload: &[u8], plain: bool) -> PyResult<bool> {
+    fn send_blocking(&self, py: Python<'_>, payload: &Bound<'_, PyBytes>, plain: bool) -> PyResult<bool> {
         let message = self.message(py, payload, plain);
         self.link.lock().grpc.send(self.key, message, false);
         self.commanded(py)?;
@@ -207,7 +209,7 @@ impl ServerCall {
     fn reply(
         &self,
         py: Python<'_>,
-        payload: &[u8],
+        payload: &Bound<'_, PyBytes>,
         initial: Option<&Bound<'_, PyAny>>,
         trailing: Option<&Bound<'_, PyAny>>,
         details: &str,

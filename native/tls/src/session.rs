@@ -1,6 +1,6 @@
 //! The bytes of one TLS connection: what arrives is opened, what leaves is sealed.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, IoSlice, Write};
 
 use std::sync::Arc;
 
@@ -95,10 +95,10 @@ impl Session {
         }
     }
 
-    /// Seals; `write_to` sends. Before the handshake is over it waits.
-    pub fn write(&mut self, plain: &[u8]) {
-        // Into memory without a limit: nothing to fail.
-        let _ = self.connection.writer().write_all(plain);
+    /// Seals the pieces as if they were one, from where they lie; `write_to` sends. Before the handshake is over it waits.
+    pub fn write(&mut self, pieces: &[IoSlice<'_>]) {
+        // Into memory without a limit: nothing to fail, and nothing is left over.
+        let _ = self.connection.writer().write_vectored(pieces);
     }
 
     pub fn wants_write(&self) -> bool {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::keeping::Due;
+use super::message::Framed;
 use super::status::{self, Status, code};
 use super::{ANY_NUMBER, CONTENT_TYPE, Call, Connection, MORE_THAN_ONE, Role};
 use crate::http2::{self, Headers, Key, Template};
@@ -26,7 +27,7 @@ impl Connection {
         template: Arc<Template>,
         extra: Headers,
         deadline: Option<Instant>,
-        only: Option<Bytes>,
+        only: Option<Framed>,
     ) -> Key {
         let key = self.http2.open(template, extra);
         let mut call = Call::new(self.max_message);
@@ -34,7 +35,7 @@ impl Connection {
         if let Some(message) = only {
             call.wanted = MORE_THAN_ONE;
             call.unary = true;
-            self.http2.send(key, &[], message, true);
+            self.http2.send(key, &message.prefix, message.payload, true);
             self.tally.messages_sent += 1;
         }
         self.tally.started += 1;
@@ -131,10 +132,10 @@ impl Connection {
         }
     }
 
-    /// Sends a message (already framed). `all_sent` tells when the window has taken it.
-    pub fn send(&mut self, key: Key, message: Bytes, end: bool) {
+    /// Sends a message. `all_sent` tells when the window has taken it.
+    pub fn send(&mut self, key: Key, message: Framed, end: bool) {
         if self.calls.get(&key).is_some_and(|call| call.finished.is_none()) {
-            self.http2.send(key, &[], message, end);
+            self.http2.send(key, &message.prefix, message.payload, end);
             self.tally.messages_sent += 1;
             self.note_sent(key);
         }

@@ -1,31 +1,39 @@
 //! gRPC's length-prefixed messages: one byte of flags, four of length, the payload.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::encoding::Encoding;
 
 const PREFIX: usize = 5;
-const ON_TRUST: usize = 1024 * 1024;
+/// How much room is made on a peer's word, which costs it nothing; beyond that, some times what has come.
+const ON_TRUST: usize = 1024 * 1024 + 64 * 1024;
+const TRUST_PER_BYTE: usize = 4;
 
-pub fn encode(payload: &[u8]) -> Bytes {
-    framed(0, payload)
+/// A message ready to be sent: gRPC's prefix, and the payload where its owner has it.
+pub struct Framed {
+    pub prefix: [u8; PREFIX],
+    pub payload: Bytes,
 }
 
-/// The same, compressed where that makes it smaller.
-pub fn encode_as(encoding: Encoding, payload: &[u8]) -> Bytes {
-    match encoding.compress(payload) {
-        Some(compressed) => framed(1, &compressed),
-        None => framed(0, payload),
+impl Framed {
+    /// Not compressed.
+    pub fn plain(payload: Bytes) -> Self {
+        Self::new(0, payload)
     }
-}
 
-fn framed(flags: u8, payload: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(PREFIX + payload.len());
-    out.put_u8(flags);
-    // A message over 4 GiB cannot be said in gRPC; the Python side refuses it before it comes here.
-    out.put_u32(payload.len() as u32);
-    out.put_slice(payload);
-    out.freeze()
+    /// Compressed where that makes it smaller.
+    pub fn compressed(encoding: Encoding, payload: Bytes) -> Self {
+        match encoding.compress(&payload) {
+            Some(compressed) => Self::new(1, compressed.into()),
+            None => Self::new(0, payload),
+        }
+    }
+
+    fn new(flags: u8, payload: Bytes) -> Self {
+        // A message over 4 GiB cannot be said in gRPC; the Python side refuses it before it comes here.
+        let [a, b, c, d] = (payload.len() as u32).to_be_bytes();
+        Self { prefix: [flags, a, b, c, d], payload }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -51,8 +59,9 @@ pub fn cut(body: &mut BytesMut, limit: usize) -> Result<Option<Message>, Malform
     let Some(length) = length(body, limit)? else { return Ok(None) };
     let whole = PREFIX + length;
     if body.len() < whole {
-        // Room for all of it at once, up to a megabyte on a peer's word.
-        body.reserve(whole.min(ON_TRUST).saturating_sub(body.len()));
+        // Room for all of it at once: growing means copying.
+        let room = whole.min(ON_TRUST.max(TRUST_PER_BYTE * body.len()));
+        body.reserve(room.saturating_sub(body.len()));
         return Ok(None);
     }
     let compressed = body[0] == 1;
@@ -100,13 +109,18 @@ mod tests {
         Ok(out)
     }
 
+    fn encode(payload: &'static [u8]) -> Vec<u8> {
+        let framed = Framed::plain(Bytes::from_static(payload));
+        [&framed.prefix, &framed.payload[..]].concat()
+    }
+
     fn plain(messages: &[&'static [u8]]) -> Vec<(bool, Bytes)> {
         messages.iter().map(|message| (false, Bytes::from_static(message))).collect()
     }
 
     #[test]
     fn messages_survive_any_cut() {
-        let mut wire = encode(b"one").to_vec();
+        let mut wire = encode(b"one");
         wire.extend_from_slice(&encode(b""));
         wire.extend_from_slice(&encode(b"three"));
         for cut in 0..=wire.len() {

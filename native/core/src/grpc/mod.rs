@@ -21,7 +21,9 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
 
-use crate::http2::{self, Counters, Headers, Key, Scattered, Settings};
+use bytes::BytesMut;
+
+use crate::http2::{self, Counters, Headers, Key, Outbox, Scattered, Settings};
 pub use call::Call;
 use keeping::Kept;
 pub use keeping::{Keepalive, Keeping};
@@ -125,9 +127,23 @@ impl Connection {
         self.http2.feed_eof();
     }
 
+    /// Where bytes from the socket may be put right away, if that is known: into this buffer's spare room, so many at the
+    /// most. `landed` is due for what was appended.
+    pub fn landing(&mut self) -> Option<(&mut BytesMut, usize)> {
+        self.http2.landing()
+    }
+
+    pub fn landed(&mut self, length: usize) {
+        let now = Instant::now();
+        if let Some(kept) = &mut self.kept {
+            kept.heard(now);
+        }
+        self.http2.landed(length, now);
+    }
+
     /// Appends what is to be sent, as much as a socket may take at once: ask again until nothing comes.
-    pub fn take_output(&mut self, out: &mut Vec<u8>) {
-        self.http2.take_output(out);
+    pub fn take_output(&mut self, out: &mut Outbox) {
+        self.http2.take_outbox(out);
         if self.http2.moved() {
             self.advance(); // whoever waits for room to send hears of it
         }

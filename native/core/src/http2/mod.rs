@@ -11,6 +11,7 @@ mod frame;
 mod headers;
 mod hpack;
 mod keys;
+mod outbox;
 
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use connection::Connection;
 pub use frame::code;
 pub use headers::{Headers, Template};
 pub use keys::Scattered;
+pub use outbox::Outbox;
 
 /// A stream's number on its connection.
 pub type Key = u32;

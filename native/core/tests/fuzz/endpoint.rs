@@ -38,7 +38,17 @@ macro_rules! endpoint {
             fn server(settings: &Settings) -> Self {
                 Self::server(settings, Instant::now())
             }
-            fn feed(&mut self, bytes: &[u8]) {
+            fn feed(&mut self, mut bytes: &[u8]) {
+                // As a driver does: right to their place what has one, the rest as it comes.
+                while let Some((body, room)) = self.landing().filter(|_| !bytes.is_empty()) {
+                    let (landed, rest) = bytes.split_at(room.min(bytes.len()));
+                    body.extend_from_slice(landed);
+                    self.landed(landed.len(), Instant::now());
+                    bytes = rest;
+                    if bytes.len() % 2 == 0 {
+                        break;
+                    }
+                }
                 self.feed(bytes, Instant::now());
             }
             fn feed_eof(&mut self) {

@@ -16,11 +16,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::{Reason, client, server};
 use http::{Response, StatusCode};
 
-use super::{Counters, Headers, Key, Settings, Template, View};
+use super::{Counters, Headers, Key, Outbox, Settings, Template, View};
 use convert::{map, request, request_headers};
 use pipe::Pipe;
 use stream::{Outgoing, Stream, Woken};
@@ -140,6 +140,18 @@ impl Connection {
     pub fn take_output(&mut self, out: &mut Vec<u8>) {
         self.pipe.take_output(out);
     }
+
+    pub fn take_outbox(&mut self, out: &mut Outbox) {
+        self.pipe.take_output(out.small());
+    }
+
+    /// h2 has received bytes copied to it.
+    pub fn landing(&mut self) -> Option<(&mut BytesMut, usize)> {
+        None
+    }
+
+    /// Never due.
+    pub fn landed(&mut self, _: usize, _: Instant) {}
 
     /// New streams can be opened: neither closed nor told to go away.
     pub fn usable(&self) -> bool {

@@ -1,6 +1,8 @@
 //! DATA from the peer, and the windows that it may fill. A stream's bytes count as held until its owner asks for more;
 //! held bytes are what both windows withhold.
 
+use std::time::Instant;
+
 use bytes::BytesMut;
 
 use super::Connection;
@@ -8,7 +10,12 @@ use super::fault::Fault;
 use super::input::unpadded;
 use super::stream::Receiving;
 use crate::http2::Key;
-use crate::http2::frame::{self, Head, code, flag, kind};
+use crate::http2::frame::{self, Head, code, flag, kind, setting};
+
+/// Reading less than this right to its place saves less than the second piece of a vectored read costs.
+const WORTH_LANDING: usize = 8 * 1024;
+/// How much of the connection's window one stream's may grow to: a 64th.
+const STREAM_SHARE: i64 = 64;
 
 pub const AFTER_RESET: &str = "a frame on a stream that the peer has reset";
 
@@ -88,7 +95,30 @@ impl Connection {
             stream.view.body = BytesMut::with_capacity(piece.len());
         }
         stream.view.body.extend_from_slice(piece);
+        self.delivered(key, end)
+    }
+
+    /// Where the next bytes of the wire belong, and how many of them, if that is known and room is made: a socket can be
+    /// read right into it. `landed` is due for what was appended.
+    pub fn landing(&mut self) -> Option<(&mut BytesMut, usize)> {
+        let (key, left) = self.arriving()?;
+        let view = &mut self.streams.get_mut(&key)?.view;
+        let room = left.min(view.body.capacity() - view.body.len());
+        (view.broken.is_none() && room >= WORTH_LANDING).then_some((&mut view.body, room))
+    }
+
+    pub fn landed(&mut self, length: usize, now: Instant) {
+        self.now = now;
+        let Some((key, end)) = self.arrived(length) else { return };
+        if let Err(fault) = self.delivered(key, end) {
+            self.give_up(fault);
+        }
+    }
+
+    /// The body of a stream that is not broken has grown.
+    fn delivered(&mut self, key: Key, end: bool) -> Result<(), Fault> {
         if end {
+            let Some(stream) = self.streams.get(&key) else { return Ok(()) };
             if stream.expected.is_some_and(|left| left > 0) {
                 return Err(Fault::stream(key, code::PROTOCOL_ERROR, "less data than content-length says"));
             }
@@ -114,6 +144,10 @@ impl Connection {
     /// The stream's owner has looked at all that arrived and asks for more: at least for `missing` bytes, if it knows.
     /// The peer gets the room back, and enough for those however small the window is.
     pub fn release(&mut self, key: Key, missing: usize) {
+        let Some(stream) = self.streams.get(&key) else { return };
+        if missing > 0 {
+            self.widen((stream.view.body.len() + missing) as i64);
+        }
         let Some(stream) = self.streams.get_mut(&key) else { return };
         self.held -= std::mem::take(&mut stream.held);
         if stream.receiving != Receiving::Ended && stream.view.broken.is_none() {
@@ -126,6 +160,25 @@ impl Connection {
             }
         }
         self.top_up();
+    }
+
+    /// A message that does not fit a stream's window makes its sender wait for more room, every time: from here on the
+    /// window holds two of them, as far as the connection's window allows (memory stays bounded by that one).
+    fn widen(&mut self, message: i64) {
+        let most = i64::from(self.settings.connection_window) / STREAM_SHARE;
+        if message <= self.local_window || most <= self.local_window || !self.greeting_acknowledged {
+            return;
+        }
+        let wanted = (2 * message as u64).next_power_of_two().min(most as u64) as i64;
+        let by = wanted - self.local_window;
+        if self.streams.values().any(|stream| stream.recv_window + by > frame::LARGEST_WINDOW) {
+            return;
+        }
+        self.local_window = wanted;
+        self.streams.values_mut().for_each(|stream| stream.recv_window += by);
+        let value = (wanted as u32).to_be_bytes();
+        self.output.frame(kind::SETTINGS, 0, 0, &[&setting::INITIAL_WINDOW_SIZE.to_be_bytes()[..], &value].concat());
+        self.settings_owed += 1;
     }
 
     /// Gives back the connection's room that nobody holds, half a window at a time.

@@ -84,14 +84,10 @@ impl Connection {
         if !self.input.preface.is_empty() {
             return self.take_preface(bytes);
         }
-        if let Some(rest) = &mut self.input.data {
-            let (piece, others) = bytes.split_at(rest.left.min(bytes.len()));
+        if let Some((_, left)) = self.arriving() {
+            let (piece, others) = bytes.split_at(left.min(bytes.len()));
             *bytes = others;
-            rest.left -= piece.len();
-            let (key, end) = (rest.key, rest.end && rest.left == 0);
-            if rest.left == 0 {
-                self.input.data = None;
-            }
+            let Some((key, end)) = self.arrived(piece.len()) else { return Ok(()) };
             return self.deliver(key, piece, end);
         }
         if self.input.held.is_empty() {
@@ -109,6 +105,22 @@ impl Connection {
             }
         }
         self.hold(bytes)
+    }
+
+    /// The stream whose DATA the next bytes of the wire are, and how many of them.
+    pub(super) fn arriving(&self) -> Option<(Key, usize)> {
+        self.input.data.as_ref().map(|rest| (rest.key, rest.left))
+    }
+
+    /// So many of them have come; true: they end the stream.
+    pub(super) fn arrived(&mut self, length: usize) -> Option<(Key, bool)> {
+        let rest = self.input.data.as_mut()?;
+        rest.left -= length;
+        let (key, end) = (rest.key, rest.end && rest.left == 0);
+        if rest.left == 0 {
+            self.input.data = None;
+        }
+        Some((key, end))
     }
 
     fn take_preface(&mut self, bytes: &mut &[u8]) -> Result<(), Fault> {

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use super::frame::{self, kind, setting};
 use super::hpack::{Decoder, Encoder};
-use super::{Broken, Counters, Headers, Key, Scattered, Settings, View};
+use super::{Broken, Counters, Headers, Key, Outbox, Scattered, Settings, View};
 use budget::{Budgets, Strikes};
 use fault::Fault;
 use going::Leaving;
@@ -64,7 +64,10 @@ pub struct Connection {
     held: i64,
     /// A stream's window at its start. The peer may count on HTTP/2's until it has acknowledged ours.
     local_window: i64,
-    settings_acknowledged: bool,
+    /// How many of our SETTINGS the peer has not acknowledged yet.
+    settings_owed: u32,
+    /// It has acknowledged the first.
+    greeting_acknowledged: bool,
     /// Client: the next request's number.
     next: Key,
     /// Server: the highest number that the peer used.
@@ -121,7 +124,8 @@ impl Connection {
             recv_window: i64::from(settings.connection_window.max(frame::DEFAULT_WINDOW)),
             held: 0,
             local_window: i64::from(settings.stream_window.max(frame::DEFAULT_WINDOW)),
-            settings_acknowledged: false,
+            settings_owed: 1,
+            greeting_acknowledged: false,
             next: 1,
             last_peer: 0,
             open: 0,
@@ -180,10 +184,17 @@ impl Connection {
     }
 
     /// Appends what waits to be sent, up to a mark: call again until nothing comes. May make streams ready.
-    pub fn take_output(&mut self, out: &mut Vec<u8>) {
+    pub fn take_outbox(&mut self, out: &mut Outbox) {
         self.fill();
         self.output.take(out);
         self.end_if_done();
+    }
+
+    /// The same in one piece, which costs a copy.
+    pub fn take_output(&mut self, out: &mut Vec<u8>) {
+        let mut outbox = Outbox::default();
+        self.take_outbox(&mut outbox);
+        outbox.write_to(out);
     }
 
     /// New streams can be opened: neither closed nor told to go away.

@@ -55,8 +55,12 @@ impl Connection {
         if !payload.is_empty() {
             return Err(Fault::connection(code::FRAME_SIZE_ERROR, "SETTINGS acknowledged with a payload"));
         }
-        if std::mem::replace(&mut self.settings_acknowledged, true) {
+        let Some(owed) = self.settings_owed.checked_sub(1) else {
             return Err(Fault::connection(code::PROTOCOL_ERROR, "SETTINGS acknowledged that were not sent"));
+        };
+        self.settings_owed = owed;
+        if std::mem::replace(&mut self.greeting_acknowledged, true) {
+            return Ok(()); // a wider window counts from when it was said
         }
         let window = i64::from(self.settings.stream_window);
         let by = window - self.local_window;

@@ -95,7 +95,7 @@ impl Connection {
                     if now == length {
                         stream.queue.pop_front();
                     }
-                    self.output.data(key, &head, &piece, last, max_frame);
+                    self.output.large_data(key, &head, piece, last, max_frame);
                     self.strikes.forgive();
                     if last {
                         self.sent_end(key);
