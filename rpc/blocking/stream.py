@@ -154,7 +154,7 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
 
     def __next__(self) -> Any:
         while True:
-            call = self._running()
+            call = self._call or self._running()
             payload = call.receive_blocking() if call is not None else None
             if payload is not None:
                 break

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::fork::{Descriptor, ProcessMutex};
@@ -22,7 +22,11 @@ use proxyless_core::http2::{Counters, Key, Settings};
 
 const ALARM: u64 = 0;
 const BELL: u64 = 1;
-const FIRST_FREE: u64 = 2;
+const HELD: u64 = 2;
+const FIRST_FREE: u64 = 3;
+
+/// How long a sender that does not come back keeps what it has sent from leaving.
+const HELD_AT_MOST: Duration = Duration::from_micros(200);
 
 /// How long callers may leave a link alone before the hub looks after it.
 const IDLE: Duration = Duration::from_secs(1);
@@ -66,6 +70,11 @@ pub struct Hub {
     members: ProcessMutex<Members>,
     greetings: ProcessMutex<Greetings>,
     dirty: ProcessMutex<Vec<Arc<Link>>>,
+    /// Links whose messages wait for others to leave with, and what ends that.
+    held: ProcessMutex<Vec<Arc<Link>>>,
+    held_alarm: Alarm,
+    /// A thread waits in `poll`.
+    waiting: AtomicBool,
     /// What links have carried that are over, and what their peers did.
     past: ProcessMutex<(Tally, Counters)>,
     next_token: AtomicU64,
@@ -80,9 +89,10 @@ pub struct Turn {
 
 impl Hub {
     pub fn new(defers_flush: bool) -> io::Result<Arc<Self>> {
-        let (epoll, alarm, bell) = (Epoll::new()?, Alarm::new()?, Bell::new()?);
+        let (epoll, alarm, held_alarm, bell) = (Epoll::new()?, Alarm::new()?, Alarm::new()?, Bell::new()?);
         epoll.add(alarm.fd(), libc::EPOLLIN, ALARM)?;
         epoll.add(bell.fd(), libc::EPOLLIN, BELL)?;
+        epoll.add(held_alarm.fd(), libc::EPOLLIN, HELD)?;
         Ok(Arc::new(Self {
             epoll,
             alarm,
@@ -92,6 +102,9 @@ impl Hub {
             members: ProcessMutex::default(),
             greetings: ProcessMutex::default(),
             dirty: ProcessMutex::default(),
+            held: ProcessMutex::default(),
+            held_alarm,
+            waiting: AtomicBool::new(false),
             past: ProcessMutex::default(),
             next_token: AtomicU64::new(FIRST_FREE),
         }))
@@ -232,6 +245,25 @@ impl Hub {
         dirty.into_iter().flat_map(|link| link.flush_now()).collect()
     }
 
+    /// Lets go of what the link holds, soon. False: nobody is there to do it, because handlers run in the thread that
+    /// polls, or because a loop polls.
+    pub fn hold(&self, link: &Arc<Link>) -> bool {
+        if !self.waiting.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut held = self.held.lock();
+        held.push(link.clone());
+        if held.len() == 1 {
+            self.held_alarm.set(Instant::now() + HELD_AT_MOST);
+        }
+        true
+    }
+
+    fn let_go(&self, turn: &mut Turn) {
+        let held = std::mem::take(&mut *self.held.lock());
+        turn.news.extend(held.iter().flat_map(|link| link.let_go()));
+    }
+
     pub fn wake(&self) {
         self.bell.ring();
     }
@@ -246,13 +278,27 @@ impl Hub {
             (until, look) => until.or(look),
         };
         let mut turn = Turn::default();
-        for token in self.epoll.wait(until) {
-            match token {
-                BELL => self.bell.silence(),
-                ALARM => self.alarm_rang(&mut turn),
-                token => self.serve(token, &mut turn),
+        self.waiting.store(!self.defers_flush, Ordering::Release);
+        loop {
+            let ready = self.epoll.wait(until);
+            for &token in &ready {
+                match token {
+                    BELL => self.bell.silence(),
+                    ALARM => self.alarm_rang(&mut turn),
+                    HELD => {
+                        self.held_alarm.silence();
+                        self.let_go(&mut turn);
+                    }
+                    token => self.serve(token, &mut turn),
+                }
+            }
+            // Only what was held has left: nothing that Python would have to hear of.
+            if ready != [HELD] || !turn.news.is_empty() {
+                break;
             }
         }
+        self.waiting.store(false, Ordering::Release);
+        self.let_go(&mut turn);
         if look.is_some_and(|look| look <= Instant::now()) {
             self.look_after_idle();
         }

@@ -17,6 +17,7 @@ use super::hub::Hub;
 use super::news::{News, Watcher, tell_all};
 use super::socket::{self, Bell, Polled};
 use super::state::State;
+use proxyless_core::grpc::message::Framed;
 use proxyless_core::grpc::status::Status;
 use proxyless_core::grpc::{self, Call};
 use proxyless_core::http2::Key;
@@ -25,6 +26,10 @@ use proxyless_core::http2::Key;
 const SIGNAL_CHECK: Duration = Duration::from_millis(100);
 /// How long what a loop last read says that the peer is there.
 const FRESH: Duration = Duration::from_millis(1);
+/// Messages of one call that follow each other within this time leave together.
+const TOGETHER: Duration = Duration::from_micros(100);
+/// So many bytes of them do not wait for more.
+const ENOUGH: usize = 16 * 1024;
 /// A loop with many commands in one turn lets the peer begin before the turn ends.
 const COMMANDS_PER_FLUSH: usize = 24;
 
@@ -295,6 +300,36 @@ impl Link {
             self.tend(&mut state);
         }
         (false, state.spread())
+    }
+
+    /// Sends a message of a stream. True: nothing is left to do for its sender, it has left or soon will; else a flush is
+    /// due. A message that `follows` others of its call, with nothing received in between, may wait a little for more
+    /// of them: a system call costs several times what a small message does.
+    pub fn send(self: &Arc<Self>, key: Key, message: Framed, end: bool, follows: bool) -> bool {
+        let mut state = self.lock();
+        state.grpc.send(key, message, end);
+        let going = state.grpc.call(key).is_some_and(|call| call.finished.is_none() && call.all_sent && !call.cut);
+        let now = Instant::now();
+        if going && follows && state.grpc.waiting_output() < ENOUGH {
+            let begun = state.held_since;
+            if now - begun.unwrap_or(state.sent_at) < TOGETHER
+                && (begun.is_some() || self.hub.upgrade().is_some_and(|hub| hub.hold(self)))
+            {
+                state.held_since = begun.or(Some(now));
+                return true;
+            }
+        }
+        state.sent_at = now;
+        false
+    }
+
+    /// What was held leaves.
+    pub fn let_go(&self) -> Vec<News> {
+        let mut state = self.lock();
+        if let (Some(_), Some(hub)) = (state.held_since, self.hub.upgrade()) {
+            self.flush_under(&mut state, &hub);
+        }
+        state.spread()
     }
 
     /// Writes what waits; the hub goes on when the socket has room again. The news: calls that a dead link refused.

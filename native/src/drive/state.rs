@@ -59,6 +59,10 @@ pub struct State {
     /// The hub knows that output waits.
     pub(super) dirty: bool,
     pub(super) commands: usize,
+    /// Messages wait since then for others to leave with; the hub sees to it that they do not wait for long.
+    pub(super) held_since: Option<Instant>,
+    /// When messages last left without waiting.
+    pub(super) sent_at: Instant,
 }
 
 impl Blank for State {
@@ -91,6 +95,8 @@ impl State {
             tended: false,
             dirty: false,
             commands: 0,
+            held_since: None,
+            sent_at: Instant::now(),
         }
     }
 
@@ -128,21 +134,23 @@ impl State {
         });
     }
 
-    /// Receives once; returns how much, and for how much there was room. The payload of a large message goes right to
-    /// its place.
+    /// Receives once; returns how much (0: the peer closed), and for how much there was room. The payload of a large
+    /// message goes right to its place.
     fn receive(&mut self, fd: RawFd, buffer: &mut [u8]) -> io::Result<Option<(usize, usize)>> {
         let landing = if self.session.is_none() { self.grpc.landing() } else { None };
         let Some((body, room)) = landing else {
-            let received = socket::receive(fd, buffer)?;
-            return Ok(received.map(|length| {
+            let Some(length) = socket::receive(fd, buffer)? else { return Ok(None) };
+            if length > 0 {
                 self.take_in(fd, &buffer[..length]);
-                (length, buffer.len())
-            }));
+            }
+            return Ok(Some((length, buffer.len())));
         };
         let beside = &mut buffer[..BESIDE];
         let Some((landed, length)) = socket::receive_beside(fd, body, room, beside)? else { return Ok(None) };
-        self.grpc.landed(landed);
-        self.take_in_opened(&beside[..length]);
+        if landed > 0 {
+            self.grpc.landed(landed);
+            self.take_in_opened(&beside[..length]);
+        }
         Ok(Some((landed + length, room + BESIDE)))
     }
 
@@ -209,6 +217,7 @@ impl State {
     }
 
     pub fn flush(&mut self, fd: RawFd) -> bool {
+        self.held_since = None;
         self.grpc.advance();
         if self.session.is_some() { self.flush_sealed(fd) } else { self.flush_plain(fd) }
     }

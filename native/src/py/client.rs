@@ -1,6 +1,7 @@
 //! `ClientLink`, `ClientCall`: the client's side.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -211,8 +212,9 @@ impl ClientLink {
             }
             key
         };
-        let encoding = method.encoding;
-        let call = ClientCall { link: self.link.clone(), on_dirty: self.on_dirty.clone(), key, deadline, encoding };
+        let (encoding, sending) = (method.encoding, AtomicBool::default());
+        let call =
+            ClientCall { link: self.link.clone(), on_dirty: self.on_dirty.clone(), key, deadline, encoding, sending };
         commanded(py, &self.link, self.on_dirty.as_ref())?;
         Ok(Some(call))
     }
@@ -293,6 +295,8 @@ pub struct ClientCall {
     key: Key,
     deadline: Option<Instant>,
     encoding: Encoding,
+    /// A message was sent since one was last received.
+    sending: AtomicBool,
 }
 
 #[pymethods]
@@ -309,11 +313,13 @@ impl ClientCall {
     #[pyo3(signature = (payload, end=false))]
     fn send_blocking(&self, py: Python<'_>, payload: &Bound<'_, PyBytes>, end: bool) -> PyResult<bool> {
         let message = framed(py, self.encoding, payload);
-        py.detach(|| {
-            self.link.lock().grpc.send(self.key, message, end);
-            self.link.flush_all(self.deadline);
-        });
-        wait(py, &self.link, self.key, self.deadline, &Call::sent)?;
+        if self.link.send(self.key, message, end, self.sending.swap(true, Ordering::Relaxed)) {
+            return Ok(true);
+        }
+        py.detach(|| self.link.flush_all(self.deadline));
+        if !self.sent() {
+            wait(py, &self.link, self.key, self.deadline, &Call::sent)?;
+        }
         Ok(self.heard())
     }
 
@@ -354,6 +360,7 @@ impl ClientCall {
 
     /// The next message if it is there, else None, and asks for it. At the end None: look at `finished`.
     fn receive<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.sending.store(false, Ordering::Relaxed);
         let message = receive(&self.link, self.key);
         if message.is_none() {
             commanded(py, &self.link, self.on_dirty.as_ref())?; // the window's release has to go out
@@ -363,6 +370,7 @@ impl ClientCall {
 
     /// Waits for the next message; None after the last.
     fn receive_blocking<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.sending.store(false, Ordering::Relaxed);
         if let Some(message) = receive(&self.link, self.key) {
             return Ok(Some(to_py(py, &message)));
         }

@@ -1,7 +1,7 @@
 //! `ServerCall`: one call that a client made, for the handler that answers it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -27,11 +27,13 @@ pub struct ServerCall {
     on_dirty: Option<Arc<Py<PyAny>>>,
     /// What the answer is compressed with, by number.
     encoding: AtomicU8,
+    /// A message was sent since one was last received.
+    sending: AtomicBool,
 }
 
 impl ServerCall {
     pub fn new(link: Arc<Link>, key: Key, on_dirty: Option<Arc<Py<PyAny>>>) -> Self {
-        Self { link, key, on_dirty, encoding: AtomicU8::default() }
+        Self { link, key, on_dirty, encoding: AtomicU8::default(), sending: AtomicBool::default() }
     }
 
     /// After a command: an event loop flushes later; a handler's thread does it now, without the GIL.
@@ -193,9 +195,13 @@ impl ServerCall {
     #[pyo3(signature = (payload, plain=false))]
     fn send_blocking(&self, py: Python<'_>, payload: &Bound<'_, PyBytes>, plain: bool) -> PyResult<bool> {
         let message = self.message(py, payload, plain);
-        self.link.lock().grpc.send(self.key, message, false);
+        if self.link.send(self.key, message, false, self.sending.swap(true, Ordering::Relaxed)) {
+            return Ok(true);
+        }
         self.commanded(py)?;
-        wait(py, &self.link, self.key, None, &Call::sent)?;
+        if !self.sent() {
+            wait(py, &self.link, self.key, None, &Call::sent)?;
+        }
         Ok(self.active())
     }
 
@@ -238,6 +244,7 @@ impl ServerCall {
 
 impl ServerCall {
     fn take(&self) -> Option<Bytes> {
+        self.sending.store(false, Ordering::Relaxed);
         let mut state = self.link.lock();
         let message = state.grpc.take_message(self.key);
         // One ahead, so that the client's next message is on its way while this one is worked on.

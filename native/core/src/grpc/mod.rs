@@ -149,6 +149,11 @@ impl Connection {
         }
     }
 
+    /// How many bytes wait to be taken, at the least.
+    pub fn waiting_output(&self) -> usize {
+        self.http2.waiting_output()
+    }
+
     pub fn usable(&self) -> bool {
         self.http2.usable()
     }

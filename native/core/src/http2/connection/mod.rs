@@ -197,6 +197,11 @@ impl Connection {
         outbox.write_to(out);
     }
 
+    /// How many bytes wait to be taken; more may follow them.
+    pub fn waiting_output(&self) -> usize {
+        self.output.len()
+    }
+
     /// New streams can be opened: neither closed nor told to go away.
     pub fn usable(&self) -> bool {
         self.ended.is_none() && self.told.is_none() && self.leaving == Leaving::No && self.next <= frame::LARGEST_STREAM
