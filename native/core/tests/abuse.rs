@@ -179,7 +179,10 @@ fn replies_that_nobody_reads_are_stopped() {
         server.say(&request(stream, 0)); // refused, each with a frame
     }
     assert!(server.core.ended().is_some());
-    assert!(server.raw().len() < 160 * 1024);
+    assert_eq!(server.core.counters().given_up, 1);
+    let said = server.raw();
+    assert!(said.len() < 160 * 1024);
+    assert_eq!(parse(&said).iter().filter(|frame| frame.kind == GOAWAY).count(), 1);
 }
 
 #[test]

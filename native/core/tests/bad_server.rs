@@ -249,3 +249,71 @@ fn pings_go_and_come_back() {
     client.say(&frame(PING, ACK, 0, &ping.payload));
     assert_eq!((client.0.take_pong(), client.0.take_pong()), (Some(42), None));
 }
+
+#[test]
+fn a_stream_whose_window_overflowed_is_not_counted_again() {
+    // What SETTINGS add to windows must not end the connection over a stream that broke already.
+    let mut client = Client::new(&[]);
+    client.say(&frame(WINDOW_UPDATE, 0, 3, &[0x7f, 255, 255, 255]));
+    client.say(&frame(SETTINGS, 0, 0, &[0, 4, 0, 2, 0, 0]));
+    assert_eq!((client.broken(1), client.0.ended()), (None, None));
+    assert_eq!(client.broken(3).and_then(|broken| broken.code), Some(code::FLOW_CONTROL_ERROR));
+}
+
+#[test]
+fn floods_of_what_is_no_answer_are_stopped() {
+    let interim = head(1, 0, &[(":status", "103"), ("link", "x")]);
+    for (name, flood) in [("103", interim), ("GOAWAY", frame(GOAWAY, 0, 0, &[0, 0, 0, 99, 0, 0, 0, 0]))] {
+        let mut client = Client::new(&[]);
+        let rounds = (0..100_000).take_while(|_| {
+            client.say(&flood);
+            client.0.ended().is_none()
+        });
+        assert!(rounds.count() <= 1000, "{name}: nothing stops it");
+        let told = client.hear();
+        assert_eq!(
+            told.last().map(|frame| (frame.kind, frame.code())),
+            Some((GOAWAY, code::ENHANCE_YOUR_CALM)),
+            "{name}"
+        );
+        assert!(client.broken(1).is_some(), "{name}: the call hears of it");
+        assert_eq!(client.0.counters().given_up, 1);
+    }
+}
+
+#[test]
+fn headers_and_trailers_without_end_are_stopped() {
+    let begun = [
+        frame(HEADERS, 0, 1, &block(&OK)),
+        [head(1, 0, &OK), frame(HEADERS, END_STREAM, 1, &block(&[("x", "y")]))].concat(),
+    ];
+    for (begun, size) in begun.iter().flat_map(|begun| [0, 1, 16_384].map(|size| (begun, size))) {
+        let mut client = Client::new(&[]);
+        client.say(begun);
+        let piece = frame(CONTINUATION, 0, 1, &vec![0; size]);
+        let rounds = (0..100_000).take_while(|_| {
+            client.say(&piece);
+            client.0.ended().is_none()
+        });
+        assert!(rounds.count() <= 64, "{size} bytes each");
+        assert_eq!(client.hear().last().map(Frame::code), Some(code::ENHANCE_YOUR_CALM));
+    }
+}
+
+#[test]
+fn floods_that_want_answers_are_stopped() {
+    let ping = frame(PING, 0, 0, &[1; 8]);
+    let settings = frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 9]);
+    // Far more of them in one frame than there are.
+    let huge = frame(SETTINGS, 0, 0, &[0, 9, 1, 2, 3, 4].repeat(20_000));
+    for (name, flood) in [("PING", ping), ("SETTINGS", settings), ("huge SETTINGS", huge)] {
+        let mut client = Client::new(&[]);
+        let rounds = (0..100_000).take_while(|_| {
+            client.say(&flood);
+            client.hear();
+            client.0.ended().is_none()
+        });
+        assert!(rounds.count() <= 200, "{name}: nothing stops it");
+        assert!(client.broken(1).is_some(), "{name}: the call hears of it");
+    }
+}

@@ -4,9 +4,13 @@
 mod bytes;
 mod endpoint;
 mod frames;
+mod hpack;
+mod messages;
 mod parity;
 mod random;
+mod responses;
 mod talk;
+mod twins;
 #[path = "../wire/mod.rs"]
 mod wire;
 

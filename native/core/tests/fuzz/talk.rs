@@ -331,6 +331,9 @@ impl<C: Endpoint, S: Endpoint> Talk<C, S> {
             if let (Some(code), None, Some((Some(heard), _, _))) = (server.reset, client.reset, &client.broken) {
                 assert_eq!(code, *heard, "{}", what());
             }
+            if let (Some(code), None, Some((Some(heard), _, _))) = (client.reset, server.reset, &server.broken) {
+                assert_eq!(code, *heard, "{}", what());
+            }
         }
         if !self.leaving {
             assert_eq!((self.client.ended(), self.server.ended()), (None, None));

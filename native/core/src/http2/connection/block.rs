@@ -140,8 +140,10 @@ impl Connection {
         let (status, length) = validate::response(&headers).map_err(malformed)?;
         if status < 200 {
             // Only a foretaste; 101 does not exist in HTTP/2.
-            let wrong = end || status == 101;
-            return if wrong { Err(malformed("an interim response that ends the stream")) } else { Ok(()) };
+            if end || status == 101 {
+                return Err(malformed("an interim response that ends the stream"));
+            }
+            return self.spend_prelude("too many interim responses");
         }
         let Some(stream) = self.streams.get_mut(&key) else { return Ok(()) };
         stream.view.head = Some(headers);

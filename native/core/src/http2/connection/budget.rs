@@ -48,6 +48,8 @@ pub struct Budgets {
     pub settings: Budget,
     /// DATA without data.
     pub empty: Budget,
+    /// What a server may say without answering: interim responses, and that it is going away.
+    pub preludes: Budget,
 }
 
 impl Default for Budgets {
@@ -57,6 +59,7 @@ impl Default for Budgets {
             pings: Budget::new(200, 20),
             settings: Budget::new(100, 10),
             empty: Budget::new(1000, 100),
+            preludes: Budget::new(1000, 100),
         }
     }
 }

@@ -87,6 +87,7 @@ impl Connection {
         let (Some(last), Some(code)) = (payload.first_chunk::<4>(), payload.get(4..8)) else {
             return Err(Fault::connection(code::FRAME_SIZE_ERROR, "a GOAWAY that is too short"));
         };
+        self.spend_prelude("too many GOAWAYs")?;
         let last = u32::from_be_bytes(*last) & frame::LARGEST_STREAM;
         let last = self.told.map_or(last, |before| before.min(last));
         self.told = Some(last);
@@ -109,6 +110,13 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn spend_prelude(&mut self, reason: &'static str) -> Result<(), Fault> {
+        if self.budgets.preludes.spend(self.now) {
+            return Ok(());
+        }
+        Err(Fault::connection(code::ENHANCE_YOUR_CALM, reason))
     }
 
     fn refuse_waiting(&mut self, reason: &str) {

@@ -296,6 +296,9 @@ impl Connection {
             Fault::Connection { code, reason } => (code, reason),
             Fault::Stream { key, code, reason } => return self.break_stream(key, code, reason),
         };
+        if self.ended.is_some() {
+            return;
+        }
         self.counters.given_up += 1;
         self.say_goaway(self.last_peer, code, reason);
         self.end(reason);

@@ -36,7 +36,7 @@ impl Connection {
         }
         let mut widened = Vec::new();
         for (key, stream) in &mut self.streams {
-            if stream.sending == Sending::Ended {
+            if stream.sending == Sending::Ended || stream.view.broken.is_some() {
                 continue;
             }
             stream.send_window += by;

@@ -61,7 +61,13 @@ impl Decoder {
             resizable = false;
             let text = out.text.len();
             let malformed = if first & 0x80 != 0 {
-                self.indexed(integer(&mut rest, 7)?, out)?
+                let index = integer(&mut rest, 7)?;
+                if out.list_size() + self.field_size(index)? > limit {
+                    // A byte may stand for four thousand: they are not copied to be thrown away.
+                    decoded.too_large = true;
+                    continue;
+                }
+                self.indexed(index, out)?
             } else {
                 self.literal(&mut rest, first & 0x40 != 0, out)?
             };
@@ -85,6 +91,14 @@ impl Decoder {
         }
         out.ends.push((name_end, out.text.len() as u32));
         Ok(malformed)
+    }
+
+    fn field_size(&self, index: usize) -> Result<usize, Undecodable> {
+        match index {
+            0 => Err(Undecodable),
+            1..=fixed::LENGTH => Ok(fixed::TABLE[index - 1].0.len() + fixed::TABLE[index - 1].1.len() + ENTRY),
+            _ => Ok(self.entries.get(index - fixed::LENGTH - 1).ok_or(Undecodable)?.field.size()),
+        }
     }
 
     /// Appends the name at that index; says whether its field was malformed.
