@@ -45,6 +45,7 @@ class Wire:
 
     def __init__(self, sock):
         sock.settimeout(WAIT)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = sock
         self._encoder, self._decoder = hpack.Encoder(), hpack.Decoder()
 

@@ -55,8 +55,10 @@ fn header_blocks_mean_the_same() {
         }
         said.extend(wire::frame(wire::PING, 0, 0, b"the last"));
         twins.feed(random, &said);
-        // Bytes at random may be fields that no request has: h2 ends the connection over those, ours the stream.
-        if !wild || twins.ours.told().resets.is_empty() {
+        // Bytes at random may be fields that no request has. Over most of those h2 ends the connection, ours the stream; an
+        // empty `:authority` is nothing to ours, and to h2 the stream's end.
+        let broken = !twins.ours.told().resets.is_empty() || !twins.theirs.told().resets.is_empty();
+        if !(wild && broken) {
             twins.compare("blocks");
         }
     });

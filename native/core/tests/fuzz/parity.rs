@@ -49,9 +49,10 @@ fn judge(twins: &Twins, slip: &str) {
     }
 }
 
-/// The server had said that it leaves, and nothing was left to do: what comes then is not heard.
+/// The server had said that it leaves, and nothing was left to do: what comes then need not be heard.
 fn gone(twins: &Twins) -> bool {
     twins.ours.endpoint.ended() == Some("the peer is going away")
+        || twins.theirs.endpoint.ended() == Some("the peer closed the connection")
 }
 
 #[test]

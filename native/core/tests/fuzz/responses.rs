@@ -144,7 +144,7 @@ fn stream_slip(random: &mut Random, stream: u32) -> (&'static str, Vec<u8>) {
         11 => ("more than content-length", [lengthy("1"), frame(DATA, 0, stream, b"xy")].concat()),
         12 => ("less than content-length", [lengthy("3"), frame(DATA, END_STREAM, stream, b"xy")].concat()),
         13 => ("window update by nothing", frame(WINDOW_UPDATE, 0, stream, &[0; 4])),
-        14 => ("a window that overflows", frame(WINDOW_UPDATE, 0, stream, &[0x7f, 255, 255, 255])),
+        14 => ("a window that overflows", frame(WINDOW_UPDATE, 0, stream, &[0x7f, 255, 255, 255]).repeat(2)), // it may be below zero
         15 => {
             ("a stream that depends on itself", frame(PRIORITY, 0, stream, &[&stream.to_be_bytes()[..], &[0]].concat()))
         }
