@@ -114,13 +114,18 @@ def read_spiffe_id(leaf: x509.Certificate, origin: str) -> str:
 
 def reaches(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> bool:
     """Whether the chain, in its order, leads to one of the roots."""
-    trusted = set(roots)
+    return anchor(chain, roots) is not None
+
+
+def anchor(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> x509.Certificate | None:
+    """The first of the roots that the chain, in its order, leads to."""
     for certificate, following in zip(chain, (*chain[1:], None), strict=True):
-        if certificate in trusted or any(issued_by(certificate, root) for root in roots):
-            return True
+        for root in roots:
+            if certificate == root or issued_by(certificate, root):
+                return root
         if following is None or not issued_by(certificate, following):
-            return False
-    return False
+            return None
+    return None
 
 
 def is_root(certificate: x509.Certificate) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from xds_client.errors import RootsError
-from xds_client.identity.certificate import is_root, reaches
+from xds_client.identity.certificate import anchor, is_root, reaches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,8 +59,19 @@ def union(certificates: Iterable[x509.Certificate]) -> Chain:
     return tuple(dict.fromkeys(certificates))
 
 
+def roots_behind(chain: Chain) -> Chain:
+    """The roots at the chain's end, none, one or several.
+
+    istiod sends the leaf, its CA's intermediates (a plugged-in CA's file may end in the root), then all of its
+    root-cert.pem: several roots while they rotate, in any order (istio: security/pkg/server/ca/server.go). It was asked
+    over a connection that the roots of before vouch for, so all of them are the mesh's. Other CAs may send none.
+    """
+    behind = itertools.takewhile(is_root, reversed(chain))
+    return tuple(reversed(tuple(behind)))
+
+
 class Trust:
-    """The union of the files' roots and of those at the end of the chains that issued certificates still alive.
+    """The union of the files' roots and of those behind the chains that issued certificates still alive.
 
     So old and new roots are trusted together while they rotate: as long as a certificate of ours from the old root
     could be in use, our peers' from it are too. Confined to the source's thread.
@@ -79,14 +91,16 @@ class Trust:
         self._mesh, self._extra = mesh, extra
 
     def add_issued(self, chain: Chain, expires_at: float) -> None:
-        """Trust the root at the chain's end, if it has one, while the certificate lives."""
-        root = chain[-1]
-        if is_root(root):
+        """Trust the roots that came with the chain while its certificate lives; if none did, the one it leads to."""
+        issuing = roots_behind(chain)
+        if not issuing and (known := anchor(chain, self._mesh)) is not None:
+            issuing = (known,)
+        for root in issuing:
             self._issued[root] = max(expires_at, self._issued.get(root, 0.0))
 
     def with_chain(self, chain: Chain) -> Chain:
         """What would be trusted if this chain were ours."""
-        return union((*self._mesh, *self._extra, *(c for c in chain[-1:] if is_root(c))))
+        return union((*self._mesh, *self._extra, *roots_behind(chain)))
 
     def roots(self, monotonic: float, now: datetime) -> Chain:
         self._issued = {root: until for root, until in self._issued.items() if monotonic < until}

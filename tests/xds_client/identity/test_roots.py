@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.xds_client.identity.authority import Authority, pem
+from tests.xds_client.identity.authority import Authority, certificate_of, pem
 from xds_client import RootsError
 from xds_client.identity.roots import RootsFile, read_roots
 
@@ -80,7 +80,65 @@ def test_a_root_that_the_ca_does_not_send_is_missed_all_the_same(pod, start_ca, 
     pod.roots.write_bytes(successor.pem)
     pod.pass_time(source, 5)
     assert len(new.asked) == 1
+    assert source.current.roots == successor.pem + authority.pem, "peers may still show certificates from it"
+    pod.pass_time(source, 3600)
     assert source.current.roots == successor.pem
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+@pytest.mark.parametrize("file_knows", [True, False])
+def test_a_ca_sends_a_bundle_of_roots(pod, source, authority, successor, newest_first, file_knows):
+    """istiod's root-cert.pem with the old and the new root, in either order, whichever the leaf is from."""
+    both = [successor, authority] if newest_first else [authority, successor]
+    if not file_knows:
+        pod.roots.write_bytes(Authority("unrelated").pem)
+    issuer = successor
+    pod.ca.answer = lambda asked: [
+        pem(issuer.issue(asked.csr.public_key(), pod.ca.spiffe_id)).decode(),
+        "".join(root.pem.decode() for root in both),
+    ]
+    pod.pass_time(source, 1800)
+    assert source.error is None
+    assert certificate_of(source.current.certificate_chain).issuer == successor.name
+    for root in both:
+        assert root.pem in source.current.roots
+
+
+def test_a_plugged_in_ca_sends_its_intermediates_and_its_root_twice(pod, source, authority, successor):
+    """The chain file of a plugged-in CA often ends in the root, and root-cert.pem follows it."""
+    intermediate = Authority("intermediate", parent=successor)
+    pod.ca.answer = lambda asked: [
+        pem(intermediate.issue(asked.csr.public_key(), pod.ca.spiffe_id)).decode(),
+        pem(intermediate.certificate, successor.certificate).decode(),
+        pem(successor.certificate, authority.certificate).decode(),
+    ]
+    pod.pass_time(source, 1800)
+    assert source.error is None
+    assert source.current.roots == authority.pem + successor.pem
+    assert source.current.certificate_chain.endswith(intermediate.pem), "roots are not shown to peers"
+
+
+def test_an_intermediate_at_the_end_is_no_root(pod, source, authority, successor):
+    """A chain without its root leads to one of the file, or nowhere."""
+    ours, foreign = Authority("ours", parent=authority), Authority("foreign", parent=successor)
+    for intermediate, error in [(foreign, "does not lead to a trusted root"), (ours, None)]:
+        pod.ca.answer = lambda asked, by=intermediate: [
+            pem(by.issue(asked.csr.public_key(), pod.ca.spiffe_id)).decode(),
+            by.pem.decode(),
+        ]
+        pod.pass_time(source, 1800)
+        assert source.error is None if error is None else error in source.error
+        assert source.current.roots == authority.pem
+
+
+def test_a_self_signed_certificate_before_the_end_is_not_trusted(pod, source, authority, successor):
+    pod.ca.answer = lambda asked: [
+        pem(authority.issue(asked.csr.public_key(), pod.ca.spiffe_id)).decode(),
+        successor.pem.decode(),
+        pem(Authority("intermediate", parent=authority).certificate).decode(),
+    ]
+    pod.pass_time(source, 1800)
+    assert source.current.roots == authority.pem
 
 
 def test_the_file_rotates_and_the_ca_does_not_yet(pod, source, authority, successor):
