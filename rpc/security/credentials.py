@@ -15,11 +15,13 @@ from rpc.security import context, material
 from rpc.security.inbound import MeshFollowing
 from rpc.security.material import SecurityError
 from rpc.security.outbound import MeshProtection, TlsSecurity
+from rpc.security.peer import server_names
 from xds_client.model import DownstreamTls, InlineCertificate, InlineRoots, UpstreamTls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rpc._native import Chain
     from rpc.security.inbound import Following, Guard, ServerCredentials
     from rpc.security.outbound import Protection, Security
     from xds_client import PilotExchanger
@@ -184,15 +186,22 @@ class _SslFollowing:
             _log.exception("%s: no new certificate was fetched, the last good one stays", self._guard.address)
 
     def apply(self, configuration: CertificateConfiguration) -> None:
-        (key, chain), *_ = configuration.private_key_certificate_chain_pairs
+        """Who asks for a name is shown the first certificate for it; whoever asks for another, or none, the first."""
         # grpcio looks at a client's certificate only where it demands one, whatever roots it was given.
         roots = configuration.root_certificates if self._credentials.require_client else None
-        tls = DownstreamTls(
-            certificate=InlineCertificate(chain, key),
-            roots=InlineRoots(roots) if roots is not None else None,
-            require_client_certificate=self._credentials.require_client,
-        )
-        self._guard.set([("tls", (), "tls", (), context.server(tls, None), None)])
+        chains: list[Chain] = []
+        for key, chain in configuration.private_key_certificate_chain_pairs:
+            tls = DownstreamTls(
+                certificate=InlineCertificate(chain, key),
+                roots=InlineRoots(roots) if roots is not None else None,
+                require_client_certificate=self._credentials.require_client,
+            )
+            answers = context.server(tls, None)
+            if not chains:
+                chains.append(("tls", (), "tls", (), answers, None))
+            if names := server_names(chain):
+                chains.append((f"tls for {', '.join(names)}", names, "tls", (), answers, None))
+        self._guard.set(chains)
         self._configuration = configuration
 
     def close(self) -> None:
@@ -204,7 +213,10 @@ def ssl_server_credentials(
     root_certificates: bytes | None = None,
     require_client_auth: bool = False,
 ) -> ServerCredentials:
-    """`grpc.ssl_server_credentials`: PEM. Raises ValueError as grpc does; wrong PEM raises when the server starts."""
+    """`grpc.ssl_server_credentials`: PEM. Raises ValueError as grpc does; wrong PEM raises when the server starts.
+
+    Of several pairs the one for the name that the client asks for (SNI) is shown, else the first.
+    """
     configuration = ssl_server_certificate_configuration(private_key_certificate_chain_pairs, root_certificates)
     return dynamic_ssl_server_credentials(configuration, None, require_client_auth)
 

@@ -17,7 +17,7 @@ from rpc.fork import inherits
 from rpc.security import context
 from rpc.security.material import SecurityError, printable
 from xds_client.inbound import chains_for_port
-from xds_client.model import InboundMissing
+from xds_client.model import InboundMissing, MeshSecret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from xds_client import PilotExchanger
     from xds_client.identity import Identity
     from xds_client.inbound import PortChains
-    from xds_client.model import FilterChain, Listener
+    from xds_client.model import DownstreamTls, FilterChain, Listener
 
 _log = logging.getLogger(__name__)
 _HEARING = 2.0  # seconds that clients get to hear of a change that they have to follow
@@ -80,8 +80,9 @@ class Guard:
         self._hub = hub
         self._following = self._credentials.follow(self)
 
-    def set(self, chains: Sequence[Chain], otherwise: Chain | None = None) -> None:
-        """From now on these; connections that they would not let in are told to go away, their calls may finish.
+    def set(self, chains: Sequence[Chain], otherwise: Chain | None = None, *, drain: bool = True) -> None:
+        """From now on these; connections that they would not let in are told to go away, their calls may finish, unless
+        ``drain`` is false.
 
         They are told a little later: their clients hear of the change from the control plane as we do, but maybe after
         us, and one that has to connect anew before that does so in the way that is no longer let in. (Envoy takes up
@@ -91,7 +92,7 @@ class Guard:
         self.waiting_for = ""
         self.ready.set()
         self._draining.cancel()
-        if self._hub is not None:
+        if self._hub is not None and drain:
             self._draining = threading.Timer(_HEARING, _weakly(self._drain_misfits))
             self._draining.daemon = True
             self._draining.start()
@@ -179,12 +180,14 @@ class MeshFollowing:
         self._lock = threading.Lock()
         self._listener: Listener | None = None
         self._identity: Identity | None = None
-        self._has_identities = mesh.identity is not None
+        self._source = mesh.identity
+        self._lapsed = False  # the certificate that the chains were made of has expired
         self._node_ip = mesh.status().node_id.split("~")[1]
         guard.waiting_for = "the inbound listener of this node, and its certificate"
         self._handles = [mesh.observe_inbound(self._on_listener)]
         if mesh.identity is not None:
             self._handles.append(mesh.identity.observe(self._on_identity))
+            guard.before_handshakes(self._look_at_identity)
         inherits(self)
 
     def inherit(self) -> None:
@@ -208,23 +211,38 @@ class MeshFollowing:
 
     def _on_identity(self, identity: Identity) -> None:
         with self._lock:
-            self._identity = identity
+            self._identity, self._lapsed = identity, False
             self._apply()
 
-    def _apply(self) -> None:
+    def _look_at_identity(self) -> None:
+        """A certificate that expires tells nobody, so it is looked at before each handshake."""
+        if self._source is None or self._identity is None or (self._source.current is None) == self._lapsed:
+            return
+        with self._lock:
+            self._lapsed = not self._lapsed
+            self._apply(drain=False)  # connections that are there stay: nothing is closed for an identity
+
+    def _apply(self, *, drain: bool = True) -> None:
         if self._listener is None:
             self._guard.waiting_for = "the inbound listener of this node"
-        elif self._identity is None and self._has_identities:
+        elif self._identity is None and self._source is not None:
             self._guard.waiting_for = "the certificate of this process"
         else:
             port = chains_for_port(self._listener, self._guard.port, self._node_ip)
             if not port.declared:
                 _log.info("%s: no service of the mesh declares this port; catch-all chains hold", self._guard.address)
             otherwise = self._chain(port.default) if port.default is not None else None
-            self._guard.set([self._chain(chain) for chain in port.chains if _reachable(port, chain)], otherwise)
+            chains = [self._chain(chain) for chain in port.chains if _reachable(port, chain)]
+            self._guard.set(chains, otherwise, drain=drain)
+
+    def _lapse(self, tls: DownstreamTls | None) -> str | None:
+        """Why a chain that ends TLS of the mesh is closed for want of a certificate: see `TlsSecurity.lapsed`."""
+        if not self._lapsed or self._source is None or tls is None or MeshSecret() not in (tls.certificate, tls.roots):
+            return None
+        return f"no valid certificate of our own, and nobody is let in without: {self._source.error}"
 
     def _chain(self, chain: FilterChain) -> Chain:
-        match, refusal, tls = chain.match, _refusal(chain), None
+        match, refusal, tls = chain.match, _refusal(chain) or self._lapse(chain.tls), None
         if refusal:
             _log.warning("%s: filter chain %s lets nobody in: %s", self._guard.address, chain.name, refusal)
         elif chain.tls is not None:

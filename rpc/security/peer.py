@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 if TYPE_CHECKING:
@@ -52,6 +53,25 @@ def identity_key(context: AuthContext) -> str | None:
         if key in context:
             return key
     return None
+
+
+@lru_cache(256)
+def server_names(chain: bytes) -> tuple[str, ...]:
+    """The DNS names, exact or `*.suffix`, that a server with this chain (PEM, leaf first) can be asked for; without
+    alternative names, the common name, as grpcio has it. Empty: none, or it cannot be read.
+    """
+    try:
+        leaf = x509.load_pem_x509_certificates(chain)[0]
+        common = [str(a.value) for a in leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+        try:
+            extension = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        except x509.ExtensionNotFound:
+            names = common
+        else:
+            names = extension.value.get_values_for_type(x509.DNSName)
+    except (ValueError, UnsupportedAlgorithm):
+        return ()
+    return tuple(name.lower() for name in names)
 
 
 @lru_cache(256)

@@ -1,5 +1,5 @@
 """Crowds of clients that mean no good, at a server in a process of its own: it serves the others meanwhile, its memory
-stays bounded, each gets the code it deserves, and the counters say what happened. `test_abuse` has the floods one by one.
+stays bounded, each gets the code it deserves, and the counters say what happened. `test_abuse` has floods one by one.
 """
 
 from __future__ import annotations

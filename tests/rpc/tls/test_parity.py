@@ -1,7 +1,10 @@
 """`ssl` credentials beside grpcio's: every pairing of client and server in both worlds; grpcio alone is the control."""
 
+import ssl
+
 import grpc
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import rpc
 from tests.rpc.conftest import MATRIX
@@ -9,7 +12,7 @@ from tests.rpc.peers import World
 from tests.rpc.script import polite
 from tests.rpc.script import request as asked
 from tests.rpc.tls.certificates import REVIEWS, SHOP, Authority
-from tests.rpc.tls.ends import hello, refused, tell_peer
+from tests.rpc.tls.ends import hello, raw, refused, tell_peer
 
 GROUP = "ssl_negotiated_key_exchange_group"
 SERVERS_ONLY = [(kind, server) for kind in ("sync", "aio") for server in ("grpcio", "ours")]
@@ -65,6 +68,53 @@ def test_the_name_that_overrides(world, root, server_leaf, name):
 @pytest.mark.parametrize("name", ["rates.example", "two.levels.wild.example", "wild.example"])
 def test_a_server_of_another_name_is_not_called(world, root, server_leaf, name):
     refused(client(world, serve(world, server_leaf), root, name=name))
+
+
+@pytest.fixture(scope="module")
+def several(root):
+    """Certificates for different names, the first for no DNS name at all."""
+    return [
+        root.issue(ips=["127.0.0.1"]),
+        root.issue(dns=["one.example", "*.wild.example"]),
+        root.issue(dns=["two.example"]),
+        root.issue(dns=["two.example"], common_name="second of its name"),
+        root.issue(common_name="three.example"),
+    ]
+
+
+def shown(address, name):
+    """The certificate that a client sees which asks for this name, or for none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    with raw(address) as sock, context.wrap_socket(sock, server_hostname=name) as tls:
+        return tls.getpeercert(binary_form=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "which"),
+    [
+        (None, 0),
+        ("one.example", 1),
+        ("any.wild.example", 1),
+        ("two.example", 2),
+        ("Two.Example", 2),
+        ("three.example", 4),
+        ("four.example", 0),
+    ],
+)
+def test_of_several_certificates_the_one_for_the_name_is_shown(served, several, name, which):
+    credentials = makers(served.server_make).ssl_server_credentials([leaf.pair for leaf in several])
+    address = served.serve(polite, credentials=credentials)
+    assert shown(address, name) == several[which].certificate.public_bytes(Encoding.DER)
+
+
+def test_calls_to_different_names_of_one_server(served, root, several):
+    credentials = makers(served.server_make).ssl_server_credentials([leaf.pair for leaf in several])
+    address = served.serve(polite, credentials=credentials)
+    for name in (None, "one.example", "any.wild.example", "two.example"):
+        hello(client(served, address, root, name=name))
+    refused(client(served, address, root, name="four.example"))
 
 
 def test_a_server_of_an_unknown_authority_is_not_called(world, server_leaf):

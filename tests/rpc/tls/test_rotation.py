@@ -10,7 +10,7 @@ from tests.rpc.script import READ, greet, wait_for
 from tests.rpc.script import request as asked
 from tests.rpc.tls.certificates import REVIEWS, SHOP, Authority, as_identity
 from tests.rpc.tls.ends import hello, links, raw, redial, refused, tell_peer, until
-from tests.rpc.tls.mesh import Mesh, strict
+from tests.rpc.tls.mesh import Mesh, permissive, strict
 
 EXPIRED = f"the certificate of {SHOP} has expired (it was dated until noon); istiod.test:15012 refuses the token"
 
@@ -110,6 +110,34 @@ def test_a_servers_certificate_that_expired_is_refused_by_clients_and_the_server
     client, _, _ = our_world.pair(shop, as_identity(short, REVIEWS, mesh_root.pem))
     refused(client, f"the certificate of {REVIEWS} expired")
     until(lambda: "the peer refused our certificate as expired" in caplog.text)
+
+
+def test_a_server_whose_identity_expired_lets_nobody_in_and_a_new_one_mends_it(
+    our_world, mesh_root, shop, reviews, caplog
+):
+    theirs = Mesh(reviews)
+    address = our_world.serve_in(theirs, strict())
+    client = our_world.call_from(Mesh(shop), address)
+    hello(client)
+    [link] = links(client)
+    theirs.identity.expire(f"the certificate of {REVIEWS} has expired (it was dated until noon)")
+    late = our_world.call_from(Mesh(shop), address)
+    refused(late, wait_for_ready=False)
+    until(lambda: f"nobody is let in without: the certificate of {REVIEWS} has expired" in caplog.text)
+    until(lambda: "not accepted" in caplog.text)
+    hello(client)
+    assert links(client) == [link], "connections that are there stay"
+    theirs.identity.set(mesh_root.identity(REVIEWS))
+    hello(late, wait_for_ready=True)
+    assert links(client) == [link]
+
+
+def test_plaintext_that_the_mode_allows_needs_no_identity(our_world, mesh_root, shop, reviews):
+    theirs = Mesh(reviews)
+    address = our_world.serve_in(theirs, permissive())
+    theirs.identity.expire(EXPIRED)
+    refused(our_world.call_from(Mesh(shop), address))
+    hello(our_world.connect(address))
 
 
 def test_roots_rotate_while_calls_go_on(our_world, mesh_root):
