@@ -13,7 +13,7 @@ import rpc
 from tests.rpc.script import PATIENCE
 from tests.rpc.script import request as asked
 from tests.rpc.tls.certificates import SHOP
-from tests.rpc.tls.ends import MeshWorld, hello, open_files, raw, until
+from tests.rpc.tls.ends import MeshWorld, ended, hello, open_files, raw, until
 from tests.rpc.tls.mesh import TARGET, Mesh, strict
 
 ROUNDS = 20
@@ -116,7 +116,7 @@ def test_a_server_that_stops_ends_handshakes(our_world, reviews):
     with raw(f"127.0.0.1:{port}") as half:
         half.sendall(b"\x16")
         our_world.stop(server)
-        assert half.recv(1) == b""
+        assert ended(half) == b""
 
 
 def test_a_channel_nobody_holds_is_freed_with_its_connections(shop, reviews):
