@@ -35,7 +35,7 @@ def all_descriptors() -> int:
     """Have as many descriptors as this process may; returns how many."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    return hard if hard != resource.RLIM_INFINITY else 1 << 20
 
 
 @contextlib.contextmanager
