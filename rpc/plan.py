@@ -270,8 +270,7 @@ def _queued(core: ChannelCore, connection: Connection, attempt: Attempt) -> Gene
     try:
         while True:
             if link is None:
-                connection.queue.join(place, first=first)
-                connection.seat()
+                connection.join(place, first=first)
                 yield from _turn(core, connection, place, attempt.deadline)
                 if connection.link is None:
                     return NOT_SENT
@@ -282,8 +281,9 @@ def _queued(core: ChannelCore, connection: Connection, attempt: Attempt) -> Gene
                 if outcome is not NOT_SENT or not link.usable:
                     return outcome
                 link = None
-    finally:
+    except BaseException:  # given up, or too late; what was called and has its stream leaves nothing to others
         connection.leave(place)
+        raise
 
 
 def _turn(

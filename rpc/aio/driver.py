@@ -172,8 +172,14 @@ class Driver:
 
 
 def _soon(loop: asyncio.AbstractEventLoop, then: Callable[[], None]) -> None:
-    """From any thread."""
-    if not loop.is_closed():
+    """From any thread; mostly it is the loop's own, which needs no waking."""
+    try:
+        here = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        here = False
+    if here:
+        loop.call_soon(then)
+    elif not loop.is_closed():
         loop.call_soon_threadsafe(then)
 
 

@@ -227,8 +227,15 @@ class Connection:
         if self.grows:
             self.queue.stir_first()
 
+    def join(self, place: Place, *, first: bool) -> None:
+        """Wait for a stream. ``first``: the place was called before, and another call was faster."""
+        others = bool(self.queue.places)
+        self.queue.join(place, first=first)
+        if first or not others:  # else the links tell of room already
+            self.seat()
+
     def leave(self, place: Place) -> None:
-        """The call does not wait any more, for whatever reason."""
+        """The call neither waits any more nor has it used its turn."""
         self.queue.leave(place)
         self.seat()
 
