@@ -444,3 +444,16 @@ fn an_answer_with_more_metadata_than_the_client_takes_fails_its_call_with_a_clea
         assert_eq!(status.code, code::OK);
     }
 }
+
+#[test]
+fn calls_that_outlive_their_connection_are_counted_once_with_it() {
+    let mut pair = Pair::new();
+    let _call = pair.unary(b"q");
+    let [served] = pair.settle()[..] else { panic!("one call") };
+    assert_eq!((pair.server.tally().started, pair.server.tally().failed), (1, 0));
+    pair.server.feed_eof();
+    pair.server.advance();
+    assert_eq!(pair.server.tally().failed, 1, "its handler still has it");
+    pair.server.forget(served);
+    assert_eq!(pair.server.tally().failed, 1);
+}

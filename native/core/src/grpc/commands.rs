@@ -225,13 +225,8 @@ impl Connection {
     }
 
     pub(super) fn remove(&mut self, key: Key) {
-        if let Some(call) = self.calls.remove(&key).filter(|call| call.counted) {
-            let ok = call.finished.map_or(call.answered_ok, |status| status.code == code::OK);
-            if ok {
-                self.tally.succeeded += 1;
-            } else {
-                self.tally.failed += 1;
-            }
+        if let Some(call) = self.calls.remove(&key) {
+            self.tally.count(&call);
         }
         self.http2.forget(key);
     }

@@ -53,6 +53,16 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// A call that ended.
+    fn count(&mut self, call: &Call) {
+        let ok = call.finished.as_ref().map_or(call.answered_ok, |status| status.code == status::code::OK);
+        match (call.counted, ok) {
+            (true, true) => self.succeeded += 1,
+            (true, false) => self.failed += 1,
+            (false, _) => {}
+        }
+    }
+
     pub fn add(&mut self, other: Tally) {
         self.started += other.started;
         self.succeeded += other.succeeded;
@@ -238,8 +248,14 @@ impl Connection {
         self.http2.shut_down();
     }
 
+    /// Once the connection is over, calls that their owners have not let go of yet are over, too: who sums up the past
+    /// does so only once.
     pub fn tally(&self) -> Tally {
-        self.tally
+        let mut tally = self.tally;
+        if self.ended().is_some() {
+            self.calls.values().for_each(|call| tally.count(call));
+        }
+        tally
     }
 
     /// What happened on the connection that its peer may have done on purpose.
