@@ -19,14 +19,31 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
+UNSERIALIZABLE = "Failed to serialize response!"
+UNDESERIALIZABLE = "Exception deserializing request!"
+
+
+def text_of(details: Any) -> str:
+    """Details as the handler gave them: text, UTF-8, None for none; else what it prints as."""
+    if isinstance(details, str):
+        return details
+    if isinstance(details, bytes):
+        return details.decode(errors="replace")
+    return "" if details is None else str(details)
 
 
 class AbortedError(Exception):
     """Raised by `abort` to leave the handler; not an error of the application."""
 
 
+class CallOverError(AbortedError, grpc.RpcError):
+    """The client is gone: there is nobody to answer. Handlers may catch it as grpcio's, a `grpc.RpcError`."""
+
+
 def code_number(code: Any) -> int:
-    """A status code as the wire says it; an unknown kind of value becomes UNKNOWN, as in grpcio."""
+    """A status code as the wire says it, None for OK; an unknown kind of value becomes UNKNOWN, as in grpcio."""
+    if code is None:
+        return 0
     if isinstance(code, grpc.StatusCode):
         number: int = code.value[0]
         return number
@@ -45,9 +62,9 @@ class CallState:
 
     def __init__(self, call: ServerCall) -> None:
         self.call = call
-        self.status: Any = grpc.StatusCode.OK
-        self.message = ""
-        self.trailing: tuple[Metadatum, ...] = ()
+        self.status: Any = None
+        self.message: Any = None
+        self.trailing: tuple[Metadatum, ...] | None = None
         self.head_sent = False
         self.next_is_plain = False
 
@@ -67,7 +84,7 @@ class CallState:
         return identity_key(self.auth_context())
 
     def auth_context(self) -> dict[str, list[bytes]]:
-        """What TLS says of the peer, with grpcio's keys; empty for plaintext."""
+        """What TLS says of the peer, with grpcio's keys."""
         return auth_context(self.call.protection())
 
     def set_compression(self, compression: grpc.Compression) -> None:
@@ -86,22 +103,25 @@ class CallState:
     def time_remaining(self) -> float | None:
         return self.call.time_remaining()
 
-    def set_trailing_metadata(self, trailing_metadata: Pairs) -> None:
+    def set_trailing_metadata(self, trailing_metadata: Pairs | None) -> None:
         self.trailing = metadata_tuple(trailing_metadata)
 
-    def trailing_metadata(self) -> tuple[Metadatum, ...]:
+    def trailing_metadata(self) -> tuple[Metadatum, ...] | None:
+        """As set; None before."""
         return self.trailing
 
     def set_code(self, code: Any) -> None:
         self.status = code
 
     def code(self) -> Any:
+        """As set; None before."""
         return self.status
 
     def set_details(self, details: str) -> None:
         self.message = details
 
-    def details(self) -> str:
+    def details(self) -> Any:
+        """As set; None before."""
         return self.message
 
     def begin_abort(self, code: Any, details: str, trailing_metadata: Pairs = ()) -> None:
@@ -117,23 +137,31 @@ class CallState:
         if handler.request_deserializer is None:
             return payload
         try:
-            return handler.request_deserializer(payload)
+            request = handler.request_deserializer(payload)
         except Exception:
-            _log.exception("Exception deserializing request!")
-            self.begin_abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
-            raise AbortedError from None
+            raise self._refused(UNDESERIALIZABLE) from None
+        if request is None:
+            raise self._refused(UNDESERIALIZABLE)
+        return request
 
     def serialized(self, handler: grpc.RpcMethodHandler[Any, Any], response: Any) -> bytes:
         """One response; `AbortedError` (INTERNAL) when the handler's serializer cannot take it."""
-        if handler.response_serializer is None:
-            return self._allowed(bytes(response))
+        serialize = handler.response_serializer
         try:
-            payload: bytes = handler.response_serializer(response)
+            payload: Any = response if serialize is None else serialize(response)
+            if type(payload) is not bytes:
+                payload = bytes(memoryview(payload))  # bytearrays and their like; TypeError for others
         except Exception:
-            _log.exception("Failed to serialize response!")
-            self.begin_abort(grpc.StatusCode.INTERNAL, "Failed to serialize response!")
-            raise AbortedError from None
-        return payload if self.max_send is None else self._allowed(payload)
+            raise self._refused(UNSERIALIZABLE) from None
+        allowed: bytes = payload if self.max_send is None else self._allowed(payload)
+        return allowed
+
+    def _refused(self, why: str) -> AbortedError:
+        """A failure that the handler has set stands, as in grpcio: it may return None then."""
+        if code_number(self.status) == 0:
+            _log.exception(why)
+            self.begin_abort(grpc.StatusCode.INTERNAL, why)
+        return AbortedError()
 
     def _allowed(self, payload: bytes) -> bytes:
         """Raises `AbortedError` for a message over grpc.max_send_message_length."""
@@ -142,10 +170,24 @@ class CallState:
             raise AbortedError
         return payload
 
+    def reply(self, payload: bytes) -> None:
+        """Send the only response, and the status as it stands: OK has details only where they were set."""
+        if code_number(self.status) != 0:
+            self.finish()
+            return
+        try:
+            self.call.reply(payload, None, self.trailing or None, text_of(self.message), self.next_is_plain)
+        except (TypeError, ValueError):
+            self.finish()
+
     def finish(self) -> None:
         """Send the status as it stands."""
-        self.call.finish(code_number(self.status), self.message, self.trailing or None)
+        self.fail(self.status, self.message)
 
-    def fail(self, code: Any, details: str) -> None:
+    def fail(self, code: Any, details: Any) -> None:
         """Send this status instead."""
-        self.call.finish(code_number(code), details, self.trailing or None)
+        try:
+            self.call.finish(code_number(code), text_of(details), self.trailing or None)
+        except (TypeError, ValueError) as error:  # the handler's trailing metadata; the client is owed an end
+            _log.exception("%s: the call's end cannot be sent as the handler wants it", self.call.path)
+            self.call.finish(grpc.StatusCode.INTERNAL.value[0], str(error), None)

@@ -9,7 +9,8 @@ grpc.RpcError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 import grpc
 import grpc.aio
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
+_log = logging.getLogger(__name__)
 CANCELLED: int = grpc.StatusCode.CANCELLED.value[0]
 LOCALLY_CANCELLED = "Locally cancelled by application!"
 
@@ -55,11 +57,31 @@ def failed(code: grpc.StatusCode, details: str, *, unprocessed: bool = False) ->
 NOT_SENT = failed(grpc.StatusCode.UNAVAILABLE, "the connection was lost before the call", unprocessed=True)
 
 
-class EndedCall(grpc.Call):
-    """A call that is over: `code()`, `details()` and both kinds of metadata."""
+def described(call: object, outcome: Outcome | None) -> str:
+    """A call as grpc prints it. None: it is not over yet."""
+    name = type(call).__name__
+    if outcome is None:
+        return f"<{name} of in-flight RPC>"
+    code = STATUS_CODES[outcome[0]]
+    lines = f"status = {code}", f'details = "{outcome[1]}"', f'debug_error_string = "{code.name}: {outcome[1]}"'
+    return "\n\t".join((f"<{name} of RPC that terminated with:", *lines)) + "\n>"
 
-    def __init__(self, outcome: Outcome) -> None:
+
+def told(callbacks: Iterable[Callable[[], None]]) -> None:
+    """Run them all: what one raises is logged, and no matter of the others."""
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:
+            _log.exception("a callback of a call raised")
+
+
+class EndedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic in the stubs only
+    """A call that is over: `code()`, `details()`, both kinds of metadata, and its response."""
+
+    def __init__(self, outcome: Outcome, response: Any = None) -> None:
         self._outcome = outcome
+        self._response = response
 
     @property
     def outcome(self) -> Outcome:
@@ -93,12 +115,7 @@ class EndedCall(grpc.Call):
         del callback
         return False
 
-
-class CallFailed(EndedCall, grpc.Future, grpc.RpcError):  # type: ignore[misc, type-arg]  # an untyped base in the stubs
-    """A call that ended with a status other than OK, raised where its result was asked for.
-
-    Interceptors are handed it as the call's future, too.
-    """
+    # grpc.Future
 
     def cancelled(self) -> bool:
         return False
@@ -108,6 +125,31 @@ class CallFailed(EndedCall, grpc.Future, grpc.RpcError):  # type: ignore[misc, t
 
     def done(self) -> bool:
         return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        del timeout
+        return self._response
+
+    def exception(self, timeout: float | None = None) -> Exception | None:
+        del timeout
+        return None
+
+    def traceback(self, timeout: float | None = None) -> TracebackType | None:
+        del timeout
+        return None
+
+    def add_done_callback(self, fn: Callable[[Self], None]) -> None:
+        fn(self)
+
+    def __repr__(self) -> str:
+        return described(self, self._outcome)
+
+
+class CallFailed(EndedCall, grpc.RpcError):  # type: ignore[misc]  # an untyped base in the stubs
+    """A call that ended with a status other than OK, raised where its result was asked for.
+
+    Interceptors are handed it as the call's future, too.
+    """
 
     def result(self, timeout: float | None = None) -> NoReturn:
         del timeout
@@ -121,10 +163,4 @@ class CallFailed(EndedCall, grpc.Future, grpc.RpcError):  # type: ignore[misc, t
         del timeout
         return self.__traceback__
 
-    def add_done_callback(self, fn: Callable[[Self], None]) -> None:
-        fn(self)
-
-    def __str__(self) -> str:
-        return f"<{type(self).__name__} of RPC that terminated with {self.code()}: {self.details()}>"
-
-    __repr__ = __str__
+    __str__ = EndedCall.__repr__

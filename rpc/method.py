@@ -75,6 +75,13 @@ class MethodSpec:
             prepared.native, prepared.authority = native, authority
         return native
 
+    def payload(self, request: Any) -> bytes:
+        """The request as bytes. Raises what the serializer raises, `CallFailed` where the message is too large."""
+        payload: bytes | None = self.serialize(request)
+        if payload is None:
+            raise ValueError("the serializer made nothing of it")
+        return payload
+
     def response(self, outcome: Outcome) -> Any:
         """The response of a call that ended so; raises `CallFailed`."""
         if outcome[0] != 0 or outcome[2] is None:
@@ -144,6 +151,11 @@ def limited(serialize: Serializer, limit: int) -> Serializer:
 
 def too_large(payload: bytes, limit: int) -> str:
     return f"Sent message larger than max ({len(payload)} vs. {limit})"
+
+
+def unsendable(error: Exception) -> Outcome:
+    """How a call ends whose metadata, method name or payload the engine refuses (ValueError, TypeError)."""
+    return failed(grpc.StatusCode.INTERNAL, str(error))
 
 
 def unserializable(error: Exception) -> Outcome:

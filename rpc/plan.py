@@ -149,6 +149,7 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
             link = _live(core, connection)
             if link is None:  # lost since it was picked
                 continue
+            _in_time(limit)
             attempt = Attempt(link, snapshot.authority, limit, sent)
             # Nobody overtakes the queue.
             outcome = NOT_SENT if connection.queue.places else cast("Outcome", (yield attempt))
@@ -325,6 +326,12 @@ def _next_chance(
 
 def _passed(deadline: float | None) -> bool:
     return deadline is not None and deadline <= time.monotonic()
+
+
+def _in_time(deadline: float | None) -> None:
+    """What nobody waits for is not sent."""
+    if _passed(deadline):
+        raise _EndedError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
 
 def _late(what: str) -> _EndedError:

@@ -45,8 +45,10 @@ class Channel(Calls[Any, Any, Any, Any, Driver], aio.Channel):
         return self._driver.core.connectivity()
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        """Wait until the state is another one."""
+        """Wait until the state is another one; raises `grpc.aio.UsageError` when the channel is closed."""
         core = self._driver.core
+        if core.closed:
+            raise aio.UsageError("Channel is closed.")
         while True:
             generation = core.generation
             if core.connectivity() is not last_observed_state:

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NoReturn
+import functools
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from grpc import aio
 
-from rpc.context import AbortedError, CallState
-from rpc.errors import metadata_tuple
+from rpc.context import AbortedError, CallState, text_of
+from rpc.errors import metadata_tuple, told
 
 if TYPE_CHECKING:
     import grpc
 
     from rpc._native import Pairs, ServerCall
+    from rpc.errors import Metadatum
+
+
+class HasStopping(Protocol):
+    stopping: bool
+
+
+class _AbortError(AbortedError, aio.AbortError):
+    """Handlers may catch it as grpcio's."""
 
 
 class ServicerContext(CallState, aio.ServicerContext):  # type: ignore[misc, type-arg]  # an untyped base in the stubs
     """One call, for the coroutine that answers it."""
 
     def __init__(
-        self, call: ServerCall, loop: asyncio.AbstractEventLoop, handler: grpc.RpcMethodHandler[Any, Any]
+        self,
+        call: ServerCall,
+        server: HasStopping,
+        loop: asyncio.AbstractEventLoop,
+        handler: grpc.RpcMethodHandler[Any, Any],
     ) -> None:
         super().__init__(call)
+        self.server = server
+        self._aborted = False
         self._loop = loop
         self._handler = handler
         self._waiters: set[asyncio.Future[None]] = set()
@@ -76,16 +92,24 @@ class ServicerContext(CallState, aio.ServicerContext):  # type: ignore[misc, typ
 
     async def send_initial_metadata(self, initial_metadata: Pairs) -> None:
         if self.head_sent:
-            raise RuntimeError("Send initial metadata failed: already sent")
+            raise aio.UsageError("Send initial metadata failed: already sent")
         self.send_head_once(metadata_tuple(initial_metadata))
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Pairs = ()) -> NoReturn:
-        self.begin_abort(code, details, trailing_metadata)
-        raise AbortedError
+        """Raises `grpc.aio.AbortError`, which ends the handler. The first time counts."""
+        if not self._aborted:
+            self._aborted = True
+            self.begin_abort(code, details, trailing_metadata)
+        raise _AbortError
 
     async def abort_with_status(self, status: Any) -> NoReturn:
-        self.begin_abort(status.code, status.details, status.trailing_metadata or ())
-        raise AbortedError
+        await self.abort(status.code, status.details, status.trailing_metadata or ())
+
+    def details(self) -> str:
+        return text_of(self.message)
+
+    def trailing_metadata(self) -> tuple[Metadatum, ...]:  # type: ignore[override]  # a tuple in grpcio, too
+        return self.trailing or ()
 
     def add_done_callback(self, callback: Any) -> None:
         if self._over:
@@ -97,8 +121,7 @@ class ServicerContext(CallState, aio.ServicerContext):  # type: ignore[misc, typ
         """The handler is through: tell who asked."""
         self.call.unwatch()
         self._over = True
-        for callback in self._callbacks:
-            callback(self)
+        told(functools.partial(callback, self) for callback in self._callbacks)
 
     def cancelled(self) -> bool:
         return not self.call.active

@@ -11,9 +11,11 @@ import grpc
 from rpc.aio.hub import shared_hub
 from rpc.core import ChannelCore
 from rpc.credentials.call import NoCredentialsError, gather
-from rpc.errors import ChannelClosedError, failed
+from rpc.errors import CANCELLED, ChannelClosedError, failed
 from rpc.fork import inherits
+from rpc.method import unsendable
 from rpc.plan import Attempt, Authorize, Dial, Pause, Stand, Wait
+from rpc.transport.connection import CHANNEL_CLOSED
 from rpc.transport.dial import dial_in_loop, reason
 
 if TYPE_CHECKING:
@@ -225,12 +227,21 @@ class PlannedCall:
             return
         if isinstance(step, Attempt):
             self._call_off = None
-            self._attempt(step)
+            try:
+                self._attempt(step)
+            except (TypeError, ValueError) as error:
+                self._plan.close()
+                self._ended(unsendable(error))
         else:
             self._call_off = self._driver.perform(step, self._go_on)
 
     def _attempt(self, step: Attempt) -> None:
+        """Raises ValueError or TypeError where the engine refuses what is to be sent."""
         raise NotImplementedError
+
+    def _of_closed_channel(self, outcome: Outcome) -> bool:
+        """A channel that is closed cancels its calls, as grpc.aio has it."""
+        return outcome[0] == CANCELLED and outcome[1] == CHANNEL_CLOSED and self._driver.core.closed
 
     def _ended(self, outcome: Outcome) -> None:
         raise NotImplementedError

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from rpc.aio.context import ServicerContext
 
 _log = logging.getLogger(__name__)
+# How a call ends whose handler was cancelled though the client waits; True: the server stops, and another may serve it.
+CANCELLED_HANDLER = {
+    False: (grpc.StatusCode.CANCELLED, "the handler was cancelled"),
+    True: (grpc.StatusCode.UNAVAILABLE, "the server stopped"),
+}
 
 
 async def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
@@ -33,7 +38,7 @@ async def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[An
         context.finish()
     except asyncio.CancelledError:
         if context.call.active:  # not the client's doing: the server stops, or the handler was cancelled
-            context.fail(grpc.StatusCode.CANCELLED, "the handler was cancelled")
+            context.fail(*CANCELLED_HANDLER[context.server.stopping])
     except Exception as error:
         _log.exception("Unexpected [%s] raised by servicer method [%s]", type(error).__name__, context.call.path)
         # A code that the handler has set stands, as in grpcio: generated servicers raise after set_code.
@@ -52,8 +57,7 @@ def _reply(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], r
     if code_number(context.status) != 0:
         context.finish()
         return
-    payload = context.serialized(handler, response)
-    context.call.reply(payload, None, context.trailing or None, context.message, context.next_is_plain)
+    context.reply(context.serialized(handler, response))
 
 
 async def _stream(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], request: Any) -> None:

@@ -14,7 +14,7 @@ from grpc import aio
 from rpc import census, probes
 from rpc.aio.context import ServicerContext
 from rpc.aio.hub import attach, detach
-from rpc.aio.serve import serve_call
+from rpc.aio.serve import CANCELLED_HANDLER, serve_call
 from rpc.blocking.context import ServicerContext as BlockingContext
 from rpc.blocking.serve import serve_call as serve_blocking_call
 from rpc.extension import with_aio_server_interceptors
@@ -64,7 +64,7 @@ class Server(aio.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped: asyncio.Event | None = None
-        self._stopping = False
+        self.stopping = False
         self._probed = False
         self._leaving = False
         inherits(self)
@@ -100,7 +100,7 @@ class Server(aio.Server):
     @property
     def ready(self) -> bool:
         """It serves, and every port has its configuration and its certificate: what a readiness probe asks."""
-        leaving = self._leaving or self._stopping
+        leaving = self._leaving or self.stopping
         return self._hub is not None and not leaving and self._listeners.ready
 
     def announce_end(self) -> None:
@@ -112,8 +112,9 @@ class Server(aio.Server):
         return self._listeners.waiting_for()
 
     async def start(self) -> None:
+        """Listen and serve. Once more does nothing, as in grpc.aio."""
         if self._hub is not None:
-            raise aio.UsageError("Cannot start already-started server!")
+            return
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
         self._hub = attach(self._loop, self._on_calls)
@@ -123,10 +124,10 @@ class Server(aio.Server):
         """No new calls; those in progress get ``grace`` seconds, then they are cancelled."""
         if self._hub is None or self._loop is None or self._stopped is None:
             return
-        if self._stopping and grace is not None:
+        if self.stopping and grace is not None:
             await self._stopped.wait()
             return
-        self._stopping = True
+        self.stopping = True
         self._listeners.close()
         self._hub.drain()
         if self._tasks and grace:
@@ -140,15 +141,15 @@ class Server(aio.Server):
         self._stopped.set()
 
     async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - grpc's signature
-        """Wait until the server stopped; False if ``timeout`` seconds passed before."""
+        """Wait until the server stopped; True if ``timeout`` seconds passed before, as for threads."""
         if self._stopped is None:
-            return True
+            return False
         try:
             async with asyncio.timeout(timeout):
                 await self._stopped.wait()
         except TimeoutError:
-            return False
-        return True
+            return True
+        return False
 
     def close(self) -> None:
         """End at once, from a destructor or a signal handler."""
@@ -171,7 +172,7 @@ class Server(aio.Server):
                 self._accept(call)
             except Exception as error:
                 _log.exception("%s could not be served", call.path)
-                call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Exception servicing handler: {error}", None)
+                call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Error in service handler! ({error})", None)
 
     def _accept(self, call: ServerCall) -> None:
         if self._probed and call.chain == probes.CHAIN:
@@ -194,7 +195,12 @@ class Server(aio.Server):
         continuation: Any = innermost
         for interceptor in reversed(self._table.interceptors):
             continuation = functools.partial(interceptor.intercept_service, continuation)
-        handler = await continuation(self._table.details(call))
+        try:
+            handler = await continuation(self._table.details(call))
+        except Exception as error:
+            _log.exception("an interceptor of %s raised", call.path)
+            call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Unexpected {type(error)}: {error}", None)
+            return
         if handler is None:
             call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "Method not found!", None)
         else:
@@ -227,7 +233,7 @@ class Server(aio.Server):
         if blocking or (blocking is None and is_blocking(handler)):
             self._task(self._run_in_thread(call, handler, payload))
             return
-        context = ServicerContext(call, self._loop, handler)
+        context = ServicerContext(call, self, self._loop, handler)
         context.max_send = self._max_send
         if self._compression:
             call.compress(self._compression)
@@ -256,7 +262,7 @@ class Server(aio.Server):
         try:
             await self._loop.run_in_executor(self._pool, serve_blocking_call, context, handler, payload)
         except asyncio.CancelledError:  # the server stops; the thread cannot be stopped, its answer is given here
-            context.fail(grpc.StatusCode.CANCELLED, "the handler was cancelled")
+            context.fail(*CANCELLED_HANDLER[self.stopping])
         finally:
             context.run_callbacks()
 

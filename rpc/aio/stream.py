@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,8 +12,9 @@ from grpc import aio
 
 from rpc.aio.driver import Driver, PlannedCall
 from rpc.aio.unary import aio_error, aio_metadata
+from rpc.aio.writes import FINISHED, HALF_CLOSED, ONE_STYLE
 from rpc.deadline import deadline_of, time_left, time_remaining
-from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, failed
+from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, described, failed, told
 from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
 from rpc.weakly import weakly
@@ -62,7 +64,7 @@ class StreamCall(PlannedCall):
         self._half_closed = only is not None
         if only is not None:
             try:
-                self._only = method.serialize(only.request)
+                self._only = method.payload(only.request)
             except Exception as error:
                 self._ended(unserializable(error))
                 return
@@ -96,12 +98,13 @@ class StreamCall(PlannedCall):
     def _ended(self, outcome: Outcome) -> None:
         if self._outcome is not None:
             return
+        if self._of_closed_channel(outcome):
+            outcome = (CANCELLED, LOCALLY_CANCELLED, *outcome[2:])
         self._outcome = outcome
         self._call_off = None
         if self._sender is not None and outcome[0] != CANCELLED:
             self._sender.cancel()
-        for callback in self._callbacks:
-            callback(self)
+        told(functools.partial(callback, self) for callback in self._callbacks)
         self._wake()
 
     def _changed(self) -> None:
@@ -193,20 +196,43 @@ class StreamCall(PlannedCall):
     # ---- requests
 
     async def write(self, request: Any) -> None:
-        """Send a message; returns when the server's window has taken it."""
-        payload = self._method.serialize(request)
+        """Send a message; returns when the server's window has taken it.
+
+        Raises `grpc.aio.UsageError` where the requests come from an iterator, asyncio.InvalidStateError once the call
+        is over or half closed, `grpc.aio.AioRpcError` where it fails meanwhile. Who cancels it cancels the call.
+        """
+        self._one_style()
+        if self._outcome is not None and self._call is not None:  # what was never sent says why below
+            raise asyncio.InvalidStateError(FINISHED)
+        try:
+            await self._write(request)
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    def _one_style(self) -> None:
+        if self._sender is not None:
+            raise aio.UsageError(ONE_STYLE)
+
+    async def _write(self, request: Any) -> None:
+        payload = self._method.payload(request)
         call = await self._placed()
         if call is None or call.finished:
             if self._outcome is not None and self._outcome[0] != 0:
                 raise aio_error(self._outcome)
-            raise asyncio.InvalidStateError("RPC already finished.")
+            raise asyncio.InvalidStateError(FINISHED)
         if self._half_closed:
-            raise asyncio.InvalidStateError("RPC is half closed after calling done_writing().")
+            raise asyncio.InvalidStateError(HALF_CLOSED)
         call.send(payload)
         while not call.sent:
             await self._change()
 
     async def done_writing(self) -> None:
+        """No more messages from this side. Raises `grpc.aio.UsageError` as `write`."""
+        self._one_style()
+        await self._done_writing()
+
+    async def _done_writing(self) -> None:
         if self._half_closed:
             return
         call = await self._placed()
@@ -223,15 +249,15 @@ class StreamCall(PlannedCall):
         try:
             if inspect.isasyncgen(requests) or hasattr(requests, "__aiter__"):
                 async for request in requests:
-                    await self.write(request)
+                    await self._write(request)
                     if not self._heard:
                         return
             else:
                 for request in requests:
-                    await self.write(request)
+                    await self._write(request)
                     if not self._heard:
                         return
-            await self.done_writing()
+            await self._done_writing()
         except (aio.AioRpcError, asyncio.InvalidStateError):
             pass  # the call ended; who reads is told
         except Exception as error:
@@ -269,6 +295,9 @@ class StreamCall(PlannedCall):
 
     def time_remaining(self) -> float | None:
         return time_remaining(self._deadline)
+
+    def __repr__(self) -> str:
+        return described(self, self._outcome)
 
     async def initial_metadata(self) -> aio.Metadata:
         call = await self._placed()

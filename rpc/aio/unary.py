@@ -10,7 +10,7 @@ from grpc import aio
 
 from rpc.aio.driver import Driver, PlannedCall
 from rpc.deadline import deadline_of, time_left, time_remaining
-from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, failed
+from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, described, failed
 from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
 
@@ -52,7 +52,7 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
         self._sent: tuple[ClientLink, int] | None = None
         self._future: asyncio.Future[Outcome] = driver.loop.create_future()
         try:
-            self._payload = method.serialize(request)
+            self._payload = method.payload(request)
         except Exception as error:
             self._ended(unserializable(error))
             return
@@ -82,8 +82,11 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
                 self._response = self._method.deserialize(outcome[2])
             except Exception as error:
                 outcome = undeserializable(outcome, error)
-        self._outcome = outcome
-        if not self._future.done():
+        cancelled = self._of_closed_channel(outcome)
+        self._outcome = failed(grpc.StatusCode.CANCELLED, LOCALLY_CANCELLED) if cancelled else outcome
+        if cancelled:
+            self._future.cancel()
+        elif not self._future.done():
             self._future.set_result(outcome)
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -119,6 +122,9 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
 
     def time_remaining(self) -> float | None:
         return time_remaining(self._deadline)
+
+    def __repr__(self) -> str:
+        return described(self, self._outcome)
 
     async def _end(self) -> Outcome:
         if self._outcome is None:

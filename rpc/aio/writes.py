@@ -9,6 +9,7 @@ from grpc import aio
 
 FINISHED = "RPC already finished."
 HALF_CLOSED = "RPC is half closed after calling done_writing()."
+ONE_STYLE = "The iterator and read/write APIs may not be mixed on a single RPC."
 _END = object()
 
 
@@ -74,5 +75,5 @@ class Writes:
 def one_style(writes: Writes | None) -> Writes:
     """Raises `grpc.aio.UsageError`: requests come from an iterator, and from there only."""
     if writes is None:
-        raise aio.UsageError("The iterator and read/write APIs may not be mixed on a single RPC.")
+        raise aio.UsageError(ONE_STYLE)
     return writes

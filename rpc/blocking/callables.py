@@ -10,8 +10,8 @@ from rpc.blocking.driver import Driver
 from rpc.blocking.future import StreamUnaryFuture, UnaryFuture, only_response
 from rpc.blocking.stream import One, StreamCall
 from rpc.deadline import deadline_of, time_left
-from rpc.errors import NOT_SENT, EndedCall
-from rpc.method import OfMethod, unserializable
+from rpc.errors import NOT_SENT, CallFailed, EndedCall
+from rpc.method import OfMethod, unsendable, unserializable
 from rpc.plan import plan_call
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class UnaryUnary(OfMethod[Driver], grpc.UnaryUnaryMultiCallable):  # type: ignor
         """The response and the ended call."""
         method = self._as_asked(credentials, compression)
         outcome = self._call(method, request, timeout, metadata, wait_for_ready)
-        return method.response(outcome), EndedCall(outcome)
+        response = method.response(outcome)
+        return response, EndedCall(outcome, response)
 
     def future(  # type: ignore[override]  # the stubs' own type does not exist at run time
         self,
@@ -76,7 +77,7 @@ class UnaryUnary(OfMethod[Driver], grpc.UnaryUnaryMultiCallable):  # type: ignor
     ) -> Outcome:
         driver = self._driver
         try:
-            payload = method.serialize(request)
+            payload = method.payload(request)
         except Exception as error:
             return unserializable(error)
         if metadata is not None:
@@ -94,8 +95,12 @@ class UnaryUnary(OfMethod[Driver], grpc.UnaryUnaryMultiCallable):  # type: ignor
             step = driver.advance(plan, answer)
             if isinstance(step, tuple):
                 return step
-            native = method.native(step.authority)
-            answer = step.link.call_unary(native, step.metadata, payload, time_left(step.deadline)) or NOT_SENT
+            try:
+                native = method.native(step.authority)
+                answer = step.link.call_unary(native, step.metadata, payload, time_left(step.deadline)) or NOT_SENT
+            except ValueError as error:
+                plan.close()
+                return unsendable(error)
 
 
 class UnaryStream(OfMethod[Driver], grpc.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only
@@ -110,8 +115,12 @@ class UnaryStream(OfMethod[Driver], grpc.UnaryStreamMultiCallable):  # type: ign
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
     ) -> StreamCall:
+        """Raises `rpc.CallFailed` where the request cannot be serialized."""
         method = self._as_asked(credentials, compression)
-        one = One(request)
+        try:
+            one = One(method.payload(request))
+        except Exception as error:
+            raise CallFailed(unserializable(error)) from error
         return StreamCall(self._driver, method, one, timeout, metadata, wait_for_ready)
 
 
@@ -158,7 +167,8 @@ class StreamUnary(OfMethod[Driver], grpc.StreamUnaryMultiCallable):  # type: ign
         call = StreamCall(self._driver, method, request_iterator, timeout, metadata, wait_for_ready)
         payloads: list[bytes] = []
         outcome = only_response(call.take_all(payloads), payloads)
-        return method.response(outcome), EndedCall(outcome)
+        response = method.response(outcome)
+        return response, EndedCall(outcome, response)
 
     def future(  # type: ignore[override]  # the stubs' own type does not exist at run time
         self,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
-from rpc.context import AbortedError, CallState
+from rpc.context import AbortedError, CallOverError, CallState
+from rpc.errors import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,20 +22,21 @@ class ServicerContext(CallState, grpc.ServicerContext):  # type: ignore[misc]  #
         super().__init__(call)
         self._callbacks: list[Callable[[], None]] = []
         self._over = False
+        self._left = False  # the client, before there was an answer
 
     def is_active(self) -> bool:
-        return self.call.active
+        return not self._over and self.call.active
 
     def cancel(self) -> bool:
         """End the call with CANCELLED; the handler runs on."""
-        if not self.call.active:
+        if not self.is_active():
             return False
         self.fail(grpc.StatusCode.CANCELLED, "cancelled by the server")
         return True
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
         """Run ``callback`` when the call is over: answered, cancelled, or past its deadline."""
-        if self._over or not self.call.active:
+        if not self.is_active():
             return False
         self._callbacks.append(callback)
         self.call.watch(self._on_change)
@@ -43,6 +45,7 @@ class ServicerContext(CallState, grpc.ServicerContext):  # type: ignore[misc]  #
 
     def _on_change(self) -> None:
         if not self.call.active:
+            self._left = True
             self.run_callbacks()
 
     def run_callbacks(self) -> None:
@@ -54,13 +57,15 @@ class ServicerContext(CallState, grpc.ServicerContext):  # type: ignore[misc]  #
                 callback = self._callbacks.pop(0)
             except IndexError:
                 return
-            callback()
+            told([callback])
 
-    def send_initial_metadata(self, initial_metadata: Pairs) -> None:
+    def send_initial_metadata(self, initial_metadata: Pairs | None) -> None:
         if self.head_sent:
             raise ValueError("Initial metadata no longer allowed!")
+        if self._left or not (self._over or self.call.active):
+            raise CallOverError
+        self.call.send_head(tuple(initial_metadata or ()))
         self.head_sent = True
-        self.call.send_head(tuple(initial_metadata))
 
     def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
         self.begin_abort(code, details)

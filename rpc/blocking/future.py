@@ -20,11 +20,13 @@ from rpc.errors import (
     STATUS_CODES,
     CallFailed,
     Metadatum,
+    described,
     failed,
     metadata_tuple,
+    told,
 )
 from rpc.fork import FORKED, generation
-from rpc.method import undeserializable, unserializable
+from rpc.method import undeserializable, unsendable, unserializable
 from rpc.plan import Authorize, Stand, Wait, plan_call
 
 if TYPE_CHECKING:
@@ -37,10 +39,15 @@ if TYPE_CHECKING:
     from rpc.plan import Attempt, Pause
 
 
-class CallFuture(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic in the stubs only
-    """What both kinds share. They say how to give the call up (`_abandon`)."""
+class CallFuture(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-arg]  # generic in the stubs only
+    """What both kinds share. They say how to give the call up (`_abandon`).
+
+    When it fails it is raised itself, as in grpcio.
+    """
 
     def __init__(self, method: MethodSpec, timeout: float | None) -> None:
+        super().__init__()  # without arguments: an exception keeps those that it is made with
+        self.args = ()
         self._method = method
         self._deadline = deadline_of(timeout)
         self._state = threading.Condition()
@@ -66,8 +73,7 @@ class CallFuture(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
             self._outcome, self._response = outcome, response
             callbacks, self._callbacks = self._callbacks, []
             self._state.notify_all()
-        for callback in callbacks:
-            callback()
+        told(callbacks)
 
     def _wait(self, timeout: float | None) -> Outcome:
         if self._generation != generation() and self._outcome is None:
@@ -104,18 +110,18 @@ class CallFuture(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
         outcome = self._wait(timeout)
         self._raise_if_cancelled()
         if outcome[0] != 0:
-            raise CallFailed(outcome)
+            raise self
         return self._response
 
     def exception(self, timeout: float | None = None) -> Exception | None:
         outcome = self._wait(timeout)
         self._raise_if_cancelled()
-        return None if outcome[0] == 0 else CallFailed(outcome)
+        return None if outcome[0] == 0 else self
 
     def traceback(self, timeout: float | None = None) -> TracebackType | None:
         try:
             self.result(timeout)
-        except CallFailed as error:
+        except grpc.RpcError as error:
             return error.__traceback__
         return None
 
@@ -145,7 +151,7 @@ class CallFuture(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
     def initial_metadata(self) -> tuple[Metadatum, ...]:
         return metadata_tuple(self._wait(None)[3])
 
-    def trailing_metadata(self) -> tuple[Metadatum, ...]:
+    def trailing_metadata(self) -> tuple[Metadatum, ...]:  # type: ignore[override]  # the same, by another name
         return metadata_tuple(self._wait(None)[4])
 
     def code(self) -> grpc.StatusCode:
@@ -156,6 +162,11 @@ class CallFuture(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
 
     def debug_error_string(self) -> str:
         return f"{self.code().name}: {self.details()}"
+
+    def __repr__(self) -> str:
+        return described(self, self._outcome)
+
+    __str__ = __repr__
 
 
 class UnaryFuture(CallFuture):
@@ -174,10 +185,9 @@ class UnaryFuture(CallFuture):
         self._driver = driver
         self._sent: tuple[ClientLink, int] | None = None
         try:
-            self._payload = method.serialize(request)
+            self._payload = method.payload(request)
         except Exception as error:
-            self._finish(unserializable(error))
-            return
+            raise CallFailed(unserializable(error)) from error
         self._plan = plan_call(
             driver.core,
             method.path,
@@ -211,14 +221,19 @@ class UnaryFuture(CallFuture):
         if isinstance(step, tuple):
             self._finish(step)
             return
-        native = self._method.native(step.authority)
         with self._state:
             over = self._outcome is not None
         if over:
             self._plan.close()
             return
         left = time_left(step.deadline)
-        key = step.link.start_unary(native, step.metadata, self._payload, left, self._answered)
+        try:
+            native = self._method.native(step.authority)
+            key = step.link.start_unary(native, step.metadata, self._payload, left, self._answered)
+        except (TypeError, ValueError) as error:
+            self._plan.close()
+            self._finish(unsendable(error))
+            return
         if key is None:
             in_turn(lambda: self._go_on_after(NOT_SENT))
             return
@@ -275,6 +290,12 @@ class StreamUnaryFuture(CallFuture):
     def _abandon(self) -> None:
         if self._stream is not None:
             self._stream.cancel()
+
+    def initial_metadata(self) -> tuple[Metadatum, ...]:
+        """Wait for the response's head."""
+        if self._stream is None or self._outcome is not None:
+            return super().initial_metadata()
+        return self._stream.initial_metadata()
 
 
 def only_response(outcome: Outcome, payloads: list[bytes]) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from rpc.context import AbortedError, code_number, failure_code
+from rpc.context import AbortedError, CallOverError, code_number, failure_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,20 +19,23 @@ _log = logging.getLogger(__name__)
 
 def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
     """Answer the call, whatever the handler does."""
+    what = "Exception calling application"
     try:
         request = requests(context, handler) if payload is None else context.deserialized(handler, payload)
         behaviour = _behaviour(handler)
         if handler.response_streaming:
-            _send_all(context, handler, behaviour(request, context))
+            responses = behaviour(request, context)
+            what = "Exception iterating responses"
+            _send_all(context, handler, responses)
             context.finish()
         else:
             _reply(context, handler, behaviour(request, context))
     except AbortedError:
         context.finish()
     except Exception as error:
-        _log.exception("Exception calling application: %s", context.call.path)
+        _log.exception("%s: %s", what, context.call.path)
         # A code and details that the handler has set stand, as in grpcio: generated servicers raise after set_code.
-        context.fail(failure_code(context), context.message or f"Exception calling application: {error}")
+        context.fail(failure_code(context), context.message or f"{what}: {error}")
 
 
 def _behaviour(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
@@ -45,19 +48,12 @@ def requests(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any])
     while (payload := call.receive_blocking()) is not None:
         yield context.deserialized(handler, payload)
     if not call.active:
-        raise _CallOverError
-
-
-class _CallOverError(AbortedError):
-    """The client is gone: there is nobody to answer."""
+        raise CallOverError
 
 
 def _reply(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], response: Any) -> None:
     payload = context.serialized(handler, response)
-    if code_number(context.status) != 0:
-        context.finish()
-    else:
-        context.call.reply(payload, None, context.trailing or None, context.message, context.next_is_plain)
+    context.reply(payload)
 
 
 def _send_all(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], responses: Iterator[Any]) -> None:

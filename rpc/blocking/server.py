@@ -171,7 +171,7 @@ class Server(grpc.Server):
                 self._accept(call)
             except Exception as error:
                 _log.exception("%s could not be served", call.path)
-                call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Exception servicing handler: {error}", None)
+                call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Error in service handler! ({error})", None)
 
     def _stop(self, requested: threading.Event, grace: float | None) -> None:
         requested.set()

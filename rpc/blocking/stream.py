@@ -13,13 +13,14 @@ from rpc.errors import (
     LOCALLY_CANCELLED,
     NOT_SENT,
     STATUS_CODES,
-    CallFailed,
     Metadatum,
+    described,
     failed,
     metadata_tuple,
+    told,
 )
 from rpc.fork import FORKED, generation
-from rpc.method import undeserializable, unserializable
+from rpc.method import undeserializable, unsendable
 from rpc.plan import Attempt, Pause, plan_call
 from rpc.weakly import weakly
 
@@ -33,18 +34,21 @@ if TYPE_CHECKING:
     from rpc.plan import Answer, Plan
 
 
-def _send_all(call: ClientCall, serialize: Callable[[Any], bytes], requests: Iterable[Any]) -> None:
+def _send_all(call: ClientCall, payload: Callable[[Any], bytes], requests: Iterable[Any]) -> None:
     try:
         for request in requests:
-            if not call.send_blocking(serialize(request)):
+            if not call.send_blocking(payload(request)):
                 return
         call.half_close()
     except Exception as error:
         call.cancel(grpc.StatusCode.UNKNOWN.value[0], f"Exception iterating requests! ({error!r})")
 
 
-class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic in the stubs only
-    """A streaming call: started without blocking, its requests sent by a thread of its own, its responses iterated."""
+class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-arg]  # generic in the stubs only
+    """A streaming call: started without blocking, its requests sent by a thread of its own, its responses iterated.
+
+    When it fails it is raised itself, as in grpcio.
+    """
 
     def __init__(
         self,
@@ -57,6 +61,9 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
         on_change: Callable[[], None] | None = None,
     ) -> None:
         """``on_change`` is called, by any thread, when something about the call is new; it keeps the call alive."""
+        super().__init__()  # without arguments: an exception keeps those that it is made with
+        self.args = ()
+        self._verdict: Outcome | None = None  # of this side, whatever the server says
         self._driver = driver
         self._method = method
         self._deadline = deadline_of(timeout)
@@ -69,12 +76,6 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
         self._ending = threading.Lock()  # held by who looks whether the call is to be sent anew, and does it
         self._callbacks: list[Callable[[], None]] = []
         self._on_change = on_change
-        if isinstance(requests, One):
-            try:
-                requests.payload = method.serialize(requests.request)
-            except Exception as error:
-                self._failure = unserializable(error)
-                return
         self._plan = plan_call(
             driver.core,
             method.path,
@@ -99,8 +100,12 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
         """Put the call on its connection, or note why there is none; or return what has to be waited for first."""
         call: ClientCall | None = None
         while isinstance(step, Attempt) and call is None and self._failure is None:
-            native = self._method.native(step.authority)
-            call = step.link.start(native, step.metadata, time_left(step.deadline), self._on_change)
+            try:
+                native = self._method.native(step.authority)
+                call = step.link.start(native, step.metadata, time_left(step.deadline), self._on_change)
+            except (TypeError, ValueError) as error:
+                step = unsendable(error)
+                continue
             if call is None:
                 step = advance(self._plan, NOT_SENT)
         if isinstance(step, Pause):
@@ -130,7 +135,7 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
             call.send(requests.payload, end=True)
         else:
             # The thread must not hold this object: who lets go of it gives the call up.
-            arguments = (call, self._method.serialize, requests)
+            arguments = (call, self._method.payload, requests)
             threading.Thread(target=_send_all, args=arguments, name="rpc requests", daemon=True).start()
 
     def __del__(self) -> None:
@@ -164,14 +169,14 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
             self._run_callbacks()
             if outcome[0] == 0:
                 raise StopIteration
-            raise CallFailed(outcome)
+            raise self
         self._only = None
         try:
             return self._method.deserialize(payload)
         except Exception as error:
-            failure = undeserializable(self._outcome_now(), error)
+            self._verdict = undeserializable(self._outcome_now(), error)
             self.cancel()
-            raise CallFailed(failure) from error
+            raise self from error
 
     def _initial(self) -> Metadata | None:
         return self._call.initial_metadata() if self._call is not None else None
@@ -188,6 +193,8 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
 
     def _end_of(self, call: ClientCall | None) -> Outcome | None:
         """Wait for the end of this attempt; None: the call was sent anew."""
+        if self._verdict is not None:
+            return self._verdict
         if call is None:
             assert self._failure is not None
             return self._failure
@@ -243,8 +250,7 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
     def _run_callbacks(self) -> None:
         with self._placed:
             callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
+        told(callbacks)
 
     # grpc.Call
 
@@ -255,7 +261,7 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
             call.wait_head_blocking()
         return metadata_tuple(self._initial())
 
-    def trailing_metadata(self) -> tuple[Metadatum, ...]:
+    def trailing_metadata(self) -> tuple[Metadatum, ...]:  # type: ignore[override]  # the same, by another name
         return metadata_tuple(self._end()[4])
 
     def code(self) -> grpc.StatusCode:
@@ -289,7 +295,7 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
         return True
 
     def cancelled(self) -> bool:
-        return not self.is_active() and self._end()[0] == CANCELLED
+        return not self.is_active() and self._cancelled_here(self._end())
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
         """Run ``callback`` at the end of the call, which does not come while responses wait that nobody takes.
@@ -327,13 +333,25 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
             if self.add_callback(over.set) and not over.wait(timeout):
                 raise grpc.FutureTimeoutError
         outcome = self._end()
-        if outcome[0] == CANCELLED and outcome[1] == LOCALLY_CANCELLED:
+        if self._cancelled_here(outcome):
             raise grpc.FutureCancelledError
-        return None if outcome[0] == 0 else CallFailed(outcome)
+        return None if outcome[0] == 0 else self
 
     def traceback(self, timeout: float | None = None) -> TracebackType | None:
-        error = self.exception(timeout)
-        return None if error is None else error.__traceback__
+        try:
+            self.result(timeout)
+        except grpc.RpcError as error:
+            return error.__traceback__
+        return None
+
+    @staticmethod
+    def _cancelled_here(outcome: Outcome) -> bool:
+        return outcome[0] == CANCELLED and outcome[1] == LOCALLY_CANCELLED
+
+    def __repr__(self) -> str:
+        return described(self, None if self.is_active() else self._end())
+
+    __str__ = __repr__
 
     def add_done_callback(self, fn: Callable[[Any], None]) -> None:
         if not self.add_callback(lambda: fn(self)):
@@ -341,9 +359,8 @@ class StreamCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic i
 
 
 class One(list[Any]):
-    """The only request of a call; its call serializes it."""
+    """The only request of a call, serialized."""
 
-    def __init__(self, request: Any) -> None:
+    def __init__(self, payload: bytes) -> None:
         super().__init__()
-        self.request = request
-        self.payload = b""
+        self.payload = payload

@@ -30,9 +30,9 @@ _SPIFFE = b"spiffe://"
 
 
 def auth_context(protection: Protection | None) -> AuthContext:
-    """Empty for plaintext."""
+    """Of plaintext, that it is."""
     if protection is None:
-        return {}
+        return {"transport_security_type": [b"insecure"], "security_level": [b"TSI_SECURITY_NONE"]}
     certificates, _, resumed, server_name, version, group = protection
     context: AuthContext = {"transport_security_type": [b"ssl"]}
     if certificates:

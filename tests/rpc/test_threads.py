@@ -46,6 +46,12 @@ def test_sixteen_threads_on_one_channel_each_get_their_own_answers(world):
     assert all(together(job))
 
 
+def test_threads_may_read_one_stream(world):
+    """Each message goes to one of them, and all hear of the end; grpcio's own threads fail at this."""
+    stream = world.connect(world.serve(polite)).stub.ListHellos(request(count=2000))
+    assert sum(together(lambda _: len(list(stream)), 4)) == 2000
+
+
 def test_threads_that_stream_get_their_own_messages(world):
     client = world.connect(world.serve(polite, threads=32))
 

@@ -229,7 +229,7 @@ impl ClientLink {
 
     /// Ends the connection now; calls in progress end with CANCELLED and these details.
     fn close(&self, py: Python<'_>, details: &str) {
-        super::hub::close(py, &self.hub, &self.link, details);
+        super::hub::close(py, &self.hub, &self.link, &Status::new(code::CANCELLED, details));
     }
 }
 
@@ -371,12 +371,20 @@ impl ClientCall {
     /// Waits for the next message; None after the last.
     fn receive_blocking<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.sending.store(false, Ordering::Relaxed);
-        if let Some(message) = receive(&self.link, self.key) {
-            return Ok(Some(to_py(py, &message)));
+        loop {
+            // First whether more can come: what has come is there then.
+            let over = self.link.lock().grpc.call(self.key).is_none_or(Call::over);
+            if let Some(message) = receive(&self.link, self.key) {
+                return Ok(Some(to_py(py, &message)));
+            }
+            if over {
+                self.link.news().into_iter().for_each(|news| news.tell(py)); // others may wait for this end
+                return Ok(None);
+            }
+            py.detach(|| self.link.flush());
+            // Where several threads read, another one may take the message.
+            wait(py, &self.link, self.key, self.deadline, &Call::message_ready)?;
         }
-        py.detach(|| self.link.flush());
-        wait(py, &self.link, self.key, self.deadline, &Call::message_ready)?;
-        Ok(receive(&self.link, self.key).map(|message| to_py(py, &message)))
     }
 
     /// The server has answered with its head (or the call is over).

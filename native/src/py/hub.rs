@@ -157,7 +157,7 @@ impl Hub {
     /// Ends every connection at once; their calls end with CANCELLED and these details.
     fn close(&self, py: Python<'_>, details: &str) {
         for link in self.hub.stop_listening() {
-            close(py, &self.hub, &link, details);
+            close(py, &self.hub, &link, &Status::new(code::UNAVAILABLE, details));
         }
     }
 }
@@ -170,9 +170,8 @@ fn drain_all(links: Vec<Arc<Link>>) -> usize {
     links.len()
 }
 
-pub fn close(py: Python<'_>, hub: &Driven, link: &Arc<Link>, details: &str) {
-    let status = Status::new(code::CANCELLED, details);
-    let news = py.detach(|| link.close(&status));
+pub fn close(py: Python<'_>, hub: &Driven, link: &Arc<Link>, status: &Status) {
+    let news = py.detach(|| link.close(status));
     hub.release(link.token(), link.fd());
     for item in news {
         item.tell(py);

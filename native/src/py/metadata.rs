@@ -58,25 +58,40 @@ fn text<'py>(py: Python<'py>, raw: &[u8]) -> Bound<'py, PyString> {
     }
 }
 
-/// Adds Python's pairs to `headers`. ValueError names the pair that cannot be sent.
+fn wrong_type(what: &str, given: &Bound<'_, PyAny>) -> PyErr {
+    let kind = given.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!("Invalid metadata: {what} is a {kind}; it has to be text, or bytes for -bin names"))
+}
+
+/// Adds Python's pairs to `headers`. ValueError names the pair that cannot be sent, TypeError what is no pair of texts.
+/// What the protocol says for itself is left out, as in grpcio.
 pub fn from_py(metadata: &Bound<'_, PyAny>, headers: &mut Headers) -> PyResult<()> {
     for pair in metadata.try_iter()? {
         let pair = pair?;
-        let (name, value): (String, Bound<'_, PyAny>) =
-            pair.extract().map_err(|_| PyTypeError::new_err("metadata must be pairs of a name and a value"))?;
-        let invalid = |why: &str| PyValueError::new_err(format!("metadata was invalid: {name:?}: {why}"));
+        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair
+            .extract()
+            .map_err(|_| PyValueError::new_err("Invalid metadata: it has to be pairs of a name and a value"))?;
+        let name = match name.extract::<String>() {
+            Ok(name) => name,
+            Err(_) => String::from_utf8_lossy(name.extract::<&[u8]>().map_err(|_| wrong_type("a name", &name))?).into(),
+        };
+        let invalid = |why: &str| PyValueError::new_err(format!("Invalid metadata: {name:?}: {why}"));
         // HTTP/2 allows lower case only, and grpcio refuses the others.
         if name.is_empty() || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.')) {
             return Err(invalid("a name is made of a-z, 0-9, '-', '_' and '.'"));
         }
+        if hidden(&name) {
+            continue;
+        }
         if name.ends_with("-bin") {
-            let bytes: &[u8] = value.extract().map_err(|_| invalid("the value of a -bin name must be bytes"))?;
+            let bytes: &[u8] = value.extract().map_err(|_| wrong_type(&format!("the value of {name:?}"), &value))?;
             headers.push(&name, BINARY.encode(bytes));
             continue;
         }
         let text = match value.extract::<&str>() {
             Ok(text) => text.as_bytes(),
-            Err(_) => value.extract::<&[u8]>().map_err(|_| invalid("a value is a str or bytes"))?,
+            Err(_) if value.is_none() => b"", // as in grpcio
+            Err(_) => value.extract::<&[u8]>().map_err(|_| wrong_type(&format!("the value of {name:?}"), &value))?,
         };
         if !text.iter().all(|byte| matches!(byte, 0x20..=0x7e)) {
             return Err(invalid("a value is printable ASCII"));

@@ -158,13 +158,20 @@ impl ServerCall {
 
     /// Waits for the next message; None after the last, or when the call is over.
     fn receive_blocking<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let mut message = self.take();
-        if message.is_none() {
+        loop {
+            // First whether more can come: what has come is there then.
+            let over = self.link.lock().grpc.call(self.key).is_none_or(Call::over);
+            if let Some(message) = self.take() {
+                return Ok(Some(to_py(py, &message)));
+            }
+            if over {
+                self.link.news().into_iter().for_each(|news| news.tell(py)); // others may wait for this end
+                return Ok(None);
+            }
             py.detach(|| tell_all(self.link.flush_now()));
+            // Where several threads read, another one may take the message.
             wait(py, &self.link, self.key, None, &Call::message_ready)?;
-            message = self.take();
         }
-        Ok(message.map(|message| to_py(py, &message)))
     }
 
     /// Compress the answer, by gRPC's number for the encoding, if the client takes it; before `send_head`.

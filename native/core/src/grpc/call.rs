@@ -76,7 +76,12 @@ impl Call {
 
     /// A message to hand out, or the certainty that none will come.
     pub fn message_ready(&self) -> bool {
-        !self.inbox.is_empty() || self.half_closed || self.finished.is_some()
+        !self.inbox.is_empty() || self.over()
+    }
+
+    /// Nothing more will come.
+    pub fn over(&self) -> bool {
+        self.half_closed || self.finished.is_some()
     }
 
     /// Server: the client understands answers that are compressed like this. It does, too, how it compresses itself.

@@ -110,10 +110,9 @@ impl Connection {
     }
 }
 
-/// What HTTP calls the path, gRPC the method: without a query, which gRPC has no use for.
+/// What HTTP calls the path, gRPC the method: all of it, so that nothing but its name calls a method.
 fn path_of(head: &Headers) -> String {
-    let path = String::from_utf8_lossy(head.get(":path").unwrap_or_default());
-    path.split('?').next().unwrap_or_default().to_owned()
+    String::from_utf8_lossy(head.get(":path").unwrap_or_default()).into_owned()
 }
 
 /// Ends a call over something that cannot be read: a server still answers with the status, a client tells the peer.

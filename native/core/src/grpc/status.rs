@@ -36,7 +36,8 @@ impl Status {
         let raw = trailers.get("grpc-status")?;
         let message = trailers.get("grpc-message").map(percent_decode).unwrap_or_default();
         let status = match std::str::from_utf8(raw).ok().and_then(|text| text.parse::<i32>().ok()) {
-            Some(code @ 0..=16) => Self::new(code, message),
+            Some(code::OK) => Self::new(code::OK, ""), // a success has no details (grpc/doc/statuscodes.md)
+            Some(code @ 1..=16) => Self::new(code, message),
             // dubbo-go answers business errors with 17: unknown to gRPC, so the caller is told the raw code.
             Some(other) => Self::new(code::UNKNOWN, format!("{message} (grpc-status {other})")),
             None => Self::new(code::UNKNOWN, format!("unreadable grpc-status {:?}", String::from_utf8_lossy(raw))),
