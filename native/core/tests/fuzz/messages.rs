@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use proxyless_core::grpc::status::code;
 use proxyless_core::grpc::{ANY_NUMBER, Connection};
-use proxyless_core::http2::{self, Headers, Settings, Template};
+use proxyless_core::http2::{self, Headers, Outbox, Settings, Template};
 
 use super::fuzz;
 use super::random::Random;
@@ -147,8 +147,10 @@ fn caller() -> Connection {
 }
 
 fn output(connection: &mut Connection) -> Vec<u8> {
+    let mut outbox = Outbox::default();
+    connection.take_output(&mut outbox);
     let mut out = Vec::new();
-    connection.take_output(&mut out);
+    outbox.write_to(&mut out);
     out
 }
 
