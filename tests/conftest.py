@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")  # time decides no test
+
 
 def pytest_addoption(parser):
     """How much of what has no natural end: little by default, more in a full run."""

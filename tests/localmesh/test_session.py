@@ -201,7 +201,7 @@ wire = st.lists(
 
 
 @given(garbage=wire)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_garbage_is_refused_or_ignored_and_nothing_else_is_raised(stream, garbage):
     session = DeltaSession(stream.published, lambda: "n", stream.rejections.append)
     with suppress(Unreadable, InvalidNode):

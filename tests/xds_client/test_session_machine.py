@@ -155,5 +155,5 @@ class SessionMachine(RuleBasedStateMachine):
         assert self.session.next_expiry() == (None if oldest is None else oldest + PATIENCE)
 
 
-SessionMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+SessionMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30)
 TestSession = SessionMachine.TestCase
