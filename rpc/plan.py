@@ -149,10 +149,9 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
             link = _live(core, connection)
             if link is None:  # lost since it was picked
                 continue
-            _in_time(limit)
             attempt = Attempt(link, snapshot.authority, limit, sent)
             # Nobody overtakes the queue.
-            outcome = NOT_SENT if connection.queue.places else cast("Outcome", (yield attempt))
+            outcome = NOT_SENT if connection.queue.places else (yield from _sent(attempt))
             if outcome is NOT_SENT and link.usable:
                 outcome = yield from _queued(core, connection, attempt)
                 link = attempt.link
@@ -328,10 +327,11 @@ def _passed(deadline: float | None) -> bool:
     return deadline is not None and deadline <= time.monotonic()
 
 
-def _in_time(deadline: float | None) -> None:
-    """What nobody waits for is not sent."""
-    if _passed(deadline):
+def _sent(attempt: Attempt) -> Generator[Step, Answer, Outcome]:
+    """What comes of the attempt. What nobody waits for any more is not sent."""
+    if _passed(attempt.deadline):
         raise _EndedError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+    return cast("Outcome", (yield attempt))
 
 
 def _late(what: str) -> _EndedError:
