@@ -5,9 +5,15 @@ Nothing is hidden: each such test is named in the summary (R), and more than a f
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 UNSTEADY_MOST = 5
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job: every program that a test interrupts would inherit the deafness.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
