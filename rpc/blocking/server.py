@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -40,7 +41,10 @@ _DRAIN_CHECK = 0.01  # seconds between looks at what is still running
 
 
 class Server(grpc.Server):
-    """``thread_pool`` None: handlers run on the thread that reads the connections, for handlers that never block."""
+    """``thread_pool`` None: handlers run on the thread that reads the connections, for handlers that never block.
+
+    Those of streams do, they wait for their peer: they run in a pool of the server's own.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Server(grpc.Server):
         self._max_send = None if parsed.max_send_message_length >= UNLIMITED else parsed.max_send_message_length
         self._listeners = Listeners(parsed)
         self._pool = thread_pool
+        self._stream_pool: futures.Executor | None = None  # made for the first stream, where the user gave no pool
         self._table = HandlerTable(handlers or (), interceptors or ())
         self._maximum = maximum_concurrent_rpcs
         self._hub = Hub()
@@ -222,11 +227,14 @@ class Server(grpc.Server):
     def _submit(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
         with self._lock:
             self._running += 1
-        if self._pool is None:
+        pool = self._pool
+        if pool is None and (handler.request_streaming or handler.response_streaming):
+            pool = self._stream_pool = self._stream_pool or ThreadPoolExecutor(thread_name_prefix="rpc streams")
+        if pool is None:
             self._run(call, handler, payload)
             return
         try:
-            self._pool.submit(self._run, call, handler, payload)
+            pool.submit(self._run, call, handler, payload)
         except RuntimeError:  # the pool was shut down
             self._done()
             call.finish(grpc.StatusCode.UNAVAILABLE.value[0], "the server is shutting down", None)
@@ -265,6 +273,6 @@ def server(
     maximum_concurrent_rpcs: int | None = None,
     compression: grpc.Compression | None = None,
 ) -> Server:
-    """`grpc.server` on our engine. ``thread_pool`` None runs handlers on the thread that reads the connections."""
+    """`grpc.server` on our engine. ``thread_pool`` None: unary handlers run on the thread that reads connections."""
     interceptors = with_server_interceptors(interceptors)
     return Server(thread_pool, handlers, interceptors, options, maximum_concurrent_rpcs, compression)
