@@ -7,48 +7,14 @@ import asyncio
 import grpc
 import grpc.aio
 
-from tests.rpc.odd.lab import PATIENCE, path, plain, saw, seen, ss, su, us, uu
-
-
-async def _echo(request, context):
-    return request
-
-
-async def _three(request, context):
-    for _ in range(3):
-        yield request
-
-
-async def _gather(requests, context):
-    got = [r async for r in requests]
-    return b"".join(got)
-
-
-async def _each(requests, context):
-    async for r in requests:
-        yield r
-
-
-async def _serve(lab):
-    return lab.connect(await lab.serve(Echo=uu(_echo), T=us(_three), G=su(_gather), E=ss(_each)))
-
-
-async def _about(call):
-    return [
-        call.done(),
-        call.cancelled(),
-        await seen(call.code),
-        await seen(call.details),
-        call.cancel(),
-        call.done(),
-        call.cancelled(),
-    ]
+from tests.rpc.odd.in_tasks import about, echo, gather, serve
+from tests.rpc.odd.lab import PATIENCE, path, plain, saw, seen, su, us, uu
 
 
 async def awaited_twice(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     call = ch.unary_unary(path("Echo"))(b"x")
-    first = [await seen(call), await seen(call), *await _about(call)]
+    first = [await seen(call), await seen(call), *await about(call)]
     told = []
     call.add_done_callback(lambda c: told.append(c is call))
     await asyncio.sleep(0.1)
@@ -66,7 +32,7 @@ async def awaited_twice(lab):
 
 
 async def awaited_by_two_tasks(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     call = ch.unary_unary(path("Echo"))(b"x")
 
     async def wait():
@@ -106,7 +72,7 @@ async def failed_call(lab):
     first = [
         await seen(call),
         await seen(call),
-        *await _about(call),
+        *await about(call),
         await seen(call.trailing_metadata),
         await seen(call.initial_metadata),
     ]
@@ -152,7 +118,7 @@ async def cancelled_call(lab):
 
 
 async def cancelled_before_it_began(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     call = ch.unary_unary(path("Echo"))(b"x")
     notes = [call.cancel(), await seen(call), await seen(call.code), await seen(call.details)]
     s = ch.unary_stream(path("T"))(b"x")
@@ -165,7 +131,7 @@ async def cancelled_before_it_began(lab):
 
 
 async def timeouts(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     m = ch.unary_unary(path("Echo"))
     return [await seen(lambda t=t: m(b"x", timeout=t)) for t in (-5, 1e6, None, 1e9)] + [
         await seen(lambda: m(b"x", timeout="5")),
@@ -179,7 +145,7 @@ async def deadline(lab):
 
     ch = lab.connect(await lab.serve(M=uu(slow)))
     call = ch.unary_unary(path("M"))(b"x", timeout=1.5)
-    return [0 < call.time_remaining() <= 1.5, await seen(call), *await _about(call), call.time_remaining()]
+    return [0 < call.time_remaining() <= 1.5, await seen(call), *await about(call), call.time_remaining()]
 
 
 async def metadata_keys_and_values(lab):
@@ -234,7 +200,7 @@ async def metadata_types(lab):
 
 
 async def closed_channel(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     m, s = ch.unary_unary(path("Echo")), ch.unary_stream(path("T"))
     await m(b"x")
     await ch.close()
@@ -258,7 +224,7 @@ async def closed_during_calls(lab):
     async def wait(r, c):
         await asyncio.sleep(PATIENCE)
 
-    ch = lab.connect(await lab.serve(S=us(slow), W=uu(wait), G=su(_gather)))
+    ch = lab.connect(await lab.serve(S=us(slow), W=uu(wait), G=su(gather)))
     s, w, g = ch.unary_stream(path("S"))(b"x"), ch.unary_unary(path("W"))(b"x"), ch.stream_unary(path("G"))()
     await s.read()
     await asyncio.sleep(0.2)
@@ -312,7 +278,7 @@ async def unary_by_wait_for(lab):
 
 
 async def connectivity(lab):
-    ch = lab.connect(await lab.serve(Echo=uu(_echo)))
+    ch = lab.connect(await lab.serve(Echo=uu(echo)))
     notes = [ch.get_state().name]
     await asyncio.wait_for(ch.channel_ready(), PATIENCE)
     notes += [ch.get_state().name, ch.get_state(try_to_connect=True).name]
@@ -331,7 +297,7 @@ async def wait_for_connection_fails(lab):
 
 
 async def method_arguments(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     m = ch.unary_unary(path("Echo"))
     return [
         await seen(lambda: m(b"x", 5)),
@@ -345,7 +311,7 @@ async def method_arguments(lab):
 
 
 async def debug_error_strings(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     call = ch.unary_unary(path("Echo"))(b"x")
     await call
     c2 = ch.unary_unary(path("Nope"))(b"x")
@@ -357,6 +323,6 @@ async def debug_error_strings(lab):
 
 
 async def contexts(lab):
-    async with lab.client.insecure_channel(await lab.serve(Echo=uu(_echo))) as ch:
+    async with lab.client.insecure_channel(await lab.serve(Echo=uu(echo))) as ch:
         first = await ch.unary_unary(path("Echo"))(b"x")
     return [first, await seen(lambda: ch.unary_unary(path("Echo"))(b"x"))]

@@ -6,29 +6,8 @@ import asyncio
 
 import grpc
 
+from tests.rpc.odd.in_tasks import called, streamed
 from tests.rpc.odd.lab import PATIENCE, path, saw, seen, ss, su, us, uu
-
-
-async def _call(lab, handler, request=b"x", **how):
-    ch = lab.connect(await lab.serve(M=uu(handler)))
-    return await seen(lambda: ch.unary_unary(path("M"))(request, timeout=PATIENCE, **how))
-
-
-async def _stream(lab, handler, **how):
-    ch = lab.connect(await lab.serve(M=us(handler)))
-    call = ch.unary_stream(path("M"))(b"x", timeout=PATIENCE, **how)
-    got = []
-    while True:
-        one = await seen(call.read)
-        got.append(one)
-        if isinstance(one, list) or one == "EOF":
-            return [
-                *got,
-                await seen(call.code),
-                await seen(call.details),
-                await seen(call.initial_metadata),
-                await seen(call.trailing_metadata),
-            ]
 
 
 async def returns_none(lab):
@@ -38,7 +17,7 @@ async def returns_none(lab):
     async def g(r, c):
         yield None
 
-    return [await _call(lab, f), await _stream(lab, g)]
+    return [await called(lab, f), await streamed(lab, g)]
 
 
 async def none_after_set_code(lab):
@@ -50,7 +29,7 @@ async def none_after_set_code(lab):
         c.set_code(grpc.StatusCode.NOT_FOUND)
         return b"reply"
 
-    return [await _call(lab, f), await _call(lab, g)]
+    return [await called(lab, f), await called(lab, g)]
 
 
 async def odd_codes(lab):
@@ -65,9 +44,9 @@ async def odd_codes(lab):
         async def g(r, c, code=code):
             await c.abort(code, "why")
 
-        out += [await _call(lab, f)]
+        out += [await called(lab, f)]
         if code not in (0, grpc.StatusCode.OK):
-            out += [await _call(lab, g)]
+            out += [await called(lab, g)]
     return out
 
 
@@ -78,12 +57,12 @@ async def odd_details(lab):
         async def f(r, c, details=details):
             await c.abort(grpc.StatusCode.ABORTED, details)
 
-        out.append(await _call(lab, f))
+        out.append(await called(lab, f))
 
     async def no_details(r, c):
         await c.abort(grpc.StatusCode.ABORTED)
 
-    return [*out, await _call(lab, no_details)]
+    return [*out, await called(lab, no_details)]
 
 
 async def abort_variants(lab):
@@ -116,12 +95,12 @@ async def abort_variants(lab):
         await c.abort(grpc.StatusCode.ABORTED, "mid")
 
     return [
-        await _call(lab, swallowed),
-        await _call(lab, twice),
-        await _call(lab, kept),
-        await _stream(lab, early),
-        await _stream(lab, mid),
-        await _call(lab, with_trailing),
+        await called(lab, swallowed),
+        await called(lab, twice),
+        await called(lab, kept),
+        await streamed(lab, early),
+        await streamed(lab, mid),
+        await called(lab, with_trailing),
     ]
 
 
@@ -176,7 +155,7 @@ async def context_basics(lab):
         notes.extend([repr(c.code()), c.details(), repr(tuple(map(tuple, c.trailing_metadata())))])
         return r
 
-    return [await _call(lab, f, metadata=(("x-a", "1"),)), notes]
+    return [await called(lab, f, metadata=(("x-a", "1"),)), notes]
 
 
 async def initial_metadata_twice(lab):
@@ -192,7 +171,7 @@ async def initial_metadata_twice(lab):
         notes.append(await seen(lambda: c.send_initial_metadata((("x-i", "2"),))))
         notes.append(saw(c.set_compression, grpc.Compression.Gzip))
 
-    return [await _call(lab, f), await _stream(lab, g), notes]
+    return [await called(lab, f), await streamed(lab, g), notes]
 
 
 async def reader_writer(lab):
@@ -231,12 +210,12 @@ async def reader_writer(lab):
         return [m async for m in call]
 
     return [
-        await _stream(lab, f),
+        await streamed(lab, f),
         await drain(ch.stream_stream(path("B"))([b"a", b"b"])),
         await drain(ch.stream_stream(path("X"))([b"a", b"b", b"c"])),
         await ch.stream_unary(path("G"))([b"a"]),
         notes,
-        await _stream(lab, yields_and_writes),
+        await streamed(lab, yields_and_writes),
     ]
 
 
@@ -269,7 +248,7 @@ async def done_callbacks(lab):
         c.add_done_callback(lambda x: told.append(x is c))
         return r
 
-    got = await _call(lab, f)
+    got = await called(lab, f)
     await asyncio.sleep(0.2)
     return [got, told]
 
@@ -299,7 +278,7 @@ async def raising(lab):
         async def f(r, c, e=e):
             raise e
 
-        out.append(await _call(lab, f))
+        out.append(await called(lab, f))
 
     async def gen(r, c):
         yield r
@@ -321,8 +300,8 @@ async def raising(lab):
 
     return [
         *out,
-        await _stream(lab, gen),
-        await _call(lab, coded),
-        await _call(lab, coded_only),
-        await _stream(lab, trailing),
+        await streamed(lab, gen),
+        await called(lab, coded),
+        await called(lab, coded_only),
+        await streamed(lab, trailing),
     ]

@@ -7,29 +7,8 @@ import asyncio
 import grpc
 import grpc.aio
 
-from tests.rpc.odd.lab import PATIENCE, SERVICE, path, seen, us, uu
-
-
-async def _call(lab, handler, request=b"x", **how):
-    ch = lab.connect(await lab.serve(M=uu(handler)))
-    return await seen(lambda: ch.unary_unary(path("M"))(request, timeout=PATIENCE, **how))
-
-
-async def _stream(lab, handler, **how):
-    ch = lab.connect(await lab.serve(M=us(handler)))
-    call = ch.unary_stream(path("M"))(b"x", timeout=PATIENCE, **how)
-    got = []
-    while True:
-        one = await seen(call.read)
-        got.append(one)
-        if isinstance(one, list) or one == "EOF":
-            return [
-                *got,
-                await seen(call.code),
-                await seen(call.details),
-                await seen(call.initial_metadata),
-                await seen(call.trailing_metadata),
-            ]
+from tests.rpc.odd.in_tasks import called, streamed
+from tests.rpc.odd.lab import PATIENCE, SERVICE, path, seen, uu
 
 
 async def server_lifecycle(lab):
@@ -98,7 +77,7 @@ async def handlers_that_are_no_coroutines(lab):
     def h(r, c):
         c.abort(grpc.StatusCode.ABORTED, "sync abort")
 
-    return [await _call(lab, f), await _stream(lab, g), await _call(lab, h)]
+    return [await called(lab, f), await streamed(lab, g), await called(lab, h)]
 
 
 async def odd_interceptors(lab):
@@ -191,5 +170,5 @@ async def odd_metadata_of_handlers(lab):
             await c.send_initial_metadata(m)
             return r
 
-        out += [[(await _call(lab, f))[:1]], [(await _call(lab, g))[:1]]]
+        out += [[(await called(lab, f))[:1]], [(await called(lab, g))[:1]]]
     return out

@@ -4,58 +4,24 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.rpc.odd.lab import PATIENCE, path, plain, seen, ss, su, us, uu
-
-
-async def _echo(request, context):
-    return request
-
-
-async def _three(request, context):
-    for _ in range(3):
-        yield request
-
-
-async def _gather(requests, context):
-    got = [r async for r in requests]
-    return b"".join(got)
-
-
-async def _each(requests, context):
-    async for r in requests:
-        yield r
-
-
-async def _serve(lab):
-    return lab.connect(await lab.serve(Echo=uu(_echo), T=us(_three), G=su(_gather), E=ss(_each)))
-
-
-async def _about(call):
-    return [
-        call.done(),
-        call.cancelled(),
-        await seen(call.code),
-        await seen(call.details),
-        call.cancel(),
-        call.done(),
-        call.cancelled(),
-    ]
+from tests.rpc.odd.in_tasks import about, serve
+from tests.rpc.odd.lab import PATIENCE, path, plain, seen, us
 
 
 async def stream_iterated_twice(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     call = ch.unary_stream(path("T"))(b"x")
-    return [[m async for m in call], [m async for m in call], await seen(call.read), *await _about(call)]
+    return [[m async for m in call], [m async for m in call], await seen(call.read), *await about(call)]
 
 
 async def stream_read_past_the_end(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     call = ch.unary_stream(path("T"))(b"x")
-    return [await seen(call.read) for _ in range(6)] + await _about(call)
+    return [await seen(call.read) for _ in range(6)] + await about(call)
 
 
 async def read_then_iterate(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     call = ch.unary_stream(path("T"))(b"x")
 
     async def it():
@@ -69,14 +35,14 @@ async def read_then_iterate(lab):
 
 
 async def aiter_twice(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     call = ch.unary_stream(path("T"))(b"x")
     a, b = aiter(call), aiter(call)
     return [a is b, await anext(a), await anext(b), await anext(a), await anext(b, "end")]
 
 
 async def bidi_mixed(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     call = ch.stream_stream(path("E"))(iter([b"1", b"2"]))
     notes = [
         await seen(lambda: call.write(b"3")),
@@ -106,13 +72,13 @@ async def bidi_mixed(lab):
 
 
 async def bidi_iterator_read(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     call = ch.stream_stream(path("E"))(iter([b"1", b"2"]))
     return [await seen(call.read), await seen(call.read), await seen(call.read)]
 
 
 async def bidi_iterated_after_write(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     call = ch.stream_stream(path("E"))()
     await call.write(b"1")
     await call.done_writing()
@@ -124,7 +90,7 @@ async def bidi_iterated_after_write(lab):
 
 
 async def client_stream_mixed(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
     call = ch.stream_unary(path("G"))(iter([b"1", b"2"]))
     notes = [await seen(lambda: call.write(b"3")), await seen(call.done_writing), await seen(call), await seen(call)]
     call = ch.stream_unary(path("G"))()
@@ -141,7 +107,7 @@ async def client_stream_mixed(lab):
 
 
 async def request_iterators(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
 
     async def agen():
         yield b"a"
@@ -171,7 +137,7 @@ async def request_iterators(lab):
 
 
 async def request_iterator_raises(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
 
     async def bad():
         yield b"a"
@@ -203,7 +169,7 @@ async def stream_cancelled_by_task(lab):
     await asyncio.sleep(0.3)
     t.cancel()
     got = await asyncio.gather(t, return_exceptions=True)
-    return [plain(got), *await _about(call), await seen(call.read)]
+    return [plain(got), *await about(call), await seen(call.read)]
 
 
 async def read_by_wait_for(lab):
@@ -222,7 +188,7 @@ async def read_by_wait_for(lab):
 
 
 async def awaiting_streams(lab):
-    ch = await _serve(lab)
+    ch = await serve(lab)
 
     async def await_it(c):
         return await c

@@ -7,19 +7,12 @@ import time
 
 import grpc
 
+from tests.rpc.odd.in_threads import echo, three
 from tests.rpc.odd.lab import PATIENCE, Gate, path, saw, su, us, uu
 
 
-def _echo(request, context):
-    return request
-
-
-def _three(request, context):
-    yield from (request, request, request)
-
-
 def unary_outcomes(lab):
-    ch = lab.connect(lab.serve(Echo=uu(_echo)))
+    ch = lab.connect(lab.serve(Echo=uu(echo)))
     call = ch.unary_unary(path("Echo"))
     reply, ended = call.with_call(b"x", metadata=(("x-a", "1"),))
     return [
@@ -43,14 +36,14 @@ def unary_outcomes(lab):
 
 
 def with_call_and_deadline(lab):
-    ch = lab.connect(lab.serve(Echo=uu(_echo)))
+    ch = lab.connect(lab.serve(Echo=uu(echo)))
     _, ended = ch.unary_unary(path("Echo")).with_call(b"x", timeout=100)
     left = ended.time_remaining()
     return [left is None, left is not None and 0 < left <= 100]
 
 
 def future_outcomes(lab):
-    ch = lab.connect(lab.serve(Echo=uu(_echo)))
+    ch = lab.connect(lab.serve(Echo=uu(echo)))
     f = ch.unary_unary(path("Echo")).future(b"x")
     told = []
     first = [
@@ -178,7 +171,7 @@ def raised_error(lab):
 
 
 def callback_that_raises(lab):
-    ch = lab.connect(lab.serve(Echo=uu(_echo)))
+    ch = lab.connect(lab.serve(Echo=uu(echo)))
     said = threading.Event()
 
     def bad(_):
@@ -224,7 +217,7 @@ def unavailable(lab):
 
 
 def closed_channel(lab):
-    ch = lab.connect(lab.serve(Echo=uu(_echo), T=us(_three)))
+    ch = lab.connect(lab.serve(Echo=uu(echo), T=us(three)))
     m, s = ch.unary_unary(path("Echo")), ch.unary_stream(path("T"))
     m(b"x")
     ch.close()
@@ -277,7 +270,7 @@ def closed_during_calls(lab):
 
 
 def channel_in_with(lab):
-    with lab.connect(lab.serve(Echo=uu(_echo))) as ch:
+    with lab.connect(lab.serve(Echo=uu(echo))) as ch:
         m = ch.unary_unary(path("Echo"))
         first = m(b"x")
     return [first, saw(m, b"x")]

@@ -6,23 +6,8 @@ import time
 
 import grpc
 
+from tests.rpc.odd.in_threads import called, streamed
 from tests.rpc.odd.lab import PATIENCE, Gate, path, saw, us, uu
-
-
-def _call(lab, handler, request=b"x", **how):
-    ch = lab.connect(lab.serve(M=uu(handler)))
-    return saw(ch.unary_unary(path("M")), request, timeout=PATIENCE, **how)
-
-
-def _stream(lab, handler, **how):
-    ch = lab.connect(lab.serve(M=us(handler)))
-    call = ch.unary_stream(path("M"))(b"x", timeout=PATIENCE, **how)
-    got = []
-    while True:
-        one = saw(next, call)
-        got.append(one)
-        if isinstance(one, list):
-            return [*got, saw(call.code), saw(call.details), saw(call.initial_metadata), saw(call.trailing_metadata)]
 
 
 def context_basics(lab):
@@ -54,7 +39,7 @@ def context_basics(lab):
         return r
 
     return [
-        _call(lab, f, metadata=(("x-a", "1"),)),
+        called(lab, f, metadata=(("x-a", "1"),)),
         [n if isinstance(n, (bool, str, list, type(None))) else repr(n) for n in notes],
     ]
 
@@ -73,7 +58,7 @@ def initial_metadata_twice(lab):
         notes.append(saw(c.send_initial_metadata, (("x-i", "2"),)))
         notes.append(saw(c.set_compression, grpc.Compression.Gzip))
 
-    return [_call(lab, f), _stream(lab, g), notes]
+    return [called(lab, f), streamed(lab, g), notes]
 
 
 def trailing_metadata_replaced(lab):
@@ -83,7 +68,7 @@ def trailing_metadata_replaced(lab):
         yield r
         c.set_trailing_metadata((("x-c", "3"), ("x-c", "4")))
 
-    return [_stream(lab, f)]
+    return [streamed(lab, f)]
 
 
 def odd_initial_metadata(lab):
@@ -96,7 +81,7 @@ def odd_initial_metadata(lab):
             notes.append(saw(c.send_initial_metadata, o))
             return b"r"
 
-        out.append([_call(lab, f), notes])
+        out.append([called(lab, f), notes])
     return out
 
 
@@ -144,7 +129,7 @@ def callbacks_of_a_context(lab):
         c.add_callback(over.set)
         return r
 
-    got = _call(lab, f)
+    got = called(lab, f)
     return [got, over.wait(5), order]
 
 
@@ -161,8 +146,8 @@ def cancel_in_handler(lab):
         c.cancel()
         yield r
 
-    a = _call(lab, f)
-    b = _stream(lab, g)
+    a = called(lab, f)
+    b = streamed(lab, g)
     return [a[:5], b[-4:-3], len(b)]
 
 

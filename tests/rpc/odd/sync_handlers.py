@@ -6,27 +6,12 @@ import contextlib
 
 import grpc
 
+from tests.rpc.odd.in_threads import called, streamed
 from tests.rpc.odd.lab import PATIENCE, Gate, path, saw, ss, su, us, uu
 
 
-def _call(lab, handler, request=b"x", **how):
-    ch = lab.connect(lab.serve(M=uu(handler)))
-    return saw(ch.unary_unary(path("M")), request, timeout=PATIENCE, **how)
-
-
-def _stream(lab, handler, **how):
-    ch = lab.connect(lab.serve(M=us(handler)))
-    call = ch.unary_stream(path("M"))(b"x", timeout=PATIENCE, **how)
-    got = []
-    while True:
-        one = saw(next, call)
-        got.append(one)
-        if isinstance(one, list):
-            return [*got, saw(call.code), saw(call.details), saw(call.initial_metadata), saw(call.trailing_metadata)]
-
-
 def returns_none(lab):
-    return [_call(lab, lambda r, c: None), _stream(lab, lambda r, c: None), _stream(lab, lambda r, c: iter([None]))]
+    return [called(lab, lambda r, c: None), streamed(lab, lambda r, c: None), streamed(lab, lambda r, c: iter([None]))]
 
 
 def none_after_set_code(lab):
@@ -38,7 +23,7 @@ def none_after_set_code(lab):
         c.set_code(grpc.StatusCode.NOT_FOUND)
         return b"reply"
 
-    return [_call(lab, f), _call(lab, g)]
+    return [called(lab, f), called(lab, g)]
 
 
 def set_code_ok_then_abort(lab):
@@ -56,7 +41,7 @@ def set_code_ok_then_abort(lab):
         c.set_code(grpc.StatusCode.OK)
         raise ValueError("broke")
 
-    return [_call(lab, f), _call(lab, g), _call(lab, h)]
+    return [called(lab, f), called(lab, g), called(lab, h)]
 
 
 def ok_with_details(lab):
@@ -82,8 +67,8 @@ def odd_codes(lab):
         return lambda r, c: c.abort(code, "why")
 
     return [
-        *[_call(lab, with_code(c)) for c in (5, 0, 99, -1, None, "NOT_FOUND", 3.5)],
-        *[_call(lab, aborts(c)) for c in (5, 0, 99, None, "x", grpc.StatusCode.OK)],
+        *[called(lab, with_code(c)) for c in (5, 0, 99, -1, None, "NOT_FOUND", 3.5)],
+        *[called(lab, aborts(c)) for c in (5, 0, 99, None, "x", grpc.StatusCode.OK)],
     ]
 
 
@@ -100,7 +85,7 @@ def odd_details(lab):
         return lambda r, c: c.abort(grpc.StatusCode.NOT_FOUND, details)
 
     odd = (None, "", b"bytes", 5)
-    return [*[_call(lab, with_details(one)) for one in odd], *[_call(lab, aborts(one)) for one in odd]]
+    return [*[called(lab, with_details(one)) for one in odd], *[called(lab, aborts(one)) for one in odd]]
 
 
 def abort_variants(lab):
@@ -135,9 +120,9 @@ def abort_variants(lab):
         c.abort_with_status(Status())
 
     return [
-        _call(lab, f)
+        called(lab, f)
         for f in (lambda r, c: c.abort_with_status(Status()), swallowed, twice, in_finally, then_raise, kept)
-    ] + [_stream(lab, lambda r, c: c.abort(grpc.StatusCode.ABORTED, "early")), _stream(lab, kept)]
+    ] + [streamed(lab, lambda r, c: c.abort(grpc.StatusCode.ABORTED, "early")), streamed(lab, kept)]
 
 
 def abort_catchable_as(lab):
@@ -150,7 +135,7 @@ def abort_catchable_as(lab):
             seen.append([type(e) is Exception, isinstance(e, Exception), str(e)])
             raise
 
-    _call(lab, f)
+    called(lab, f)
     return seen
 
 
@@ -168,7 +153,7 @@ def abort_in_stream(lab):
         except Exception:
             yield b"after abort"
 
-    return [_stream(lab, f), _stream(lab, g)]
+    return [streamed(lab, f), streamed(lab, g)]
 
 
 def raising(lab):
@@ -187,9 +172,9 @@ def raising(lab):
         next(iter(()))
 
     return [
-        _call(lab, raiser(e))
+        called(lab, raiser(e))
         for e in (ValueError("why"), KeyError("k"), Exception(), StopIteration("s"), grpc.RpcError("rpc"))
-    ] + [_stream(lab, gen), _stream(lab, stops), _stream(lab, raiser(ValueError("no gen")))]
+    ] + [streamed(lab, gen), streamed(lab, stops), streamed(lab, raiser(ValueError("no gen")))]
 
 
 def raising_after_set_code(lab):
@@ -207,7 +192,7 @@ def raising_after_set_code(lab):
         c.set_details("only details")
         raise ValueError("v")
 
-    return [_call(lab, f), _call(lab, g), _call(lab, h), _stream(lab, f)]
+    return [called(lab, f), called(lab, g), called(lab, h), streamed(lab, f)]
 
 
 def serializers(lab):
@@ -249,7 +234,7 @@ def serializers(lab):
 
 def percent_details(lab):
     texts = ["100%", "%41", "%", "a\nb", "ü😀", "\x7f", "\0", "x" * 5000, " lead", "trail ", "%zz", "\t"]
-    return [_call(lab, lambda r, c, t=t: c.abort(grpc.StatusCode.ABORTED, t)) for t in texts]
+    return [called(lab, lambda r, c, t=t: c.abort(grpc.StatusCode.ABORTED, t)) for t in texts]
 
 
 def response_iterators(lab):
@@ -267,10 +252,10 @@ def response_iterators(lab):
             return str(self.n).encode()
 
     return [
-        _stream(lab, lambda r, c: It()),
-        _stream(lab, lambda r, c: map(bytes, [b"1", b"2"])),
-        _stream(lab, lambda r, c: (b"t", b"u")),
-        _stream(lab, lambda r, c: {b"d": 1}),
+        streamed(lab, lambda r, c: It()),
+        streamed(lab, lambda r, c: map(bytes, [b"1", b"2"])),
+        streamed(lab, lambda r, c: (b"t", b"u")),
+        streamed(lab, lambda r, c: {b"d": 1}),
     ]
 
 

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import grpc
 
+from tests.rpc.odd.in_threads import echo, three
 from tests.rpc.odd.lab import PATIENCE, path, saw, ss, su, us, uu
-
-
-def _echo(request, context):
-    return request
-
-
-def _three(request, context):
-    yield from (request, request, request)
 
 
 def request_iterator_raises(lab):
@@ -63,7 +56,7 @@ def request_serializer_raises(lab):
     def gather(requests, context):
         return b"".join(requests)
 
-    ch = lab.connect(lab.serve(G=su(gather), Echo=uu(_echo), T=us(_three), E=ss(lambda r, c: r)))
+    ch = lab.connect(lab.serve(G=su(gather), Echo=uu(echo), T=us(three), E=ss(lambda r, c: r)))
     f = saw(lambda: ch.unary_unary(path("Echo"), bad).future(b"x"))
     notes = [
         f if f != "x" else None,
@@ -77,7 +70,7 @@ def request_serializer_raises(lab):
 
 
 def request_serializer_returns_none(lab):
-    ch = lab.connect(lab.serve(Echo=uu(_echo)))
+    ch = lab.connect(lab.serve(Echo=uu(echo)))
     return [
         saw(ch.unary_unary(path("Echo"), lambda _: None), b"x", timeout=5),
         saw(ch.unary_unary(path("Echo")), None, timeout=5),
@@ -92,7 +85,7 @@ def response_deserializer_raises(lab):
     def gather(requests, context):
         return b"".join(requests)
 
-    ch = lab.connect(lab.serve(G=su(gather), Echo=uu(_echo), T=us(_three)))
+    ch = lab.connect(lab.serve(G=su(gather), Echo=uu(echo), T=us(three)))
     call = ch.unary_stream(path("T"), None, bad)(b"x")
     f = ch.unary_unary(path("Echo"), None, bad).future(b"x")
     return [
@@ -107,7 +100,7 @@ def response_deserializer_raises(lab):
 
 
 def response_deserializer_returns_none(lab):
-    ch = lab.connect(lab.serve(Echo=uu(_echo), T=us(_three)))
+    ch = lab.connect(lab.serve(Echo=uu(echo), T=us(three)))
     return [
         saw(ch.unary_unary(path("Echo"), None, lambda _: None), b"x"),
         saw(lambda: list(ch.unary_stream(path("T"), None, lambda _: None)(b"x"))),
@@ -115,7 +108,7 @@ def response_deserializer_returns_none(lab):
 
 
 def timeouts(lab):
-    ch = lab.connect(lab.serve(Echo=uu(_echo), T=us(_three)))
+    ch = lab.connect(lab.serve(Echo=uu(echo), T=us(three)))
     m = ch.unary_unary(path("Echo"))
     s = ch.unary_stream(path("T"))
     return [saw(m, b"x", timeout=t) for t in (-5, 1e6, 1e9, None, 1e30, float("inf"))] + [

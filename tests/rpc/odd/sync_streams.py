@@ -6,15 +6,25 @@ import threading
 
 import grpc
 
+from tests.rpc.odd.in_threads import three
 from tests.rpc.odd.lab import PATIENCE, Gate, path, saw, us
 
 
-def _three(request, context):
-    yield from (request, request, request)
+def _held(lab):
+    """A stream that answers once and stays until the gate is set."""
+    gate = Gate()
+
+    def slow(request, context):
+        yield request
+        gate.wait(PATIENCE)
+
+    ch = lab.connect(lab.serve(M=us(slow)))
+    call = ch.unary_stream(path("M"))(b"x")
+    return gate, call
 
 
 def stream_iterated_twice(lab):
-    ch = lab.connect(lab.serve(M=us(_three)))
+    ch = lab.connect(lab.serve(M=us(three)))
     call = ch.unary_stream(path("M"))(b"x")
     return [
         list(call),
@@ -64,14 +74,7 @@ def failed_stream_iterated_twice(lab):
 
 
 def cancelled_stream(lab):
-    gate = Gate()
-
-    def slow(request, context):
-        yield request
-        gate.wait(PATIENCE)
-
-    ch = lab.connect(lab.serve(M=us(slow)))
-    call = ch.unary_stream(path("M"))(b"x")
+    gate, call = _held(lab)
     notes = [
         saw(next, call),
         call.cancel(),
@@ -94,14 +97,7 @@ def cancelled_stream(lab):
 
 
 def stream_result_while_running(lab):
-    gate = Gate()
-
-    def slow(request, context):
-        yield request
-        gate.wait(PATIENCE)
-
-    ch = lab.connect(lab.serve(M=us(slow)))
-    call = ch.unary_stream(path("M"))(b"x")
+    gate, call = _held(lab)
     notes = [
         saw(call.result, 0.05),
         saw(call.exception, 0.05),
@@ -115,14 +111,14 @@ def stream_result_while_running(lab):
 
 
 def stream_result_value(lab):
-    ch = lab.connect(lab.serve(M=us(_three)))
+    ch = lab.connect(lab.serve(M=us(three)))
     call = ch.unary_stream(path("M"))(b"x")
     got = list(call)
     return [got, saw(call.result, 5), saw(call.exception, 5), saw(call.traceback, 5)]
 
 
 def stream_done_callbacks(lab):
-    ch = lab.connect(lab.serve(M=us(_three)))
+    ch = lab.connect(lab.serve(M=us(three)))
     call = ch.unary_stream(path("M"))(b"x")
     told, said = [], threading.Event()
     call.add_done_callback(lambda c: (told.append(c is call), said.set()))
