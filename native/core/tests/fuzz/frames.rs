@@ -45,15 +45,7 @@ impl Client {
                 if end {
                     self.ended.push(self.open.remove(at));
                 }
-                let length = random.size(900);
-                let data = random.bytes(length);
-                let end = u8::from(end) * END_STREAM;
-                if random.once_in(4) {
-                    let padding = random.below(40);
-                    let payload = [&[padding as u8][..], &data, &vec![0; padding]].concat();
-                    return frame(DATA, PADDED | end, stream, &payload);
-                }
-                frame(DATA, end, stream, &data)
+                data(random, stream, end)
             }
             (7, Some(at)) => {
                 let stream = self.open.remove(at);
@@ -167,4 +159,17 @@ fn request(random: &mut Random, stream: u32, end: bool) -> Vec<u8> {
         return [frame(HEADERS, flags, stream, &payload), frame(CONTINUATION, END_HEADERS, stream, &rest)].concat();
     }
     frame(HEADERS, flags | END_HEADERS, stream, &payload)
+}
+
+/// A DATA frame of some size, padded now and then.
+pub fn data(random: &mut Random, stream: u32, end: bool) -> Vec<u8> {
+    let length = random.size(900);
+    let data = random.bytes(length);
+    let end = u8::from(end) * END_STREAM;
+    if random.once_in(4) {
+        let padding = random.below(40);
+        let payload = [&[padding as u8][..], &data, &vec![0; padding]].concat();
+        return frame(DATA, PADDED | end, stream, &payload);
+    }
+    frame(DATA, end, stream, &data)
 }

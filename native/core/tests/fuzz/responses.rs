@@ -1,5 +1,6 @@
 //! What a server sends that keeps to the rules, but for one slip sometimes.
 
+use super::frames;
 use super::random::Random;
 use super::wire::*;
 
@@ -99,15 +100,7 @@ impl Server {
         if end {
             self.set(stream, At::Over);
         }
-        let length = random.size(900);
-        let data = random.bytes(length);
-        let end = u8::from(end) * END_STREAM;
-        if random.once_in(4) {
-            let padding = random.below(40);
-            let payload = [&[padding as u8][..], &data, &vec![0; padding]].concat();
-            return frame(DATA, PADDED | end, stream, &payload);
-        }
-        frame(DATA, end, stream, &data)
+        frames::data(random, stream, end)
     }
 
     /// A slip, by name; one that needs a stream takes one whose head has not come.
