@@ -1,6 +1,7 @@
 """`grpc.Server` for threads: one thread reads all connections, handlers run in the pool that the user gave.
 
-A handler's thread writes its answer to the socket itself; nothing is handed back.
+A handler's thread writes its answer to the socket itself, nothing is handed back, and may read the next call then
+(`rpc.blocking.linger`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import grpc
 from rpc import census, probes
 from rpc._native import Hub
 from rpc.blocking.context import ServicerContext
+from rpc.blocking.linger import Linger
 from rpc.blocking.serve import serve_call
 from rpc.extension import with_server_interceptors
 from rpc.fork import inherits
@@ -28,12 +30,15 @@ from rpc.probes import ProbeCredentials
 from rpc.security import own_server_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from concurrent import futures
 
     from rpc._native import ServerCall, Tally
     from rpc.handlers import CallDetails
     from rpc.options import Options
+
+    # A call that can be answered, who answers it, and its request unless that is a stream.
+    Job = tuple[ServerCall, grpc.RpcMethodHandler[Any, Any], bytes | None]
 
 _log = logging.getLogger(__name__)
 _STOPPED = "the server stopped"
@@ -61,6 +66,7 @@ class Server(grpc.Server):
         self._listeners = Listeners(parsed)
         self._pool = thread_pool
         self._stream_pool: futures.Executor | None = None  # made for the first stream, where the user gave no pool
+        self._linger = Linger(thread_pool)
         self._table = HandlerTable(handlers or (), interceptors or ())
         self._maximum = maximum_concurrent_rpcs
         self._hub = Hub()
@@ -78,6 +84,7 @@ class Server(grpc.Server):
         """In the child of a fork: what was started is the parent's and over here; what was not can be started."""
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._linger.inherit()
         if self._thread is None:
             self._hub = Hub()
         else:
@@ -171,12 +178,23 @@ class Server(grpc.Server):
     # ---- serving
 
     def _take(self, calls: list[ServerCall]) -> None:
+        """On the serving thread."""
+        for job in self._jobs(calls):
+            free = self._linger.others_free(self._running)
+            self._submit(job)
+            if not free:
+                self._linger.call_back(self._hub)
+
+    def _jobs(self, calls: list[ServerCall]) -> Iterator[Job]:
         for call in calls:
             try:
-                self._accept(call)
+                job = self._accept(call)
             except Exception as error:
                 _log.exception("%s could not be served", call.path)
                 call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Error in service handler! ({error})", None)
+            else:
+                if job is not None:
+                    yield job
 
     def _stop(self, requested: threading.Event, grace: float | None) -> None:
         requested.set()
@@ -189,24 +207,33 @@ class Server(grpc.Server):
         self._stopped.set()
         self._hub.wake()
 
-    def _accept(self, call: ServerCall) -> None:
+    def _accept(self, call: ServerCall) -> Job | None:
+        """None: it was answered, or its request is not whole yet."""
         if self._probed and call.chain == probes.CHAIN:
             probes.answer(call, lambda: self.ready)
-            return
+            return None
         handler = self._table.plain(call.path)
         if handler is None:
             handler = self._intercepted(self._table.details(call))
         if handler is None:
             call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "Method not found!", None)
-        elif self._maximum is not None and self._running >= self._maximum:
-            call.finish(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "Concurrent RPC limit exceeded!", None)
         elif handler.request_streaming:
-            self._submit(call, handler, None)
+            return self._admitted((call, handler, None))
         elif (payload := call.request()) is not None:
-            self._submit(call, handler, payload)
+            return self._admitted((call, handler, payload))
         else:
-            call.watch(functools.partial(self._when_whole, call, handler))
-            self._when_whole(call, handler)  # it may have become whole before it was watched
+            look = functools.partial(self._when_whole, call, [handler])
+            call.watch(look)
+            look()  # it may have become whole before it was watched
+        return None
+
+    def _admitted(self, job: Job) -> Job | None:
+        with self._lock:
+            if self._maximum is None or self._running < self._maximum:
+                self._running += 1
+                return job
+        job[0].finish(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "Concurrent RPC limit exceeded!", None)
+        return None
 
     def _intercepted(self, details: CallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
         continuation = self._table.find
@@ -214,30 +241,44 @@ class Server(grpc.Server):
             continuation = functools.partial(interceptor.intercept_service, continuation)
         return continuation(details)
 
-    def _when_whole(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
-        """A unary request that came in pieces. Runs on the serving thread only, like all of its changes."""
-        payload = call.request()
-        if payload is not None:
-            call.unwatch()
-            self._submit(call, handler, payload)
-        elif wrong_cardinality(call):
-            call.unwatch()
-            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], WRONG_CARDINALITY, None)
-
-    def _submit(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
+    def _when_whole(self, call: ServerCall, waiting: list[grpc.RpcMethodHandler[Any, Any]]) -> None:
+        """A unary request that came in pieces. Two threads may be told of it at a time: one takes what waits."""
         with self._lock:
-            self._running += 1
+            payload = call.request()
+            if not waiting or (payload is None and not wrong_cardinality(call)):
+                return
+            handler = waiting.pop()
+        call.unwatch()
+        if payload is None:
+            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], WRONG_CARDINALITY, None)
+        elif (job := self._admitted((call, handler, payload))) is not None:
+            self._submit(job)
+
+    def _submit(self, job: Job) -> None:
         pool = self._pool
-        if pool is None and (handler.request_streaming or handler.response_streaming):
+        if pool is None and (job[1].request_streaming or job[1].response_streaming):
             pool = self._stream_pool = self._stream_pool or ThreadPoolExecutor(thread_name_prefix="rpc streams")
         if pool is None:
-            self._run(call, handler, payload)
+            self._run(*job)
             return
         try:
-            pool.submit(self._run, call, handler, payload)
+            pool.submit(self._work, [job])
         except RuntimeError:  # the pool was shut down
             self._done()
-            call.finish(grpc.StatusCode.UNAVAILABLE.value[0], "the server is shutting down", None)
+            job[0].finish(grpc.StatusCode.UNAVAILABLE.value[0], "the server is shutting down", None)
+
+    def _work(self, box: list[Job]) -> None:
+        """In the pool. A job is taken out of its box, which the pool holds on to: a call holds its connection."""
+        job: Job | None = box.pop()
+        while job is not None:
+            self._run(*job)
+            job = None
+            if not self._stopped.is_set():
+                jobs = self._jobs(self._linger.calls(self._hub))
+                job = next(jobs, None)
+                for other in jobs:
+                    self._submit(other)
+                    del other
 
     def _run(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
         context = ServicerContext(call)

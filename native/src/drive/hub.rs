@@ -1,7 +1,9 @@
 //! A set of links and listeners that one event loop, or one thread, drives through one epoll.
 //!
 //! An asyncio loop watches the epoll's own descriptor and calls `poll` without waiting; a thread waits inside it.
-//! Links that their callers lead are watched only while nobody leads them.
+//! Links that their callers lead are watched only while nobody leads them. Threads that have answered a call may `linger`
+//! beside the hub's own: they are told of open links only, whose arrivals the kernel tells one waiting thread, once
+//! (edge-triggered), and the one that came last first. All else stays the hub's own thread's.
 
 use std::collections::HashMap;
 use std::io;
@@ -121,19 +123,19 @@ impl Hub {
 
     // ---- members
 
-    /// Takes a connected socket in. With `callers_lead` it is watched only on demand.
+    /// Takes a connected socket in, and the bytes that were read from it already. With `callers_lead` it is watched
+    /// only on demand.
     pub fn adopt(
         self: &Arc<Self>,
         fd: Descriptor,
         grpc: grpc::Connection,
         security: Security,
         callers_lead: bool,
+        first: &[u8],
     ) -> io::Result<Arc<Link>> {
         let token = self.next_token();
         socket::set_nonblocking(fd.fd())?;
         let link = Arc::new(Link::new(fd, grpc, security, callers_lead, Arc::downgrade(self), token)?);
-        let events = if callers_lead { 0 } else { libc::EPOLLIN };
-        self.epoll.add(link.fd(), events, token)?;
         let mut members = self.members.lock();
         members.by_token.insert(token, Member::Link { link: link.clone(), callers_lead });
         if callers_lead && members.next_look.is_none() {
@@ -141,6 +143,19 @@ impl Hub {
             self.bell.ring();
         }
         drop(members);
+        // From here on `misfits` sees it; what was replaced before that is looked at now.
+        if link.admission.as_ref().is_some_and(Admission::is_late) && !still_fits(&link) {
+            link.lock().grpc.shut_down();
+        }
+        if !first.is_empty() {
+            link.take_in(first);
+        }
+        // Last of all: who is told of an arrival, whatever thread that is, is told once, and has to find all in order.
+        let events = if callers_lead { 0 } else { self.arrivals() };
+        if let Err(error) = self.epoll.add(link.fd(), events, token) {
+            self.release(token, link.fd());
+            return Err(error);
+        }
         if let Some(deadline) = link.lock().grpc.next_deadline() {
             self.wake_at(deadline);
         }
@@ -211,8 +226,13 @@ impl Hub {
 
     // ---- what links ask
 
+    /// A loop polls alone; of the threads that wait together one is told, so that not all wake for one call.
+    fn arrivals(&self) -> libc::c_int {
+        if self.defers_flush { libc::EPOLLIN } else { socket::ARRIVALS_ONCE }
+    }
+
     pub fn watch(&self, fd: RawFd, token: u64, also_writable: bool) {
-        let events = if also_writable { libc::EPOLLIN | libc::EPOLLOUT } else { libc::EPOLLIN };
+        let events = self.arrivals() | if also_writable { libc::EPOLLOUT } else { 0 };
         let _ = self.epoll.modify(fd, events, token); // fails only for a link that was released meanwhile
     }
 
@@ -281,7 +301,7 @@ impl Hub {
         self.waiting.store(!self.defers_flush, Ordering::Release);
         loop {
             let ready = self.epoll.wait(until);
-            for &token in &ready {
+            for &(token, hung_up) in &ready {
                 match token {
                     BELL => self.bell.silence(),
                     ALARM => self.alarm_rang(&mut turn),
@@ -289,11 +309,11 @@ impl Hub {
                         self.held_alarm.silence();
                         self.let_go(&mut turn);
                     }
-                    token => self.serve(token, &mut turn),
+                    token => self.serve(token, hung_up, &mut turn),
                 }
             }
             // Only what was held has left: nothing that Python would have to hear of.
-            if ready != [HELD] || !turn.news.is_empty() {
+            if !matches!(ready[..], [(HELD, _)]) || !turn.news.is_empty() {
                 break;
             }
         }
@@ -305,7 +325,31 @@ impl Hub {
         turn
     }
 
-    fn serve(self: &Arc<Self>, token: u64, turn: &mut Turn) {
+    /// Waits beside the hub's own thread, for what arrives on open links. What else there is to do is left to that
+    /// thread, which is told as well, and ends the wait: it may be a reason to leave.
+    pub fn linger(&self, until: Instant) -> Turn {
+        let mut turn = Turn::default();
+        loop {
+            let ready = self.epoll.wait(Some(until));
+            for &(token, hung_up) in &ready {
+                let link = match self.members.lock().by_token.get(&token) {
+                    Some(Member::Link { link, callers_lead: false }) => Some(link.clone()),
+                    _ => None,
+                };
+                if let Some(link) = link {
+                    self.turn_link(&link, token, hung_up, &mut turn);
+                } else if token == HELD {
+                    self.held_alarm.silence();
+                    self.let_go(&mut turn);
+                }
+            }
+            if !matches!(ready[..], [(HELD, _)]) || !turn.news.is_empty() {
+                return turn;
+            }
+        }
+    }
+
+    fn serve(self: &Arc<Self>, token: u64, hung_up: bool, turn: &mut Turn) {
         let mut accepted = Vec::new();
         let link = match self.members.lock().by_token.get(&token) {
             Some(Member::Link { link, .. }) => Some(link.clone()),
@@ -319,7 +363,7 @@ impl Hub {
             self.welcome(socket, settings, turn);
         }
         if let Some(link) = link {
-            self.turn_link(&link, token, turn);
+            self.turn_link(&link, token, hung_up, turn);
         } else {
             let greeted = self.greetings.lock().turn(&self.epoll, token);
             self.greeted(greeted, turn);
@@ -332,7 +376,7 @@ impl Hub {
             None => {
                 let connection = settings.connection();
                 // Without a descriptor to spare the connection is dropped; its client tries again.
-                let _ = self.adopt(socket, connection, Security::default(), false);
+                let _ = self.adopt(socket, connection, Security::default(), false, &[]);
             }
             Some(gate) => {
                 let before = gate.before_handshakes();
@@ -358,13 +402,8 @@ impl Hub {
             Greeted::Refused(news) => turn.news.push(news),
             Greeted::Opened { socket, settings, security, first } => {
                 let connection = settings.connection();
-                if let Ok(link) = self.adopt(socket, connection, security, false) {
-                    // From here on `misfits` sees it; what was replaced before that is looked at now.
-                    if link.admission.as_ref().is_some_and(Admission::is_late) && !still_fits(&link) {
-                        link.lock().grpc.shut_down();
-                    }
-                    link.take_in(&first);
-                    self.turn_link(&link, link.token(), turn);
+                if let Ok(link) = self.adopt(socket, connection, security, false, &first) {
+                    self.turn_link(&link, link.token(), true, turn);
                 }
             }
         }
@@ -392,9 +431,9 @@ impl Hub {
         }
     }
 
-    fn turn_link(&self, link: &Arc<Link>, token: u64, turn: &mut Turn) {
+    fn turn_link(&self, link: &Arc<Link>, token: u64, to_the_end: bool, turn: &mut Turn) {
         let mut accepted = Vec::new();
-        turn.news.append(&mut link.turn(&mut accepted));
+        turn.news.append(&mut link.turn(&mut accepted, to_the_end));
         if !accepted.is_empty() && link.admission.as_ref().is_some_and(Admission::overstays) {
             accepted.clear();
             turn.news.append(&mut link.close(&Status::new(code::UNAVAILABLE, "told to go away, the client stayed")));
@@ -416,7 +455,7 @@ impl Hub {
         self.rouse_listeners();
         for link in self.links() {
             let token = link.token();
-            self.turn_link(&link, token, turn);
+            self.turn_link(&link, token, false, turn);
         }
     }
 

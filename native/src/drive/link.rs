@@ -217,7 +217,7 @@ impl Link {
         let events = if state.flush(self.fd()) { libc::POLLIN } else { libc::POLLIN | libc::POLLOUT };
         if state.socket_dead {
             // Nothing will ever be read: let the protocol end its calls.
-            state.read(self.fd());
+            state.read(self.fd(), false);
         }
         // A dead socket is always ready, and never has anything: then only the bell can bring news.
         let fd = if state.socket_dead { -1 } else { self.fd() };
@@ -229,7 +229,7 @@ impl Link {
             bell.inspect(|bell| bell.silence());
         }
         if let Polled::Ready = polled {
-            state.read(self.fd());
+            state.read(self.fd(), false);
             state.flush(self.fd());
         }
         state.led = false;
@@ -260,7 +260,7 @@ impl Link {
     pub fn look_before_call(&self, state: &mut State) {
         // A loop sees the end of a connection in its next turn; blocking links are read by nobody between calls.
         if !state.led && (self.callers_lead || state.last_turn.elapsed() > FRESH) {
-            state.read(self.fd());
+            state.read(self.fd(), false);
         }
     }
 
@@ -384,8 +384,8 @@ impl Link {
         }
     }
 
-    /// The hub's turn. A socket that a caller leads is left to it.
-    pub fn turn(&self, accepted: &mut Vec<Key>) -> Vec<News> {
+    /// The hub's turn. A socket that a caller leads is left to it. `to_the_end`: the peer has hung up.
+    pub fn turn(&self, accepted: &mut Vec<Key>, to_the_end: bool) -> Vec<News> {
         let mut state = self.lock();
         if self.callers_lead {
             state.tended = false;
@@ -393,10 +393,13 @@ impl Link {
                 return self.turn_led(&mut state);
             }
         }
-        state.read(self.fd());
+        let more = state.read(self.fd(), to_the_end);
         state.expire();
         if let Some(hub) = self.hub.upgrade() {
             self.flush_under(&mut state, &hub);
+            if more && !self.callers_lead {
+                hub.watch(self.fd(), self.token, state.blocked); // what is there already is told of anew
+            }
             if let Some(deadline) = state.grpc.next_deadline() {
                 hub.wake_at(deadline);
             }

@@ -236,6 +236,10 @@ pub fn poll(fd: RawFd, events: libc::c_short, bell: RawFd, until: Option<Instant
     }
 }
 
+const HUNG_UP: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+/// Each arrival is told once, to one of the threads that wait. Who is told reads all there is.
+pub const ARRIVALS_ONCE: libc::c_int = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLET;
+
 pub struct Epoll(Descriptor);
 
 impl Epoll {
@@ -273,12 +277,12 @@ impl Epoll {
         let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
     }
 
-    /// The tokens that are ready.
-    pub fn wait(&self, until: Option<Instant>) -> Vec<u64> {
+    /// The tokens that are ready, each with whether its peer has hung up.
+    pub fn wait(&self, until: Option<Instant>) -> Vec<(u64, bool)> {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 256];
         // SAFETY: the pointer and the count describe `events`.
         let n = unsafe { libc::epoll_wait(self.fd(), events.as_mut_ptr(), 256, timeout_ms(until)) };
-        events[..usize::try_from(n).unwrap_or(0)].iter().map(|event| event.u64).collect()
+        events[..usize::try_from(n).unwrap_or(0)].iter().map(|event| (event.u64, event.events & HUNG_UP != 0)).collect()
     }
 }
 

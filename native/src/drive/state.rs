@@ -114,7 +114,9 @@ impl State {
         self.when_room = Some(self.grpc.turnover());
     }
 
-    pub(super) fn read(&mut self, fd: RawFd) {
+    /// Reads what is there. A short read was the last one, except where the peer's end (`to_the_end`) comes behind it.
+    /// True: there may be more, for the next turn.
+    pub(super) fn read(&mut self, fd: RawFd, to_the_end: bool) -> bool {
         self.last_turn = Instant::now();
         let mut total = 0;
         RECEIVED.with_borrow_mut(|buffer| {
@@ -125,13 +127,14 @@ impl State {
                     Ok(Some((0, _))) | Err(_) => self.lose(),
                     Ok(Some((length, room))) => {
                         total += length;
-                        if length < room {
+                        if length < room && !to_the_end {
                             break;
                         }
                     }
                 }
             }
         });
+        total >= READ_PER_TURN && !self.socket_dead
     }
 
     /// Receives once; returns how much (0: the peer closed), and for how much there was room. The payload of a large

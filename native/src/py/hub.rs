@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use proxyless_tls::session::Session;
 use pyo3::exceptions::PyValueError;
@@ -15,7 +16,7 @@ use super::terms::Terms;
 use super::tls::{ClientTls, Gate};
 use crate::drive::fork::Descriptor;
 use crate::drive::gate::Security;
-use crate::drive::hub::{Hub as Driven, ServerSettings};
+use crate::drive::hub::{Hub as Driven, ServerSettings, Turn};
 use crate::drive::link::Link;
 use crate::drive::news::tell_all;
 use crate::drive::socket;
@@ -53,10 +54,15 @@ impl Hub {
         } else {
             py.detach(|| self.hub.poll(until))
         };
-        for news in turn.news {
-            news.tell(py);
-        }
-        Ok(turn.accepted.into_iter().map(|(link, key)| ServerCall::new(link, key, self.on_dirty.clone())).collect())
+        Ok(self.brought(py, turn))
+    }
+
+    /// For another thread than the one that calls `poll`: waits up to `timeout` seconds for what arrives on the open
+    /// connections, and returns the calls that came in. Ends early when there is something else to do (a `wake`).
+    fn linger(&self, py: Python<'_>, timeout: f64) -> PyResult<Vec<ServerCall>> {
+        let until = deadline_after(Some(timeout))?.unwrap_or_else(Instant::now);
+        let turn = py.detach(|| self.hub.linger(until));
+        Ok(self.brought(py, turn))
     }
 
     /// Writes what the commands since the last time left to send.
@@ -116,7 +122,7 @@ impl Hub {
         let callers_lead = self.on_dirty.is_none();
         let session = tls.map(|tls| Session::client(&tls.get().0)).transpose().map_err(PyValueError::new_err)?;
         let security = Security { session: session.map(Box::new), admission: None };
-        let link = self.hub.adopt(socket, connection, security, callers_lead)?;
+        let link = self.hub.adopt(socket, connection, security, callers_lead, &[])?;
         link.on_lost(on_lost);
         link.on_heard(on_heard);
         if let Some(on_room) = on_room {
@@ -159,6 +165,15 @@ impl Hub {
         for link in self.hub.stop_listening() {
             close(py, &self.hub, &link, &Status::new(code::UNAVAILABLE, details));
         }
+    }
+}
+
+impl Hub {
+    fn brought(&self, py: Python<'_>, turn: Turn) -> Vec<ServerCall> {
+        for news in turn.news {
+            news.tell(py);
+        }
+        turn.accepted.into_iter().map(|(link, key)| ServerCall::new(link, key, self.on_dirty.clone())).collect()
     }
 }
 
