@@ -114,6 +114,8 @@ def _bytes(payload: int) -> bytes:
 
 _OURS = Stack(rpc.insecure_channel, lambda: rpc.server(_pool()), rpc.aio.insecure_channel, rpc.aio.server)
 _OURS_IN_BYTES = replace(_OURS, stub=_BytesStub, request=_bytes, equip=_equip_for_bytes)
+# Threads that wait look for 200 µs before they sleep.
+_BUSY = (("proxyless.busy_poll_us", 200),)
 
 STACKS = {
     # Ours, a layer less each time: see `bench.layers`.
@@ -129,6 +131,12 @@ STACKS = {
         equip=lambda server, in_loop: None,  # noqa: ARG005 - it answers by itself
     ),
     "ours": _OURS,
+    "ours-busy": Stack(
+        lambda target: rpc.insecure_channel(target, _BUSY),
+        lambda: rpc.server(_pool(), options=_BUSY),
+        rpc.aio.insecure_channel,
+        rpc.aio.server,
+    ),
     "ours-tls": Stack(
         lambda target: rpc.secure_channel(target, _client(rpc)),
         lambda: rpc.server(_pool()),

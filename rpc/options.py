@@ -20,6 +20,7 @@ _NEVER = 2**31 - 1  # milliseconds, as grpc says it (INT_MAX)
 _TWO_HOURS = 7_200_000
 _HALF_AN_HOUR = 1_800_000
 _FIVE_MINUTES = 300_000
+BUSY_POLL = "proxyless.busy_poll_us"
 UNLIMITED = 2**32 - 1  # a gRPC message's length has 32 bits
 _MOST_CONNECTIONS = 10  # gRFC A105, "Configuration"
 _DEFAULT_RECEIVE = 4 * 1024 * 1024
@@ -41,6 +42,14 @@ def _keepalive(given: dict[str, Any], default: int) -> tuple[float, float, bool]
         return None
     timeout = _seconds(given, "grpc.keepalive_timeout_ms", 20_000)
     return time, timeout if timeout is not None else _FOREVER, bool(given.get("grpc.keepalive_permit_without_calls", 0))
+
+
+def _busy_poll(given: dict[str, Any]) -> float:
+    """Seconds. The option is our own: a thread that waits for bytes looks so long for them before it sleeps."""
+    microseconds = int(given.get(BUSY_POLL, 0))
+    if microseconds < 0:
+        raise ValueError(f"{BUSY_POLL} is a number of microseconds, 0 (not at all) or more, not {microseconds}")
+    return microseconds / 1e6
 
 
 def _header_list(given: dict[str, Any]) -> int | None:
@@ -82,6 +91,7 @@ class ChannelOptions:
     service_config: ServiceConfig | None = None
     max_connections: int = _MOST_CONNECTIONS
     max_send_message_length: int = UNLIMITED
+    busy_poll: float = 0.0
 
     @classmethod
     def parse(cls, options: Options, compression: grpc.Compression | None = None) -> ChannelOptions:
@@ -106,6 +116,7 @@ class ChannelOptions:
             keepalive=_keepalive(given, _NEVER),
             max_idle=_seconds(given, "grpc.client_idle_timeout_ms", _HALF_AN_HOUR),
             max_header_list=_header_list(given),
+            busy_poll=_busy_poll(given),
         )
 
     def terms(self) -> Terms:
@@ -115,6 +126,7 @@ class ChannelOptions:
             max_header_list=self.max_header_list,
             keepalive=self.keepalive,
             max_idle=self.max_idle,
+            busy_poll=self.busy_poll,
         )
 
 
@@ -133,6 +145,7 @@ class ServerOptions:
     max_idle: float | None = None
     max_age: float | None = None
     grace: float | None = None
+    busy_poll: float = 0.0
 
     @classmethod
     def parse(cls, options: Options, compression: grpc.Compression | None = None) -> ServerOptions:
@@ -149,6 +162,7 @@ class ServerOptions:
             max_idle=_seconds(given, "grpc.max_connection_idle_ms"),
             max_age=_seconds(given, "grpc.max_connection_age_ms"),
             grace=_seconds(given, "grpc.max_connection_age_grace_ms"),
+            busy_poll=_busy_poll(given),
         )
 
     def terms(self) -> Terms:

@@ -69,6 +69,7 @@ class Server(grpc.Server):
         self._linger = Linger(thread_pool)
         self._table = HandlerTable(handlers or (), interceptors or ())
         self._maximum = maximum_concurrent_rpcs
+        self._busy_poll = parsed.busy_poll
         self._hub = Hub()
         self._thread: threading.Thread | None = None
         self._probed = False
@@ -139,6 +140,7 @@ class Server(grpc.Server):
         """Listen and serve; returns at once."""
         if self._thread is not None:
             raise ValueError("Cannot start already-started server!")
+        self._hub.busy_poll(self._busy_poll)
         self._listeners.start(self._hub)
         arguments = (weakref.ref(self), self._hub, self._stopped)
         self._thread = threading.Thread(target=_serve, args=arguments, name="rpc server", daemon=True)

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::busy::BusyPoll;
 use super::fork::{Descriptor, ProcessMutex};
 use super::gate::{Admission, Gate, Security, still_fits};
 use super::greetings::{Greeted, Greetings};
@@ -80,6 +81,8 @@ pub struct Hub {
     /// What links have carried that are over, and what their peers did.
     past: ProcessMutex<(Tally, Counters)>,
     next_token: AtomicU64,
+    /// Of the threads that wait here.
+    pub busy_poll: BusyPoll,
 }
 
 /// What one poll brought.
@@ -109,6 +112,7 @@ impl Hub {
             waiting: AtomicBool::new(false),
             past: ProcessMutex::default(),
             next_token: AtomicU64::new(FIRST_FREE),
+            busy_poll: BusyPoll::default(),
         }))
     }
 
@@ -290,6 +294,11 @@ impl Hub {
 
     // ---- the turn
 
+    fn wait(&self, until: Option<Instant>) -> Vec<(u64, bool)> {
+        let look = || Some(self.epoll.wait(Some(Instant::now()))).filter(|ready| !ready.is_empty());
+        self.busy_poll.look(until, look).unwrap_or_else(|| self.epoll.wait(until))
+    }
+
     /// Waits until `until` (None: for ever) for something to do, and does it.
     pub fn poll(self: &Arc<Self>, until: Option<Instant>) -> Turn {
         let look = self.members.lock().next_look;
@@ -300,7 +309,7 @@ impl Hub {
         let mut turn = Turn::default();
         self.waiting.store(!self.defers_flush, Ordering::Release);
         loop {
-            let ready = self.epoll.wait(until);
+            let ready = self.wait(until);
             for &(token, hung_up) in &ready {
                 match token {
                     BELL => self.bell.silence(),
@@ -330,7 +339,7 @@ impl Hub {
     pub fn linger(&self, until: Instant) -> Turn {
         let mut turn = Turn::default();
         loop {
-            let ready = self.epoll.wait(Some(until));
+            let ready = self.wait(Some(until));
             for &(token, hung_up) in &ready {
                 let link = match self.members.lock().by_token.get(&token) {
                     Some(Member::Link { link, callers_lead: false }) => Some(link.clone()),

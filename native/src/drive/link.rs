@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
+use super::busy::BusyPoll;
 use super::fork::{Descriptor, ProcessMutex};
 use super::gate::{Admission, Security};
 use super::hub::Hub;
@@ -52,6 +53,8 @@ pub struct Link {
     /// Who looks after the link when no caller leads it, and by what name it knows it.
     hub: Weak<Hub>,
     token: u64,
+    /// Of the caller that leads.
+    pub busy_poll: BusyPoll,
     state: ProcessMutex<State>,
 }
 
@@ -77,6 +80,7 @@ impl Link {
             admission: security.admission,
             hub,
             token,
+            busy_poll: BusyPoll::default(),
             state: ProcessMutex::new(State::new(grpc, security.session)),
         })
     }
@@ -223,7 +227,12 @@ impl Link {
         let fd = if state.socket_dead { -1 } else { self.fd() };
         drop(state);
         let bell = self.bell.as_ref();
-        let polled = socket::poll(fd, events, bell.map_or(-1, Bell::fd), until);
+        let bell_fd = bell.map_or(-1, Bell::fd);
+        let look = || match socket::poll(fd, events, bell_fd, Some(Instant::now())) {
+            Polled::TimedOut => None,
+            polled => Some(polled),
+        };
+        let polled = self.busy_poll.look(until, look).unwrap_or_else(|| socket::poll(fd, events, bell_fd, until));
         let mut state = self.lock();
         if std::mem::take(&mut state.rung) {
             bell.inspect(|bell| bell.silence());

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use super::client::{ClientLink, commanded, numbers};
 use super::deadline_after;
 use super::server::ServerCall;
-use super::terms::Terms;
+use super::terms::{Terms, span};
 use super::tls::{ClientTls, Gate};
 use crate::drive::fork::Descriptor;
 use crate::drive::gate::Security;
@@ -72,6 +72,12 @@ impl Hub {
         }
     }
 
+    /// From now on a thread in `poll` or `linger` looks for so many seconds before it sleeps, one at a time.
+    fn busy_poll(&self, seconds: f64) -> PyResult<()> {
+        self.hub.busy_poll.set(span(seconds)?);
+        Ok(())
+    }
+
     /// Makes a `poll` in another thread return.
     fn wake(&self) {
         self.hub.wake();
@@ -81,7 +87,7 @@ impl Hub {
     /// plaintext.
     #[pyo3(signature = (fd, terms, gate=None))]
     fn listen(&self, fd: RawFd, terms: &Terms, gate: Option<Bound<'_, Gate>>) -> PyResult<()> {
-        let Terms { http2, max_message, keeping } = terms;
+        let Terms { http2, max_message, keeping, .. } = terms;
         let gate = gate.map(|gate| gate.get().0.clone());
         let (http2, keeping) = (http2.clone(), keeping.clone());
         self.hub.listen(own(fd), ServerSettings { http2, max_message: *max_message, keeping, gate })?;
@@ -123,6 +129,7 @@ impl Hub {
         let session = tls.map(|tls| Session::client(&tls.get().0)).transpose().map_err(PyValueError::new_err)?;
         let security = Security { session: session.map(Box::new), admission: None };
         let link = self.hub.adopt(socket, connection, security, callers_lead, &[])?;
+        link.busy_poll.set(terms.busy_poll);
         link.on_lost(on_lost);
         link.on_heard(on_heard);
         if let Some(on_room) = on_room {

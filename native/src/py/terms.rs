@@ -14,6 +14,8 @@ pub struct Terms {
     pub http2: Settings,
     pub max_message: usize,
     pub keeping: Keeping,
+    /// How long a caller looks for its answer before it sleeps.
+    pub busy_poll: Duration,
 }
 
 #[pymethods]
@@ -23,7 +25,7 @@ impl Terms {
     /// (None: any number). `grace`: what calls in progress get after `max_age`.
     #[new]
     #[pyo3(signature = (max_message, *, max_concurrent_streams=None, max_header_list=None, keepalive=None, pings=None,
-                        max_idle=None, max_age=None, grace=None))]
+                        max_idle=None, max_age=None, grace=None, busy_poll=0.0))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         max_message: usize,
@@ -34,6 +36,7 @@ impl Terms {
         max_idle: Option<f64>,
         max_age: Option<f64>,
         grace: Option<f64>,
+        busy_poll: f64,
     ) -> PyResult<Self> {
         let defaults = Settings::default();
         let http2 = Settings {
@@ -58,10 +61,10 @@ impl Terms {
             max_age: max_age.map(span).transpose()?,
             grace: grace.map(span).transpose()?,
         };
-        Ok(Self { http2, max_message, keeping })
+        Ok(Self { http2, max_message, keeping, busy_poll: span(busy_poll)? })
     }
 }
 
-fn span(seconds: f64) -> PyResult<Duration> {
+pub fn span(seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(format!("{seconds} s: {error}")))
 }
