@@ -5,7 +5,6 @@
 //! beside the hub's own: they are told of open links only, whose arrivals the kernel tells one waiting thread, once
 //! (edge-triggered), and the one that came last first. All else stays the hub's own thread's.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use super::fork::{Descriptor, ProcessMutex};
 use super::gate::{Admission, Gate, Security, still_fits};
 use super::greetings::{Greeted, Greetings};
 use super::link::Link;
+use super::members::{Member, Members};
 use super::news::News;
 use super::socket::{self, Alarm, Bell, Epoll};
 use proxyless_core::grpc::status::{Status, code};
@@ -49,19 +49,8 @@ impl ServerSettings {
     }
 }
 
-enum Member {
-    Link { link: Arc<Link>, callers_lead: bool },
-    Listener { socket: Descriptor, settings: ServerSettings },
-}
-
 /// A listener that found no descriptor to spare looks again after this time.
 const EXHAUSTED: Duration = Duration::from_millis(50);
-
-#[derive(Default)]
-struct Members {
-    by_token: HashMap<u64, Member>,
-    next_look: Option<Instant>,
-}
 
 pub struct Hub {
     epoll: Epoll,
@@ -497,17 +486,5 @@ impl Hub {
                 link.tend_if_idle(now - IDLE);
             }
         }
-    }
-}
-
-impl Members {
-    fn links(&self) -> Vec<Arc<Link>> {
-        self.by_token
-            .values()
-            .filter_map(|member| match member {
-                Member::Link { link, .. } => Some(link.clone()),
-                Member::Listener { .. } => None,
-            })
-            .collect()
     }
 }

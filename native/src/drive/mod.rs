@@ -11,6 +11,7 @@ pub mod gate;
 mod greetings;
 pub mod hub;
 pub mod link;
+mod members;
 pub mod news;
 pub mod socket;
 mod state;

@@ -1,0 +1,32 @@
+//! What a hub drives: its links and its listeners, by the names that its epoll knows them by.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::fork::Descriptor;
+use super::hub::ServerSettings;
+use super::link::Link;
+
+pub enum Member {
+    Link { link: Arc<Link>, callers_lead: bool },
+    Listener { socket: Descriptor, settings: ServerSettings },
+}
+
+#[derive(Default)]
+pub struct Members {
+    pub by_token: HashMap<u64, Member>,
+    pub next_look: Option<Instant>,
+}
+
+impl Members {
+    pub fn links(&self) -> Vec<Arc<Link>> {
+        self.by_token
+            .values()
+            .filter_map(|member| match member {
+                Member::Link { link, .. } => Some(link.clone()),
+                Member::Listener { .. } => None,
+            })
+            .collect()
+    }
+}
