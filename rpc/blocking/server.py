@@ -246,8 +246,9 @@ class Server(grpc.Server):
     def _when_whole(self, call: ServerCall, waiting: list[grpc.RpcMethodHandler[Any, Any]]) -> None:
         """A unary request that came in pieces. Two threads may be told of it at a time: one takes what waits."""
         with self._lock:
+            wrong = wrong_cardinality(call)  # looked at first: the end may come between the two
             payload = call.request()
-            if not waiting or (payload is None and not wrong_cardinality(call)):
+            if not waiting or (payload is None and not wrong):
                 return
             handler = waiting.pop()
         call.unwatch()
