@@ -44,9 +44,14 @@ def _keepalive(given: dict[str, Any], default: int) -> tuple[float, float, bool]
     return time, timeout if timeout is not None else _FOREVER, bool(given.get("grpc.keepalive_permit_without_calls", 0))
 
 
-def _busy_poll(given: dict[str, Any]) -> float:
-    """Seconds. The option is our own: a thread that waits for bytes looks so long for them before it sleeps."""
-    microseconds = int(given.get(BUSY_POLL, 0))
+def _busy_poll(given: dict[str, Any]) -> float | None:
+    """Seconds. The option is our own: who waits for bytes looks so long for them before it sleeps.
+
+    None: for a moment, while it pays.
+    """
+    if BUSY_POLL not in given:
+        return None
+    microseconds = int(given[BUSY_POLL])
     if microseconds < 0:
         raise ValueError(f"{BUSY_POLL} is a number of microseconds, 0 (not at all) or more, not {microseconds}")
     return microseconds / 1e6
@@ -91,7 +96,7 @@ class ChannelOptions:
     service_config: ServiceConfig | None = None
     max_connections: int = _MOST_CONNECTIONS
     max_send_message_length: int = UNLIMITED
-    busy_poll: float = 0.0
+    busy_poll: float | None = None
 
     @classmethod
     def parse(cls, options: Options, compression: grpc.Compression | None = None) -> ChannelOptions:
@@ -145,7 +150,7 @@ class ServerOptions:
     max_idle: float | None = None
     max_age: float | None = None
     grace: float | None = None
-    busy_poll: float = 0.0
+    busy_poll: float | None = None
 
     @classmethod
     def parse(cls, options: Options, compression: grpc.Compression | None = None) -> ServerOptions:

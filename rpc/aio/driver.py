@@ -150,7 +150,9 @@ class Driver:
 
     async def _dial(self, connection: Connection) -> None:
         try:
-            link = await dial_in_loop(connection, shared_hub(self.loop), self._terms, self.core.proxy(connection.key))
+            link = await dial_in_loop(
+                connection, shared_hub(self.loop, self._terms.busy_poll), self._terms, self.core.proxy(connection.key)
+            )
         except OSError as error:  # TimeoutError is one
             connection.failed(reason(error))
         except BaseException as error:

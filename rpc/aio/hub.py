@@ -8,13 +8,14 @@ import weakref
 from typing import TYPE_CHECKING
 
 from rpc._native import Hub
+from rpc.aio.awake import Awake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc._native import ServerCall
 
-_shared: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+_shared: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Hub, Awake]] = weakref.WeakKeyDictionary()
 
 
 def _in_child() -> None:
@@ -26,23 +27,35 @@ def _in_child() -> None:
 os.register_at_fork(after_in_child=_in_child)
 
 
-def attach(loop: asyncio.AbstractEventLoop, on_calls: Callable[[list[ServerCall]], None] | None = None) -> Hub:
+def attach(
+    loop: asyncio.AbstractEventLoop, awake: Awake, on_calls: Callable[[list[ServerCall]], None] | None = None
+) -> Hub:
     """A hub that this loop drives until `detach`; what comes in goes to ``on_calls``."""
     # The hub must not keep the loop alive: loops are forgotten, channels often are not closed. Nor itself: the garbage
     # collector does not see what the engine holds.
     loop_ref = weakref.ref(loop)
 
     def ask_for_flush() -> None:
+        running = loop_ref()
+        if running is not None and not running.is_closed():
+            running.call_soon_threadsafe(flush) if _elsewhere(running) else running.call_soon(flush)
+
+    def flush() -> None:
         running, dirty = loop_ref(), hub_ref()
-        if running is not None and dirty is not None and not running.is_closed():
-            running.call_soon_threadsafe(dirty.flush) if _elsewhere(running) else running.call_soon(dirty.flush)
+        if running is not None and dirty is not None:
+            dirty.flush()
+            awake.sent(running)
 
     hub = Hub(ask_for_flush)
     hub_ref = weakref.ref(hub)
-    if on_calls is None:
-        loop.add_reader(hub.fileno(), hub.poll, 0.0)
-    else:
-        loop.add_reader(hub.fileno(), lambda: on_calls(hub.poll(0.0)))
+
+    def poll() -> None:
+        awake.arrived()
+        calls = hub.poll(0.0)
+        if calls and on_calls is not None:
+            on_calls(calls)
+
+    loop.add_reader(hub.fileno(), poll)
     return hub
 
 
@@ -56,9 +69,12 @@ def detach(loop: asyncio.AbstractEventLoop, hub: Hub) -> None:
     hub.close("the server stopped")
 
 
-def shared_hub(loop: asyncio.AbstractEventLoop) -> Hub:
-    """The hub of all channels that live in this loop."""
-    hub = _shared.get(loop)
-    if hub is None:
-        hub = _shared[loop] = attach(loop)
+def shared_hub(loop: asyncio.AbstractEventLoop, busy_poll: float | None) -> Hub:
+    """The hub of all channels that live in this loop. Who of them last says ``busy_poll`` says it for all."""
+    if loop not in _shared:
+        awake = Awake(busy_poll)
+        _shared[loop] = attach(loop, awake), awake
+    hub, awake = _shared[loop]
+    if busy_poll is not None:
+        awake.asked = busy_poll
     return hub

@@ -12,6 +12,7 @@ import grpc
 from grpc import aio
 
 from rpc import census, probes
+from rpc.aio.awake import Awake
 from rpc.aio.context import ServicerContext
 from rpc.aio.hub import attach, detach
 from rpc.aio.serve import CANCELLED_HANDLER, serve_call
@@ -54,6 +55,7 @@ class Server(aio.Server):
         self._compression = parsed.compression
         self._max_send = None if parsed.max_send_message_length >= UNLIMITED else parsed.max_send_message_length
         self._listeners = Listeners(parsed)
+        self._busy_poll = parsed.busy_poll
         self._pool = pool
         self._table = HandlerTable(handlers or (), interceptors or ())
         # Of registered handlers it is known beforehand; the others are looked at for each call.
@@ -117,7 +119,7 @@ class Server(aio.Server):
             return
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
-        self._hub = attach(self._loop, self._on_calls)
+        self._hub = attach(self._loop, Awake(self._busy_poll), self._on_calls)
         self._listeners.start(self._hub)
 
     async def stop(self, grace: float | None) -> None:

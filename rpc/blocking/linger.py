@@ -36,13 +36,13 @@ class Linger:
         """In the child of a fork: who lingered is the parent's."""
         self._place = threading.Lock()
 
-    def calls(self, hub: Hub) -> list[ServerCall]:
-        """What arrives within the moment; nothing when the thread is needed elsewhere."""
+    def calls(self, hub: Hub, *, alone: bool) -> list[ServerCall]:
+        """What arrives within the moment; nothing when the thread is needed elsewhere. ``alone``: no call goes on."""
         if self._pool is None or not self._place.acquire(blocking=False):
             return []
         try:
             # Looked at in this order: what is queued from now on calls us back.
-            return hub.linger(_MOMENT) if self._pool._work_queue.empty() else []
+            return hub.linger(_MOMENT, alone) if self._pool._work_queue.empty() else []
         finally:
             self._place.release()
 

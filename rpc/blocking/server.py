@@ -140,7 +140,8 @@ class Server(grpc.Server):
         """Listen and serve; returns at once."""
         if self._thread is not None:
             raise ValueError("Cannot start already-started server!")
-        self._hub.busy_poll(self._busy_poll)
+        if self._busy_poll is not None:
+            self._hub.busy_poll(self._busy_poll)
         self._listeners.start(self._hub)
         arguments = (weakref.ref(self), self._hub, self._stopped)
         self._thread = threading.Thread(target=_serve, args=arguments, name="rpc server", daemon=True)
@@ -277,7 +278,7 @@ class Server(grpc.Server):
             self._run(*job)
             job = None
             if not self._stopped.is_set():
-                jobs = self._jobs(self._linger.calls(self._hub))
+                jobs = self._jobs(self._linger.calls(self._hub, alone=not self._running))
                 job = next(jobs, None)
                 for other in jobs:
                     self._submit(other)

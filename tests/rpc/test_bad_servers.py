@@ -85,7 +85,7 @@ def counters(our_world):
     """What the client's hub has counted since the test began."""
 
     async def of_loop():
-        return shared_hub(our_world.loop.loop)
+        return shared_hub(our_world.loop.loop, None)
 
     hub = tended_hub() if our_world.loop is None else our_world.loop.run(of_loop())
     before = hub.counters()

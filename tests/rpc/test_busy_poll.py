@@ -1,4 +1,4 @@
-"""`proxyless.busy_poll_us`: threads that wait burn their core for so long, when they are told to and only then."""
+"""`proxyless.busy_poll_us`: threads that wait burn their core for so long when told to, and else for a moment only."""
 
 from __future__ import annotations
 
@@ -115,8 +115,9 @@ def test_by_default_who_waits_sleeps(serve, sync_world):
     assert burnt[0] < BURNT
 
 
-def test_without_the_option_it_is_off_and_less_than_nothing_is_refused():
-    assert ChannelOptions.parse(None).busy_poll == ServerOptions.parse(None).busy_poll == 0
+def test_nothing_asked_is_not_the_same_as_none_and_less_than_none_is_refused():
+    assert ChannelOptions.parse(None).busy_poll is ServerOptions.parse(None).busy_poll is None
+    assert ChannelOptions.parse([("proxyless.busy_poll_us", 0)]).busy_poll == 0
     assert ServerOptions.parse([("proxyless.busy_poll_us", 50)]).busy_poll == 50e-6
     for make in (lambda options: rpc.insecure_channel("localhost:1", options), lambda o: rpc.server(None, options=o)):
         with pytest.raises(ValueError, match=r"proxyless\.busy_poll_us is a number of microseconds"):

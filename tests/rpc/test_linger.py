@@ -123,7 +123,7 @@ def test_nobody_lingers_while_work_waits_in_the_pool():
     with futures.ThreadPoolExecutor(1) as pool:
         pool.submit(go_on.wait, PATIENCE)
         waiting = pool.submit(int)
-        assert Linger(pool).calls(Hub()) == []
+        assert Linger(pool).calls(Hub(), alone=True) == []
         go_on.set()
         waiting.result(PATIENCE)
 
@@ -133,7 +133,7 @@ def test_who_lingers_goes_back_when_no_other_thread_is_left():
     pool, hub = futures.ThreadPoolExecutor(2), Hub()
     lingering = Linger(pool)
     go_on, arrived = threading.Event(), threading.Event()
-    waits = pool.submit(lingering.calls, hub)
+    waits = pool.submit(lingering.calls, hub, alone=True)
     wait_for(lingering._place.locked)
     assert lingering.others_free(1)  # there is no second thread yet, but there may be
     assert not lingering.others_free(2)
@@ -151,9 +151,9 @@ def test_who_lingers_goes_back_when_no_other_thread_is_left():
 def test_one_thread_lingers_at_a_time():
     pool, hub = futures.ThreadPoolExecutor(2), Hub()
     lingering = Linger(pool)
-    waits = pool.submit(lingering.calls, hub)
+    waits = pool.submit(lingering.calls, hub, alone=True)
     wait_for(lingering._place.locked)
-    assert lingering.calls(hub) == []
+    assert lingering.calls(hub, alone=True) == []
     hub.wake()
     assert waits.result(PATIENCE) == []
     pool.shutdown()
@@ -164,8 +164,8 @@ def test_threads_of_other_pools_are_left_alone():
     class Elsewhere(futures.Executor):
         pass
 
-    assert Linger(Elsewhere()).calls(Hub()) == []
-    assert Linger(None).calls(Hub()) == []
+    assert Linger(Elsewhere()).calls(Hub(), alone=True) == []
+    assert Linger(None).calls(Hub(), alone=True) == []
 
 
 def test_a_pool_that_is_shut_down_ends_while_calls_go_on(serve):

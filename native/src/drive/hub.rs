@@ -283,9 +283,9 @@ impl Hub {
 
     // ---- the turn
 
-    fn wait(&self, until: Option<Instant>) -> Vec<(u64, bool)> {
+    fn wait(&self, alone: bool, until: Option<Instant>) -> Vec<(u64, bool)> {
         let look = || Some(self.epoll.wait(Some(Instant::now()))).filter(|ready| !ready.is_empty());
-        self.busy_poll.look(until, look).unwrap_or_else(|| self.epoll.wait(until))
+        self.busy_poll.look(alone, until, look).unwrap_or_else(|| self.epoll.wait(until))
     }
 
     /// Waits until `until` (None: for ever) for something to do, and does it.
@@ -298,7 +298,7 @@ impl Hub {
         let mut turn = Turn::default();
         self.waiting.store(!self.defers_flush, Ordering::Release);
         loop {
-            let ready = self.wait(until);
+            let ready = self.wait(false, until);
             for &(token, hung_up) in &ready {
                 match token {
                     BELL => self.bell.silence(),
@@ -324,11 +324,11 @@ impl Hub {
     }
 
     /// Waits beside the hub's own thread, for what arrives on open links. What else there is to do is left to that
-    /// thread, which is told as well, and ends the wait: it may be a reason to leave.
-    pub fn linger(&self, until: Instant) -> Turn {
+    /// thread, which is told as well, and ends the wait: it may be a reason to leave. `alone`: nothing else goes on here.
+    pub fn linger(&self, alone: bool, until: Instant) -> Turn {
         let mut turn = Turn::default();
         loop {
-            let ready = self.wait(Some(until));
+            let ready = self.wait(alone, Some(until));
             for &(token, hung_up) in &ready {
                 let link = match self.members.lock().by_token.get(&token) {
                     Some(Member::Link { link, callers_lead: false }) => Some(link.clone()),

@@ -225,6 +225,7 @@ impl Link {
         }
         // A dead socket is always ready, and never has anything: then only the bell can bring news.
         let fd = if state.socket_dead { -1 } else { self.fd() };
+        let alone = state.waiters.is_empty();
         drop(state);
         let bell = self.bell.as_ref();
         let bell_fd = bell.map_or(-1, Bell::fd);
@@ -232,7 +233,8 @@ impl Link {
             Polled::TimedOut => None,
             polled => Some(polled),
         };
-        let polled = self.busy_poll.look(until, look).unwrap_or_else(|| socket::poll(fd, events, bell_fd, until));
+        let polled =
+            self.busy_poll.look(alone, until, look).unwrap_or_else(|| socket::poll(fd, events, bell_fd, until));
         let mut state = self.lock();
         if std::mem::take(&mut state.rung) {
             bell.inspect(|bell| bell.silence());

@@ -59,9 +59,10 @@ impl Hub {
 
     /// For another thread than the one that calls `poll`: waits up to `timeout` seconds for what arrives on the open
     /// connections, and returns the calls that came in. Ends early when there is something else to do (a `wake`).
-    fn linger(&self, py: Python<'_>, timeout: f64) -> PyResult<Vec<ServerCall>> {
+    /// `alone`: no call is in progress.
+    fn linger(&self, py: Python<'_>, timeout: f64, alone: bool) -> PyResult<Vec<ServerCall>> {
         let until = deadline_after(Some(timeout))?.unwrap_or_else(Instant::now);
-        let turn = py.detach(|| self.hub.linger(until));
+        let turn = py.detach(|| self.hub.linger(alone, until));
         Ok(self.brought(py, turn))
     }
 
@@ -74,7 +75,7 @@ impl Hub {
 
     /// From now on a thread in `poll` or `linger` looks for so many seconds before it sleeps, one at a time.
     fn busy_poll(&self, seconds: f64) -> PyResult<()> {
-        self.hub.busy_poll.set(span(seconds)?);
+        self.hub.busy_poll.ask(span(seconds)?);
         Ok(())
     }
 
@@ -129,7 +130,9 @@ impl Hub {
         let session = tls.map(|tls| Session::client(&tls.get().0)).transpose().map_err(PyValueError::new_err)?;
         let security = Security { session: session.map(Box::new), admission: None };
         let link = self.hub.adopt(socket, connection, security, callers_lead, &[])?;
-        link.busy_poll.set(terms.busy_poll);
+        if let Some(busy_poll) = terms.busy_poll {
+            link.busy_poll.ask(busy_poll);
+        }
         link.on_lost(on_lost);
         link.on_heard(on_heard);
         if let Some(on_room) = on_room {

@@ -14,8 +14,8 @@ pub struct Terms {
     pub http2: Settings,
     pub max_message: usize,
     pub keeping: Keeping,
-    /// How long a caller looks for its answer before it sleeps.
-    pub busy_poll: Duration,
+    /// How long a caller looks for its answer before it sleeps. None: for a moment, while it pays.
+    pub busy_poll: Option<Duration>,
 }
 
 #[pymethods]
@@ -25,7 +25,7 @@ impl Terms {
     /// (None: any number). `grace`: what calls in progress get after `max_age`.
     #[new]
     #[pyo3(signature = (max_message, *, max_concurrent_streams=None, max_header_list=None, keepalive=None, pings=None,
-                        max_idle=None, max_age=None, grace=None, busy_poll=0.0))]
+                        max_idle=None, max_age=None, grace=None, busy_poll=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         max_message: usize,
@@ -36,7 +36,7 @@ impl Terms {
         max_idle: Option<f64>,
         max_age: Option<f64>,
         grace: Option<f64>,
-        busy_poll: f64,
+        busy_poll: Option<f64>,
     ) -> PyResult<Self> {
         let defaults = Settings::default();
         let http2 = Settings {
@@ -61,7 +61,13 @@ impl Terms {
             max_age: max_age.map(span).transpose()?,
             grace: grace.map(span).transpose()?,
         };
-        Ok(Self { http2, max_message, keeping, busy_poll: span(busy_poll)? })
+        Ok(Self { http2, max_message, keeping, busy_poll: busy_poll.map(span).transpose()? })
+    }
+
+    /// In seconds.
+    #[getter]
+    fn busy_poll(&self) -> Option<f64> {
+        self.busy_poll.map(|span| span.as_secs_f64())
     }
 }
 
