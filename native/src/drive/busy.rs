@@ -2,12 +2,15 @@
 //!
 //! Waking an idle core costs 20 to 40 µs in a virtual machine, at either end of a call, and the call itself needs less.
 //! Who asks for it has it for as long as asked, and burns that much of a core. Who does not has it for a moment, and
-//! only while it pays: when nothing came in time, ever more occasions are let pass before it is tried again.
+//! only while it pays: when nothing came in time, or others took the core meanwhile, ever more occasions are let pass before
+//! it is tried again.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const MOMENT: Duration = Duration::from_micros(50);
+/// Between two looks: others had the core, and may have needed it for what is waited for.
+const DISTURBED: Duration = Duration::from_micros(10);
 const UNASKED: u64 = u64::MAX;
 /// After so many moments in vain, one in 2 to that power is tried.
 const RAREST: u32 = 8;
@@ -41,16 +44,19 @@ impl BusyPoll {
             return None;
         }
         let begun = Instant::now();
+        let (mut before, mut disturbed) = (begun, false);
         let found = loop {
             let found = look();
             let now = Instant::now();
+            disturbed |= now - before > DISTURBED;
+            before = now;
             if found.is_some() || now - begun >= span || until.is_some_and(|until| until <= now) {
                 break found;
             }
-            std::thread::yield_now(); // to whoever could run here
+            std::hint::spin_loop();
         };
         self.taken.store(false, Ordering::Relaxed);
-        self.learn(found.is_some());
+        self.learn(found.is_some() && !disturbed);
         found
     }
 
