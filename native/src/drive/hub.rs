@@ -8,7 +8,7 @@
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::busy::BusyPoll;
@@ -65,8 +65,6 @@ pub struct Hub {
     /// Links whose messages wait for others to leave with, and what ends that.
     held: ProcessMutex<Vec<Arc<Link>>>,
     held_alarm: Alarm,
-    /// A thread waits in `poll`.
-    waiting: AtomicBool,
     /// What links have carried that are over, and what their peers did.
     past: ProcessMutex<(Tally, Counters)>,
     next_token: AtomicU64,
@@ -98,7 +96,6 @@ impl Hub {
             dirty: ProcessMutex::default(),
             held: ProcessMutex::default(),
             held_alarm,
-            waiting: AtomicBool::new(false),
             past: ProcessMutex::default(),
             next_token: AtomicU64::new(FIRST_FREE),
             busy_poll: BusyPoll::default(),
@@ -258,10 +255,9 @@ impl Hub {
         dirty.into_iter().flat_map(|link| link.flush_now()).collect()
     }
 
-    /// Lets go of what the link holds, soon. False: nobody is there to do it, because handlers run in the thread that
-    /// polls, or because a loop polls.
+    /// Lets go of what the link holds, soon. False: a loop does not, it has turns of its own.
     pub fn hold(&self, link: &Arc<Link>) -> bool {
-        if !self.waiting.load(Ordering::Acquire) {
+        if self.defers_flush {
             return false;
         }
         let mut held = self.held.lock();
@@ -296,7 +292,6 @@ impl Hub {
             (until, look) => until.or(look),
         };
         let mut turn = Turn::default();
-        self.waiting.store(!self.defers_flush, Ordering::Release);
         loop {
             let ready = self.wait(false, until);
             for &(token, hung_up) in &ready {
@@ -315,8 +310,6 @@ impl Hub {
                 break;
             }
         }
-        self.waiting.store(false, Ordering::Release);
-        self.let_go(&mut turn);
         if look.is_some_and(|look| look <= Instant::now()) {
             self.look_after_idle();
         }
