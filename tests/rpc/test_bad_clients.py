@@ -99,9 +99,8 @@ def crowd(beset):
 def test_many_idle_connections_cost_little_each(beset, crowd):
     count = min(2000, all_descriptors() - 500)
     clients = crowd(count)
-    beset.until(lambda: beset.grown("descriptors") >= count, "they were not taken")
     for client in clients:
-        assert client.next(SETTINGS) is not None
+        assert client.next(SETTINGS) is not None, "it was not taken"
     beset.serves()
     assert beset.grown() < count * IDLE_EACH + 16 * MIB
     for client in clients:
