@@ -35,7 +35,6 @@ check: setup
 	cd bench/peers/rust && $(CARGO) fmt --check
 	cd native && PYO3_PYTHON=$(CURDIR)/$(RUN) $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	cd native && FUZZ_SECONDS=15 $(CARGO) test --locked --package proxyless-core --package proxyless-tls
-	cd native && $(CARGO) test --locked --package proxyless-core --features h2-fallback --test loopback
 
 e2e: setup
 	e2e/cluster/build

@@ -2,7 +2,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Self, TypeAlias
 
 __version__: str
-__http2__: str  # whose frame layer this was built with: "own", or that of the crate "h2"
 
 # code, details, payload, initial metadata, trailing metadata, answered (the response has begun: it is not
 # Trailers-Only), unprocessed (no application code saw the call). Metadata that is empty is None.

@@ -12,7 +12,6 @@ import grpc
 import pytest
 
 from examples.hello.hello_pb2 import HelloReply
-from rpc._native import __http2__
 from rpc.picking import PickFirst
 from rpc.transport.proxy import Proxy, proxy_for
 from tests.rpc.peers import KINDS
@@ -20,12 +19,6 @@ from tests.rpc.script import PATIENCE, READ, polite, request
 from tests.rpc.test_sizes_parity import free_port
 
 ROUND_ROBIN = [("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]}))]
-
-
-def takes_any_authority(world):
-    """grpcio says an escaped path, or a list, as the authority of such targets."""
-    if (world.client_make, world.server_make, __http2__) == ("grpcio", "ours", "h2"):
-        pytest.skip("the h2 crate refuses an authority with a percent sign; our own frame layer takes it")
 
 
 def named(name):
@@ -52,7 +45,6 @@ def test_an_address_of_ipv6(world):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_unix_domain_socket(world, tmp_path, kind):
-    takes_any_authority(world)
     said = []
 
     def look():
@@ -66,14 +58,12 @@ def test_a_unix_domain_socket(world, tmp_path, kind):
 
 
 def test_a_unix_domain_socket_with_slashes(world, tmp_path):
-    takes_any_authority(world)
     world.start_server(polite, address=f"unix://{tmp_path}/hello.sock")
     assert world.connect(f"unix:{tmp_path}/hello.sock").call("unary", request("Ann")).messages == ["Hello, Ann!"]
     assert world.connect(f"unix://{tmp_path}/hello.sock").call("unary", request("Ann")).messages == ["Hello, Ann!"]
 
 
 def test_an_abstract_unix_domain_socket(world, tmp_path):
-    takes_any_authority(world)
     address = f"unix-abstract:{tmp_path.name}-{world.kind}-{world.client_make}-{world.server_make}"
     world.start_server(polite, address=address)
     assert world.connect(address).call("unary", request("Ann")).messages == ["Hello, Ann!"]
@@ -106,14 +96,12 @@ def test_a_file_that_is_no_socket_is_left_alone(our_world, tmp_path):
 
 
 def test_the_first_of_several_addresses_is_taken(world):
-    takes_any_authority(world)
     first, second = world.serve(named("first")), world.serve(named("second"))
     client = world.connect(f"ipv4:{first},{second}")
     assert {client.call("unary", request()).messages[0] for _ in range(10)} == {"first"}
 
 
 def test_the_next_address_is_taken_where_the_first_is_dead(world):
-    takes_any_authority(world)
     second = world.serve(named("second"))
     client = world.connect(f"ipv4:127.0.0.1:{free_port()},{second}")
     assert {client.call("unary", request()).messages[0] for _ in range(5)} == {"second"}
@@ -121,7 +109,6 @@ def test_the_next_address_is_taken_where_the_first_is_dead(world):
 
 @pytest.mark.parametrize("by", ["service config", "option"])
 def test_round_robin_takes_all_addresses(world, by):
-    takes_any_authority(world)
     options = ROUND_ROBIN if by == "service config" else [("grpc.lb_policy_name", "round_robin")]
     servers = ",".join(world.serve(named(name)) for name in ("a", "b", "c"))
     client = world.connect(f"ipv4:{servers}", options)
@@ -290,7 +277,6 @@ def test_a_proxy_that_refuses_is_unavailable_and_named(world, proxied, monkeypat
 
 
 def test_a_unix_domain_needs_no_proxy(world, tmp_path, monkeypatch):
-    takes_any_authority(world)
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     world.start_server(polite, address=f"unix:{tmp_path}/hello.sock")
     assert world.connect(f"unix:{tmp_path}/hello.sock").call("unary", request()).code.name == "OK"

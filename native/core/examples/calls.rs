@@ -1,6 +1,6 @@
 //! What a call costs without sockets and Python: both ends in one thread, joined by their bytes.
 //!
-//!     cargo run --release --package proxyless-core --example calls [--features h2-fallback]
+//!     cargo run --release --package proxyless-core --example calls
 
 use std::io::IoSlice;
 use std::sync::Arc;

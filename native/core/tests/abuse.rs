@@ -5,8 +5,7 @@ mod wire;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use proxyless_core::http2::connection::Connection;
-use proxyless_core::http2::{Headers, Key, Pings, Settings, code};
+use proxyless_core::http2::{Connection, Headers, Key, Outbox, Pings, Settings, code};
 use wire::*;
 
 struct Server {
@@ -42,8 +41,9 @@ impl Server {
     }
 
     fn raw(&mut self) -> Vec<u8> {
-        let mut out = Vec::new();
-        self.core.take_output(&mut out);
+        let (mut outbox, mut out) = (Outbox::default(), Vec::new());
+        self.core.take_output(&mut outbox);
+        outbox.write_to(&mut out);
         out
     }
 

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use proxyless_core::http2::connection::Connection;
-use proxyless_core::http2::{Broken, Headers, Key, Settings, Template, code};
+use proxyless_core::http2::{Broken, Connection, Headers, Key, Outbox, Settings, Template, code};
 use wire::*;
 
 struct Client(Connection);
@@ -21,8 +20,7 @@ impl Client {
         client.0.send(whole, &[], Bytes::from_static(b"all"), true);
         client.0.open(template, Headers::new());
         client.say(&frame(SETTINGS, 0, 0, settings));
-        let mut out = Vec::new();
-        client.0.take_output(&mut out);
+        client.0.take_output(&mut Outbox::default());
         client
     }
 
@@ -33,8 +31,9 @@ impl Client {
     }
 
     fn hear(&mut self) -> Vec<Frame> {
-        let mut out = Vec::new();
-        self.0.take_output(&mut out);
+        let (mut outbox, mut out) = (Outbox::default(), Vec::new());
+        self.0.take_output(&mut outbox);
+        outbox.write_to(&mut out);
         parse(&out)
     }
 

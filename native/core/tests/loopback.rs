@@ -105,7 +105,6 @@ fn a_unary_call_goes_there_and_back() {
 
 #[test]
 fn a_thousand_small_replies_in_one_read_do_not_end_the_connection() {
-    // With h2's default DATA-frame budget, some two hundred did (ENHANCE_YOUR_CALM).
     let mut pair = Pair::new();
     let calls: Vec<Key> = (0..1000).map(|_| pair.unary(b"q")).collect();
     let mut served = pair.settle();
@@ -176,7 +175,6 @@ fn a_message_larger_than_the_window_gets_through() {
     assert_eq!(pair.client.take_message(call).unwrap().len(), 1024 * 1024);
 }
 
-#[cfg(not(feature = "h2-fallback"))] // h2 has fixed windows
 #[test]
 fn a_window_grows_so_that_large_messages_need_not_wait_for_it() {
     let mut pair = Pair::new();
@@ -205,7 +203,6 @@ fn a_window_grows_so_that_large_messages_need_not_wait_for_it() {
     }
 }
 
-#[cfg(not(feature = "h2-fallback"))] // h2 has fixed windows
 #[test]
 fn a_window_grows_no_further_than_its_share_of_the_connections() {
     let settings = Settings { connection_window: 8 * 1024 * 1024, stream_window: 65_535, ..Settings::default() };
@@ -382,7 +379,6 @@ fn streams_over_the_peers_limit_wait_and_are_answered_one_by_one() {
     }
 }
 
-#[cfg(not(feature = "h2-fallback"))] // h2 keeps the peer's limits to itself
 #[test]
 fn room_is_what_the_peers_limit_leaves_and_its_turnover_tells_when_to_look() {
     let mut pair = Pair::with(&Settings { max_concurrent_streams: 2, ..Settings::default() });
@@ -426,7 +422,6 @@ fn answered_with_metadata(size: usize, in_head: bool, in_trailers: bool) -> (Sta
     (pair.status(call), told, pair)
 }
 
-#[cfg(not(feature = "h2-fallback"))] // h2 keeps the peer's limits to itself
 #[test]
 fn an_answer_with_more_metadata_than_the_client_takes_fails_its_call_with_a_clear_status() {
     for (in_head, in_trailers) in [(true, false), (false, true)] {

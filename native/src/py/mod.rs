@@ -86,6 +86,5 @@ pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tls::ServerTls>()?;
     module.add_class::<tls::Gate>()?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add("__http2__", if cfg!(feature = "h2-fallback") { "h2" } else { "own" })?;
     Ok(())
 }

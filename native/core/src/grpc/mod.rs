@@ -153,7 +153,7 @@ impl Connection {
 
     /// Appends what is to be sent, as much as a socket may take at once: ask again until nothing comes.
     pub fn take_output(&mut self, out: &mut Outbox) {
-        self.http2.take_outbox(out);
+        self.http2.take_output(out);
         if self.http2.moved() {
             self.advance(); // whoever waits for room to send hears of it
         }

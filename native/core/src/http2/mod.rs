@@ -1,12 +1,7 @@
 //! HTTP/2, sans I/O: bytes in, per-stream news out; commands in, bytes out. Nothing here waits, reads a clock or knows a
 //! socket.
-//!
-//! `connection` is our own frame layer. `by_h2` fills the same interface with the `h2` crate: it is the oracle of tests,
-//! and what is built with the feature `h2-fallback`.
 
-#[cfg(feature = "h2-oracle")]
-pub mod by_h2;
-pub mod connection;
+mod connection;
 mod frame;
 mod headers;
 mod hpack;
@@ -18,9 +13,6 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-#[cfg(feature = "h2-fallback")]
-pub use by_h2::Connection;
-#[cfg(not(feature = "h2-fallback"))]
 pub use connection::Connection;
 pub use frame::code;
 pub use headers::{Headers, Template};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proxyless_core::http2::{Headers, Settings, Template, connection::Connection};
+use proxyless_core::http2::{Connection, Headers, Settings, Template};
 
 use super::endpoint::Endpoint;
 use super::frames::Client;
@@ -65,8 +65,9 @@ fn survive(random: &mut Random, mut connection: Connection, said: &[u8]) {
         let (piece, others) = rest.split_at(random.size(most).min(rest.len()));
         rest = others;
         Endpoint::feed(&mut connection, piece);
-        let (accepted, ready) = Endpoint::advance(&mut connection);
-        keys.extend(accepted.iter().map(|(key, _)| *key).chain(ready));
+        let mut accepted = Vec::new();
+        connection.advance(&mut accepted, &mut keys);
+        keys.extend(accepted.iter().map(|(key, _)| *key));
         keys.dedup();
         let unread: usize = keys.iter().map(|key| connection.view(*key).map_or(0, |view| view.body.len())).sum();
         assert!(unread <= (MOST_STREAMS * WINDOW) as usize * 2);

@@ -1,5 +1,6 @@
 //! Header blocks in every representation, into our decoder and into h2's: both read the same list, or none.
 
+use super::endpoint::Endpoint;
 use super::fuzz;
 use super::random::Random;
 use super::twins::Twins;

@@ -1,6 +1,7 @@
 //! Random input and random conversations. `FUZZ_SECONDS` (default 3) bounds each test; a failure prints its seed, which
 //! then belongs into `seeds.txt` with a word on what it found. `FUZZ_SEED=n` runs that one only.
 
+mod by_h2;
 mod bytes;
 mod endpoint;
 mod frames;

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use proxyless_core::http2::{Headers, Key, Settings, Template, by_h2, connection};
+use proxyless_core::http2::{self, Headers, Key, Settings, Template};
 
+use super::by_h2;
 use super::endpoint::Endpoint;
 use super::fuzz;
 use super::random::Random;
 
-type Ours = connection::Connection;
+type Ours = http2::Connection;
 type Theirs = by_h2::Connection;
 
 #[test]
@@ -240,10 +241,8 @@ impl<C: Endpoint, S: Endpoint> Talk<C, S> {
     // ---- reading
 
     fn listen(&mut self) {
-        let (accepted, _) = self.client.advance();
-        assert!(accepted.is_empty());
-        let (accepted, _) = self.server.advance();
-        for (key, head) in accepted {
+        assert!(self.client.advance().is_empty());
+        for (key, head) in self.server.advance() {
             let path = String::from_utf8(head.get(":path").expect("a path").to_vec()).expect("text");
             let number: usize = path.strip_prefix("/call/").and_then(|number| number.parse().ok()).expect("ours");
             let call = &mut self.calls[number];

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use proxyless_core::http2::{Headers, Key, Settings, by_h2, code, connection};
+use proxyless_core::http2::{self, Headers, Key, Settings, code};
 
+use super::by_h2;
 use super::endpoint::Endpoint;
 use super::random::Random;
 use super::wire::{self, Frame};
@@ -69,8 +70,7 @@ impl<E: Endpoint> Twin<E> {
     pub fn feed(&mut self, bytes: &[u8]) {
         self.endpoint.feed(bytes);
         for _ in 0..3 {
-            let (accepted, _) = self.endpoint.advance();
-            for (key, head) in accepted {
+            for (key, head) in self.endpoint.advance() {
                 let path = text(&head, ":path");
                 self.heard.insert(key, Heard { path, head: Some(sorted(&head)), ..Heard::default() });
             }
@@ -118,7 +118,7 @@ fn listen(endpoint: &mut impl Endpoint, key: Key, heard: &mut Heard) {
 }
 
 pub struct Twins {
-    pub ours: Twin<connection::Connection>,
+    pub ours: Twin<http2::Connection>,
     pub theirs: Twin<by_h2::Connection>,
 }
 

@@ -184,17 +184,10 @@ impl Connection {
     }
 
     /// Appends what waits to be sent, up to a mark: call again until nothing comes. May make streams ready.
-    pub fn take_outbox(&mut self, out: &mut Outbox) {
+    pub fn take_output(&mut self, out: &mut Outbox) {
         self.fill();
         self.output.take(out);
         self.end_if_done();
-    }
-
-    /// The same in one piece, which costs a copy.
-    pub fn take_output(&mut self, out: &mut Vec<u8>) {
-        let mut outbox = Outbox::default();
-        self.take_outbox(&mut outbox);
-        outbox.write_to(out);
     }
 
     /// How many bytes wait to be taken; more may follow them.
@@ -305,7 +298,7 @@ impl Connection {
     }
 
     /// What counters say is what streams say. For tests.
-    #[cfg(feature = "h2-oracle")]
+    #[doc(hidden)]
     pub fn assert_sound(&self) {
         let streams = self.streams.values();
         assert_eq!(

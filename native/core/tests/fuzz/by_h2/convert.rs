@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
-use crate::http2::Headers;
+use proxyless_core::http2::Headers;
 
 pub fn map<'a>(fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> HeaderMap {
     fields

@@ -10,14 +10,14 @@ use std::task::{Context, Poll, Wake, Waker};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, client, server};
 use http::{HeaderMap, Request};
+use proxyless_core::http2::{Broken, Headers, Key, View};
 
 use super::convert::{headers, response_headers};
-use crate::http2::{Broken, Headers, Key, View};
 
 /// What fired since the last look. Shared by all wakers of one connection.
 pub struct Woken {
     pub connection: AtomicBool,
-    pub streams: Mutex<Vec<Key>>,
+    streams: Mutex<Vec<Key>>,
 }
 
 impl Wake for Woken {
@@ -46,6 +46,18 @@ impl Wake for StreamWaker {
 }
 
 impl Woken {
+    pub fn new() -> Self {
+        Self { connection: AtomicBool::new(true), streams: Mutex::default() }
+    }
+
+    pub fn any(&self) -> bool {
+        self.connection.load(Ordering::Acquire) || self.streams.lock().is_ok_and(|streams| !streams.is_empty())
+    }
+
+    pub fn take(&self) -> Vec<Key> {
+        self.streams.lock().map(|mut streams| std::mem::take(&mut *streams)).unwrap_or_default()
+    }
+
     pub fn note(&self, key: Key) {
         if let Ok(mut streams) = self.streams.lock() {
             if streams.last() != Some(&key) {

@@ -41,14 +41,8 @@ impl Pipe {
         }
     }
 
-    /// Appends what waits to be sent to `out`.
-    pub fn take_output(&self, out: &mut Vec<u8>) {
-        let mut buffers = self.lock();
-        if out.is_empty() {
-            std::mem::swap(out, &mut buffers.output);
-        } else {
-            out.append(&mut buffers.output);
-        }
+    pub fn take_output(&self) -> Vec<u8> {
+        std::mem::take(&mut self.lock().output)
     }
 }
 
