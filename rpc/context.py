@@ -9,6 +9,7 @@ import grpc
 
 from rpc.errors import metadata_tuple
 from rpc.method import too_large
+from rpc.security.local import LOCAL_CHAIN
 from rpc.security.peer import auth_context, identity_key
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class CallState:
 
     def auth_context(self) -> dict[str, list[bytes]]:
         """What TLS says of the peer, with grpcio's keys."""
-        return auth_context(self.call.protection())
+        return auth_context(self.call.protection(), local=self.call.chain == LOCAL_CHAIN)
 
     def set_compression(self, compression: grpc.Compression) -> None:
         """Compress the responses of this call, if the client takes it so; before initial metadata is sent."""

@@ -9,6 +9,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from rpc.security import Guard
+from rpc.security.local import PlainServerCredentials
 from rpc.transport.sockets import unix_path
 
 if TYPE_CHECKING:
@@ -82,6 +83,12 @@ class Listeners:
     def add(self, address: str, credentials: ServerCredentials | None = None) -> int:
         """Bind; returns the port. Raises RuntimeError naming the address. Without ``credentials`` it is plaintext."""
         listener = bind(address, reuse_port=self._options.reuse_port)
+        if isinstance(credentials, PlainServerCredentials):
+            try:
+                credentials.check(listener)
+            except RuntimeError as error:
+                listener.close()
+                raise RuntimeError(f"Failed to bind to address {address!r}: {error}") from error
         port: int = 1  # what grpcio says of ports without a number
         if listener.family == socket.AF_UNIX:
             self._files.append(listener.getsockname())

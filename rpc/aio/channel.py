@@ -71,7 +71,7 @@ class Channel(Calls[Any, Any, Any, Any, Driver], aio.Channel):
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         await self.close()
 

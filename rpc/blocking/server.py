@@ -317,7 +317,12 @@ def server(
     options: Options = None,
     maximum_concurrent_rpcs: int | None = None,
     compression: grpc.Compression | None = None,
+    xds: bool = False,
 ) -> Server:
-    """`grpc.server` on our engine. ``thread_pool`` None: unary handlers run on the thread that reads connections."""
+    """`grpc.server` on our engine. ``thread_pool`` None: unary handlers run on the thread that reads connections.
+
+    ``xds`` changes nothing: the ports follow the mesh whose credentials do (`rpc.xds_server_credentials`).
+    """
+    del xds
     interceptors = with_server_interceptors(interceptors)
     return Server(thread_pool, handlers, interceptors, options, maximum_concurrent_rpcs, compression)

@@ -157,6 +157,9 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
     def __iter__(self) -> Self:
         return self
 
+    def next(self) -> Any:
+        return self.__next__()
+
     def __next__(self) -> Any:
         while True:
             call = self._call or self._running()

@@ -1,7 +1,7 @@
 """Call credentials as grpcio makes them: `grpc.metadata_call_credentials`, `access_token_…`, `composite_…`.
 
-grpcio wraps a plugin in objects of its C core, which show what they hold; tests/rpc/test_credentials_parity.py notices
-when they no longer do. Plugins run on a thread that may block, and may answer from another one.
+grpcio wraps a plugin in objects of its C core, which show what they hold; tests/rpc/tls/test_call_credentials.py
+notices when they no longer do. Plugins run on a thread that may block, and may answer from another one.
 """
 
 from __future__ import annotations

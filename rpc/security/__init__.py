@@ -12,6 +12,7 @@ from rpc.security.credentials import (
     xds_server_credentials,
 )
 from rpc.security.inbound import Guard, ServerCredentials
+from rpc.security.local import insecure_server_credentials, local_channel_credentials, local_server_credentials
 from rpc.security.material import SecurityError
 from rpc.security.outbound import MeshProtection, Protection, Security
 
@@ -24,6 +25,9 @@ __all__ = [
     "SecurityError",
     "ServerCredentials",
     "dynamic_ssl_server_credentials",
+    "insecure_server_credentials",
+    "local_channel_credentials",
+    "local_server_credentials",
     "own_channel_credentials",
     "own_server_credentials",
     "ssl_channel_credentials",

@@ -244,11 +244,15 @@ class _XdsServerCredentials:
         return MeshFollowing(self._mesh if self._mesh is not None else process_exchanger(), guard)
 
 
-def xds_server_credentials(*, mesh: PilotExchanger | None = None) -> ServerCredentials:
-    """The port follows the mesh's PeerAuthentication: STRICT, PERMISSIVE (both on the one port) or DISABLE.
+def xds_server_credentials(
+    fallback_credentials: ServerCredentials | None = None, *, mesh: PilotExchanger | None = None
+) -> ServerCredentials:
+    """`grpc.xds_server_credentials`: the port follows the mesh's PeerAuthentication: STRICT, PERMISSIVE (both on the
+    one port) or DISABLE. It never falls back to ``fallback_credentials``: a port that lost its mesh must not open.
 
     ``mesh``: whose node it is; without it the process's own exchanger, opened from the environment when the server
     starts (raises `xds_client.BootstrapError` then). Nobody is let in before the node's inbound listener and its
     certificate are there; see ``ready`` of the server.
     """
+    del fallback_credentials
     return _XdsServerCredentials(mesh)

@@ -41,8 +41,11 @@ class Security(Protocol):
     def observe(self, callback: Callable[[], object]) -> ObserverHandle:
         """Call back, on any thread, when `context` may need no waiting any more; for one that is not `prepared`."""
 
-    def context(self, timeout: float) -> ClientTls:
+    def context(self, timeout: float) -> ClientTls | None:
         """The engine's TLS for a connection made now. May wait ``timeout`` seconds; raises `SecurityError`."""
+
+    def admit(self, connected: int) -> None:
+        """Look at the socket, connected and unused; raises `SecurityError` where nothing may be sent over it."""
 
     def lapsed(self) -> str | None:
         """Why open connections must not be used any more: our certificate has expired."""
@@ -79,6 +82,9 @@ class TlsSecurity:
                 raise SecurityError(self.lapsed() or str(error)) from error
         current = self.identity.current if self.identity is not None else None
         return context.client(self.tls, self.host, current)
+
+    def admit(self, connected: int) -> None:
+        """The handshake tells."""
 
     def lapsed(self) -> str | None:
         if self.identity is None or self.identity.current is not None:

@@ -27,14 +27,17 @@ _NAMES: dict[type, str] = {
     x509.IPAddress: "peer_ip",
 }
 _SPIFFE = b"spiffe://"
+_TYPE, _LOCAL = "transport_security_type", b"local"
 
 
-def auth_context(protection: Protection | None) -> AuthContext:
-    """Of plaintext, that it is."""
+def auth_context(protection: Protection | None, *, local: bool = False) -> AuthContext:
+    """Of plaintext, that it is. ``local``: it came in by local credentials, which are plaintext, and as good as TLS."""
+    if local:
+        return {_TYPE: [_LOCAL], "security_level": [b"TSI_PRIVACY_AND_INTEGRITY"]}
     if protection is None:
-        return {"transport_security_type": [b"insecure"], "security_level": [b"TSI_SECURITY_NONE"]}
+        return {_TYPE: [b"insecure"], "security_level": [b"TSI_SECURITY_NONE"]}
     certificates, _, resumed, server_name, version, group = protection
-    context: AuthContext = {"transport_security_type": [b"ssl"]}
+    context: AuthContext = {_TYPE: [b"ssl"]}
     if certificates:
         context |= {key: list(values) for key, values in _certificate(certificates[0]).items()}
     context["security_level"] = [b"TSI_PRIVACY_AND_INTEGRITY"]
@@ -52,7 +55,7 @@ def identity_key(context: AuthContext) -> str | None:
     for key in (SUBJECT_ALTERNATIVE_NAME, COMMON_NAME):
         if key in context:
             return key
-    return None
+    return _TYPE if context[_TYPE] == [_LOCAL] else None
 
 
 @lru_cache(256)

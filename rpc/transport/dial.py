@@ -36,7 +36,8 @@ def dial(connection: Connection, hub: Hub, terms: Terms, proxy: Proxy | None = N
     key, until = connection.key, time.monotonic() + connection.connect_timeout
     tls = key.security.context(connection.connect_timeout) if key.security is not None else None
     heard: SimpleQueue[str | None] = SimpleQueue()
-    link = hub.connect(connect(key, proxy, until), terms, connection.lost, heard.put, tls, _on_room(connection))
+    fd = _admitted(connect(key, proxy, until), key.security)
+    link = hub.connect(fd, terms, connection.lost, heard.put, tls, _on_room(connection))
     try:
         problem = heard.get(timeout=max(0.0, until - time.monotonic()))
     except Empty:
@@ -54,7 +55,7 @@ async def dial_in_loop(connection: Connection, hub: Hub, terms: Terms, proxy: Pr
     tls = await _context(key.security, connection.connect_timeout) if key.security is not None else None
     heard: asyncio.Future[str | None] = loop.create_future()
     async with asyncio.timeout_at(until):
-        fd = await connect_in_loop(key, proxy)
+        fd = _admitted(await connect_in_loop(key, proxy), key.security)
         link = hub.connect(fd, terms, connection.lost, _settle(heard), tls, _on_room(connection))
     try:
         async with asyncio.timeout_at(until):
@@ -75,7 +76,17 @@ def _on_room(connection: Connection) -> Callable[[], None] | None:
     return connection.seat if connection.bound > 1 else None
 
 
-async def _context(security: Security, seconds: float) -> ClientTls:
+def _admitted(fd: int, security: Security | None) -> int:
+    if security is not None:
+        try:
+            security.admit(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+    return fd
+
+
+async def _context(security: Security, seconds: float) -> ClientTls | None:
     """Waits for the process's first certificate; not in a thread, for those of a loop are few and the user's."""
     if not security.prepared:
         loop, came = asyncio.get_running_loop(), asyncio.Event()
