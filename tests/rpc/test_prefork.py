@@ -55,12 +55,9 @@ def answers(port):
     return workers
 
 
-WORKER_CLASSES = {"sync": [], "threads": ["--worker-class", "gthread", "--threads", "4"]}
-
-
-@pytest.mark.parametrize("arguments", WORKER_CLASSES.values(), ids=WORKER_CLASSES)
-@pytest.mark.parametrize("live_mesh", [False, True], ids=["no mesh", "live mesh"])
-def test_every_worker_calls_on_the_channel_of_its_master(tmp_path, live_mesh, arguments):
+@contextlib.contextmanager
+def greeter(tmp_path, *, live_mesh):
+    """The environment of programs that call somebody who greets, by its address or as members of a mesh."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with contextlib.ExitStack() as ends:
         if live_mesh:
@@ -72,5 +69,15 @@ def test_every_worker_calls_on_the_channel_of_its_master(tmp_path, live_mesh, ar
             world = World("sync")
             ends.callback(world.close)
             environment["GREETER_TARGET"] = world.serve(polite)
-        workers = answers(ends.enter_context(gunicorn(environment, *arguments)))
+        yield environment
+
+
+WORKER_CLASSES = {"sync": [], "threads": ["--worker-class", "gthread", "--threads", "4"]}
+
+
+@pytest.mark.parametrize("arguments", WORKER_CLASSES.values(), ids=WORKER_CLASSES)
+@pytest.mark.parametrize("live_mesh", [False, True], ids=["no mesh", "live mesh"])
+def test_every_worker_calls_on_the_channel_of_its_master(tmp_path, live_mesh, arguments):
+    with greeter(tmp_path, live_mesh=live_mesh) as environment, gunicorn(environment, *arguments) as port:
+        workers = answers(port)
     assert len(workers) > WORKERS, f"no worker was replaced: {workers}"
