@@ -1,10 +1,10 @@
 # ruff: noqa: SLF001 - a pool does not say otherwise what waits in it and who is free (_LOOKED_AT)
 """Threads of the pool that linger: who has answered a call waits a moment for the next, and answers it in place.
 
-A hop from the serving thread into the pool costs the waking of a thread, and its futexes. The serving thread goes on
-waiting meanwhile, so a handler that blocks stops nobody else's calls, and timers and new connections are its alone.
-The kernel tells of an arrival who came to wait last. One thread lingers at a time, and only while nothing is queued in
-the pool, ours or anybody's; what others queue then waits for the end of the moment at the most.
+A hop from the serving thread into the pool costs the waking of a thread, and its futexes. What arrives on open
+connections is told to who lingers alone; timers and new connections stay the serving thread's, and so does all else as
+soon as a handler begins, which may block. One thread lingers at a time, and only while nothing is queued in the pool,
+ours or anybody's; what others queue then waits for the end of the moment at the most.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 //! A set of links and listeners that one event loop, or one thread, drives through one epoll.
 //!
 //! An asyncio loop watches the epoll's own descriptor and calls `poll` without waiting; a thread waits inside it.
-//! Links that their callers lead are watched only while nobody leads them. Threads that have answered a call may `linger`
-//! beside the hub's own: they are told of open links only, whose arrivals the kernel tells one waiting thread, once
-//! (edge-triggered), and the one that came last first. All else stays the hub's own thread's.
+//! Links that their callers lead are watched only while nobody leads them.
+//! Where a thread polls, open links have an epoll of their own inside the hub's: a thread that has answered a call may
+//! `linger` on it, and has what arrives to itself meanwhile. All else stays the hub's own thread's.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -26,7 +26,8 @@ use proxyless_core::http2::{Counters, Key, Settings};
 const ALARM: u64 = 0;
 const BELL: u64 = 1;
 const HELD: u64 = 2;
-const FIRST_FREE: u64 = 3;
+const OPEN: u64 = 3;
+const FIRST_FREE: u64 = 4;
 
 /// How long a sender that does not come back keeps what it has sent from leaving.
 const HELD_AT_MOST: Duration = Duration::from_micros(200);
@@ -54,6 +55,8 @@ const EXHAUSTED: Duration = Duration::from_millis(50);
 
 pub struct Hub {
     epoll: Epoll,
+    /// Of threads: the open links, inside the other.
+    open: Option<Open>,
     alarm: Alarm,
     bell: Bell,
     /// An event loop flushes once per turn; without one, commands flush at once.
@@ -72,6 +75,22 @@ pub struct Hub {
     pub busy_poll: BusyPoll,
 }
 
+/// What a thread that lingers waits on.
+struct Open {
+    epoll: Epoll,
+    /// Calls it back.
+    bell: Bell,
+}
+
+impl Open {
+    fn inside(outer: &Epoll) -> io::Result<Self> {
+        let (epoll, bell) = (Epoll::inner()?, Bell::new()?);
+        epoll.add(bell.fd(), libc::EPOLLIN, BELL)?;
+        outer.add(epoll.fd(), libc::EPOLLIN, OPEN)?;
+        Ok(Self { epoll, bell })
+    }
+}
+
 /// What one poll brought.
 #[derive(Default)]
 pub struct Turn {
@@ -85,8 +104,10 @@ impl Hub {
         epoll.add(alarm.fd(), libc::EPOLLIN, ALARM)?;
         epoll.add(bell.fd(), libc::EPOLLIN, BELL)?;
         epoll.add(held_alarm.fd(), libc::EPOLLIN, HELD)?;
+        let open = if defers_flush { None } else { Some(Open::inside(&epoll)?) };
         Ok(Arc::new(Self {
             epoll,
+            open,
             alarm,
             bell,
             defers_flush,
@@ -142,7 +163,7 @@ impl Hub {
         }
         // Last of all: who is told of an arrival, whatever thread that is, is told once, and has to find all in order.
         let events = if callers_lead { 0 } else { self.arrivals() };
-        if let Err(error) = self.epoll.add(link.fd(), events, token) {
+        if let Err(error) = self.of_links().add(link.fd(), events, token) {
             self.release(token, link.fd());
             return Err(error);
         }
@@ -150,6 +171,10 @@ impl Hub {
             self.wake_at(deadline);
         }
         Ok(link)
+    }
+
+    fn of_links(&self) -> &Epoll {
+        self.open.as_ref().map_or(&self.epoll, |open| &open.epoll)
     }
 
     fn next_token(&self) -> u64 {
@@ -182,7 +207,7 @@ impl Hub {
     }
 
     pub fn release(&self, token: u64, fd: RawFd) {
-        self.epoll.remove(fd);
+        self.of_links().remove(fd);
         let released = self.members.lock().by_token.remove(&token);
         if let Some(Member::Link { link, .. }) = &released {
             let (tally, counters) = {
@@ -223,16 +248,16 @@ impl Hub {
 
     pub fn watch(&self, fd: RawFd, token: u64, also_writable: bool) {
         let events = self.arrivals() | if also_writable { libc::EPOLLOUT } else { 0 };
-        let _ = self.epoll.modify(fd, events, token); // fails only for a link that was released meanwhile
+        let _ = self.of_links().modify(fd, events, token); // fails only for a link that was released meanwhile
     }
 
     pub fn watch_once(&self, fd: RawFd, token: u64, readable: bool, writable: bool) {
         let events = if readable { libc::EPOLLIN } else { 0 } | if writable { libc::EPOLLOUT } else { 0 };
-        let _ = self.epoll.modify(fd, events | libc::EPOLLONESHOT, token);
+        let _ = self.of_links().modify(fd, events | libc::EPOLLONESHOT, token);
     }
 
     pub fn ignore(&self, fd: RawFd, token: u64) {
-        let _ = self.epoll.modify(fd, 0, token);
+        let _ = self.of_links().modify(fd, 0, token);
     }
 
     pub fn wake_at(&self, deadline: Instant) {
@@ -275,13 +300,14 @@ impl Hub {
 
     pub fn wake(&self) {
         self.bell.ring();
+        self.open.as_ref().inspect(|open| open.bell.ring());
     }
 
     // ---- the turn
 
-    fn wait(&self, alone: bool, until: Option<Instant>) -> Vec<(u64, bool)> {
-        let look = || Some(self.epoll.wait(Some(Instant::now()))).filter(|ready| !ready.is_empty());
-        self.busy_poll.look(alone, until, look).unwrap_or_else(|| self.epoll.wait(until))
+    fn wait(&self, epoll: &Epoll, alone: bool, until: Option<Instant>) -> Vec<(u64, bool)> {
+        let look = || Some(epoll.wait(Some(Instant::now()))).filter(|ready| !ready.is_empty());
+        self.busy_poll.look(alone, until, look).unwrap_or_else(|| epoll.wait(until))
     }
 
     /// Waits until `until` (None: for ever) for something to do, and does it.
@@ -293,7 +319,7 @@ impl Hub {
         };
         let mut turn = Turn::default();
         loop {
-            let ready = self.wait(false, until);
+            let ready = self.wait(&self.epoll, false, until);
             for &(token, hung_up) in &ready {
                 match token {
                     BELL => self.bell.silence(),
@@ -302,6 +328,7 @@ impl Hub {
                         self.held_alarm.silence();
                         self.let_go(&mut turn);
                     }
+                    OPEN => self.turn_open(&self.of_links().wait(Some(Instant::now())), &mut turn),
                     token => self.serve(token, hung_up, &mut turn),
                 }
             }
@@ -316,26 +343,24 @@ impl Hub {
         turn
     }
 
-    /// Waits beside the hub's own thread, for what arrives on open links. What else there is to do is left to that
-    /// thread, which is told as well, and ends the wait: it may be a reason to leave. `alone`: nothing else goes on here.
-    pub fn linger(&self, alone: bool, until: Instant) -> Turn {
+    /// Waits beside the hub's own thread for what arrives on open links, which that thread is not told of meanwhile, or
+    /// for a `wake`. One thread at a time; `alone`: nothing else goes on here.
+    pub fn linger(self: &Arc<Self>, alone: bool, until: Instant) -> Turn {
         let mut turn = Turn::default();
-        loop {
-            let ready = self.wait(alone, Some(until));
-            for &(token, hung_up) in &ready {
-                let link = match self.members.lock().by_token.get(&token) {
-                    Some(Member::Link { link, callers_lead: false }) => Some(link.clone()),
-                    _ => None,
-                };
-                if let Some(link) = link {
-                    self.turn_link(&link, token, hung_up, &mut turn);
-                } else if token == HELD {
-                    self.held_alarm.silence();
-                    self.let_go(&mut turn);
-                }
-            }
-            if !matches!(ready[..], [(HELD, _)]) || !turn.news.is_empty() {
-                return turn;
+        if let Some(Open { epoll, .. }) = &self.open {
+            let tell = |events| self.epoll.modify(epoll.fd(), events, OPEN); // fails only for a hub that was inherited
+            let _ = tell(0);
+            self.turn_open(&self.wait(epoll, alone, Some(until)), &mut turn);
+            let _ = tell(libc::EPOLLIN);
+        }
+        turn
+    }
+
+    fn turn_open(self: &Arc<Self>, ready: &[(u64, bool)], turn: &mut Turn) {
+        for &(token, hung_up) in ready {
+            match (token, &self.open) {
+                (BELL, Some(open)) => open.bell.silence(),
+                _ => self.serve(token, hung_up, turn),
             }
         }
     }

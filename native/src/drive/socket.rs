@@ -244,9 +244,17 @@ pub struct Epoll(Descriptor);
 
 impl Epoll {
     pub fn new() -> io::Result<Self> {
+        Ok(Self(Descriptor::watched(Self::create()?)))
+    }
+
+    /// For inside another: no event loop knows its number.
+    pub fn inner() -> io::Result<Self> {
+        Ok(Self(Descriptor::new(Self::create()?)))
+    }
+
+    fn create() -> io::Result<OwnedFd> {
         // SAFETY: a non-negative result is a descriptor that only we own.
-        let epoll = unsafe { OwnedFd::from_raw_fd(checked(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) };
-        Ok(Self(Descriptor::watched(epoll)))
+        Ok(unsafe { OwnedFd::from_raw_fd(checked(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) })
     }
 
     pub fn fd(&self) -> RawFd {
