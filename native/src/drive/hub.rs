@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::busy::BusyPoll;
 use super::fork::{Descriptor, ProcessMutex};
 use super::gate::{Admission, Gate, Security, still_fits};
-use super::greetings::{Greeted, Greetings};
+use super::greetings::Greetings;
 use super::link::Link;
 use super::members::{Member, Members};
 use super::news::News;
@@ -45,16 +45,13 @@ pub struct ServerSettings {
 }
 
 impl ServerSettings {
-    fn connection(&self) -> grpc::Connection {
+    pub(super) fn connection(&self) -> grpc::Connection {
         grpc::Connection::server(&self.http2, self.max_message).keep(&self.keeping)
     }
 }
 
-/// A listener that found no descriptor to spare looks again after this time.
-const EXHAUSTED: Duration = Duration::from_millis(50);
-
 pub struct Hub {
-    epoll: Epoll,
+    pub(super) epoll: Epoll,
     /// Of threads: the open links, inside the other.
     open: Option<Open>,
     alarm: Alarm,
@@ -62,8 +59,8 @@ pub struct Hub {
     /// An event loop flushes once per turn; without one, commands flush at once.
     defers_flush: bool,
     alarm_at: ProcessMutex<Option<Instant>>,
-    members: ProcessMutex<Members>,
-    greetings: ProcessMutex<Greetings>,
+    pub(super) members: ProcessMutex<Members>,
+    pub(super) greetings: ProcessMutex<Greetings>,
     dirty: ProcessMutex<Vec<Arc<Link>>>,
     /// Links whose messages wait for others to leave with, and what ends that.
     held: ProcessMutex<Vec<Arc<Link>>>,
@@ -177,7 +174,7 @@ impl Hub {
         self.open.as_ref().map_or(&self.epoll, |open| &open.epoll)
     }
 
-    fn next_token(&self) -> u64 {
+    pub(super) fn next_token(&self) -> u64 {
         self.next_token.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -386,68 +383,7 @@ impl Hub {
         }
     }
 
-    /// The accept path: a port without a gate speaks plaintext at once, one with a gate looks at the first bytes.
-    fn welcome(self: &Arc<Self>, socket: Descriptor, settings: ServerSettings, turn: &mut Turn) {
-        match &settings.gate {
-            None => {
-                let connection = settings.connection();
-                // Without a descriptor to spare the connection is dropped; its client tries again.
-                let _ = self.adopt(socket, connection, Security::default(), false, &[]);
-            }
-            Some(gate) => {
-                let before = gate.before_handshakes();
-                let token = self.next_token();
-                if self.epoll.add(socket.fd(), libc::EPOLLIN, token).is_err() {
-                    return; // as above
-                }
-                let until = self.greetings.lock().begin(&self.epoll, token, socket, settings);
-                self.wake_at(until);
-                if let Some(callback) = before {
-                    turn.news.push(News::Change(callback)); // told before the next turn, which reads
-                } else {
-                    let greeted = self.greetings.lock().turn(&self.epoll, token); // its bytes may be there
-                    self.greeted(greeted, turn);
-                }
-            }
-        }
-    }
-
-    fn greeted(self: &Arc<Self>, greeted: Greeted, turn: &mut Turn) {
-        match greeted {
-            Greeted::NotYet => {}
-            Greeted::Refused(news) => turn.news.push(news),
-            Greeted::Opened { socket, settings, security, first } => {
-                let connection = settings.connection();
-                if let Ok(link) = self.adopt(socket, connection, security, false, &first) {
-                    self.turn_link(&link, link.token(), true, turn);
-                }
-            }
-        }
-    }
-
-    /// Under the lock of the members.
-    fn accept_all(
-        &self,
-        token: u64,
-        listener: RawFd,
-        settings: &ServerSettings,
-        accepted: &mut Vec<(Descriptor, ServerSettings)>,
-    ) {
-        loop {
-            match socket::accept(listener) {
-                Ok(Some(socket)) => accepted.push((socket, settings.clone())),
-                Ok(None) => return,
-                // Out of descriptors: who has not even said hello makes room, else the listener rests.
-                Err(_) if self.greetings.lock().drop_oldest(&self.epoll) => {}
-                Err(_) => {
-                    let _ = self.epoll.modify(listener, 0, token);
-                    return self.wake_at(Instant::now() + EXHAUSTED);
-                }
-            }
-        }
-    }
-
-    fn turn_link(&self, link: &Arc<Link>, token: u64, to_the_end: bool, turn: &mut Turn) {
+    pub(super) fn turn_link(&self, link: &Arc<Link>, token: u64, to_the_end: bool, turn: &mut Turn) {
         let mut accepted = Vec::new();
         turn.news.append(&mut link.turn(&mut accepted, to_the_end));
         if !accepted.is_empty() && link.admission.as_ref().is_some_and(Admission::overstays) {
@@ -472,14 +408,6 @@ impl Hub {
         for link in self.links() {
             let token = link.token();
             self.turn_link(&link, token, false, turn);
-        }
-    }
-
-    fn rouse_listeners(&self) {
-        for (token, member) in &self.members.lock().by_token {
-            if let Member::Listener { socket, .. } = member {
-                let _ = self.epoll.modify(socket.fd(), libc::EPOLLIN, *token);
-            }
         }
     }
 

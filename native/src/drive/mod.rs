@@ -5,6 +5,7 @@
 //! One rule keeps this free of deadlocks: the GIL is never asked for while a link's lock is held, and no Python
 //! object is called or dropped under it.
 
+mod accept;
 mod busy;
 pub mod fork;
 pub mod gate;
