@@ -51,24 +51,17 @@ impl Connection {
         self.output.frame(kind::GOAWAY, 0, 0, &payload);
     }
 
-    /// Asks the peer for a sign of life; `pong` tells when it came.
+    /// Asks the peer for a sign of life: any byte from it is one.
     pub fn ping(&mut self, opaque: u64) {
         if self.ended.is_none() {
             self.output.frame(kind::PING, 0, 0, &opaque.to_be_bytes());
         }
     }
 
-    /// The last ping that was answered, once.
-    pub fn take_pong(&mut self) -> Option<u64> {
-        self.pong.take()
-    }
-
     pub(super) fn on_pong(&mut self, opaque: u64) {
         if opaque == LAST_CALL && self.leaving == Leaving::Announced {
             self.leaving = Leaving::Final(self.last_peer);
             self.say_goaway(self.last_peer, code::NO_ERROR, "");
-        } else {
-            self.pong = Some(opaque);
         }
     }
 

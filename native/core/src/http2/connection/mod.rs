@@ -91,7 +91,6 @@ pub struct Connection {
     budgets: Budgets,
     strikes: Strikes,
     counters: Counters,
-    pong: Option<u64>,
 }
 
 impl Connection {
@@ -141,7 +140,6 @@ impl Connection {
             budgets: Budgets::default(),
             strikes: Strikes::default(),
             counters: Counters::default(),
-            pong: None,
         }
     }
 
