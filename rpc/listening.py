@@ -9,7 +9,6 @@ import stat
 from typing import TYPE_CHECKING
 
 from rpc.security import Guard
-from rpc.security.local import PlainServerCredentials
 from rpc.transport.sockets import unix_path
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def _bind(address: str, *, reuse_port: bool) -> socket.socket:
             host or "::", int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: Python's word for a name with an empty or a long label
         raise RuntimeError(f"Failed to bind to address {address!r}: {error}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -83,10 +82,11 @@ class Listeners:
     def add(self, address: str, credentials: ServerCredentials | None = None) -> int:
         """Bind; returns the port. Raises RuntimeError naming the address. Without ``credentials`` it is plaintext."""
         listener = bind(address, reuse_port=self._options.reuse_port)
-        if isinstance(credentials, PlainServerCredentials):
+        check = getattr(credentials, "check", None)  # what is wrong from the beginning is told at once
+        if check is not None:
             try:
-                credentials.check(listener)
-            except RuntimeError as error:
+                check(listener)
+            except OSError as error:
                 listener.close()
                 raise RuntimeError(f"Failed to bind to address {address!r}: {error}") from error
         port: int = 1  # what grpcio says of ports without a number

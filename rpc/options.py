@@ -6,6 +6,7 @@ import importlib.metadata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from rpc._native import Terms
 from rpc.service_config import ServiceConfig
@@ -110,7 +111,7 @@ class ChannelOptions:
             max_receive_message_length=_limit(given.get("grpc.max_receive_message_length", _DEFAULT_RECEIVE)),
             max_send_message_length=_limit(given.get("grpc.max_send_message_length", -1)),
             user_agent=" ".join(part for part in agent if part),
-            target_name=given.get("grpc.ssl_target_name_override"),
+            target_name=given.get("grpc.ssl_target_name_override") or _host(given.get("grpc.default_authority")),
             default_authority=given.get("grpc.default_authority"),
             service_config=service,
             max_connections=_connections(given, service),
@@ -190,3 +191,8 @@ def _pings(given: dict[str, Any]) -> tuple[float, bool, int | None]:
     strikes = int(given.get("grpc.http2.max_ping_strikes", 2))
     without_calls = bool(given.get("grpc.keepalive_permit_without_calls", 0))
     return interval if interval is not None else _FOREVER, without_calls, strikes or None
+
+
+def _host(authority: str | None) -> str | None:
+    """Who the server has to be by its certificate, where the channel says another authority than its target's."""
+    return urlsplit(f"//{authority}").hostname if authority else None

@@ -7,6 +7,7 @@ notices when they no longer do. Plugins run on a thread that may block, and may 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ else:
 
 _log = logging.getLogger(__name__)
 
+_NAME = re.compile("[0-9a-z_.-]+").fullmatch
+_TEXT = re.compile("[ -~]*").fullmatch
 NOT_SECURE = "Established channel does not have a sufficient security level to transfer call credential."
 
 
@@ -85,5 +88,22 @@ def _ask(plugin: Plugin, url: str, method: str, deadline: float | None) -> list[
     metadata, code, details = answer[0]
     if code != 0:
         said = details.decode(errors="replace") if isinstance(details, bytes) else str(details)
-        raise NoCredentialsError(grpc.StatusCode.UNAVAILABLE, f"Getting metadata from plugin failed with error: {said}")
-    return [(key, value) for key, value in metadata or ()]
+        raise _failed(said)
+    try:
+        pairs = [(key, value) for key, value in metadata or ()]
+    except (TypeError, ValueError) as error:
+        raise _failed(f"metadata is made of pairs: {error}") from error
+    for key, value in pairs:
+        if not isinstance(key, str) or not _NAME(key):
+            raise _failed(f"Illegal metadata: the key {key!r}")
+        if not isinstance(value, (str, bytes)) or not (key.endswith("-bin") or _TEXT(_text(value))):
+            raise _failed(f"Illegal metadata: the value of {key!r}")  # itself it may be a secret
+    return pairs
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")
+
+
+def _failed(why: str) -> NoCredentialsError:
+    return NoCredentialsError(grpc.StatusCode.UNAVAILABLE, f"Getting metadata from plugin failed with error: {why}")

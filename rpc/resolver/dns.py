@@ -6,13 +6,13 @@ With pick first the name itself is the one endpoint, which is looked up whenever
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from rpc.fork import generation
 from rpc.resolver.static import endpoints_config, written
+from rpc.transport.sockets import look_up
 from xds_client.model import Endpoint, LbPolicy
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class DnsResolution:
 
     def _endpoints(self) -> tuple[Endpoint, ...]:
         try:
-            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            found = look_up(self._host, self._port)
         except OSError as error:
             _log.info("%s was not resolved: %s", self._host, error)
             # What was good may still be; a name that never was is dialled, fails by its name, and is tried again.

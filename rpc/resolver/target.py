@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote
 
 from rpc.resolver.dns import DnsResolution
 from rpc.resolver.static import StaticResolution, written
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 
 _POLICIES = {"pick_first": LbPolicy.PICK_FIRST, "round_robin": LbPolicy.ROUND_ROBIN}
 _MAX_PORT = 65535
-_DEFAULT_PORT = 443  # as gRPC's DNS resolver has it
+_DEFAULT_PORT = "443"  # as gRPC's DNS resolver has it
+_NAMED_PORTS = {"http": "80", "https": "443"}  # the two that it knows
 _UNDERSTOOD = "dns:, ipv4:, ipv6:, unix:, unix-abstract: and xds: are understood"
 
 
@@ -54,23 +57,28 @@ def parse(target: str, mesh: PilotExchanger | None, policy: str | None = None, d
     Raises `InvalidTargetError` that says what is understood.
     """
     scheme, colon, rest = target.partition(":")
+    if any(c < " " or c == "\x7f" for c in target):
+        raise InvalidTargetError(f"{target!r}: no name has control characters")
+    scheme = scheme.lower()
     if not colon or scheme not in {"xds", "dns", "ipv4", "ipv6", "unix", "unix-abstract"}:
         scheme, rest = "dns", target
     if scheme == "xds":
         return XdsResolution(Target.parse(target), mesh)
     if scheme in {"unix", "unix-abstract"}:
-        return _unix(target, scheme, rest)
+        return _unix(target, scheme, unquote(rest))
     if rest.startswith("//"):
         authority, slash, rest = rest[2:].partition("/")
         if authority or not slash:
             raise InvalidTargetError(f"{target!r}: a name server of its own is not understood; write {scheme}:///…")
     lb_policy = _POLICIES.get(policy or "pick_first", LbPolicy.PICK_FIRST)
     if scheme == "dns":
-        host, port = _host_and_port(target, rest, _DEFAULT_PORT)
+        host, port = _host_and_port(target, unquote(rest), _DEFAULT_PORT)
         if lb_policy is LbPolicy.ROUND_ROBIN:
             return DnsResolution(host, port, dns_pause)
         return StaticResolution(written(host, port), (Endpoint(host, port),), lb_policy, host, port)
-    pairs = [_host_and_port(target, part, None) for part in rest.split(",")]
+    pairs = [_address(target, part, scheme) for part in unquote(rest).split(",") if part]
+    if not pairs:
+        raise InvalidTargetError(f"{target!r}: it has no address; write {scheme}:address:port")
     endpoints = tuple(Endpoint(host, port) for host, port in pairs)
     return StaticResolution(target, endpoints, lb_policy, *pairs[0])
 
@@ -84,10 +92,22 @@ def _unix(target: str, scheme: str, rest: str) -> Resolution:
     )
 
 
-def _host_and_port(target: str, text: str, default_port: int | None) -> tuple[str, int]:
+def _address(target: str, text: str, scheme: str) -> tuple[str, int]:
+    """No name: nothing is looked up for these schemes."""
+    host, port = _host_and_port(target, text, None)
+    try:
+        IPv4Address(host) if scheme == "ipv4" else IPv6Address(host)
+    except ValueError:
+        raise InvalidTargetError(f"{target!r}: {host!r} is no address of {scheme}") from None
+    return host, port
+
+
+def _host_and_port(target: str, text: str, default_port: str | None) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
-    if default_port is not None and (not colon or (text.startswith("[") and text.endswith("]"))):
-        host, port = text, str(default_port)
+    if default_port is not None:
+        if not colon or text.endswith("]") or (":" in host and not text.startswith("[")):  # the last is of IPv6
+            host, port = text, default_port
+        port = _NAMED_PORTS.get(port, port or default_port)
     host = host.removeprefix("[").removesuffix("]")
     if not host or "/" in host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _MAX_PORT:
         raise InvalidTargetError(f"{target!r}: a target is written host:port, or xds:///host:port; {_UNDERSTOOD}")

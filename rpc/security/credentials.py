@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +20,7 @@ from rpc.security.peer import server_names
 from xds_client.model import DownstreamTls, InlineCertificate, InlineRoots, UpstreamTls
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
 
     from rpc._native import Chain
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
+_NO_PAIR = "At least one private key-certificate chain pair is required!"
 
 
 class ChannelCredentials(Protocol):
@@ -94,12 +97,14 @@ def ssl_channel_credentials(
 ) -> ChannelCredentials:
     """`grpc.ssl_channel_credentials`: PEM; without roots those that grpcio trusts. The server is checked by name.
 
-    Raises `SecurityError` when the default roots cannot be read; wrong PEM fails the channel's calls and says why.
+    Raises `SecurityError` when the default roots cannot be read or a key has no chain, TypeError for what is not bytes;
+    wrong PEM fails the channel's calls and says why.
     """
+    _bytes(root_certificates, private_key, certificate_chain)
     own = None
-    if private_key is not None and certificate_chain is not None:
+    if private_key and certificate_chain:
         own = InlineCertificate(certificate_chain, private_key)
-    elif private_key is not None or certificate_chain is not None:
+    elif private_key or certificate_chain:
         raise SecurityError("a private key and its certificate chain come together")
     roots = root_certificates if root_certificates is not None else material.default_roots()
     return _SslChannelCredentials(UpstreamTls(certificate=own, roots=InlineRoots(roots)))
@@ -126,6 +131,12 @@ def xds_channel_credentials(fallback_credentials: ChannelCredentials | None = No
     return _XdsChannelCredentials(fallback_credentials)
 
 
+def _bytes(*pem: bytes | None) -> None:
+    for one in pem:
+        if one is not None and not isinstance(one, bytes):
+            raise TypeError(f"expected PEM to be bytes, got {type(one)}")
+
+
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
@@ -148,7 +159,11 @@ class CertificateConfiguration:
 def ssl_server_certificate_configuration(
     private_key_certificate_chain_pairs: Sequence[tuple[bytes, bytes]], root_certificates: bytes | None = None
 ) -> CertificateConfiguration:
-    return CertificateConfiguration(tuple(private_key_certificate_chain_pairs), root_certificates)
+    if not private_key_certificate_chain_pairs:
+        raise ValueError(_NO_PAIR)
+    pairs = tuple((key, chain) for key, chain in private_key_certificate_chain_pairs)
+    _bytes(root_certificates, *itertools.chain(*pairs))
+    return CertificateConfiguration(pairs, root_certificates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +173,29 @@ class _SslServerCredentials:
     configuration: CertificateConfiguration
     require_client: bool
     fetch: Callable[[], CertificateConfiguration | None] | None = None
+
+    def check(self, listener: socket.socket) -> None:
+        """Raises `SecurityError` for PEM that is none."""
+        del listener
+        self.chains(self.configuration)
+
+    def chains(self, configuration: CertificateConfiguration) -> list[Chain]:
+        """Who asks for a name is shown the first certificate for it; whoever asks for another, or none, the first."""
+        # grpcio looks at a client's certificate only where it demands one, whatever roots it was given.
+        roots = configuration.root_certificates if self.require_client else None
+        chains: list[Chain] = []
+        for key, chain in configuration.private_key_certificate_chain_pairs:
+            tls = DownstreamTls(
+                certificate=InlineCertificate(chain, key),
+                roots=InlineRoots(roots) if roots is not None else None,
+                require_client_certificate=self.require_client,
+            )
+            answers = context.server(tls, None)
+            if not chains:
+                chains.append(("tls", (), "tls", (), answers, None))
+            if names := server_names(chain):
+                chains.append((f"tls for {', '.join(names)}", names, "tls", (), answers, None))
+        return chains
 
     def follow(self, guard: Guard) -> Following:
         following = _SslFollowing(self, guard)
@@ -186,22 +224,7 @@ class _SslFollowing:
             _log.exception("%s: no new certificate was fetched, the last good one stays", self._guard.address)
 
     def apply(self, configuration: CertificateConfiguration) -> None:
-        """Who asks for a name is shown the first certificate for it; whoever asks for another, or none, the first."""
-        # grpcio looks at a client's certificate only where it demands one, whatever roots it was given.
-        roots = configuration.root_certificates if self._credentials.require_client else None
-        chains: list[Chain] = []
-        for key, chain in configuration.private_key_certificate_chain_pairs:
-            tls = DownstreamTls(
-                certificate=InlineCertificate(chain, key),
-                roots=InlineRoots(roots) if roots is not None else None,
-                require_client_certificate=self._credentials.require_client,
-            )
-            answers = context.server(tls, None)
-            if not chains:
-                chains.append(("tls", (), "tls", (), answers, None))
-            if names := server_names(chain):
-                chains.append((f"tls for {', '.join(names)}", names, "tls", (), answers, None))
-        self._guard.set(chains)
+        self._guard.set(self._credentials.chains(configuration))
         self._configuration = configuration
 
     def close(self) -> None:
@@ -213,27 +236,38 @@ def ssl_server_credentials(
     root_certificates: bytes | None = None,
     require_client_auth: bool = False,
 ) -> ServerCredentials:
-    """`grpc.ssl_server_credentials`: PEM. Raises ValueError as grpc does; wrong PEM raises when the server starts.
+    """`grpc.ssl_server_credentials`: PEM. Raises ValueError and TypeError as grpc does; wrong PEM is a RuntimeError of
+    `add_secure_port`.
 
     Of several pairs the one for the name that the client asks for (SNI) is shown, else the first.
     """
     configuration = ssl_server_certificate_configuration(private_key_certificate_chain_pairs, root_certificates)
-    return dynamic_ssl_server_credentials(configuration, None, require_client_auth)
+    return _ssl_server_credentials(configuration, None, require_client_auth)
 
 
 def dynamic_ssl_server_credentials(
     initial_certificate_configuration: CertificateConfiguration,
-    certificate_configuration_fetcher: Callable[[], CertificateConfiguration | None] | None,
+    certificate_configuration_fetcher: Callable[[], CertificateConfiguration | None],
     require_client_authentication: bool = False,
 ) -> ServerCredentials:
     """`grpc.dynamic_ssl_server_credentials`: the fetcher is asked before each handshake; None means no change."""
-    if not initial_certificate_configuration.private_key_certificate_chain_pairs:
-        raise ValueError("At least one private key-certificate chain pair is required!")
-    if require_client_authentication and initial_certificate_configuration.root_certificates is None:
-        raise ValueError("Illegal to require client auth without providing root certificates!")
-    return _SslServerCredentials(
-        initial_certificate_configuration, require_client_authentication, certificate_configuration_fetcher
+    if not isinstance(initial_certificate_configuration, CertificateConfiguration):
+        raise TypeError("make the configuration with rpc.ssl_server_certificate_configuration: same arguments")
+    if not callable(certificate_configuration_fetcher):
+        raise TypeError("certificate_configuration_fetcher must be callable")
+    return _ssl_server_credentials(
+        initial_certificate_configuration, certificate_configuration_fetcher, require_client_authentication
     )
+
+
+def _ssl_server_credentials(
+    configuration: CertificateConfiguration,
+    fetch: Callable[[], CertificateConfiguration | None] | None,
+    require_client: bool,
+) -> ServerCredentials:
+    if require_client and configuration.root_certificates is None:
+        raise ValueError("Illegal to require client auth without providing root certificates!")
+    return _SslServerCredentials(configuration, require_client, fetch)
 
 
 class _XdsServerCredentials:

@@ -90,7 +90,7 @@ def local_channel_credentials(
 
 
 @dataclass(frozen=True, slots=True)
-class PlainServerCredentials:
+class _PlainServerCredentials:
     """Who may call without TLS. ``kind`` None: anybody."""
 
     kind: LocalConnectionType | None
@@ -100,9 +100,9 @@ class PlainServerCredentials:
         return self
 
     def check(self, listener: socket.socket) -> None:
-        """Raises RuntimeError where others than local peers could connect."""
+        """Raises `SecurityError` where others than local peers could connect."""
         if self.kind is not None and not is_local(self.kind, listener):
-            raise RuntimeError(
+            raise SecurityError(
                 f"local credentials ({self.kind.name}) need a Unix domain or a loopback address to listen on"
             )
 
@@ -114,9 +114,9 @@ def local_server_credentials(
     local_connect_type: LocalConnectionType = LocalConnectionType.LOCAL_TCP,
 ) -> ServerCredentials:
     """`grpc.local_server_credentials`, for a port that only this machine reaches: else adding it is a RuntimeError."""
-    return PlainServerCredentials(LocalConnectionType(local_connect_type))
+    return _PlainServerCredentials(LocalConnectionType(local_connect_type))
 
 
 def insecure_server_credentials() -> ServerCredentials:
     """`grpc.insecure_server_credentials`: `add_secure_port` with them is `add_insecure_port`."""
-    return PlainServerCredentials(None)
+    return _PlainServerCredentials(None)

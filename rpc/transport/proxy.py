@@ -43,25 +43,27 @@ class Proxy:
 
     def accepted(self, head: bytes) -> bool:
         """The answer is whole, and a yes; False: more is to come. Raises `ProxyError`."""
-        if not head.endswith(b"\r\n\r\n"):
+        if not head.endswith((b"\n\r\n", b"\n\n")):
             return False
-        status = head.split(b"\r\n", 1)[0].decode("latin-1")
+        status = head.splitlines()[0].decode("latin-1")
         if not status.startswith(("HTTP/1.1 2", "HTTP/1.0 2")):
             raise ProxyError(f"the HTTP proxy {self} answered {status!r}")
         return True
 
 
 def proxy_for(host: str, environment: Mapping[str, str] | None = None) -> Proxy | None:
-    """What connections to this host go through; None: nothing. An unreadable URL counts as none, as in grpcio."""
+    """What connections to this host go through; None: nothing. An unreadable URL counts as none, as in grpcio, and so
+    does an empty one, whatever the next variable says.
+    """
     environment = os.environ if environment is None else environment
-    url = next((environment[name] for name in _PROXIES if environment.get(name)), None)
-    if url is None:
+    url = next((environment[name] for name in _PROXIES if name in environment), None)
+    if not url:
         return None
-    exceptions = next((environment[name] for name in _EXCEPTIONS if environment.get(name)), "")
+    exceptions = next((environment[name] for name in _EXCEPTIONS if name in environment), "")
     if any(_excepted(host, entry.strip()) for entry in exceptions.split(",") if entry.strip()):
         return None
     try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
+        parts = urlsplit(url)
         port = parts.port or _DEFAULT_PORT
     except ValueError:
         return None
@@ -69,16 +71,14 @@ def proxy_for(host: str, environment: Mapping[str, str] | None = None) -> Proxy 
         return None
     authorization = None
     if parts.username is not None:
-        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        user = unquote(parts.username if parts.password is None else f"{parts.username}:{parts.password}")
         authorization = f"Basic {base64.b64encode(user.encode()).decode()}"
     return Proxy(parts.hostname, port, authorization)
 
 
 def _excepted(host: str, entry: str) -> bool:
-    """A suffix of the name, an address, or a range of addresses; ``*`` is every host."""
-    if entry == "*":
-        return True
+    """A name and what is below it, an address, or a range of addresses."""
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
     except ValueError:
-        return host.lower().endswith(entry.lower().removeprefix("*"))
+        return f".{host}".lower().endswith(f".{entry.removeprefix('.')}".lower())

@@ -58,7 +58,7 @@ def connect(key: ConnectionKey, proxy: Proxy | None, until: float) -> int:
             sock.connect(path)
             return sock.detach()
     host, port = (key.address, key.port) if proxy is None else (proxy.host, proxy.port)
-    with _kept_if_whole(_race(_by_turns(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)), until)) as sock:
+    with _kept_if_whole(_race(_by_turns(look_up(host, port)), until)) as sock:
         if proxy is not None:
             sock.settimeout(_left(until))
             sock.sendall(proxy.request(key))
@@ -67,6 +67,21 @@ def connect(key: ConnectionKey, proxy: Proxy | None, until: float) -> int:
                 sock.settimeout(_left(until))
                 head += _some(sock.recv(1), head, proxy)
         return sock.detach()
+
+
+def look_up(host: str, port: int) -> Sequence[_Info]:
+    """As the system does; raises OSError."""
+    with _no_name_is_an_os_error(host):
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+@contextlib.contextmanager
+def _no_name_is_an_os_error(host: str) -> Iterator[None]:
+    """Of names with an empty or a long label Python says UnicodeError."""
+    try:
+        yield
+    except UnicodeError as error:
+        raise socket.gaierror(socket.EAI_NONAME, f"{host!r} is no name: {error}") from None
 
 
 def _by_turns(found: Sequence[_Info]) -> list[_Info]:
@@ -156,8 +171,9 @@ async def _addresses(host: str, port: int) -> Sequence[_Info]:
     """An IP address is no name: nothing is looked up, and no thread of the loop's few needed."""
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except socket.gaierror:
-        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError):
+        with _no_name_is_an_os_error(host):
+            return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 async def _race_in_loop(candidates: list[_Info]) -> socket.socket:

@@ -97,6 +97,11 @@ def plain(value):  # noqa: PLR0911 - one for each kind
     return f"<{type(value).__name__}>"
 
 
+def _add_port(server, credentials):
+    address = "127.0.0.1:0"
+    return server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
+
+
 class Lab:
     def __init__(self, client, server):
         self._makes = client, server
@@ -110,11 +115,11 @@ class Lab:
     def server(self):
         return rpc if self._makes[1] == "ours" else grpc
 
-    def serve(self, threads=8, options=None, interceptors=None, start=True, **handlers):
+    def serve(self, threads=8, options=None, interceptors=None, start=True, credentials=None, **handlers):
         """Start a server with these handlers (made by `grpc.…_rpc_method_handler`); returns its address."""
         pool = futures.ThreadPoolExecutor(threads)
         server = self.server.server(pool, options=options, interceptors=interceptors)
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = _add_port(server, credentials)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         if start:
             server.start()
@@ -142,9 +147,9 @@ class AioLab(Lab):
         super().__init__(client, server)
         self.ends = contextlib.AsyncExitStack()
 
-    async def serve(self, options=None, interceptors=None, start=True, **handlers):
+    async def serve(self, options=None, interceptors=None, start=True, credentials=None, **handlers):
         server = self.server.server(options=options, interceptors=interceptors)
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = _add_port(server, credentials)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         if start:
             await server.start()

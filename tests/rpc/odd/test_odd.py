@@ -11,14 +11,19 @@ import pytest
 from tests.rpc.odd import (
     aio_calls,
     aio_contexts,
+    aio_credentials,
     aio_servers,
     aio_streams,
+    aio_targets,
     sync_calls,
     sync_contexts,
+    sync_credentials,
     sync_handlers,
+    sync_proxies,
     sync_requests,
     sync_servers,
     sync_streams,
+    sync_targets,
 )
 from tests.rpc.odd.lab import run, same
 
@@ -29,10 +34,15 @@ MODULES = (
     sync_handlers,
     sync_contexts,
     sync_servers,
+    sync_targets,
+    sync_credentials,
+    sync_proxies,
     aio_calls,
     aio_streams,
     aio_contexts,
     aio_servers,
+    aio_targets,
+    aio_credentials,
 )
 PAIRINGS = [("ours", "grpcio"), ("grpcio", "ours"), ("ours", "ours")]
 
@@ -56,6 +66,8 @@ CAUSE = "requests that raise end the call with UNKNOWN and the cause; grpc.aio: 
 SERIALIZER = "what a serializer or deserializer of a handler raises is INTERNAL, as in threads; grpc.aio: UNKNOWN"
 CHANNEL = "a handler registered after the start serves"
 KNOWS = "a cancelled handler's context says so at once"
+MATERIAL = "what is wrong with credentials is told when they are made; what are no credentials is a TypeError"
+PLUGIN = "a plugin's metadata that is none fails the call at once"
 AGAIN = "a stopped or never started asyncio server"
 
 # Which notes of a probe may differ where an end is ours.
@@ -78,6 +90,10 @@ DELIBERATE = {
     "sync_contexts.odd_initial_metadata": ({0, 1}, EARLY),
     "sync_contexts.context_after_the_call": ({2, 6}, CONTEXT),
     "sync_contexts.handler_after_client_cancel": ({3}, CONTEXT),
+    "sync_credentials.channel_material": ({11}, MATERIAL),
+    "sync_credentials.server_material": ({8}, MATERIAL),
+    "sync_credentials.what_are_no_credentials": ({0, 1, 3, 4, 5}, MATERIAL),
+    "sync_credentials.metadata_of_plugins_that_is_none": ({0, 1, 2}, PLUGIN),
     "sync_servers.server_lifecycle": ({6}, CHANNEL),
     "sync_handlers.response_iterators": ({2, 3}, ITERABLE),
     "aio_streams.read_then_iterate": ({1, 2, 4}, MIXED),
