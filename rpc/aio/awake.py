@@ -1,8 +1,8 @@
 """Keeping a loop awake for a moment after something was sent, while it pays.
 
-What comes next from a peer on the same machine often comes sooner than an idle core wakes: waking one costs 20 to 40 µs
-in a virtual machine, at either end of a call, and the call itself needs less. So the loop makes empty turns meanwhile.
-Each does whatever there is to do, by anybody: nothing is delayed by it but sleep.
+What comes next from a peer on the same machine often comes sooner than an idle core would wake. So the loop makes empty
+turns meanwhile. Each does whatever there is to do, by anybody: nothing is delayed by it but sleep. How long, and when
+not, is as for threads (native/src/drive/busy.rs).
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
-_MOMENT = 50e-6  # seconds; as the engine's threads have it
-_RAREST = 8  # after so many moments in vain, one in 2 ** _RAREST is tried
+_MOMENT = 75e-6  # seconds
+_FORGIVEN = 3  # so many moments in vain, one after the other, are no reason to stop
+_RAREST = 8  # in the end one occasion in 2 ** _RAREST is tried
 
 
 class Awake:
@@ -56,5 +57,5 @@ class Awake:
             loop.call_soon(self._stay, loop)
         else:
             self._staying = False
-            self._vain = min(self._vain + 1, _RAREST)
-            self._passes = 1 << self._vain
+            self._vain = min(self._vain + 1, _FORGIVEN + _RAREST)
+            self._passes = (1 << max(0, self._vain - _FORGIVEN)) - 1
