@@ -13,12 +13,14 @@ from tests.rpc.script import PATIENCE
 ROOT = Path(__file__).parents[2]
 
 PROLOGUE = """
-    import sys, threading
+    import logging, sys, threading
     from concurrent import futures
     import rpc, rpc.aio
     from examples.hello.hello_pb2 import HelloRequest
     from examples.hello.hello_pb2_grpc import GreeterStub, add_GreeterServicer_to_server
     from tests.rpc.script import READ, AioServicer, SyncServicer, greet, polite
+
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # a slow machine is no news
 
     def serve(script, options=None):
         server = rpc.server(futures.ThreadPoolExecutor(8), options=options)
@@ -33,8 +35,7 @@ PROLOGUE = """
 FORKING = (
     PROLOGUE
     + """
-    import logging, os, signal, traceback, warnings
-    logging.getLogger("asyncio").setLevel(logging.ERROR)  # a slow machine is no news
+    import os, signal, traceback, warnings
     warnings.filterwarnings("ignore", ".*multi-threaded, use of fork.*", DeprecationWarning)
 
     def fork(function):

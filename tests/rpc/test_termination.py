@@ -74,7 +74,7 @@ def start(request):
 
 
 def test_after_sigterm_it_is_not_ready_serves_on_and_loses_no_call(start):
-    process, port, probe_port = start(1.5, 20)
+    process, port, probe_port = start(4, 20)
     with (
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
         grpc.insecure_channel(f"127.0.0.1:{probe_port}") as kubelet,
@@ -88,7 +88,7 @@ def test_after_sigterm_it_is_not_ready_serves_on_and_loses_no_call(start):
             assert time.monotonic() < until, "it does not say that it ends"
         # New calls are still taken, and one that outlives the delay is answered.
         assert stub.SayHello(HelloRequest(name="0"), timeout=10).message == "done"
-        assert stub.SayHello(HelloRequest(name="3"), timeout=20).message == "done"
+        assert stub.SayHello(HelloRequest(name="6"), timeout=20).message == "done"
     assert process.wait(20) == 0
 
 
