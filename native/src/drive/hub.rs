@@ -8,7 +8,7 @@
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::busy::BusyPoll;
@@ -65,6 +65,10 @@ pub struct Hub {
     /// Links whose messages wait for others to leave with, and what ends that.
     held: ProcessMutex<Vec<Arc<Link>>>,
     held_alarm: Alarm,
+    /// A thread waits in `poll`.
+    waiting: AtomicBool,
+    /// A thread lingers: what arrives on open links is its.
+    lingering: AtomicBool,
     /// What links have carried that are over, and what their peers did.
     past: ProcessMutex<(Tally, Counters)>,
     next_token: AtomicU64,
@@ -114,6 +118,8 @@ impl Hub {
             dirty: ProcessMutex::default(),
             held: ProcessMutex::default(),
             held_alarm,
+            waiting: AtomicBool::new(false),
+            lingering: AtomicBool::new(false),
             past: ProcessMutex::default(),
             next_token: AtomicU64::new(FIRST_FREE),
             busy_poll: BusyPoll::default(),
@@ -277,12 +283,13 @@ impl Hub {
         dirty.into_iter().flat_map(|link| link.flush_now()).collect()
     }
 
-    /// Lets go of what the link holds, soon. False: a loop does not, it has turns of its own.
+    /// Lets go of what the link holds, soon. False: nobody is there to do it, because the thread that polls is with Python
+    /// (an interceptor, a callback, a handler of a server without a pool), or because a loop polls.
     pub fn hold(&self, link: &Arc<Link>) -> bool {
-        if self.defers_flush {
+        let mut held = self.held.lock(); // first: who stops waiting looks into it after it has said so
+        if !self.waiting.load(Ordering::Acquire) {
             return false;
         }
-        let mut held = self.held.lock();
         held.push(link.clone());
         if held.len() == 1 {
             self.held_alarm.set(Instant::now() + HELD_AT_MOST);
@@ -302,9 +309,11 @@ impl Hub {
 
     // ---- the turn
 
-    fn wait(&self, epoll: &Epoll, alone: bool, until: Option<Instant>) -> Vec<(u64, bool)> {
-        let look = || Some(epoll.wait(Some(Instant::now()))).filter(|ready| !ready.is_empty());
-        self.busy_poll.look(alone, until, look).unwrap_or_else(|| epoll.wait(until))
+    /// Looks no longer than until `leave` says that others look for the same.
+    fn wait(&self, epoll: &Epoll, alone: bool, until: Option<Instant>, leave: impl Fn() -> bool) -> Vec<(u64, bool)> {
+        let look = || Some(epoll.wait(Some(Instant::now()))).filter(|ready| !ready.is_empty() || leave());
+        let found = if leave() { None } else { self.busy_poll.look(alone, until, look) };
+        found.filter(|ready| !ready.is_empty()).unwrap_or_else(|| epoll.wait(until))
     }
 
     /// Waits until `until` (None: for ever) for something to do, and does it.
@@ -315,8 +324,9 @@ impl Hub {
             (until, look) => until.or(look),
         };
         let mut turn = Turn::default();
+        self.waiting.store(!self.defers_flush, Ordering::Release);
         loop {
-            let ready = self.wait(&self.epoll, false, until);
+            let ready = self.wait(&self.epoll, false, until, || self.lingering.load(Ordering::Relaxed));
             for &(token, hung_up) in &ready {
                 match token {
                     BELL => self.bell.silence(),
@@ -334,6 +344,8 @@ impl Hub {
                 break;
             }
         }
+        self.waiting.store(false, Ordering::Release);
+        self.let_go(&mut turn);
         if look.is_some_and(|look| look <= Instant::now()) {
             self.look_after_idle();
         }
@@ -347,7 +359,9 @@ impl Hub {
         if let Some(Open { epoll, .. }) = &self.open {
             let tell = |events| self.epoll.modify(epoll.fd(), events, OPEN); // fails only for a hub that was inherited
             let _ = tell(0);
-            self.turn_open(&self.wait(epoll, alone, Some(until)), &mut turn);
+            self.lingering.store(true, Ordering::Relaxed);
+            self.turn_open(&self.wait(epoll, alone, Some(until), || false), &mut turn);
+            self.lingering.store(false, Ordering::Relaxed);
             let _ = tell(libc::EPOLLIN);
         }
         turn
