@@ -10,18 +10,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from rpc.paying import Paying
+
 if TYPE_CHECKING:
     import asyncio
 
 _MOMENT = 75e-6  # seconds
-_FORGIVEN = 3  # so many moments in vain, one after the other, are no reason to stop
-_RAREST = 8  # in the end one occasion in 2 ** _RAREST is tried
 
 
 class Awake:
     """One per hub. ``asked``: the option `proxyless.busy_poll_us` in seconds; None: a moment, while it pays."""
 
-    __slots__ = ("_arrivals", "_ends", "_heard", "_passes", "_staying", "_vain", "asked")
+    __slots__ = ("_arrivals", "_ends", "_heard", "_paying", "_staying", "asked")
 
     def __init__(self, asked: float | None) -> None:
         self.asked = asked
@@ -29,16 +29,12 @@ class Awake:
         self._heard = 0
         self._ends = 0.0
         self._staying = False
-        self._vain = 0  # moments in a row
-        self._passes = 0  # so many occasions are let pass
+        self._paying = Paying()
 
     def sent(self, loop: asyncio.AbstractEventLoop) -> None:
         """Something has left, in the loop: an answer may come, or the next request."""
         span = _MOMENT if self.asked is None else self.asked
-        if self.asked is None and self._passes:
-            self._passes -= 1
-            return
-        if not span:
+        if not span or (self.asked is None and not self._paying.try_it()):
             return
         self._heard = self._arrivals
         self._ends = time.monotonic() + span
@@ -52,10 +48,9 @@ class Awake:
     def _stay(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._arrivals != self._heard:
             self._staying = False
-            self._vain = 0
+            self._paying.learn(paid=True)
         elif time.monotonic() < self._ends:
             loop.call_soon(self._stay, loop)
         else:
             self._staying = False
-            self._vain = min(self._vain + 1, _FORGIVEN + _RAREST)
-            self._passes = (1 << max(0, self._vain - _FORGIVEN)) - 1
+            self._paying.learn(paid=False)

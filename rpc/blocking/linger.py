@@ -13,6 +13,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from rpc.paying import Paying
+
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
@@ -27,10 +29,12 @@ class Linger:
     """One per server."""
 
     def __init__(self, pool: Executor | None) -> None:
-        # The threads of a pool that cannot be looked into go back at once.
-        known = isinstance(pool, ThreadPoolExecutor) and all(hasattr(pool, name) for name in _LOOKED_AT)
-        self._pool: Any = pool if known else None
+        # The threads of a pool that cannot be looked into go back at once, and those of one that does more with what it
+        # is given than run it: it has to be given each call.
+        plain = isinstance(pool, ThreadPoolExecutor) and type(pool).submit is ThreadPoolExecutor.submit
+        self._pool: Any = pool if plain and all(hasattr(pool, name) for name in _LOOKED_AT) else None
         self._place = threading.Lock()
+        self._paying = Paying()
 
     def inherit(self) -> None:
         """In the child of a fork: who lingered is the parent's."""
@@ -38,13 +42,15 @@ class Linger:
 
     def calls(self, hub: Hub, *, alone: bool) -> list[ServerCall]:
         """What arrives within the moment; nothing when the thread is needed elsewhere. ``alone``: no call goes on."""
-        if self._pool is None or not self._place.acquire(blocking=False):
+        if self._pool is None or not self._paying.try_it() or not self._place.acquire(blocking=False):
             return []
         try:
             # Looked at in this order: what is queued from now on calls us back.
-            return hub.linger(_MOMENT, alone) if self._pool._work_queue.empty() else []
+            calls = hub.linger(_MOMENT, alone) if self._pool._work_queue.empty() else []
         finally:
             self._place.release()
+        self._paying.learn(paid=bool(calls))
+        return calls
 
     def others_free(self, running: int) -> bool:
         """A thread of the pool that does not linger can take what is queued next; ``running`` counts that, too.

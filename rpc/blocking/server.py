@@ -6,10 +6,13 @@ A handler's thread writes its answer to the socket itself, nothing is handed bac
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 import logging
 import threading
 import time
+import traceback
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -75,7 +78,7 @@ class Server(grpc.Server):
         self._probed = False
         self._leaving = False
         self._running = 0
-        self._lock = threading.Lock()
+        self._make_locks()
         self._stopping: threading.Event | None = None
         self._stopped = threading.Event()
         inherits(self)
@@ -83,7 +86,7 @@ class Server(grpc.Server):
 
     def inherit(self) -> None:
         """In the child of a fork: what was started is the parent's and over here; what was not can be started."""
-        self._lock = threading.Lock()
+        self._make_locks()
         self._stopped = threading.Event()
         self._linger.inherit()
         if self._thread is None:
@@ -91,6 +94,10 @@ class Server(grpc.Server):
         else:
             self._stopping = self._stopping or threading.Event()
             self._stopped.set()
+
+    def _make_locks(self) -> None:
+        self._lock = threading.RLock()  # the garbage collector may end a call under it, which tells another
+        self._asking = threading.Lock()
 
     # ---- grpc.Server
 
@@ -192,9 +199,8 @@ class Server(grpc.Server):
         for call in calls:
             try:
                 job = self._accept(call)
-            except Exception as error:
-                _log.exception("%s could not be served", call.path)
-                call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Error in service handler! ({error})", None)
+            except BaseException as error:
+                _unserved(call, error)
             else:
                 if job is not None:
                     yield job
@@ -242,7 +248,8 @@ class Server(grpc.Server):
         continuation = self._table.find
         for interceptor in reversed(self._table.interceptors):
             continuation = functools.partial(interceptor.intercept_service, continuation)
-        return continuation(details)
+        with self._asking:  # one call at a time, as in grpcio: who lingers asks, too
+            return continuation(details)
 
     def _when_whole(self, call: ServerCall, waiting: list[grpc.RpcMethodHandler[Any, Any]]) -> None:
         """A unary request that came in pieces. Two threads may be told of it at a time: one takes what waits."""
@@ -259,21 +266,30 @@ class Server(grpc.Server):
             self._submit(job)
 
     def _submit(self, job: Job) -> None:
+        """Whatever comes of it, who submits goes on: it reads for others, too."""
+        call, handler, _ = job
         pool = self._pool
-        if pool is None and (job[1].request_streaming or job[1].response_streaming):
+        if pool is None and (handler.request_streaming or handler.response_streaming):
             pool = self._stream_pool = self._stream_pool or ThreadPoolExecutor(thread_name_prefix="rpc streams")
-        if pool is None:
-            self._run(*job)
-            return
+        box = [job]
         try:
-            pool.submit(self._work, [job])
-        except RuntimeError:  # the pool was shut down
-            self._done()
-            job[0].finish(grpc.StatusCode.UNAVAILABLE.value[0], "the server is shutting down", None)
+            if pool is None:
+                self._run(*box.pop())
+            else:
+                pool.submit(self._work, box)
+        except Exception as error:
+            if pool is None:
+                _unserved(call, error)
+                return
+            # A pool that cannot start a thread has queued it all the same: then another thread may be at it.
+            with contextlib.suppress(IndexError):
+                box.pop()
+                self._done()
+                _refused(call, error)
 
     def _work(self, box: list[Job]) -> None:
         """In the pool. A job is taken out of its box, which the pool holds on to: a call holds its connection."""
-        job: Job | None = box.pop()
+        job = box.pop() if box else None
         while job is not None:
             self._run(*job)
             job = None
@@ -284,7 +300,10 @@ class Server(grpc.Server):
                     self._submit(other)
                     del other
 
-    def _run(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
+    def _run(self, *job: Any) -> None:
+        contextvars.copy_context().run(self._answer, *job)  # what a handler sets is not the next one's
+
+    def _answer(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
         context = ServicerContext(call)
         context.max_send = self._max_send
         if self._compression:
@@ -298,6 +317,20 @@ class Server(grpc.Server):
     def _done(self) -> None:
         with self._lock:
             self._running -= 1
+
+
+def _unserved(call: ServerCall, error: BaseException) -> None:
+    _log.error("%s could not be served", call.path, exc_info=error)
+    reason = traceback.format_exception_only(error)[-1].strip()  # whatever its __str__ does
+    call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Error in service handler! ({reason})", None)
+
+
+def _refused(call: ServerCall, error: Exception) -> None:
+    """By the pool: it was shut down (RuntimeError), or is full in a way of its own."""
+    if isinstance(error, RuntimeError):
+        call.finish(grpc.StatusCode.UNAVAILABLE.value[0], "the server is shutting down", None)
+    else:
+        _unserved(call, error)
 
 
 def _serve(server: weakref.ref[Server], hub: Hub, stopped: threading.Event) -> None:

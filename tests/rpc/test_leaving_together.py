@@ -79,3 +79,32 @@ def test_one_message_each_way_at_a_time(our_world):
         assert call.read().message == f"Hello, {i}!"
         call.write(request(str(i + 1)))
     call.cancel()
+
+
+def test_nothing_is_held_while_the_thread_that_would_let_go_is_busy():
+    """Without a pool a unary handler runs there."""
+    busy, arrived = threading.Event(), threading.Event()
+
+    class Busy(GreeterServicer):
+        def SayHello(self, request, context):  # noqa: N802 - grpc's name
+            busy.set()
+            return HelloReply(message=str(arrived.wait(PATIENCE)))
+
+        def ListHellos(self, request, context):  # noqa: N802 - grpc's name
+            assert busy.wait(PATIENCE)
+            for _ in range(BURST):
+                yield HelloReply()
+            arrived.wait(PATIENCE)
+
+    server = rpc.server(None)
+    add_GreeterServicer_to_server(Busy(), server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    with rpc.insecure_channel(address) as channel, rpc.insecure_channel(address) as other:
+        replies = GreeterStub(channel).ListHellos(HelloRequest(), timeout=PATIENCE)
+        call = GreeterStub(other).SayHello.future(HelloRequest(), timeout=PATIENCE * 2)
+        for _ in range(BURST):
+            next(replies)
+        arrived.set()
+        assert call.result().message == "True"
+    server.stop(0).wait(PATIENCE)

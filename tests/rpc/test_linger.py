@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
+import queue
 import threading
+import time
 from concurrent import futures
 
+import grpc
 import pytest
 
 import rpc
@@ -57,7 +61,8 @@ def serve(sync_world):
     for server, pool in servers:
         server.stop(0).wait(PATIENCE)
         server._hub.wake()  # a thread that lingers for a long moment
-        pool.shutdown(wait=False)
+        if pool is not None:
+            pool.shutdown(wait=False)
 
 
 @pytest.mark.usefixtures("long_moment")
@@ -231,3 +236,114 @@ def test_the_limit_of_calls_holds_for_those_that_come_in_pieces(serve, dial):
     go_on.set()
     assert refused == ["8", "8"]
     assert raw.answer(1)["grpc-status"] == "0"
+
+
+def test_calls_with_other_calls_between_them_are_not_lingered_for():
+    """By turns on two servers that share one thread: each call would wait for the end of the other's moment."""
+    pool, hub, looked = futures.ThreadPoolExecutor(1), Hub(), []
+
+    class Counting:
+        def linger(self, moment, alone):
+            looked.append(moment)
+            return []
+
+    lingering = Linger(pool)
+    for _ in range(1000):
+        assert lingering.calls(Counting(), alone=True) == []
+    assert 4 < len(looked) < 20
+    pool.shutdown()
+    hub.close("")
+
+
+class Full(futures.ThreadPoolExecutor):
+    """A bounded pool, as people make them."""
+
+    full = False
+
+    def submit(self, *args, **kwargs):
+        if self.full:
+            raise queue.Full
+        return super().submit(*args, **kwargs)
+
+
+class _UnspeakableError(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+def test_a_pool_that_takes_no_call_fails_that_call_alone(serve):
+    pool = Full(2)
+    server, _, client = serve(polite, pool)
+    for full in (False, True, True, False):
+        pool.full = full
+        reply = client.call("unary", request("Ann"), timeout=PATIENCE)
+        assert reply.code.name == ("UNKNOWN" if full else "OK")
+    wait_for(lambda: server._running == 0)
+
+
+def test_a_handler_that_fails_in_every_way_leaves_a_server_without_a_pool_serving(serve):
+    def script():
+        asked = yield READ
+        if asked.name == "bad":
+            raise _UnspeakableError
+        yield greet(asked)
+
+    _, _, client = serve(script, None)
+    for name in ("bad", "Ann", "bad", "Ben"):
+        assert client.call("unary", request(name), timeout=PATIENCE).code.name == ("UNKNOWN" if name == "bad" else "OK")
+
+
+def test_what_a_handler_sets_in_its_context_is_not_the_next_ones(serve):
+    user, seen = contextvars.ContextVar("user", default=None), []
+
+    def script():
+        asked = yield READ
+        seen.append(user.get())
+        user.set(asked.name)
+        yield greet(asked)
+
+    for pool in (futures.ThreadPoolExecutor(1), None):
+        _, _, client = serve(script, pool)
+        for n in range(20):
+            assert client.call("unary", request(str(n))).messages == [f"Hello, {n}!"]
+    assert seen == [None] * 40
+
+
+def test_interceptors_are_asked_by_one_thread_at_a_time(serve, sync_world):
+    inside, together = [], []
+
+    class Asked(grpc.ServerInterceptor):
+        def intercept_service(self, continuation, details):
+            inside.append(details.method)
+            together.append(len(inside))
+            time.sleep(0.0002)
+            inside.pop()
+            return continuation(details)
+
+    _, address, _ = serve(polite, futures.ThreadPoolExecutor(8), interceptors=[Asked()])
+
+    def load(n):
+        client = sync_world.connect(address)
+        return [client.call("unary", request(f"{n}/{i}")).messages for i in range(50)]
+
+    with futures.ThreadPoolExecutor(6) as callers:
+        for n, answers in enumerate(callers.map(load, range(6))):
+            assert answers == [[f"Hello, {n}/{i}!"] for i in range(50)]
+    assert set(together) == {1}
+
+
+@pytest.mark.usefixtures("long_moment")
+def test_an_interceptor_that_exits_fails_that_call_alone(serve):
+    class Exits(grpc.ServerInterceptor):
+        exits = False
+
+        def intercept_service(self, continuation, details):
+            if Exits.exits:
+                raise SystemExit
+            return continuation(details)
+
+    server, _, client = serve(polite, futures.ThreadPoolExecutor(4), interceptors=[Exits()])
+    for exits in (False, True, False, True, True, False):
+        Exits.exits = exits
+        assert client.call("unary", request("Ann"), timeout=PATIENCE).code.name == ("UNKNOWN" if exits else "OK")
+    wait_for(lambda: server._running == 0)
