@@ -17,10 +17,9 @@ class Paying:
 
     def try_it(self) -> bool:
         """Whether to, this time; who does says what came of it (`learn`)."""
-        if self._passes:
-            self._passes -= 1
-            return False
-        return True
+        passes = self._passes
+        self._passes = max(0, passes - 1)
+        return passes == 0
 
     def learn(self, *, paid: bool) -> None:
         self._vain = 0 if paid else min(self._vain + 1, _FORGIVEN + _RAREST)

@@ -42,15 +42,17 @@ class Linger:
 
     def calls(self, hub: Hub, *, alone: bool) -> list[ServerCall]:
         """What arrives within the moment; nothing when the thread is needed elsewhere. ``alone``: no call goes on."""
-        if self._pool is None or not self._paying.try_it() or not self._place.acquire(blocking=False):
+        if self._pool is None or not self._place.acquire(blocking=False):
             return []
         try:
             # Looked at in this order: what is queued from now on calls us back.
-            calls = hub.linger(_MOMENT, alone) if self._pool._work_queue.empty() else []
+            if not self._pool._work_queue.empty() or not self._paying.try_it():
+                return []
+            calls = hub.linger(_MOMENT, alone)
+            self._paying.learn(paid=bool(calls))
+            return calls
         finally:
             self._place.release()
-        self._paying.learn(paid=bool(calls))
-        return calls
 
     def others_free(self, running: int) -> bool:
         """A thread of the pool that does not linger can take what is queued next; ``running`` counts that, too.
