@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bench.loads import Done
 from rpc._native import Hub, Method
+from rpc.aio.awake import Awake
 from rpc.aio.hub import attach, detach, shared_hub
 from rpc.blocking.tender import tended_hub
 from rpc.options import ChannelOptions, ServerOptions
@@ -50,7 +51,7 @@ class AioLoads:
     """`bench.loads.AioLoads` by callbacks: whose answer came, calls again."""
 
     def __init__(self, target: str, request: bytes, concurrency: int) -> None:
-        self._link, self._method = _connected(shared_hub(asyncio.get_running_loop()), target), _method(target)
+        self._link, self._method = _connected(shared_hub(asyncio.get_running_loop(), None), target), _method(target)
         self._request, self._concurrency = request, concurrency
 
     async def unary(self, seconds: float) -> Done:
@@ -121,7 +122,7 @@ class AioServer(_Listening):
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._hub = attach(self._loop, _answer)
+        self._hub = attach(self._loop, Awake(None), _answer)
         self._listen(self._hub)
 
     async def stop(self, _: float) -> None:

@@ -75,6 +75,8 @@ def test_every_target_has_candidates_and_reads_back(labels, port):
     [
         ("localhost:50051", "localhost", 50051),
         ("localhost", "localhost", 443),
+        ("localhost:", "localhost", 443),
+        ("localhost:http", "localhost", 80),
         ("10.0.0.1:1", "10.0.0.1", 1),
         ("[::1]:80", "::1", 80),
         ("[::1]", "::1", 443),
@@ -104,8 +106,6 @@ def test_a_plain_target_is_one_endpoint_as_written(text, host, port):
     [
         "",
         ":80",
-        "localhost:",
-        "localhost:http",
         "localhost:0",
         "dns://8.8.8.8/a:1",
         "dns:///",
