@@ -27,7 +27,7 @@ class ProbeCredentials:
     """What makes a port a probe port: plaintext only, and calls can be told by their chain."""
 
     def follow(self, guard: Guard) -> Following:
-        guard.set([(CHAIN, (), "raw_buffer", (), None, None)])
+        guard.set([(CHAIN, (), "raw_buffer", (), None, None, None)])
         return self
 
     def close(self) -> None:

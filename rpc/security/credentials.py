@@ -192,9 +192,9 @@ class _SslServerCredentials:
             )
             answers = context.server(tls, None)
             if not chains:
-                chains.append(("tls", (), "tls", (), answers, None))
+                chains.append(("tls", (), "tls", (), answers, None, None))
             if names := server_names(chain):
-                chains.append((f"tls for {', '.join(names)}", names, "tls", (), answers, None))
+                chains.append((f"tls for {', '.join(names)}", names, "tls", (), answers, None, None))
         return chains
 
     def follow(self, guard: Guard) -> Following:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from xds_client.model import DownstreamTls, FilterChain, Listener
 
 _log = logging.getLogger(__name__)
-_HEARING = 2.0  # seconds that clients get to hear of a change that they have to follow
 _LOG_INTERVAL = 1.0  # seconds between log lines about refused connections of one port
 # Filters without which a call is as well protected as with them: they count, exchange metadata, or end the chain.
 # Whatever else a chain demands (rbac, jwt_authn, ext_authz, lua, wasm, ...) is not carried out here, so the chain is
@@ -74,32 +73,45 @@ class Guard:
         self._following: Following | None = None
         self._refusals = _Refusals()
         self._ask: Callable[[], None] = lambda: None
-        self._draining = threading.Timer(_HEARING, lambda: None)  # never started
+        self._changing = threading.Lock()
+        self._chains: object = None
+        self._draining: threading.Timer | None = None
 
     def start(self, hub: Hub) -> None:
         self._hub = hub
         self._following = self._credentials.follow(self)
 
-    def set(self, chains: Sequence[Chain], otherwise: Chain | None = None, *, drain: bool = True) -> None:
-        """From now on these; connections that they would not let in are told to go away, their calls may finish, unless
-        ``drain`` is false.
+    def set(self, chains: Sequence[Chain], otherwise: Chain | None = None) -> None:
+        """From now on these; connections that they would not let in are told to go away, their calls may finish.
 
-        They are told a little later: their clients hear of the change from the control plane as we do, but maybe after
-        us, and one that has to connect anew before that does so in the way that is no longer let in. (Envoy takes up
-        to its drain time of 45 s.)
+        They are told a little later (the engine says when, see its gate). When that is, is settled now: what is set
+        after this, a wider door too, takes nobody out again.
         """
+        if (wanted := ([*chains], otherwise)) == self._chains:
+            return
         self.gate.set(chains, otherwise)
+        self._chains = wanted
         self.waiting_for = ""
         self.ready.set()
-        self._draining.cancel()
-        if self._hub is not None and drain:
-            self._draining = threading.Timer(_HEARING, _weakly(self._drain_misfits))
-            self._draining.daemon = True
-            self._draining.start()
+        if self._hub is not None and self._hub.mark_misfits(self.gate):
+            self._drain_misfits()
 
     def _drain_misfits(self) -> None:
-        if self._hub is not None and (drained := self._hub.drain_misfits()):
+        if self._hub is None:
+            return
+        with self._changing:
+            drained, wait = self._hub.drain_misfits()
+            if wait is not None and self._draining is None:
+                self._draining = threading.Timer(wait, _weakly(self._when_due))
+                self._draining.daemon = True
+                self._draining.start()
+        if drained:
             _log.info("%s: %d connections no longer fit what the port lets in; they are drained", self.address, drained)
+
+    def _when_due(self) -> None:
+        with self._changing:
+            self._draining = None
+        self._drain_misfits()
 
     def before_handshakes(self, ask: Callable[[], None]) -> None:
         """Call ``ask`` for each new connection, before its handshake goes on."""
@@ -110,7 +122,9 @@ class Guard:
         self._ask()
 
     def close(self) -> None:
-        self._draining.cancel()
+        with self._changing:
+            if self._draining is not None:
+                self._draining.cancel()
         if self._following is not None:
             self._following.close()
 
@@ -219,10 +233,10 @@ class MeshFollowing:
         if self._source is None or self._identity is None or (self._source.current is None) == self._lapsed:
             return
         with self._lock:
-            self._lapsed = not self._lapsed
-            self._apply(drain=False)  # connections that are there stay: nothing is closed for an identity
+            self._lapsed = self._source.current is None
+            self._apply()
 
-    def _apply(self, *, drain: bool = True) -> None:
+    def _apply(self) -> None:
         if self._listener is None:
             self._guard.waiting_for = "the inbound listener of this node"
         elif self._identity is None and self._source is not None:
@@ -233,19 +247,21 @@ class MeshFollowing:
                 _log.info("%s: no service of the mesh declares this port; catch-all chains hold", self._guard.address)
             otherwise = self._chain(port.default) if port.default is not None else None
             chains = [self._chain(chain) for chain in port.chains if _reachable(port, chain)]
-            self._guard.set(chains, otherwise, drain=drain)
+            self._guard.set(chains, otherwise)
 
     def _lapse(self, tls: DownstreamTls | None) -> str | None:
-        """Why a chain that ends TLS of the mesh is closed for want of a certificate: see `TlsSecurity.lapsed`."""
+        """Why a chain that ends TLS of the mesh lets nobody new in for want of a certificate; see `TlsSecurity.lapsed`.
+        Who is inside stays: nothing is closed for an identity.
+        """
         if not self._lapsed or self._source is None or tls is None or MeshSecret() not in (tls.certificate, tls.roots):
             return None
         return f"no valid certificate of our own, and nobody is let in without: {self._source.error}"
 
     def _chain(self, chain: FilterChain) -> Chain:
-        match, refusal, tls = chain.match, _refusal(chain) or self._lapse(chain.tls), None
-        if refusal:
-            _log.warning("%s: filter chain %s lets nobody in: %s", self._guard.address, chain.name, refusal)
-        elif chain.tls is not None:
+        match, refusal, tls, lapse = chain.match, _refusal(chain), None, self._lapse(chain.tls)
+        if refusal or lapse:
+            _log.warning("%s: filter chain %s lets nobody in: %s", self._guard.address, chain.name, refusal or lapse)
+        if not refusal and chain.tls is not None:
             try:
                 tls = context.server(chain.tls, self._identity)
             except SecurityError as error:
@@ -258,4 +274,5 @@ class MeshFollowing:
             match.application_protocols,
             tls,
             refusal or None,
+            lapse,
         )

@@ -96,7 +96,7 @@ class _PlainServerCredentials:
     kind: LocalConnectionType | None
 
     def follow(self, guard: Guard) -> Following:
-        guard.set([("" if self.kind is None else LOCAL_CHAIN, (), "raw_buffer", (), None, None)])
+        guard.set([("" if self.kind is None else LOCAL_CHAIN, (), "raw_buffer", (), None, None, None)])
         return self
 
     def check(self, listener: socket.socket) -> None:

@@ -1,16 +1,21 @@
 //! What a server's port lets in, replaceable while it serves, and how a connection came through it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use proxyless_tls::chains::{Chains, Hello};
+use proxyless_tls::server::ServerTls;
 use proxyless_tls::session::Session;
 use pyo3::prelude::*;
 
 use super::fork::ProcessMutex;
 use super::link::Link;
 
+/// How long a client may take to hear of a change from the control plane, as we did, before we tell it to go away: one
+/// that has to connect anew before it has heard does so in the way that is no longer let in. (Envoy takes up to its
+/// drain time of 45 s.)
+const HEARING: Duration = Duration::from_secs(2);
 /// How long a client that was told to go away may take to hear it. Whoever still makes new calls then does not want to.
 const OVERSTAY: Duration = Duration::from_secs(10);
 
@@ -36,13 +41,24 @@ pub struct Admission {
     pub chain: String,
     /// Of the gate, when the connection was made: what it chose among then may be replaced by the time it is let in.
     version: u64,
-    /// Since when it does not fit any more.
+    /// When a change first closed the door on it. Nothing that comes later moves that, nor what follows from it.
     misfit_since: OnceLock<Instant>,
+    told: AtomicBool,
+    /// What last took the client's certificate: whoever fits the same again is not verified again.
+    taken_by: ProcessMutex<Weak<ServerTls>>,
 }
 
 impl Admission {
     pub fn new(gate: Arc<Gate>, hello: Hello, chain: String, version: u64) -> Self {
-        Self { gate, hello, chain, version, misfit_since: OnceLock::new() }
+        Self {
+            gate,
+            hello,
+            chain,
+            version,
+            misfit_since: OnceLock::new(),
+            told: AtomicBool::new(false),
+            taken_by: ProcessMutex::default(),
+        }
     }
 
     /// The chains were replaced while it was on its way in.
@@ -51,7 +67,17 @@ impl Admission {
     }
 
     pub fn overstays(&self) -> bool {
-        self.misfit_since.get().is_some_and(|since| since.elapsed() > OVERSTAY)
+        self.misfit_since.get().is_some_and(|since| since.elapsed() > HEARING + OVERSTAY)
+    }
+
+    /// When the client is to be told to go away; None: it is not, or was told.
+    pub fn to_be_told(&self) -> Option<Instant> {
+        let since = self.misfit_since.get().filter(|_| !self.told.load(Ordering::Acquire));
+        since.map(|since| *since + HEARING)
+    }
+
+    pub fn tell(&self) {
+        self.told.store(true, Ordering::Release);
     }
 
     /// What the client asked for.
@@ -92,7 +118,15 @@ impl Gate {
     }
 }
 
-/// Would the link be let in as it is, if it came now? Its peer's certificate may have expired since.
+/// Measures a link that came in by `gate` by what the gate lets in now. True: it does not fit, for the first time.
+pub fn is_new_misfit(link: &Link, gate: &Arc<Gate>) -> bool {
+    let Some(admission) = link.admission.as_ref().filter(|admission| Arc::ptr_eq(&admission.gate, gate)) else {
+        return false;
+    };
+    admission.misfit_since.get().is_none() && !still_fits(link)
+}
+
+/// Would the link be let in as it is, if it came now? Its peer's certificate may have expired since, or ours.
 pub fn still_fits(link: &Link) -> bool {
     let Some(admission) = &link.admission else { return true };
     let fits = fits(link, admission);
@@ -105,10 +139,15 @@ pub fn still_fits(link: &Link) -> bool {
 fn fits(link: &Link, admission: &Admission) -> bool {
     let chains = admission.gate.chains();
     let Some(chain) = chains.select(&admission.hello).filter(|chain| chain.refusal.is_none()) else { return false };
-    let shown = link.lock().session.as_ref().map(|session| session.peer_certificates().to_vec());
-    match (&chain.tls, shown) {
-        (None, None) => true,
-        (Some(tls), Some(shown)) => tls.takes(&shown),
-        _ => false,
+    let Some(tls) = &chain.tls else { return link.lock().session.is_none() };
+    let mut taken_by = admission.taken_by.lock();
+    if Weak::as_ptr(&taken_by) == Arc::as_ptr(tls) {
+        return true;
     }
+    let shown = link.lock().session.as_ref().map(|session| session.peer_certificates().to_vec());
+    let taken = shown.is_some_and(|shown| tls.takes(&shown));
+    if taken {
+        *taken_by = Arc::downgrade(tls);
+    }
+    taken
 }

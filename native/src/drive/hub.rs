@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::busy::BusyPoll;
 use super::fork::{Descriptor, ProcessMutex};
-use super::gate::{Admission, Gate, Security, still_fits};
+use super::gate::{Admission, Gate, Security, is_new_misfit, still_fits};
 use super::greetings::Greetings;
 use super::link::Link;
 use super::members::{Member, Members};
@@ -157,9 +157,12 @@ impl Hub {
             self.bell.ring();
         }
         drop(members);
-        // From here on `misfits` sees it; what was replaced before that is looked at now.
-        if link.admission.as_ref().is_some_and(Admission::is_late) && !still_fits(&link) {
-            link.lock().grpc.shut_down();
+        // From here on `mark_misfits` sees it; what was replaced before that is looked at now.
+        if let Some(late) = link.admission.as_ref().filter(|admission| admission.is_late()) {
+            if !still_fits(&link) {
+                late.tell();
+                link.lock().grpc.shut_down();
+            }
         }
         if !first.is_empty() {
             link.take_in(first);
@@ -204,9 +207,28 @@ impl Hub {
         self.members.lock().links()
     }
 
-    /// The links that their gate, which was changed, would not let in any more as they are.
-    pub fn misfits(&self) -> Vec<Arc<Link>> {
-        self.links().into_iter().filter(|link| !still_fits(link)).collect()
+    /// From now on the time counts of those links that the gate, which was changed, would not let in any more as they
+    /// are. Returns how many have joined them.
+    pub fn mark_misfits(&self, gate: &Arc<Gate>) -> usize {
+        self.links().iter().filter(|link| is_new_misfit(link, gate)).count()
+    }
+
+    /// The misfits whose clients are to be told to go away, once each, and when the next are due.
+    pub fn due_misfits(&self) -> (Vec<Arc<Link>>, Option<Instant>) {
+        let now = Instant::now();
+        let (mut due, mut next) = (Vec::new(), None::<Instant>);
+        for link in self.links() {
+            let Some(admission) = &link.admission else { continue };
+            match admission.to_be_told() {
+                Some(at) if at <= now => {
+                    admission.tell();
+                    due.push(link);
+                }
+                Some(at) => next = Some(next.map_or(at, |next| next.min(at))),
+                None => {}
+            }
+        }
+        (due, next)
     }
 
     pub fn release(&self, token: u64, fd: RawFd) {

@@ -95,16 +95,24 @@ impl Hub {
         Ok(())
     }
 
-    /// Tells the clients that a changed gate would not let in any more to go away; calls in progress go on. Returns
-    /// how many connections that are.
-    fn drain_misfits(&self, py: Python<'_>) -> PyResult<usize> {
-        let misfits = py.detach(|| self.hub.misfits());
+    /// To be called when a gate was changed. True: there are connections that it would not let in any more, for which
+    /// `drain_misfits` will have something to do.
+    fn mark_misfits(&self, py: Python<'_>, gate: &Bound<'_, Gate>) -> bool {
+        let gate = gate.get().0.clone();
+        py.detach(|| self.hub.mark_misfits(&gate)) > 0
+    }
+
+    /// Tells the clients of marked connections whose time has come to go away; calls in progress go on. Returns how
+    /// many connections that are, and the seconds until the next are due.
+    fn drain_misfits(&self, py: Python<'_>) -> PyResult<(usize, Option<f64>)> {
+        let (misfits, next) = py.detach(|| self.hub.due_misfits());
         for link in &misfits {
             py.detach(|| link.lock().grpc.shut_down());
             // The caller is whoever brought the news: what a loop's calls are told, they are told in the loop.
             commanded(py, link, self.on_dirty.as_ref())?;
         }
-        Ok(misfits.len())
+        let wait = next.map(|next| next.saturating_duration_since(Instant::now()).as_secs_f64());
+        Ok((misfits.len(), wait))
     }
 
     /// Takes over a connected socket's descriptor and speaks first. `on_lost` is called once, when no new call can be

@@ -111,8 +111,9 @@ impl ServerTls {
 #[pyclass(frozen, module = "rpc._native")]
 pub struct Gate(pub Arc<Driven>);
 
-/// `(name, server_names, transport, protocols, tls | None, refusal | None)`
-type ChainOf<'py> = (String, Vec<String>, String, Vec<String>, Option<Bound<'py, ServerTls>>, Option<String>);
+/// `(name, server_names, transport, protocols, tls | None, refusal | None, lapse | None)`
+type ChainOf<'py> =
+    (String, Vec<String>, String, Vec<String>, Option<Bound<'py, ServerTls>>, Option<String>, Option<String>);
 
 #[pymethods]
 impl Gate {
@@ -126,16 +127,18 @@ impl Gate {
         self.0.call_before_handshakes(callback);
     }
 
-    /// New connections meet these chains (`otherwise` where none of them takes it) from now on; see `Hub.drain_misfits` for those that are there.
+    /// New connections meet these chains (`otherwise` where none of them takes it) from now on; see `Hub.mark_misfits`
+    /// for those that are there.
     #[pyo3(signature = (chains, otherwise=None))]
     fn set(&self, chains: Vec<ChainOf<'_>>, otherwise: Option<ChainOf<'_>>) {
-        let chain = |(name, server_names, transport, alpn, tls, refusal): ChainOf<'_>| Chain {
+        let chain = |(name, server_names, transport, alpn, tls, refusal, lapse): ChainOf<'_>| Chain {
             name,
             server_names,
             transport,
             protocols: protocols(alpn),
             tls: tls.map(|tls| tls.get().0.clone()),
             refusal,
+            lapse,
         };
         let chains = Chains { chains: chains.into_iter().map(chain).collect(), otherwise: otherwise.map(chain) };
         self.0.set(chains);

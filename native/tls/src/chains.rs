@@ -29,6 +29,8 @@ pub struct Chain {
     pub tls: Option<Arc<ServerTls>>,
     /// Why nobody may use it.
     pub refusal: Option<String>,
+    /// Why nobody may come in by it for now; who is in may stay.
+    pub lapse: Option<String>,
 }
 
 #[derive(Default)]

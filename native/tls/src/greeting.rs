@@ -201,7 +201,7 @@ fn plaintext(chains: &Chains, first: Vec<u8>) -> Result<Option<Opened>, String> 
 
 fn select<'a>(chains: &'a Chains, hello: &Hello) -> Result<Option<&'a Chain>, String> {
     let chain = chains.select(hello);
-    match chain.and_then(|chain| chain.refusal.as_ref().map(|refusal| (chain, refusal))) {
+    match chain.and_then(|chain| chain.refusal.as_ref().or(chain.lapse.as_ref()).map(|refusal| (chain, refusal))) {
         Some((chain, refusal)) => Err(format!("{} lets nobody in: {refusal}", chain.name)),
         None => Ok(chain),
     }

@@ -1,6 +1,7 @@
 """PeerAuthentication changed while calls are in flight: who fits goes on, who does not is drained, nobody slips by."""
 
 import contextlib
+import itertools
 import logging
 import socket
 import ssl
@@ -153,6 +154,69 @@ def test_who_is_inside_when_other_names_are_wanted_is_told_to_go(our_world, shop
     refused(ends.mutual)
 
 
+# ---- changes that follow each other
+
+
+def updates_without_end(mesh, *listeners):
+    """Push these in turn, each before what follows from the one before it is due; returns what ends it."""
+    stop = threading.Event()
+
+    def push():
+        for listener in itertools.cycle(listeners):
+            if stop.wait(0.2):
+                return
+            mesh.inbound.set(listener)
+
+    thread = threading.Thread(target=push)
+    thread.start()
+    return lambda: (stop.set(), thread.join())
+
+
+def other_strict(tls=MUTUAL):
+    """As strict, but not equal to it."""
+    return listener(chain("as strict", tls=tls, transport="tls"), chain("nobody's", names=("nobody.example",)))
+
+
+UPDATES = {
+    "more of the same": (strict(), other_strict()),
+    "the door opens and closes": (strict(), strict(), strict(), permissive()),
+}
+
+
+@pytest.mark.parametrize("updates", UPDATES.values(), ids=UPDATES)
+def test_no_update_puts_off_what_an_earlier_one_demands(our_world, shop, reviews, updates):
+    ends = Ends(our_world, shop, reviews, "permissive")
+    hello(ends.plaintext)
+    [link] = links(ends.plaintext)
+    stop = updates_without_end(ends.mesh, *updates)
+    try:
+        until(lambda: link not in links(ends.plaintext), "plaintext was kept after STRICT, by updates that came later")
+    finally:
+        stop()
+
+
+def test_an_expiring_certificate_does_not_put_off_what_a_change_demands(our_world, shop, reviews):
+    ends = Ends(our_world, shop, reviews, "permissive")
+    hello(ends.plaintext)
+    ends.mesh.inbound.set(MODES["strict"])
+    ends.mesh.identity.expire("the CA is gone")
+    refused(our_world.call_from(Mesh(shop), ends.address))  # the server looks at its certificate
+    until(lambda: not links(ends.plaintext), "plaintext was kept after STRICT, because the certificate has expired")
+
+
+def test_a_change_that_meets_an_expired_certificate_closes_only_what_the_change_closes(our_world, shop, reviews):
+    ends = Ends(our_world, shop, reviews, "permissive")
+    for client in (ends.mutual, ends.plaintext):
+        hello(client)
+    [link] = links(ends.mutual)
+    ends.mesh.identity.expire("the CA is gone")
+    refused(our_world.call_from(Mesh(shop), ends.address))
+    ends.mesh.inbound.set(MODES["strict"])
+    until(lambda: not links(ends.plaintext))
+    hello(ends.mutual)
+    assert links(ends.mutual) == [link]
+
+
 # ---- who does not want to go
 
 
@@ -167,6 +231,7 @@ def test_plaintext_that_ignores_goaway_makes_no_more_calls(our_world, shop, revi
         assert stubborn.next(GOAWAY) is not None
         served, stream, end = 0, 3, time.monotonic() + 30
         while time.monotonic() < end:
+            ends.mesh.inbound.set((MODES["strict"], other_strict())[served % 2])  # an update must not give it more time
             try:
                 stubborn.call(message(asked("Ann").SerializeToString()), stream=stream)
                 answer = stubborn.answer(stream)

@@ -96,6 +96,7 @@ pub fn chain(name: &str, transport: &str, protocols: &[&str], tls: Option<Arc<Se
         protocols: protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect(),
         tls,
         refusal: None,
+        lapse: None,
     }
 }
 
