@@ -26,7 +26,7 @@ Told = TargetConfig | TargetMissing
 def open_exchanger(mesh: Mesh, locality: str = "") -> PilotExchanger:
     """``locality`` as Istio writes it: ``region/zone/sub_zone``."""
     node = replace(NODE, locality=Locality(*locality.split("/"))) if locality else NODE
-    return PilotExchanger(Bootstrap(node, mesh.address))
+    return PilotExchanger(Bootstrap(node, mesh.address, "plaintext"))
 
 
 def target_configs(exchanger: PilotExchanger, targets: Iterable[str], limit: float = 10.0) -> dict[str, Told]:

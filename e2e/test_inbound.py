@@ -56,7 +56,7 @@ def opened() -> Iterator[list[PilotExchanger]]:
 
 
 def inbound(mesh: Mesh) -> Listener:
-    with closing(PilotExchanger(Bootstrap(SERVER, mesh.address))) as exchanger:
+    with closing(PilotExchanger(Bootstrap(SERVER, mesh.address, "plaintext"))) as exchanger:
         return exchanger.get_inbound(timeout=10.0)
 
 
@@ -67,7 +67,7 @@ def trusting(*domains: str) -> tuple[StringMatch, ...]:
 def test_every_case_gives_every_port_its_chains(start_mesh: StartMesh, opened: list[PilotExchanger]) -> None:
     """One control plane and one stream, led through all cases by edits: policies change live."""
     mesh = start_mesh({"policies": CASES[0].text})
-    exchanger = PilotExchanger(Bootstrap(SERVER, mesh.address))
+    exchanger = PilotExchanger(Bootstrap(SERVER, mesh.address, "plaintext"))
     opened.append(exchanger)
     told: list[Listener] = []
     exchanger.observe_inbound(lambda news: told.append(news) if isinstance(news, Listener) else None)
@@ -170,7 +170,8 @@ def test_which_chain_takes_whom(start_mesh: StartMesh, mode: str) -> None:
 
 
 def test_listeners_are_not_asked_for_by_mere_callers(start_mesh: StartMesh, opened: list[PilotExchanger]) -> None:
-    exchanger = PilotExchanger(Bootstrap(SERVER, start_mesh({"services": yamls.documents(*service())}).address))
+    mesh = start_mesh({"services": yamls.documents(*service())})
+    exchanger = PilotExchanger(Bootstrap(SERVER, mesh.address, "plaintext"))
     opened.append(exchanger)
     until(lambda: exchanger.status().connected, limit=10.0, what="connected")
     wanted = exchanger.status().wanted
@@ -183,7 +184,7 @@ def test_listeners_are_not_asked_for_by_mere_callers(start_mesh: StartMesh, open
 def test_policies_of_the_root_namespace_are_those_of_the_mesh(start_mesh: StartMesh) -> None:
     """Edits that do not touch this node's ports are not news to its servers."""
     mesh = start_mesh({"policies": CASES[0].text})
-    with closing(PilotExchanger(Bootstrap(SERVER, mesh.address))) as exchanger:
+    with closing(PilotExchanger(Bootstrap(SERVER, mesh.address, "plaintext"))) as exchanger:
         told: list[object] = []
         exchanger.observe_inbound(told.append)
         until(lambda: len(told) == 1, limit=10.0, what="the first listener")

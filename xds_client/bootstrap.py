@@ -2,6 +2,7 @@
 
 Each setting comes from the first of: our variable (``PROXYLESS_…``), our file (TOML, named by ``PROXYLESS_CONFIG``),
 what the pod says (its variables and mounted files), a fallback. What is set but unusable is a `BootstrapError`.
+Plaintext is never a fallback: it is said, and whoever asks for an identity besides gets it or an error.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xds_client.errors import BootstrapError
-from xds_client.identity.settings import SOURCES, TOKEN_PATH, WORKLOAD_API_SOCKET, IdentitySettings
+from xds_client.identity.settings import SOURCES, WORKLOAD_API_SOCKET, IdentitySettings
 from xds_client.node import ISTIO_VERSION, Node
 from xds_client.settings import PodFiles, Settings
 
@@ -23,17 +24,30 @@ if TYPE_CHECKING:
 HOST = "istiod.istio-system.svc"
 PLAINTEXT_PORT, TLS_PORT = "15010", "15012"
 
+# Settings, with the pod's variables for them, that only somebody writes who wants an identity; and from which source.
+_ASKS = {
+    ("ca_address", "CA_ADDR"): "istiod",
+    ("token_path",): "istiod",
+    ("certificate_path",): "files",
+    ("private_key_path",): "files",
+    ("workload_api_address", "SPIFFE_ENDPOINT_SOCKET"): "workload_api",
+}
+_NOBODY_SIGNS = (
+    "asks for an identity, and the control plane is spoken to in plaintext, where nobody signs certificates; set "
+    "PROXYLESS_SECURITY=tls and istiod's port 15012, or PROXYLESS_CA_ADDRESS, or PROXYLESS_IDENTITY=none"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """``security`` says how the ADS stream is carried: ``plaintext`` or ``tls``.
+    """``security`` says how the ADS stream is carried: ``tls`` or ``plaintext``.
 
     ``identity``: where the mesh identity comes from; None: from istiod over ``tls``, from nowhere over ``plaintext``.
     """
 
     node: Node
-    discovery_address: str = f"{HOST}:{PLAINTEXT_PORT}"
-    security: str = "plaintext"
+    discovery_address: str = f"{HOST}:{TLS_PORT}"
+    security: str = "tls"
     identity: IdentitySettings | None = None
 
     @classmethod
@@ -57,18 +71,15 @@ class Bootstrap:
             labels=settings.labels() or pod.labels(),
             locality=settings.locality(),
         )
-        address, security = _discovery(settings, pod)
+        address, security = _discovery(settings)
         return cls(node, address, security, _identity(settings, pod, security))
 
 
-def _discovery(settings: Settings, pod: PodFiles) -> tuple[str, str]:
-    """A port that everybody knows says how it is spoken to; on another one, and without one, the pod's token does."""
+def _discovery(settings: Settings) -> tuple[str, str]:
+    """TLS, unless plaintext is said: by ``security``, or by istiod's port for it. What is not mounted says nothing."""
     address = settings.address("discovery_address")
-    port = address.rpartition(":")[2]
-    token = settings.text("token_path")
-    member = Path(token).exists() if token else pod.has(TOKEN_PATH)
-    fallback = "plaintext" if port == PLAINTEXT_PORT or not (member or port == TLS_PORT) else "tls"
-    security = settings.text("security") or fallback
+    plain = address.rpartition(":")[2] == PLAINTEXT_PORT
+    security = settings.text("security") or ("plaintext" if plain else "tls")
     if security not in ("plaintext", "tls"):
         raise BootstrapError(settings.source("security"), "security", f"{security!r} is neither plaintext nor tls")
     return address or f"{HOST}:{TLS_PORT if security == 'tls' else PLAINTEXT_PORT}", security
@@ -76,11 +87,17 @@ def _discovery(settings: Settings, pod: PodFiles) -> tuple[str, str]:
 
 def _identity(settings: Settings, pod: PodFiles, security: str) -> IdentitySettings | None:
     default = IdentitySettings()
-    source = settings.text("identity") or (_mounted(pod) if security == "tls" else "")
+    source = settings.text("identity")
     if source and source not in SOURCES:
         raise BootstrapError(settings.source("identity"), "identity", f"{source!r} is none of {', '.join(SOURCES)}")
-    if not source:
+    asks = next((key for key in _ASKS if settings.text(*key)), None)
+    if not source and security == "plaintext" and asks is None:
         return None
+    source = source or _meant(settings, pod)
+    ca_address = settings.address("ca_address", "CA_ADDR")
+    if source == "istiod" and security == "plaintext" and not ca_address:
+        asking = ("identity",) if settings.text("identity") or asks is None else asks
+        raise BootstrapError(settings.source(*asking), asking[0], _NOBODY_SIGNS)
     workload_api = settings.text("workload_api_address", "SPIFFE_ENDPOINT_SOCKET") or default.workload_api_address
     if not workload_api.startswith(("unix:", "tcp:")):
         where = settings.source("workload_api_address", "SPIFFE_ENDPOINT_SOCKET")
@@ -90,7 +107,7 @@ def _identity(settings: Settings, pod: PodFiles, security: str) -> IdentitySetti
     aliases = settings.text("trust_domain_aliases")
     return IdentitySettings(
         source=source,
-        ca_address=settings.address("ca_address", "CA_ADDR"),
+        ca_address=ca_address,
         server_name=settings.text("server_name"),
         token_path=settings.text("token_path") or default.token_path,
         root_certificate_path=settings.text("root_certificate_path") or default.root_certificate_path,
@@ -104,11 +121,16 @@ def _identity(settings: Settings, pod: PodFiles, security: str) -> IdentitySetti
     )
 
 
-def _mounted(pod: PodFiles) -> str:
-    """As pilot-agent decides (pkg/istio-agent): a SPIFFE agent's socket, then mounted certificates, then the CA."""
+def _meant(settings: Settings, pod: PodFiles) -> str:
+    """As pilot-agent decides (pkg/istio-agent): a SPIFFE agent's socket, then mounted certificates, then the CA.
+
+    Where nothing is mounted, what is set beside tells.
+    """
     if pod.has(WORKLOAD_API_SOCKET):
         return "workload_api"
-    return "files" if pod.has(IdentitySettings().certificate_path) else "istiod"
+    if pod.has(IdentitySettings().certificate_path):
+        return "files"
+    return next((source for key, source in _ASKS.items() if settings.text(*key)), "istiod")
 
 
 def _local_ip() -> str:

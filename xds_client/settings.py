@@ -48,6 +48,7 @@ KEYS = frozenset(
 )
 
 _LOCALITY_PARTS = 3
+_PORT_DIGITS, _MAX_PORT = 5, 65535
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -66,6 +67,11 @@ class Settings:
 
     def text(self, key: str, *pod_variables: str) -> str:
         """The setting, or the first of the pod's variables that is set, or the empty string."""
+        text = self._text(key, *pod_variables)
+        self._require_plain(text, self.source(key, *pod_variables), key)
+        return text
+
+    def _text(self, key: str, *pod_variables: str) -> str:
         variable = PREFIX + key.upper()
         if self.environ.get(variable):
             return self.environ[variable]
@@ -75,6 +81,11 @@ class Settings:
                 raise BootstrapError(self.path, key, f"{value!r} is not a string")
             return value
         return next((self.environ[name] for name in pod_variables if self.environ.get(name)), "")
+
+    def _require_plain(self, text: str, source: str, key: str) -> None:
+        """No path, name or address has control characters, and what is no UTF-8 cannot be sent."""
+        if any(c < " " or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in text):
+            raise BootstrapError(source, key, f"{text[:80]!r} has control characters, or is no UTF-8")
 
     def source(self, key: str, *pod_variables: str) -> str:
         """Where `text` found the key, for messages."""
@@ -89,7 +100,9 @@ class Settings:
         """``host:port``, or the empty string."""
         text = self.text(key, *pod_variables)
         host, _, port = text.rpartition(":")
-        if text and (not host or not port.isascii() or not port.isdigit()):
+        if text and not (host and port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS):
+            raise BootstrapError(self.source(key, *pod_variables), key, f"{text!r} is not host:port")
+        if text and not 0 < int(port) <= _MAX_PORT:
             raise BootstrapError(self.source(key, *pod_variables), key, f"{text!r} is not host:port")
         return text
 
@@ -113,6 +126,7 @@ class Settings:
         """``PROXYLESS_LABELS=app=shop,version=v1``, or a table ``[labels]`` in the file."""
         variable = PREFIX + "LABELS"
         if text := self.environ.get(variable):
+            self._require_plain(text, variable, "labels")
             pairs = [pair.partition("=") for pair in text.split(",")]
             if any(not equals or not key.strip() for key, equals, _ in pairs):
                 raise BootstrapError(variable, "labels", f"{text!r} is not key=value,key=value")
@@ -143,8 +157,14 @@ class PodFiles:
         return _read(self._namespace, "namespace").strip()
 
     def has(self, path: str) -> bool:
-        """Whether something is mounted there, readable or not."""
-        return (self._root / path.lstrip("/")).exists()
+        """Whether something is mounted there, readable or not; a link to nowhere is something."""
+        try:
+            (self._root / path.lstrip("/")).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:  # it is there for somebody: who uses it says why it is not for us
+            return True
+        return True
 
     def labels(self) -> Labels:
         """The downward API's form: a line ``key="value"`` each, the value quoted as Go does."""
@@ -172,7 +192,7 @@ def _read_toml(path: str) -> Mapping[str, object]:
             settings = tomllib.load(file)
     except OSError as error:
         raise BootstrapError(path, CONFIG_VARIABLE, f"cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits and deep nesting are no TOMLDecodeError
         raise BootstrapError(path, CONFIG_VARIABLE, f"is not TOML: {error}") from error
     for key in settings:
         if key not in KEYS:

@@ -43,6 +43,12 @@ spec:
 """
 
 
+@pytest.fixture(autouse=True)
+def plaintext(monkeypatch):
+    """What the meshes here speak, unless a test says otherwise."""
+    monkeypatch.setenv("PROXYLESS_SECURITY", "plaintext")
+
+
 @pytest.fixture
 def folder(tmp_path):
     folder = tmp_path / "mesh"

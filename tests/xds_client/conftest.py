@@ -33,7 +33,8 @@ def open_exchanger(node):
     exchangers = []
 
     def start(address):
-        exchanger = PilotExchanger(Bootstrap(node, address), schedule=ReconnectSchedule(first=0.02, longest=0.05))
+        bootstrap = Bootstrap(node, address, "plaintext")
+        exchanger = PilotExchanger(bootstrap, schedule=ReconnectSchedule(first=0.02, longest=0.05))
         exchangers.append(exchanger)
         return exchanger
 

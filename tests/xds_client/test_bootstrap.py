@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from xds_client import Bootstrap, BootstrapError
+from xds_client import Bootstrap, BootstrapError, TokenError
+from xds_client.identity.opening import stream_access
 from xds_client.identity.settings import CERTIFICATE_FOLDER, TOKEN_PATH, WORKLOAD_API_SOCKET, IdentitySettings
 from xds_client.model import Locality
 
@@ -39,7 +40,7 @@ def test_identity_from_the_pods_environment(tmp_path):
     bootstrap = load(POD, tmp_path)
     node = bootstrap.node
     assert node.id == "sidecar~10.0.0.1~shop-1.demo~demo.svc.cluster.local"
-    assert bootstrap.discovery_address == "istiod.istio-system.svc:15010"
+    assert bootstrap.discovery_address == "istiod.istio-system.svc:15012"
     assert node.metadata() == {
         "NAME": "shop-1",
         "NAMESPACE": "demo",
@@ -163,18 +164,24 @@ def mount(root, path):
 @pytest.mark.parametrize(
     ("said", "mounted", "address", "security"),
     [
-        ({}, (), "istiod.istio-system.svc:15010", "plaintext"),
+        ({}, (), "istiod.istio-system.svc:15012", "tls"),
+        ({}, (WORKLOAD_API_SOCKET,), "istiod.istio-system.svc:15012", "tls"),
+        ({"IDENTITY": "istiod"}, (), "istiod.istio-system.svc:15012", "tls"),
+        ({"TOKEN_PATH": "/nowhere/token"}, (), "istiod.istio-system.svc:15012", "tls"),
+        ({"CA_ADDRESS": "ca:15012"}, (), "istiod.istio-system.svc:15012", "tls"),
+        ({"SECURITY": "plaintext"}, (), "istiod.istio-system.svc:15010", "plaintext"),
         ({}, (TOKEN_PATH,), "istiod.istio-system.svc:15012", "tls"),
         ({"SECURITY": "tls"}, (), "istiod.istio-system.svc:15012", "tls"),
         ({"SECURITY": "plaintext"}, (TOKEN_PATH,), "istiod.istio-system.svc:15010", "plaintext"),
         ({"DISCOVERY_ADDRESS": "a:15012"}, (), "a:15012", "tls"),
         ({"DISCOVERY_ADDRESS": "a:15010"}, (TOKEN_PATH,), "a:15010", "plaintext"),
         ({"DISCOVERY_ADDRESS": "a:443"}, (TOKEN_PATH,), "a:443", "tls"),
-        ({"DISCOVERY_ADDRESS": "a:443"}, (), "a:443", "plaintext"),
+        ({"DISCOVERY_ADDRESS": "a:443"}, (), "a:443", "tls"),
+        ({"DISCOVERY_ADDRESS": "a:9999"}, (), "a:9999", "tls"),
         ({"DISCOVERY_ADDRESS": "a:15010", "SECURITY": "tls"}, (), "a:15010", "tls"),
     ],
 )
-def test_security_follows_the_port_and_what_is_mounted(tmp_path, said, mounted, address, security):
+def test_plaintext_is_said_and_never_follows_from_what_is_not_mounted(tmp_path, said, mounted, address, security):
     for path in mounted:
         mount(tmp_path, path)
     bootstrap = load({**POD, **{f"PROXYLESS_{key}": value for key, value in said.items()}}, tmp_path)
@@ -194,6 +201,52 @@ def test_the_identity_comes_from_what_is_mounted(tmp_path, mounted, source):
     for path in mounted:
         mount(tmp_path, path)
     assert load({**POD, "PROXYLESS_SECURITY": "tls"}, tmp_path).identity.source == source
+
+
+@pytest.mark.parametrize(
+    ("said", "source"),
+    [
+        ({"PROXYLESS_CA_ADDRESS": "ca:15012"}, "istiod"),
+        ({"CA_ADDR": "ca:15012", "PROXYLESS_TOKEN_PATH": "/nowhere/token"}, "istiod"),
+        ({"PROXYLESS_CERTIFICATE_PATH": "/nowhere/chain.pem"}, "files"),
+        ({"PROXYLESS_PRIVATE_KEY_PATH": "/nowhere/key.pem"}, "files"),
+        ({"SPIFFE_ENDPOINT_SOCKET": "unix:///nowhere"}, "workload_api"),
+        ({"PROXYLESS_IDENTITY": "workload_api"}, "workload_api"),
+    ],
+)
+@pytest.mark.parametrize("security", ["plaintext", "tls"])
+def test_who_asks_for_an_identity_gets_it_however_the_stream_is_carried(tmp_path, said, source, security):
+    assert load({**POD, "PROXYLESS_SECURITY": security, **said}, tmp_path).identity.source == source
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"PROXYLESS_IDENTITY": "istiod", "PROXYLESS_SECURITY": "plaintext"}, "identity"),
+        ({"PROXYLESS_IDENTITY": "istiod", "PROXYLESS_DISCOVERY_ADDRESS": "a:15010"}, "identity"),
+        ({"PROXYLESS_TOKEN_PATH": "/nowhere/token", "PROXYLESS_DISCOVERY_ADDRESS": "a:15010"}, "token_path"),
+    ],
+)
+def test_an_identity_that_nobody_can_sign_is_an_error_and_not_left_out(tmp_path, said, field):
+    with pytest.raises(BootstrapError, match="spoken to in plaintext, where nobody signs") as raised:
+        load({**POD, **said}, tmp_path)
+    assert (raised.value.source, raised.value.field) == (f"PROXYLESS_{field.upper()}", field)
+
+
+def test_a_link_to_nowhere_is_mounted(tmp_path):
+    socket = tmp_path / WORKLOAD_API_SOCKET.lstrip("/")
+    socket.parent.mkdir(parents=True)
+    socket.symlink_to("nowhere")
+    assert load(POD, tmp_path).identity.source == "workload_api"
+
+
+def test_without_its_token_a_member_says_which_file_is_missing_and_sends_nothing(tmp_path):
+    token, root = tmp_path / "token", tmp_path / "root.pem"
+    said = {"PROXYLESS_TOKEN_PATH": str(token), "PROXYLESS_ROOT_CERTIFICATE_PATH": str(root)}
+    token.symlink_to("nowhere")
+    access = stream_access(load({**POD, **said}, tmp_path), None)
+    with pytest.raises(TokenError, match=str(token)):
+        access.open()
 
 
 def test_everything_about_the_identity_can_be_set(settings, tmp_path):

@@ -171,7 +171,7 @@ def test_closing_ends_everything(start_server, open_exchanger):
 def test_an_exchanger_may_be_closed_from_inside_an_observer(start_server, node):
     server = start_server(*reviews("10.0.0.7"))
     done = threading.Event()
-    with PilotExchanger(Bootstrap(node, server.address)) as exchanger:
+    with PilotExchanger(Bootstrap(node, server.address, "plaintext")) as exchanger:
 
         def close(_):
             exchanger.close()

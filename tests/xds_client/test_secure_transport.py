@@ -174,10 +174,10 @@ def test_an_exchanger_gets_its_identity_and_its_configuration(istiod, node):
 
 def test_an_exchanger_in_plaintext_has_no_identity_unless_it_is_told_to(start_server, node):
     address = start_server().address
-    with PilotExchanger(Bootstrap(node, address)) as exchanger:
+    with PilotExchanger(Bootstrap(node, address, "plaintext")) as exchanger:
         assert exchanger.identity is None
         assert exchanger.status().identity is None
-    with PilotExchanger(Bootstrap(node, address, identity=IdentitySettings("files"))) as exchanger:
+    with PilotExchanger(Bootstrap(node, address, "plaintext", IdentitySettings("files"))) as exchanger:
         assert "cannot be read" in exchanger.identity.error or "has not answered" in exchanger.identity.error
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from xds_client.identity.svid import Identity
 
 _REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+_PLAINTEXT = "one that is meant to be spoken to in plaintext needs PROXYLESS_SECURITY=plaintext"
 
 
 class IstiodAccess:
@@ -101,12 +102,12 @@ class IstiodAccess:
             "is a clock off": "look at this host's clock",
             "the peer's certificate is for": "set PROXYLESS_SERVER_NAME to a name that istiod's certificate has, "
             "such as istiod.istio-system.svc",
-            "does not speak TLS": "istiod does on port 15012",
+            "does not speak TLS": f"istiod does on port 15012; {_PLAINTEXT}",
             # BoringSSL's words
             "CERTIFICATE_VERIFY_FAILED": f"is {self._roots.path} the root of that mesh, and this host's clock right?",
             "Hostname Verification Check failed": "set PROXYLESS_SERVER_NAME to a name that istiod's certificate has, "
             "such as istiod.istio-system.svc",
-            "WRONG_VERSION_NUMBER": "it does not speak TLS there; istiod does on port 15012",
+            "WRONG_VERSION_NUMBER": f"it does not speak TLS there; istiod does on port 15012; {_PLAINTEXT}",
             # codes
             "UNIMPLEMENTED": "it is no istiod, or none with a CA",
             "UNAVAILABLE": "is istiod running, and can it be reached there?",

@@ -15,7 +15,10 @@ from xds_client.errors import TokenError
 
 _PRINTABLE = frozenset(string.ascii_letters + string.digits + string.punctuation)
 _JWT_PARTS = 3
-_ADVICE = "mount a projected service account token with audience istio-ca there, or set PROXYLESS_TOKEN_PATH"
+_ADVICE = (
+    "mount a projected service account token with audience istio-ca there, or set PROXYLESS_TOKEN_PATH (to a control "
+    "plane without identities, a laptop's say, one has to say PROXYLESS_SECURITY=plaintext)"
+)
 
 
 @dataclass(frozen=True, slots=True)
