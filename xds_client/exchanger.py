@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from xds_client.model import (
         Cluster,
         ClusterLoadAssignment,
+        ExtensionConfig,
         Listener,
         RouteConfiguration,
         Target,
@@ -141,6 +142,8 @@ class PilotExchanger:
     def get(self, kind: Literal[ResourceType.LISTENER], name: str, timeout: float = ...) -> Listener: ...
     @overload
     def get(self, kind: Literal[ResourceType.ROUTE], name: str, timeout: float = ...) -> RouteConfiguration: ...
+    @overload
+    def get(self, kind: Literal[ResourceType.EXTENSION], name: str, timeout: float = ...) -> ExtensionConfig: ...
     def get(self, kind: ResourceType, name: str, timeout: float = 5.0) -> Value:
         """One resource by name; waits up to ``timeout`` seconds for the control plane's answer.
 

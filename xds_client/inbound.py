@@ -13,7 +13,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from xds_client.model import FilterChain, Listener, Network, SourceType
+from xds_client.model import Filter, FilterChain, Listener, Network, SourceType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +35,7 @@ class PortChains:
     ``inspects_tls`` False: nobody looks whether a connection starts TLS, and all are ``raw_buffer``. ``inspects_http``
     False: nobody looks for HTTP in plaintext, so it has no application protocols. ``declared`` False: no chain names
     the port, so to istiod it is no service's; if it should be one's, check the node's labels, IP and cluster id.
+    ``listener_filters`` see every connection, whatever its chain.
     """
 
     chains: tuple[FilterChain, ...]
@@ -42,6 +43,7 @@ class PortChains:
     inspects_tls: bool
     inspects_http: bool
     declared: bool
+    listener_filters: tuple[Filter, ...] = ()
 
     def match(
         self,
@@ -101,6 +103,7 @@ def chains_for_port(listener: Listener, port: int, destination_ip: str | None = 
         listener.default_filter_chain,
         inspects_tls=tls is not None and tls.looks_at(port),
         inspects_http=http is not None and http.looks_at(port),
+        listener_filters=listener.listener_filters,
         declared=any(chain.match.destination_port == port for chain in listener.filter_chains),
     )
 

@@ -5,7 +5,7 @@ A resolution lists what it read. That list is what must be subscribed to, and th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from xds_client.cache import NOT_YET, Caches, Found, Key, Known, Missing
@@ -17,6 +17,9 @@ from xds_client.model import (
     ClusterConfig,
     ClusterLoadAssignment,
     DiscoveryType,
+    ExtensionConfig,
+    Filter,
+    FilterChain,
     ForwardAction,
     InboundMissing,
     Listener,
@@ -144,12 +147,49 @@ def _selection(selection: Selection, reader: _Reader) -> Selected | None:
 def _inbound(reader: _Reader, node: Node) -> Listener | InboundMissing | None:
     """Every sidecar gets this listener from istiod, services or not; when one does not, something is wrong."""
     listener = reader.value(ResourceType.LISTENER, VIRTUAL_INBOUND)
-    if listener is None or isinstance(listener, Listener):
-        return listener
+    if listener is None:
+        return None
+    if isinstance(listener, Listener):
+        return _with_extensions(listener, reader)
     return InboundMissing(
         f"no inbound listener {VIRTUAL_INBOUND!r} for node {node.id}: {_why(listener)}; check that istiod knows this "
         f"workload by its IP {node.ip}, its namespace {node.namespace!r} and its cluster id {node.cluster_id!r}"
     )
+
+
+def _with_extensions(listener: Listener, reader: _Reader) -> Listener:
+    """Filters that are configured by a resource of their own (ECDS) are what that says. The listener does not wait for
+    it: until then they are unknown, which closes their chains, while the rest of it holds already.
+    """
+
+    def seen(chain: FilterChain) -> FilterChain:
+        network, http = (
+            tuple(_with_extension(f, reader) for f in said) for said in (chain.network_filters, chain.http_filters)
+        )
+        return replace(chain, network_filters=network, http_filters=http)
+
+    default = listener.default_filter_chain
+    chains = listener.filter_chains if default is None else (*listener.filter_chains, default)
+    if not any(f.discovered for chain in chains for f in (*chain.network_filters, *chain.http_filters)):
+        return listener
+    return replace(
+        listener,
+        filter_chains=tuple(map(seen, listener.filter_chains)),
+        default_filter_chain=None if default is None else seen(default),
+    )
+
+
+def _with_extension(found: Filter, reader: _Reader) -> Filter:
+    if not found.discovered:
+        return found
+    config = reader.value(ResourceType.EXTENSION, found.name)
+    if config is None:
+        return found
+    if not isinstance(config, ExtensionConfig):
+        return replace(found, unknown=_why(config))
+    if found.permitted and config.type not in found.permitted:
+        return replace(found, unknown=f"its configuration is {config.type}, which the listener does not permit")
+    return replace(found, type=config.type, unknown="")
 
 
 def _target(target: Target, reader: _Reader, node: Node) -> TargetConfig | TargetMissing | None:

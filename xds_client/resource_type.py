@@ -1,4 +1,4 @@
-"""The four kinds of resource this client asks for, by their type URL."""
+"""The kinds of resource this client asks for, by their type URL."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ WILDCARD = "*"
 
 
 class ResourceType(Enum):
-    """Members are in istiod's push order (pilot/pkg/xds/ads.go PushOrder), which is also the order of asking."""
+    """Members are in istiod's push order (pilot/pkg/xds/ads.go PushOrder), which is also the order of asking.
+
+    What is not in it istiod pushes last.
+    """
 
     CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
     ENDPOINT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
     LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
     ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+    EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 
     @property
     def by_wildcard(self) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from rpc._native import Gate
 from rpc.fork import inherits
 from rpc.security import context
+from rpc.security.filters import not_carried_out
 from rpc.security.material import SecurityError, printable
 from xds_client.inbound import chains_for_port
 from xds_client.model import InboundMissing, MeshSecret
@@ -30,20 +31,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LOG_INTERVAL = 1.0  # seconds between log lines about refused connections of one port
-# Filters without which a call is as well protected as with them: they count, exchange metadata, or end the chain.
-# Whatever else a chain demands (rbac, jwt_authn, ext_authz, lua, wasm, ...) is not carried out here, so the chain is
-# closed: an unknown inbound filter must not fail open.
-_HARMLESS = {
-    "envoy.filters.http.cors",
-    "envoy.filters.http.fault",
-    "envoy.filters.http.grpc_stats",
-    "envoy.filters.http.router",
-    "envoy.filters.network.http_connection_manager",
-    "envoy.filters.network.tcp_proxy",
-    "istio.alpn",
-    "istio.metadata_exchange",
-    "istio.stats",
-}
 
 
 class Following(Protocol):
@@ -165,14 +152,14 @@ class _Refusals:
         _log.warning("%s: connection from %s not accepted: %s%s", address, peer, reason, more)
 
 
-def _refusal(chain: FilterChain) -> str:
+def _refusal(port: PortChains, chain: FilterChain) -> str:
     """Why nobody may come in by this chain; empty: they may."""
     if chain.unusable:
         return chain.unusable
     if chain.match.by_source:
         return "it is for some sources only, which this release does not tell apart"
-    if unknown := [name for name in (*chain.network_filters, *chain.http_filters) if name not in _HARMLESS]:
-        return f"the mesh demands {', '.join(unknown)} there, which this release does not carry out"
+    if demands := not_carried_out(port, chain):
+        return f"the mesh demands {demands} there, which this release does not carry out"
     return ""
 
 
@@ -245,8 +232,8 @@ class MeshFollowing:
             port = chains_for_port(self._listener, self._guard.port, self._node_ip)
             if not port.declared:
                 _log.info("%s: no service of the mesh declares this port; catch-all chains hold", self._guard.address)
-            otherwise = self._chain(port.default) if port.default is not None else None
-            chains = [self._chain(chain) for chain in port.chains if _reachable(port, chain)]
+            otherwise = self._chain(port, port.default) if port.default is not None else None
+            chains = [self._chain(port, chain) for chain in port.chains if _reachable(port, chain)]
             self._guard.set(chains, otherwise)
 
     def _lapse(self, tls: DownstreamTls | None) -> str | None:
@@ -257,8 +244,8 @@ class MeshFollowing:
             return None
         return f"no valid certificate of our own, and nobody is let in without: {self._source.error}"
 
-    def _chain(self, chain: FilterChain) -> Chain:
-        match, refusal, tls, lapse = chain.match, _refusal(chain), None, self._lapse(chain.tls)
+    def _chain(self, port: PortChains, chain: FilterChain) -> Chain:
+        match, refusal, tls, lapse = chain.match, _refusal(port, chain), None, self._lapse(chain.tls)
         if refusal or lapse:
             _log.warning("%s: filter chain %s lets nobody in: %s", self._guard.address, chain.name, refusal or lapse)
         if not refusal and chain.tls is not None:

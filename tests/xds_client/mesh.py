@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
@@ -73,6 +74,7 @@ _KIND_OF = {
     endpoint_pb2.ClusterLoadAssignment: ResourceType.ENDPOINT,
     listener_pb2.Listener: ResourceType.LISTENER,
     route_pb2.RouteConfiguration: ResourceType.ROUTE,
+    extension_pb2.TypedExtensionConfig: ResourceType.EXTENSION,
 }
 
 

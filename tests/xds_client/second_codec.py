@@ -14,6 +14,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager i
 from envoy_data_plane.envoy.extensions.filters.network.tcp_proxy import v3 as tcp_proxy
 from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 from envoy_data_plane.envoy.extensions.upstreams.http import v3 as http
+from google.protobuf.wrappers_pb2 import StringValue
 
 from xds_client import model as m
 from xds_client.resource_type import ResourceType
@@ -81,7 +82,7 @@ def demanded(common):
 
 
 def listener(whole):
-    inspectors = {f.name.rpartition(".")[2]: inspector(f) for f in whole.listener_filters}
+    inspectors = {f.typed_config.type_url.rpartition(".")[2]: inspector(f) for f in whole.listener_filters}
     return m.Listener(
         name=whole.name,
         address=whole.address.socket_address.address,
@@ -90,10 +91,18 @@ def listener(whole):
         default_filter_chain=filter_chain(whole.default_filter_chain)
         if whole.default_filter_chain is not None
         else None,
-        listener_filters=tuple(f.name for f in whole.listener_filters),
-        tls_inspector=inspectors.get("tls_inspector"),
-        http_inspector=inspectors.get("http_inspector"),
+        listener_filters=tuple(map(a_filter, whole.listener_filters)),
+        tls_inspector=inspectors.get("TlsInspector"),
+        http_inspector=inspectors.get("HttpInspector"),
     )
+
+
+def a_filter(f):
+    """Nothing that was captured comes by ECDS."""
+    said = f.typed_config.type_url
+    if said.endswith("TypedStruct"):  # envoy-data-plane has none; its first field is a string, as a StringValue's is
+        said = StringValue.FromString(f.typed_config.value).value
+    return m.Filter(f.name, said.split("/")[-1])
 
 
 def inspector(f):
@@ -122,8 +131,8 @@ def filter_chain(chain):
         ),
         tls=downstream_tls(chain.transport_socket) if chain.transport_socket is not None else None,
         kind=m.ChainKind.HTTP if is_http else m.ChainKind.TCP,
-        network_filters=tuple(f.name for f in chain.filters),
-        http_filters=tuple(f.name for f in http_filters),
+        network_filters=tuple(map(a_filter, chain.filters)),
+        http_filters=tuple(map(a_filter, http_filters)),
         unusable=f"{place}: BlackHoleCluster drops every connection" if hole else "",
     )
 

@@ -6,22 +6,34 @@ import ipaddress
 
 import pytest
 from envoy.config.listener.v3 import listener_pb2
-from google.protobuf import json_format
+from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2 as jwt_authn_pb2
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
+from google.protobuf import any_pb2, json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.xds_client.test_decode_tls import PACKED, agent, validating
 from xds_client import model as m
 from xds_client.decode import parse
+from xds_client.decode.filters import type_of
 from xds_client.errors import DecodeError
 from xds_client.resource_type import ResourceType
 
-NETWORK = "type.googleapis.com/envoy.extensions.filters.network."
+REGISTERED = (jwt_authn_pb2, rbac_pb2, router_pb2, http_inspector_pb2, tls_inspector_pb2)  # so that JSON may name them
+FILTERS = "type.googleapis.com/envoy.extensions.filters."
+NETWORK = FILTERS + "network."
+V3 = "envoy.extensions.filters"
 HTTP = {
     "name": "http",
     "typed_config": {
         "@type": NETWORK + "http_connection_manager.v3.HttpConnectionManager",
-        "http_filters": [{"name": "jwt"}, {"name": "envoy.filters.http.router"}],
+        "http_filters": [
+            {"name": "istio.stats", "typed_config": {"@type": FILTERS + "http.jwt_authn.v3.JwtAuthentication"}},
+            {"name": "envoy.filters.http.router", "typed_config": {"@type": FILTERS + "http.router.v3.Router"}},
+        ],
     },
 }
 TCP = {"name": "tcp", "typed_config": {"@type": NETWORK + "tcp_proxy.v3.TcpProxy", "cluster": "inbound|1||"}}
@@ -105,26 +117,81 @@ def test_overlapping_chains_are_refused():
         decoded(filter_chains=chains)
 
 
-def test_kinds_and_names_of_filters():
+def test_kinds_and_types_of_filters():
     chain = a_chain(filters=[{"name": "istio.metadata_exchange"}, HTTP])
     assert chain.kind is m.ChainKind.HTTP
-    assert chain.network_filters == ("istio.metadata_exchange", "http")
-    assert chain.http_filters == ("jwt", "envoy.filters.http.router")
+    manager = f"{V3}.network.http_connection_manager.v3.HttpConnectionManager"
+    assert chain.network_filters == (m.Filter("istio.metadata_exchange"), m.Filter("http", manager))
+    assert chain.http_filters == (
+        m.Filter("istio.stats", f"{V3}.http.jwt_authn.v3.JwtAuthentication"),
+        m.Filter("envoy.filters.http.router", f"{V3}.http.router.v3.Router"),
+    )
     assert a_chain(filters=[TCP]).kind is m.ChainKind.TCP
     other = a_chain(filters=[{"name": "redis"}])
     assert (other.kind, other.unusable) == (m.ChainKind.OTHER, "")
     assert a_chain(filters=[]).unusable == "filters: there are none"
 
 
+def an_http_filter(**config):
+    manager = {"@type": HTTP["typed_config"]["@type"], "http_filters": [{"name": "f", **config}]}
+    return a_chain(filters=[{"name": "http", "typed_config": manager}]).http_filters
+
+
+@pytest.mark.parametrize("struct", ["udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct"])
+def test_a_struct_is_what_it_says_it_stands_for(struct):
+    def of(type_url):
+        config = {"@type": f"type.googleapis.com/{struct}", "type_url": type_url, "value": {"a": {"b": 1}}}
+        return an_http_filter(typed_config=config)
+
+    assert of("type.googleapis.com/stats.PluginConfig") == (m.Filter("f", "stats.PluginConfig"),)
+    assert of(f"type.googleapis.com/{struct}") == (m.Filter("f", struct),), "no more than one is opened"
+    router = f"{V3}.http.router.v3.Router"
+    assert of(f"type.googleapis.com/{router}") == (
+        m.Filter("f", unknown=f"{router} as a struct, into which nobody looks"),
+    )
+
+
+def test_a_struct_that_is_none_is_known_as_a_struct():
+    packed = any_pb2.Any(type_url="type.googleapis.com/xds.type.v3.TypedStruct", value=b"\xff")
+    assert type_of(packed) == "xds.type.v3.TypedStruct"
+
+
+def test_a_filter_by_ecds_says_what_it_may_be_and_not_what_it_is():
+    def of(**source):
+        return an_http_filter(config_discovery={"type_urls": [FILTERS + "http.wasm.v3.Wasm"], **source})
+
+    assert of(config_source={"ads": {}}) == (
+        m.Filter("f", "", True, (f"{V3}.http.wasm.v3.Wasm",), "its configuration has not come yet"),
+    )
+    [elsewhere] = of(config_source={"path": "/etc/filter"})
+    assert (elsewhere.type, elsewhere.unknown) == ("", "its configuration does not come by ADS")
+
+
+def test_what_a_router_has_behind_it_is_seen_too():
+    def router(*filters):
+        return {"@type": FILTERS + "http.router.v3.Router", "upstream_http_filters": list(filters)}
+
+    rbac = {"name": "codec", "typed_config": {"@type": FILTERS + "http.rbac.v3.RBAC"}}
+    _, inner, nested = an_http_filter(typed_config=router(rbac, {"name": "again", "typed_config": router(rbac)}))
+    assert inner == m.Filter("codec", f"{V3}.http.rbac.v3.RBAC")
+    assert (nested.type, nested.unknown) == ("", "a router in a router")
+
+
 def test_a_listener_and_its_default_chain():
     listener = decoded(
         address={"socket_address": {"address": "0.0.0.0", "port_value": 15006}},
         default_filter_chain={"name": "rest", "filters": [TCP]},
-        listener_filters=[{"name": "envoy.filters.listener.tls_inspector"}, {"name": "proxy"}],
+        listener_filters=[
+            {"name": "proxy", "typed_config": {"@type": FILTERS + "listener.tls_inspector.v3.TlsInspector"}},
+            {"name": "envoy.filters.listener.http_inspector"},
+        ],
     )
     assert (listener.address, listener.port, listener.filter_chains) == ("0.0.0.0", 15006, ())
     assert (listener.default_filter_chain.name, listener.default_filter_chain.kind) == ("rest", m.ChainKind.TCP)
-    assert listener.listener_filters == ("envoy.filters.listener.tls_inspector", "proxy")
+    assert listener.listener_filters == (
+        m.Filter("proxy", f"{V3}.listener.tls_inspector.v3.TlsInspector"),
+        m.Filter("envoy.filters.listener.http_inspector"),
+    )
     assert (listener.tls_inspector, listener.http_inspector) == (m.Inspector(), None)
 
 
@@ -218,9 +285,12 @@ def holds(predicate, port):
     }[rule]()
 
 
-def inspector_but(predicate):
-    inspector = {"name": "envoy.filters.listener.http_inspector", "filter_disabled": predicate}
-    return decoded(listener_filters=[inspector]).http_inspector
+INSPECTOR = {"name": "any", "typed_config": {"@type": FILTERS + "listener.http_inspector.v3.HttpInspector"}}
+
+
+def inspector_but(*predicates):
+    inspectors = [{**INSPECTOR, "filter_disabled": predicate} for predicate in predicates]
+    return decoded(listener_filters=inspectors).http_inspector
 
 
 @given(predicates, st.lists(st.integers(0, 65535), min_size=1))
@@ -237,6 +307,11 @@ def test_the_two_forms_that_istiod_sends():
     assert inspector_but(ports).disabled_ports == ((80, 81), (443, 444))
     only = inspector_but({"not_match": ports})
     assert [port for port in range(1, 1000) if only.looks_at(port)] == [80, 443]
+
+
+def test_of_several_inspectors_each_looks():
+    assert inspector_but(port_range(80, 90), port_range(85, 95)).disabled_ports == ((85, 90),)
+    assert inspector_but(port_range(80, 81), port_range(443, 444)).disabled_ports == ()
 
 
 def test_a_predicate_without_a_rule_makes_no_sense():

@@ -281,7 +281,7 @@ def test_what_the_engine_gets_for_a_port(strict):
         subject_alt_names=(m.StringMatch(m.StringMatchKind.PREFIX, "spiffe://cluster.local/"),),
     )
     assert only.kind is m.ChainKind.HTTP
-    assert only.http_filters[-1] == "envoy.filters.http.router"
+    assert only.http_filters[-1].type == "envoy.extensions.filters.http.router.v3.Router"
     undeclared = chains_for_port(strict, 19999)
     assert [c.name for c in undeclared.chains] == ["virtualInbound-catchall-http", "virtualInbound"]
     assert [c.kind for c in undeclared.chains] == [m.ChainKind.HTTP, m.ChainKind.TCP]

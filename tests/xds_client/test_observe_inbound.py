@@ -6,6 +6,11 @@ import logging
 import queue
 
 import pytest
+from envoy.config.core.v3 import extension_pb2
+from envoy.extensions.filters.http.cors.v3 import cors_pb2
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
 from tests.xds_client.mesh import cluster, inbound, response
 from tests.xds_client.wire import sent
@@ -14,7 +19,7 @@ from xds_client.resolve import Inbound
 from xds_client.resource_type import ResourceType
 from xds_client.session import PATIENCE
 
-CLUSTER, LISTENER = ResourceType.CLUSTER, ResourceType.LISTENER
+CLUSTER, LISTENER, EXTENSION = ResourceType.CLUSTER, ResourceType.LISTENER, ResourceType.EXTENSION
 NEVER = "the control plane sent all resources of this type, and this one is not among them"
 
 
@@ -152,3 +157,65 @@ def test_get_inside_an_observer_does_not_wait(start_server, open_exchanger):
 
     exchanger.observe(CLUSTER, "c", ask)
     assert "not cached" in str(answers.get(timeout=10))
+
+
+# ---- filters that are configured by a resource of their own
+
+ROUTER, RBAC = router_pb2.Router(), rbac_pb2.RBAC()
+
+
+def discovering(*permitted):
+    """An inbound listener one of whose HTTP filters comes by ECDS, under a name that sounds harmless."""
+    message = inbound(8080)
+    manager = http_connection_manager_pb2.HttpConnectionManager()
+    asked = manager.http_filters.add(name="istio.stats").config_discovery
+    asked.config_source.ads.SetInParent()
+    asked.type_urls.extend(f"type.googleapis.com/{kind}" for kind in permitted)
+    manager.http_filters.add(name="router").typed_config.Pack(ROUTER)
+    message.filter_chains[0].filters[0].typed_config.Pack(manager)
+    return message
+
+
+def extension(config, name="istio.stats"):
+    message = extension_pb2.TypedExtensionConfig(name=name)
+    message.typed_config.Pack(config)
+    return message
+
+
+def first_filter(listener):
+    return listener.filter_chains[0].http_filters[0]
+
+
+def test_a_filter_by_ecds_is_unknown_and_asked_for_then_what_it_turns_out_to_be(wire):
+    wire.open()
+    news = wire.observe(Inbound())
+    log = wire.receive(response(LISTENER, discovering()))
+    assert [first_filter(news[-1]).type, first_filter(news[-1]).unknown] == ["", "its configuration has not come yet"]
+    assert [list(r.resource_names_subscribe) for r in sent(log) if r.type_url == EXTENSION.value] == [["istio.stats"]]
+    for config in (cors_pb2.Cors(), RBAC):
+        wire.receive(response(EXTENSION, extension(config)))
+        assert (first_filter(news[-1]).type, first_filter(news[-1]).unknown) == (config.DESCRIPTOR.full_name, "")
+    wire.receive(response(EXTENSION, removed=["istio.stats"]))
+    assert (first_filter(news[-1]).type, first_filter(news[-1]).unknown) == ("", "the control plane removed it")
+    assert len(news) == 4
+
+
+def test_a_filter_by_ecds_must_be_one_of_those_that_the_listener_permits(wire):
+    wire.open()
+    news = wire.observe(Inbound())
+    wire.receive(response(LISTENER, discovering(RBAC.DESCRIPTOR.full_name)))
+    wire.receive(response(EXTENSION, extension(cors_pb2.Cors())))
+    assert (first_filter(news[-1]).type, "which the listener does not permit" in first_filter(news[-1]).unknown) == (
+        "",
+        True,
+    )
+
+
+def test_a_filter_by_ecds_that_nobody_sends_stays_unknown_and_says_so(wire):
+    wire.open()
+    news = wire.observe(Inbound())
+    wire.receive(response(CLUSTER, cluster("c")))
+    wire.receive(response(LISTENER, discovering()))
+    wire.pass_time(PATIENCE)
+    assert first_filter(news[-1]).type == ""
+    assert "did not answer" in first_filter(news[-1]).unknown

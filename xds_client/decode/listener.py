@@ -15,6 +15,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2  # type:
 
 from xds_client.decode.fields import UnsupportedError, each, inside, unpacked
 from xds_client.decode.filter_chain_match import filter_chain_match, refuse_overlaps
+from xds_client.decode.filters import connection_filter, http_filters
 from xds_client.decode.listener_filter import inspector
 from xds_client.decode.tls import downstream_socket
 from xds_client.model import ChainKind, DownstreamTls, FilterChain, Listener
@@ -29,9 +30,9 @@ def listener(message: Any) -> Listener:
         name=message.name,
         address=where.address,
         port=where.port_value,
-        listener_filters=tuple(f.name for f in message.listener_filters),
-        tls_inspector=inspector("tls_inspector", message.listener_filters),
-        http_inspector=inspector("http_inspector", message.listener_filters),
+        listener_filters=tuple(map(connection_filter, message.listener_filters)),
+        tls_inspector=inspector("tls_inspector.v3.TlsInspector", message.listener_filters),
+        http_inspector=inspector("http_inspector.v3.HttpInspector", message.listener_filters),
     )
     for field in ("filter_chain_matcher", "fcds_config"):
         if message.HasField(field):
@@ -51,7 +52,7 @@ def _chain(message: Any) -> FilterChain:
         name=message.name,
         match=inside("filter_chain_match", filter_chain_match, message.filter_chain_match),
         kind=ChainKind.OTHER,
-        network_filters=tuple(f.name for f in message.filters),
+        network_filters=tuple(map(connection_filter, message.filters)),
     )
     if message.use_proxy_proto.value:
         return replace(chain, unusable="use_proxy_proto: is not supported")
@@ -75,7 +76,7 @@ def _with_terminal(chain: FilterChain, filters: Any) -> FilterChain:
     place, packed = f"filters[{len(filters) - 1}].typed_config", filters[-1].typed_config
     if packed.Is(http_connection_manager_pb2.HttpConnectionManager.DESCRIPTOR):
         http = inside(place, lambda p: unpacked(p, http_connection_manager_pb2.HttpConnectionManager), packed)
-        return replace(chain, kind=ChainKind.HTTP, http_filters=tuple(f.name for f in http.http_filters))
+        return replace(chain, kind=ChainKind.HTTP, http_filters=inside(place, http_filters, http.http_filters))
     if packed.Is(tcp_proxy_pb2.TcpProxy.DESCRIPTOR):
         tcp = inside(place, lambda p: unpacked(p, tcp_proxy_pb2.TcpProxy), packed)
         dropped = f"{place}.cluster: {_BLACK_HOLE} drops every connection" if tcp.cluster == _BLACK_HOLE else ""

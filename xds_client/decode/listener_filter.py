@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from xds_client.decode.fields import FieldError, each, inside
+from xds_client.decode.filters import type_of
 from xds_client.model import Inspector
 
 if TYPE_CHECKING:
@@ -17,21 +18,18 @@ _ALL: _Ports = ((0, 65536),)
 
 
 def inspector(kind: str, filters: Any) -> Inspector | None:
-    """The inspector ``kind`` (``tls_inspector``), known by its type, or by its name when it comes without one."""
-    found = [(number, f) for number, f in enumerate(filters) if _is(kind, f)]
+    """The inspector of this type (``tls_inspector.v3.TlsInspector``); of several, what any of them looks at."""
+    wanted = f"envoy.extensions.filters.listener.{kind}"
+    found = [(number, f) for number, f in enumerate(filters) if type_of(f.typed_config) == wanted]
     if not found:
         return None
-    number, message = found[0]
-    if not message.HasField("filter_disabled"):
-        return Inspector()
-    return Inspector(inside(f"listener_filters[{number}].filter_disabled", _ports, message.filter_disabled))
-
-
-def _is(kind: str, message: Any) -> bool:
-    type_url: str = message.typed_config.type_url
-    if type_url:
-        return f".listener.{kind}." in type_url
-    return bool(message.name == f"envoy.filters.listener.{kind}")
+    disabled = [
+        inside(f"listener_filters[{number}].filter_disabled", _ports, f.filter_disabled)
+        if f.HasField("filter_disabled")
+        else ()
+        for number, f in found
+    ]
+    return Inspector(_intersection(disabled))
 
 
 def _ports(predicate: Any) -> _Ports:

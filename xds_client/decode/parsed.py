@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from envoy.config.cluster.v3 import cluster_pb2  # type: ignore[import-untyped]
+from envoy.config.core.v3 import extension_pb2  # type: ignore[import-untyped]
 from envoy.config.endpoint.v3 import endpoint_pb2  # type: ignore[import-untyped]
 from envoy.config.listener.v3 import listener_pb2  # type: ignore[import-untyped]
 from envoy.config.route.v3 import route_pb2  # type: ignore[import-untyped]
@@ -16,16 +17,17 @@ from google.protobuf.message import DecodeError as WireError
 from xds_client.decode.cluster import cluster
 from xds_client.decode.endpoint import cluster_load_assignment
 from xds_client.decode.fields import FieldError
+from xds_client.decode.filters import extension_config
 from xds_client.decode.listener import listener
 from xds_client.decode.route import route_configuration
 from xds_client.errors import DecodeError
-from xds_client.model import Cluster, ClusterLoadAssignment, Listener, RouteConfiguration
+from xds_client.model import Cluster, ClusterLoadAssignment, ExtensionConfig, Listener, RouteConfiguration
 from xds_client.resource_type import ResourceType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Value = Cluster | ClusterLoadAssignment | Listener | RouteConfiguration
+Value = Cluster | ClusterLoadAssignment | Listener | RouteConfiguration | ExtensionConfig
 
 
 _MESSAGES: dict[ResourceType, tuple[Any, str, Callable[[Any], Value]]] = {
@@ -33,6 +35,7 @@ _MESSAGES: dict[ResourceType, tuple[Any, str, Callable[[Any], Value]]] = {
     ResourceType.ENDPOINT: (endpoint_pb2.ClusterLoadAssignment, "cluster_name", cluster_load_assignment),
     ResourceType.LISTENER: (listener_pb2.Listener, "name", listener),
     ResourceType.ROUTE: (route_pb2.RouteConfiguration, "name", route_configuration),
+    ResourceType.EXTENSION: (extension_pb2.TypedExtensionConfig, "name", extension_config),
 }
 
 

@@ -1,7 +1,7 @@
 """Listeners: which chain takes an accepted connection, and what each chain demands. Frozen values, no behaviour.
 
 Field meanings are Envoy's (envoy/config/listener/v3); `xds_client.inbound` gives matches their effect. What a chain
-does with calls (authorization, JWT) will stand beside its filters' names.
+does with calls (authorization, JWT) will stand beside its filters.
 """
 
 from __future__ import annotations
@@ -61,18 +61,43 @@ class FilterChainMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Filter:
+    """``type``: the full name of its configuration's message, in a TypedStruct that of the inner one. It alone says
+    what the filter does; ``name`` is anybody's choice.
+
+    ``discovered``: the configuration is a resource of its own (ECDS), of this name and one of the ``permitted`` types
+    (none listed: any). ``unknown``: why ``type`` is empty then.
+    """
+
+    name: str
+    type: str = ""
+    discovered: bool = False
+    permitted: tuple[str, ...] = ()
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionConfig:
+    """What ECDS says of a filter: ``type`` as in `Filter`."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
 class FilterChain:
     """``tls`` None: plaintext. ``unusable``: why connections that fall to it must be refused; empty: they may stay.
 
-    ``network_filters`` and ``http_filters`` are the filters' names in order, the last of each being the terminal one.
+    The last of the ``network_filters`` is the terminal one; ``http_filters`` are in order too, and behind a router come
+    those that it has itself.
     """
 
     name: str
     match: FilterChainMatch = FilterChainMatch()
     tls: DownstreamTls | None = None
     kind: ChainKind = ChainKind.HTTP
-    network_filters: tuple[str, ...] = ()
-    http_filters: tuple[str, ...] = ()
+    network_filters: tuple[Filter, ...] = ()
+    http_filters: tuple[Filter, ...] = ()
     unusable: str = ""
 
 
@@ -93,7 +118,7 @@ class Inspector:
 class Listener:
     """``tls_inspector`` None: nobody tells TLS from plaintext; ``http_inspector`` None: nor HTTP from anything else.
 
-    ``listener_filters`` are the names of all of them, in order.
+    ``listener_filters`` are all of them, in order.
     """
 
     name: str
@@ -101,7 +126,7 @@ class Listener:
     port: int = 0
     filter_chains: tuple[FilterChain, ...] = ()
     default_filter_chain: FilterChain | None = None
-    listener_filters: tuple[str, ...] = ()
+    listener_filters: tuple[Filter, ...] = ()
     tls_inspector: Inspector | None = None
     http_inspector: Inspector | None = None
 

@@ -8,6 +8,7 @@ import ssl
 import struct
 import threading
 import time
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -18,7 +19,7 @@ from tests.rpc.script import request as asked
 from tests.rpc.tls.certificates import REVIEWS, SHOP
 from tests.rpc.tls.ends import MeshWorld, hello, links, raw, refused, until
 from tests.rpc.tls.mesh import MUTUAL, Mesh, chain, disabled, listener, permissive, rule, strict
-from xds_client.model import DownstreamTls, FilterChainMatch, SourceType
+from xds_client.model import DownstreamTls, Filter, FilterChainMatch, SourceType
 
 MODES = {"strict": strict(), "permissive": permissive(), "disabled": disabled()}
 TAKES = {"strict": {"mutual"}, "permissive": {"mutual", "plaintext"}, "disabled": {"plaintext"}}
@@ -110,12 +111,42 @@ def test_the_default_chain_takes_what_no_other_does(our_world, shop, reviews):
     refused(our_world.connect(address))  # it is TLS that the default chain wants
 
 
+V3 = "envoy.extensions.filters"
+MANAGER = Filter("http", f"{V3}.network.http_connection_manager.v3.HttpConnectionManager")
+ROUTER = Filter("envoy.filters.http.router", f"{V3}.http.router.v3.Router")
+
+
+def http(*filters):
+    return {"network_filters": (MANAGER,), "http_filters": (*filters, ROUTER)}
+
+
+def network(*filters):
+    return {"network_filters": (*filters, MANAGER), "http_filters": (ROUTER,)}
+
+
+# What is refused has a harmless one's name wherever that could deceive.
 REFUSED_CHAINS = {
     "it is for some sources only": {"match": FilterChainMatch(source_type=SourceType.EXTERNAL)},
-    "envoy.filters.http.rbac": {"http_filters": ("envoy.filters.http.rbac", "envoy.filters.http.router")},
-    "envoy.filters.network.rbac": {"network_filters": ("envoy.filters.network.rbac",)},
-    "envoy.filters.http.jwt_authn": {"http_filters": ("envoy.filters.http.jwt_authn",)},
-    "acme.filters.unheard_of": {"http_filters": ("acme.filters.unheard_of",)},
+    "istio.stats (envoy.extensions.filters.http.rbac.v3.RBAC)": http(Filter("istio.stats", f"{V3}.http.rbac.v3.RBAC")),
+    "envoy.filters.http.router (acme.Unheard)": http(Filter("envoy.filters.http.router", "acme.Unheard")),
+    "istio.stats (a filter without a type)": http(Filter("istio.stats")),
+    "istio.stats (its configuration has not come yet)": http(
+        Filter("istio.stats", discovered=True, unknown="its configuration has not come yet")
+    ),
+    "found (envoy.extensions.filters.http.wasm.v3.Wasm)": http(
+        Filter("found", f"{V3}.http.wasm.v3.Wasm", discovered=True)
+    ),
+    "ecds (envoy.extensions.filters.http.router.v3.Router)": http(Filter("ecds", ROUTER.type, discovered=True)),
+    "istio.metadata_exchange (envoy.extensions.filters.network.rbac.v3.RBAC)": network(
+        Filter("istio.metadata_exchange", f"{V3}.network.rbac.v3.RBAC")
+    ),
+    "hidden (envoy.extensions.filters.network.http_connection_manager": network(Filter("hidden", MANAGER.type)),
+    "echo (envoy.extensions.filters.network.echo.v3.Echo)": {
+        "network_filters": (Filter("echo", f"{V3}.network.echo.v3.Echo"),)
+    },
+    "http (envoy.extensions.filters.network.http_connection_manager": {
+        "network_filters": (Filter("http", MANAGER.type, discovered=True),)
+    },
     "the mesh says so": {"unusable": "the mesh says so"},
 }
 
@@ -142,6 +173,24 @@ def test_who_is_inside_when_such_demands_come_is_told_to_go(our_world, shop, rev
         refused(client)
 
 
+def test_a_listener_filter_that_is_not_carried_out_closes_the_port(our_world, shop, reviews, caplog):
+    proxied = Filter("tls_inspector", f"{V3}.listener.proxy_protocol.v3.ProxyProtocol")
+    address = our_world.serve_in(Mesh(reviews), replace(strict(), listener_filters=(proxied,)))
+    refused(our_world.call_from(Mesh(shop), address))
+    until(lambda: "tls_inspector (envoy.extensions.filters.listener.proxy_protocol" in caplog.text)
+
+
+def test_what_is_harmless_by_its_type_may_have_any_name(our_world, shop, reviews):
+    exchange = Filter("envoy.filters.network.rbac", "envoy.tcp.metadataexchange.config.MetadataExchange")
+    count = Filter("envoy.filters.http.rbac", "stats.PluginConfig")
+    found = Filter("ecds", "stats.PluginConfig", discovered=True)
+    demands = {**http(count, found), "network_filters": (exchange, MANAGER)}
+    rules = listener(chain("open", tls=MUTUAL, transport="tls", **demands))
+    inspector = Filter("proxy", f"{V3}.listener.tls_inspector.v3.TlsInspector")
+    address = our_world.serve_in(Mesh(reviews), replace(rules, listener_filters=(inspector,)))
+    hello(our_world.call_from(Mesh(shop), address))
+
+
 def test_who_is_inside_when_other_names_are_wanted_is_told_to_go(our_world, shop, reviews):
     ends = Ends(our_world, shop, reviews, "strict")
     hello(ends.mutual)
@@ -162,10 +211,10 @@ def updates_without_end(mesh, *listeners):
     stop = threading.Event()
 
     def push():
-        for listener in itertools.cycle(listeners):
+        for pushed in itertools.cycle(listeners):
             if stop.wait(0.2):
                 return
-            mesh.inbound.set(listener)
+            mesh.inbound.set(pushed)
 
     thread = threading.Thread(target=push)
     thread.start()
