@@ -13,16 +13,29 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+LONGEST_REASON = 500
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, and where. ``line`` counts from 1."""
+    """One thing that is wrong, and where. ``line`` counts from 1; the reason is cut and made printable."""
 
     file: str
     line: int
     reason: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", printable(self.reason))
+
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.reason}"
+        return f"{printable(self.file)}:{self.line}: {self.reason}"
+
+
+def printable(text: str) -> str:
+    """For terminals and logs: what strangers wrote, without what would steer a terminal or forge a line."""
+    half = LONGEST_REASON // 2  # the beginning says where, the end says what is wrong
+    cut = text if len(text) <= LONGEST_REASON else f"{text[:half]}...{text[-half:]}"
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in cut)
 
 
 class LocalMeshError(Exception):

@@ -32,6 +32,7 @@ log = logging.getLogger("localmesh")
 DEFAULT_ADDRESS = "127.0.0.1:0"
 PUSH_TIMEOUT = 10.0
 DEFAULT_GRACE = 0.0
+_LOGGED_PROBLEMS = 50
 
 
 class LocalMesh:
@@ -173,23 +174,26 @@ class LocalMesh:
         if (servers := self._servers) is not None:
             servers.certificate_changed()
 
-    def _folder_changed(self) -> None:
+    def _folder_changed(self) -> bool:
+        """Whether what the folder says is what is served now."""
         try:
             self._reload(None, only_if_changed=True)
         except ConfigError:
-            return  # already logged, and in `errors`
+            return False  # already logged, and in `errors`
+        return True
 
     def _reload(self, timeout: float | None, *, only_if_changed: bool) -> int:
         with self._lock:
             try:
                 resources = self._read()
+                if only_if_changed and resources == self._resources:
+                    self._errors = ()
+                    return self._version
+                published, version = self._adopt(resources), self._version
             except ConfigError as error:
                 self._refuse(error)
                 raise
             self._errors = ()
-            if only_if_changed and resources == self._resources:
-                return self._version
-            published, version = self._adopt(resources), self._version
             written = self._streams is None or self._streams.publish(published, timeout)
         log.info("%s: version %d", self.folder, version)
         if self._on_reload is not None:
@@ -209,7 +213,12 @@ class LocalMesh:
         return resources
 
     def _adopt(self, resources: Resources) -> Published:
-        snapshot = Snapshot(resources, self._cluster_id, self._domain)
+        try:
+            snapshot = Snapshot(resources, self._cluster_id, self._domain)
+        except Exception as error:
+            log.exception("%s", self.folder)
+            reason = f"cannot be compiled ({error!r:.200}): that is a fault of localmesh's own, please report it"
+            raise ConfigError([Problem(str(self.folder), 1, reason)]) from error
         self._resources = resources
         self._version += 1
         return Published(snapshot, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}/{self._version}")
@@ -218,7 +227,9 @@ class LocalMesh:
         if error.problems == self._errors:
             return
         self._errors = error.problems
-        for problem in error.problems:
+        for problem in error.problems[:_LOGGED_PROBLEMS]:
             log.error("%s (version %d is still served)", problem, self._version)
+        if (rest := len(error.problems) - _LOGGED_PROBLEMS) > 0:
+            log.error("%s: and %d more problems: mend these first", self.folder, rest)
         if self._on_refusal is not None:
             self._on_refusal(error)

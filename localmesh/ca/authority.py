@@ -7,28 +7,43 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from localmesh.ca.bundle import KEY, Bundle, BundleError, key_pem, load_bundle, new_bundle, pem, save_bundle
+from localmesh.ca.bundle import (
+    KEY,
+    Bundle,
+    BundleError,
+    holds_bundle,
+    key_pem,
+    load_bundle,
+    new_bundle,
+    pem,
+    save_bundle,
+)
+from localmesh.ca.keys import weakness
 from localmesh.ca.leaf import issue
 from localmesh.errors import LocalMeshError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from localmesh.ca.keys import CertifiedKey
+
 log = logging.getLogger("localmesh")
 
 DEFAULT_LIFETIME = timedelta(hours=24)  # istiod's DefaultWorkloadCertTTL, for a request that asks for nothing
 MAX_LIFETIME = timedelta(days=90)  # istiod's DefaultMaxWorkloadCertTTL
 SERVER_LIFETIME = timedelta(days=365)
-_SIGNING_KEYS = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
+MAX_REQUEST = 64 * 1024  # bytes of a certificate signing request; one of an RSA key of 8,192 bits has 4 KiB
+_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _NEXT = "next"  # the folder's subfolder of the root that is trusted but does not sign yet
 
 
@@ -45,7 +60,7 @@ class KeyPair:
     """A certificate with its key, PEM; the chain starts with the leaf."""
 
     chain: bytes
-    key: bytes
+    key: bytes = field(repr=False)
 
 
 class CertificateAuthority:
@@ -60,7 +75,8 @@ class CertificateAuthority:
         self._lock = threading.Lock()
         self._observers: list[Callable[[], None]] = []
         self._next: Bundle | None = None
-        if self.folder is not None and (self.folder / KEY).exists():
+        self._complained = ""
+        if self.folder is not None and holds_bundle(self.folder):
             self._bundle = load_bundle(self.folder)
             if (self.folder / _NEXT / KEY).exists():
                 self._next = load_bundle(self.folder / _NEXT)
@@ -86,15 +102,12 @@ class CertificateAuthority:
         if lifetime is not None and lifetime > MAX_LIFETIME:
             asked, allowed = go_duration(lifetime), go_duration(MAX_LIFETIME)
             raise SigningError(f"requested TTL {asked} is greater than the max allowed TTL {allowed}")
-        request = _parse(csr)
-        public_key = request.public_key()
-        if not isinstance(public_key, _SIGNING_KEYS):
-            raise SigningError("only RSA, EC and Ed25519 keys are certified here")
+        request, key = _parse(csr)
         if lifetime is None or lifetime <= timedelta(0):
             lifetime = DEFAULT_LIFETIME
         has_common_name = any(attribute.value for attribute in request.subject)
         try:
-            leaf = issue(self._bundle, public_key, names, lifetime, common_name=has_common_name)
+            leaf = issue(self._bundle, key, names, lifetime, common_name=has_common_name)
         except (ValueError, TypeError) as error:
             raise SigningError(str(error), is_clients_fault=False) from error
         return pem((leaf,))
@@ -141,20 +154,28 @@ class CertificateAuthority:
             self._save()
         self._tell()
 
-    def reload(self) -> None:
-        """Take over what the folder holds now; while its files do not fit together, what was is kept."""
+    def reload(self) -> bool:
+        """Take over what the folder holds now; False: its files do not fit together, and what was is kept."""
         if self.folder is None:
-            return
+            return True
         with self._lock:
             try:
                 found = load_bundle(self.folder)
             except BundleError as error:
-                log.warning("%s (the certificate authority as it was goes on)", error)
-                return
+                self._complain(str(error))
+                return False
+            self._complained = ""
             before, self._bundle = self._bundle, found
             if (found.certificate, found.chain, found.roots) == (before.certificate, before.chain, before.roots):
-                return
+                return True
         self._tell()
+        return True
+
+    def _complain(self, reason: str) -> None:
+        """Once: a folder that is wrong is looked at every second."""
+        if reason != self._complained:
+            self._complained = reason
+            log.warning("%s (the certificate authority as it was goes on)", reason)
 
     def _save(self) -> None:
         if self.folder is None:
@@ -170,19 +191,28 @@ class CertificateAuthority:
             changed()
 
 
-def _parse(csr: bytes) -> x509.CertificateSigningRequest:
-    if b"-----BEGIN" not in csr:
+def _parse(csr: bytes) -> tuple[x509.CertificateSigningRequest, CertifiedKey]:
+    """The request and its key; what is dear to do is done last, and never to a key that is not certified anyway."""
+    if len(csr) > MAX_REQUEST or b"-----BEGIN" not in csr:
         raise SigningError("certificate signing request is not properly encoded")
     try:
         request = x509.load_pem_x509_csr(csr)
-        request.public_key()
-        valid = request.is_signature_valid
+        key = request.public_key()
+        hashed = request.signature_hash_algorithm
         _ = request.subject
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise SigningError("failed to parse X.509 certificate signing request") from error
+    if weak := weakness(key):
+        raise SigningError(f"{weak}: make a key of another kind")
+    if hashed is not None and not isinstance(hashed, _HASHES):
+        raise SigningError(f"the request is signed with {hashed.name}, which proves nothing: sign it with SHA-256")
+    try:
+        valid = request.is_signature_valid
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise SigningError("failed to parse X.509 certificate signing request") from error
     if not valid:
         raise SigningError("the signature of the certificate signing request does not fit its key")
-    return request
+    return request, cast("CertifiedKey", key)
 
 
 def go_duration(duration: timedelta) -> str:

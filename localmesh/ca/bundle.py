@@ -6,11 +6,9 @@ The folder has the files of istiod's ROOT_CA_DIR, so that istiod and localmesh c
 from __future__ import annotations
 
 import os
-import secrets
-import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -18,12 +16,20 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from localmesh.ca.keys import weakness
 from localmesh.errors import LocalMeshError
+from localmesh.files import FileError, advice, read_file, write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 ROOTS, CERTIFICATE, KEY, CHAIN = "root-cert.pem", "ca-cert.pem", "ca-key.pem", "cert-chain.pem"
+_OTHERS = ("next", "token-key.pem")  # the next root's folder, and the tokens' key, which may be there first
 ROOT_LIFETIME = timedelta(days=3650)  # istiod's DefaultSelfSignedCACertTTL
+MAX_FILE = 1024 * 1024  # of a folder's file: hundreds of certificates
+MAX_CERTIFICATES = 64
 _BACKDATED = timedelta(hours=1)
 
 
@@ -42,6 +48,8 @@ class Bundle:
 
     def problem(self) -> str | None:
         """Why this cannot sign, if it cannot."""
+        if weak := weakness(self.key.public_key()):
+            return f"the key of {KEY} is not one to trust: {weak}: make a new one"
         if self.certificate.public_key() != self.key.public_key():
             return f"the key of {KEY} is not the one that {CERTIFICATE} certifies"
         try:
@@ -90,20 +98,45 @@ def new_bundle(trust_domain: str) -> Bundle:
 def load_bundle(folder: Path) -> Bundle:
     """What the folder holds; raises `BundleError` naming the folder, the file and what is wrong with it."""
     try:
-        key = serialization.load_pem_private_key((folder / KEY).read_bytes(), password=None)
-        (certificate, *_) = x509.load_pem_x509_certificates((folder / CERTIFICATE).read_bytes())
-        roots = x509.load_pem_x509_certificates((folder / ROOTS).read_bytes())
-        written = (folder / CHAIN).read_bytes() if (folder / CHAIN).exists() else b""
+        key = serialization.load_pem_private_key(read_file(folder / KEY, MAX_FILE), password=None)
+        (certificate, *_) = x509.load_pem_x509_certificates(read_file(folder / CERTIFICATE, MAX_FILE))
+        roots = x509.load_pem_x509_certificates(read_file(folder / ROOTS, MAX_FILE))
+        written = read_file(folder / CHAIN, MAX_FILE) if (folder / CHAIN).exists() else b""
         chain = x509.load_pem_x509_certificates(written) if written.strip() else []
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if not isinstance(key, SigningKey):
+            raise BundleError(f"{folder / KEY}: only EC and RSA keys can sign here")
+        if len(chain) + len(roots) > MAX_CERTIFICATES:
+            raise BundleError(
+                f"{folder}: more than {MAX_CERTIFICATES} certificates in {ROOTS} and {CHAIN}: remove some"
+            )
+        # a root in the chain tells nobody anything: whoever trusts it has it
+        bundle = Bundle(certificate, key, tuple(link for link in chain if link not in roots), tuple(roots))
+        problem = bundle.problem()
+    except FileError as error:
         raise BundleError(f"{folder} is no folder of a certificate authority: {error}") from error
-    if not isinstance(key, SigningKey):
-        raise BundleError(f"{folder / KEY}: only EC and RSA keys can sign here")
-    # a root in the chain tells nobody anything: whoever trusts it has it
-    bundle = Bundle(certificate, key, tuple(link for link in chain if link not in roots), tuple(roots))
-    if problem := bundle.problem():
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        raise BundleError(f"{folder} is no folder of a certificate authority: {error}") from error
+    if problem:
         raise BundleError(f"{folder}: {problem}")
     return bundle
+
+
+def holds_bundle(folder: Path) -> bool:
+    """False: one may be made there. Raises `BundleError` for a folder that is somebody else's, or is not whole."""
+    try:
+        names = {name for name in os.listdir(folder) if not name.startswith(".")}  # noqa: PTH208  # names are enough
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise BundleError(f"{folder} is no folder of a certificate authority: {advice(error)}") from error
+    if KEY in names:
+        return True
+    if names & {CERTIFICATE, ROOTS}:
+        raise BundleError(f"{folder}: {KEY} is missing: bring it back, or name an empty folder, and all is made anew")
+    if names - {CHAIN, *_OTHERS}:
+        reason = "it holds other files: name one that is empty or not there yet"
+        raise BundleError(f"{folder} is no folder of a certificate authority: {reason}")
+    return False
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -112,32 +145,6 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     write_private(folder / CERTIFICATE, pem((bundle.certificate,)))
     write_private(folder / CHAIN, pem(bundle.chain or (bundle.certificate,)))  # istiod will not start on an empty one
     write_private(folder / ROOTS, pem(bundle.roots))
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Whole or not at all, for the owner's eyes only."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
-
-
-def write_private_once(path: Path, content: bytes) -> bool:
-    """The same, but never over what is there: whoever is second must read it. Whether it was written."""
-    draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-    write_private(draft, content)
-    try:
-        path.hardlink_to(draft)
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink()
-    return True
 
 
 def pem(certificates: tuple[x509.Certificate, ...]) -> bytes:
@@ -153,15 +160,15 @@ def key_pem(key: SigningKey) -> bytes:
 def _leads_to_a_root(
     certificate: x509.Certificate, chain: tuple[x509.Certificate, ...], roots: tuple[x509.Certificate, ...]
 ) -> bool:
-    """Whether signatures lead from the certificate through the chain to a root; each issuer is used once."""
-    if certificate in roots or any(_signed(certificate, root) for root in roots):
-        return True
-    rest = tuple(issuer for issuer in chain if issuer != certificate)
-    return any(
-        _leads_to_a_root(issuer, tuple(other for other in rest if other != issuer), roots)
-        for issuer in rest
-        if _signed(certificate, issuer)
-    )
+    """Whether signatures lead from the certificate through the chain to a root; each link is looked at once."""
+    reached, rest = [certificate], [link for link in chain if link != certificate]
+    while reached:
+        found = reached.pop()
+        if found in roots or any(_signed(found, root) for root in roots):
+            return True
+        reached += (issuers := [issuer for issuer in rest if _signed(found, issuer)])
+        rest = [issuer for issuer in rest if issuer not in issuers]
+    return False
 
 
 def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -15,12 +15,14 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from localmesh.ca.bundle import key_pem, write_private_once
+from localmesh.ca.bundle import MAX_FILE, key_pem
+from localmesh.ca.keys import weakness
 from localmesh.errors import LocalMeshError
+from localmesh.files import FileError, read_file, write_private_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +34,7 @@ KEY_FILE = "token-key.pem"
 _SUBJECT = "system:serviceaccount"
 _SUBJECT_PARTS = 4
 _KEY_BITS = 2048
+_MADE_ANEW = "remove it, and a new one is made"
 _NOT_BEFORE_LEEWAY = 300.0
 _TOKEN_PARTS = 3
 
@@ -152,11 +155,15 @@ class TokenIssuer:
 
 def _load(path: Path) -> rsa.RSAPrivateKey:
     try:
-        found = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise LocalMeshError(f"{path} is not a key that signs tokens: {error}") from error
+        found = serialization.load_pem_private_key(read_file(path, MAX_FILE), password=None)
+    except FileError as error:
+        raise LocalMeshError(f"{error} (the key that signs tokens)") from error
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise LocalMeshError(f"{path} is not a key that signs tokens: {error}: {_MADE_ANEW}") from error
     if not isinstance(found, rsa.RSAPrivateKey):
-        raise LocalMeshError(f"{path} is not a key that signs tokens: an RSA key is needed")
+        raise LocalMeshError(f"{path} is not a key that signs tokens: an RSA key is needed: {_MADE_ANEW}")
+    if weak := weakness(found.public_key()):
+        raise LocalMeshError(f"{path} is not a key that signs tokens: {weak}: {_MADE_ANEW}")
     return found
 
 

@@ -6,6 +6,7 @@ A spec class says what Istio knows and localmesh does not do yet (``UNSUPPORTED`
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -22,6 +23,10 @@ import yaml
 from localmesh.errors import Problem
 
 MAX_UINT32 = 2**32 - 1
+MAX_PROBLEMS = 100  # of one file that are listed
+_LONGEST_NUMBER = (
+    64  # characters; none that Istio takes is longer, and Python converts longer ones slowly or not at all
+)
 
 _GO_BOOLS = frozenset("yYnN")  # istiod's YAML reader takes these, unquoted, for booleans; PyYAML does not
 _SCALARS = yaml.constructor.SafeConstructor()
@@ -30,6 +35,7 @@ _STR, _INT, _FLOAT, _BOOL, NULL, _TIMESTAMP = (
 )
 # Go's time.ParseDuration, which is what Istio reads durations with
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_LONGEST_DURATION = Decimal(2**63 - 1) / 10**9
 _MILLISECOND = timedelta(milliseconds=1)
 _UNIT = {"ns": "1e-9", "us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "h": "3600"}
 
@@ -78,12 +84,14 @@ def _names(cls: type[Any]) -> Mapping[str, str]:
 
 
 def parse_duration(text: str) -> timedelta | None:
-    """Go's duration syntax; None if it is not one."""
+    """Go's duration syntax; None if it is not one, or longer than Go's int64 of nanoseconds can say."""
+    if len(text) > _LONGEST_NUMBER:
+        return None
     parts = _DURATION_PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         return None
     seconds = sum((Decimal(number) * Decimal(_UNIT[unit]) for number, unit in parts), Decimal(0))
-    return timedelta(microseconds=int(seconds * 1_000_000))
+    return timedelta(microseconds=int(seconds * 1_000_000)) if seconds <= _LONGEST_DURATION else None
 
 
 SpecT = TypeVar("SpecT", bound=Spec)
@@ -97,14 +105,29 @@ def too_fine(duration: timedelta | None) -> str | None:
 
 
 class Decoder:
-    """Reads the documents of one file and collects what is wrong with them."""
+    """Reads the documents of one file and collects what is wrong with them; of very many problems, the first."""
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.problems: list[Problem] = []
+        self._problems: list[Problem] = []
+        self._count = 0
+
+    @property
+    def problems(self) -> list[Problem]:
+        """In the order of their lines."""
+        listed = sorted(self._problems, key=lambda problem: problem.line)
+        if self._count > MAX_PROBLEMS:
+            rest = f"and {self._count - MAX_PROBLEMS} more problems in this file: mend these first"
+            listed.append(Problem(self.file, listed[-1].line, rest))
+        return listed
+
+    def add(self, line: int, reason: str) -> None:
+        self._count += 1
+        if self._count <= MAX_PROBLEMS:
+            self._problems.append(Problem(self.file, line, reason))
 
     def report(self, node: yaml.Node, reason: str) -> None:
-        self.problems.append(Problem(self.file, node.start_mark.line + 1, reason))
+        self.add(node.start_mark.line + 1, reason)
 
     def refuse(self, node: yaml.Node, path: str, reason: str) -> Refused:
         self.report(node, f"{path}: {reason}")
@@ -127,7 +150,7 @@ class Decoder:
     def spec(self, node: yaml.Node, cls: type[SpecT], path: str) -> SpecT:
         """The dataclass that the mapping describes. Every problem in it is recorded before `Refused` is raised."""
         hints = _hints(_key(cls))
-        before = len(self.problems)
+        before = self._count
         nodes = self._fields(node, cls, path)
         values: dict[str, Any] = {}
         for field in fields(cls):
@@ -140,12 +163,12 @@ class Decoder:
         for group in cls.ONEOFS:
             if len(given := [name for name in group if name in nodes]) > 1:
                 self.report(nodes[given[1]], f"{path}: {' and '.join(given)} exclude each other")
-        if len(self.problems) > before:
+        if self._count > before:
             raise Refused
         made = cls(**values)
         for name, reason in made.problems():
             self.report(nodes.get(name, node), f"{path}.{name}: {reason}" if name else f"{path}: {reason}")
-        if len(self.problems) > before:
+        if self._count > before:
             raise Refused
         return made
 
@@ -181,20 +204,20 @@ class Decoder:
     def _sequence(self, node: yaml.Node, item: Any, path: str) -> tuple[Any, ...]:
         if not isinstance(node, yaml.SequenceNode):
             raise self.refuse(node, path, f"must be a list, not {_called(node)}")
-        items, before = [], len(self.problems)
+        items, before = [], self._count
         for index, child in enumerate(node.value):
             with suppress(Refused):
                 items.append(self.value(child, item, f"{path}[{index}]"))
-        if len(self.problems) > before:
+        if self._count > before:
             raise Refused
         return tuple(items)
 
     def _mapping(self, node: yaml.Node, item: Any, path: str) -> Mapping[str, Any]:
-        found, before = {}, len(self.problems)
+        found, before = {}, self._count
         for key, child in self.entries(node, path).items():
             with suppress(Refused):
                 found[key] = self.value(child, item, f"{path}.{key}")
-        if len(self.problems) > before:
+        if self._count > before:
             raise Refused
         return found
 
@@ -210,16 +233,30 @@ class Decoder:
             if duration is None:
                 raise self.refuse(node, path, f"{node.value!r} is not a duration such as 250ms or 1.5s")
             return duration
-        tag = _BOOL if node.style is None and node.value in _GO_BOOLS else node.tag
+        tag = _BOOL if not node.style and node.value in _GO_BOOLS else node.tag
         accepted = {str: (_STR, _TIMESTAMP), bool: (_BOOL,), int: (_INT,), float: (_FLOAT, _INT)}.get(hint, ())
         if tag not in accepted:
             kind = "the boolean" if tag == _BOOL else _called(node)
             raise self.refuse(node, path, f"must be {_wanted(hint)}, not {kind} {node.value!r}")
         if hint is str:
-            return node.value
-        value = node.value in "yY" if node.value in _GO_BOOLS else hint(_SCALARS.construct_object(node))
-        if hint is int and not 0 <= value <= MAX_UINT32:
-            raise self.refuse(node, path, f"{value} is not between 0 and {MAX_UINT32}")
+            return self._text(node, path)
+        if hint is bool:
+            return node.value in "yY" if node.value in _GO_BOOLS else _SCALARS.construct_object(node)
+        return self._number(node, hint, path)
+
+    def _text(self, node: yaml.ScalarNode, path: str) -> str:
+        text: str = node.value
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise self.refuse(node, path, f"{text!r} has half of a character (a surrogate) in it: write the whole")
+        return text
+
+    def _number(self, node: yaml.ScalarNode, hint: type[Any], path: str) -> Any:
+        value: Any = math.nan
+        if len(node.value) <= _LONGEST_NUMBER:
+            with suppress(ValueError, OverflowError):  # YAML's words for a number are more than Python's
+                value = hint(_SCALARS.construct_object(node))
+        if not 0 <= value <= MAX_UINT32:
+            raise self.refuse(node, path, f"{node.value} is not between 0 and {MAX_UINT32}")
         return value
 
 

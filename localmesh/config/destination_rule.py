@@ -1,5 +1,6 @@
 """DestinationRule: traffic policies and subsets. Field meanings are Istio's (networking/v1)."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -261,7 +262,7 @@ class DestinationRule(Spec):
     def problems(self) -> Iterator[tuple[str, str]]:
         if not self.host:
             yield "host", "must not be empty"
-        names = [subset.name for subset in self.subsets]
-        if twice := {name for name in names if names.count(name) > 1}:
-            yield "subsets", f"subset {twice.pop()!r} is defined twice"
+        names = Counter(subset.name for subset in self.subsets)
+        if twice := [name for name, times in names.items() if times > 1]:
+            yield "subsets", f"subset {twice[0]!r} is defined twice"
         yield from exported_to_all(self.export_to)

@@ -5,11 +5,11 @@ Pure but for reading the files; any thread.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-import yaml
 
 from localmesh.config.decode import NULL, Decoder, Refused, Spec
 from localmesh.config.destination_rule import DestinationRule
@@ -17,12 +17,16 @@ from localmesh.config.kinds import Standing, standing_of
 from localmesh.config.mesh_config import MeshConfig
 from localmesh.config.peer_authentication import PeerAuthentication
 from localmesh.config.service_entry import ServiceEntry, WorkloadEntry
+from localmesh.config.text import NotYaml, documents, read_text, yaml_files
 from localmesh.config.virtual_service import VirtualService
 from localmesh.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    import yaml
+
+log = logging.getLogger("localmesh")
 
 MESH_FILES = ("mesh.yaml", "mesh.yml")
 DEFAULT_NAMESPACE = "default"
@@ -74,18 +78,12 @@ class _Reader:
         self.ignored: dict[tuple[str, str], None] = {}  # (file, kind), in order
 
     def read(self) -> Resources:
-        if not self.folder.is_dir():
-            raise ConfigError([Problem(str(self.folder), 1, "is not a folder of Istio YAML")])
-        for path in sorted(self.folder.rglob("*.y*ml")):
-            if path.suffix not in (".yaml", ".yml") or not path.is_file():
-                continue
+        listing = yaml_files(self.folder)
+        self.problems += listing.problems
+        for path in listing.files:
             decoder = Decoder(str(path))
-            for node in self._documents(path, decoder):
-                try:
-                    self._document(path, node, decoder)
-                except Refused:
-                    continue
-            self.problems += sorted(decoder.problems, key=lambda problem: problem.line)
+            self._file(path, decoder)
+            self.problems += decoder.problems
         if self.problems:
             raise ConfigError(self.problems)
         ordered = {kind: tuple(found[key] for key in sorted(found)) for kind, found in self.found.items()}
@@ -99,16 +97,18 @@ class _Reader:
             ignored=tuple(self.ignored),
         )
 
-    def _documents(self, path: Path, decoder: Decoder) -> Iterator[yaml.Node]:
+    def _file(self, path: Path, decoder: Decoder) -> None:
+        """Whatever is wrong with it ends up in the decoder's problems, our own faults included."""
         try:
-            nodes = list(yaml.compose_all(path.read_text("utf-8"), yaml.SafeLoader))
-            yield from (node for node in nodes if node is not None and node.tag != NULL)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            reason = " ".join(part for part in (error.context, error.problem) if part)
-            decoder.problems.append(Problem(str(path), mark.line + 1 if mark else 1, f"is not YAML: {reason}"))
-        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-            decoder.problems.append(Problem(str(path), 1, f"cannot be read: {error}"))
+            for node in documents(read_text(path)):
+                if node.tag != NULL:
+                    with suppress(Refused):
+                        self._document(path, node, decoder)
+        except NotYaml as error:
+            decoder.add(error.line, error.reason)
+        except Exception as error:
+            log.exception("%s", path)
+            decoder.add(1, f"cannot be read ({error!r:.200}): that is a fault of localmesh's own, please report it")
 
     def _document(self, path: Path, node: yaml.Node, decoder: Decoder) -> None:
         if path.parent == self.folder and path.name in MESH_FILES:

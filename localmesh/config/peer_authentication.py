@@ -62,5 +62,9 @@ class PeerAuthentication(Spec):
         elif not self.labels:
             yield "portLevelMtls", "needs a selector: a policy of a mesh or a namespace has no ports"
         for port in given:
-            if not (port.isascii() and port.isdigit() and 0 < int(port) <= MAX_PORT):
+            if not _is_port(port):
                 yield "portLevelMtls", f"{port!r} is not a port (1 to {MAX_PORT})"
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(MAX_PORT)) and 0 < int(text) <= MAX_PORT

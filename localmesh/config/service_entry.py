@@ -1,6 +1,7 @@
 """ServiceEntry and WorkloadEntry, as far as localmesh serves them. Field meanings are Istio's (networking/v1)."""
 
 import ipaddress
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -128,9 +129,9 @@ class ServiceEntry(Spec):
         if any("*" in host for host in self.hosts):
             yield "hosts", "localmesh does not support wildcard hosts yet"
         for what in ("number", "name"):
-            seen = [getattr(port, what) for port in self.ports]
-            if twice := {value for value in seen if seen.count(value) > 1}:
-                yield "ports", f"port {what} {twice.pop()!r} is used twice"
+            seen = Counter(getattr(port, what) for port in self.ports)
+            if twice := [value for value, times in seen.items() if times > 1]:
+                yield "ports", f"port {what} {twice[0]!r} is used twice"
         if self.endpoints and self.workload_selector:
             yield "endpoints", "endpoints and workloadSelector exclude each other"
         if self.resolution is Resolution.NONE and self.endpoints:

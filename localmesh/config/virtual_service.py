@@ -12,7 +12,7 @@ from localmesh.config.destination_rule import PortSelector
 from localmesh.config.service_entry import exported_to_all
 
 MESH_GATEWAY = "mesh"
-_STATUS_CODES = frozenset(status.value for status in HTTPStatus)
+_STATUS_CODES = frozenset(str(status.value) for status in HTTPStatus)
 _RETRY_ON = frozenset(
     {
         *("5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "retriable-4xx"),
@@ -164,7 +164,7 @@ class Retries(Spec):
         if not self.attempts and (self.per_try_timeout is not None or self.retry_on):
             yield "attempts", "0 turns retries off: nothing else may be set"
         for word in self.retry_on.split(",") if self.retry_on else ():
-            if word not in _RETRY_ON and not (word.isdigit() and int(word) in _STATUS_CODES):
+            if word not in _RETRY_ON and word not in _STATUS_CODES:
                 yield "retryOn", f"{word!r} is not a policy that Istio knows"
 
 

@@ -88,6 +88,9 @@ class Secrets:
                     yield watched.response(self._version, self._found(caller, names))
         except Unreadable as error:
             context.abort(grpc.StatusCode.INTERNAL, str(error))
+        except ValueError as error:  # the certificate that signs has expired
+            log.error("SDS: no certificate can be made: %s", error)  # noqa: TRY400  # it says all
+            context.abort(grpc.StatusCode.UNAVAILABLE, f"no certificate can be made: {error}")
         finally:
             with self._lock:
                 self._streams.discard(queue)

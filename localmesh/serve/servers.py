@@ -86,8 +86,10 @@ class Servers:
         self._renewal.start()
 
     def _renew(self) -> None:
-        self.certificate_changed()
-        self._renew_later()
+        try:
+            self.certificate_changed()
+        finally:
+            self._renew_later()  # whatever went wrong today may be mended tomorrow
 
     def _start_secure(self, address: str) -> int:
         trust = self._trust

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from queue import SimpleQueue
 from time import monotonic
@@ -23,7 +24,7 @@ from localmesh.serve.reading import Unreadable, parsed, read_into
 from localmesh.serve.session import ANYBODY, DeltaSession, Membership, Published, Rejection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from localmesh.serve.callers import Caller
     from localmesh.serve.doors import Door
@@ -141,16 +142,26 @@ class Streams:
         while (event := queue.get()) is not None:
             if isinstance(event, _Push):
                 try:
-                    yield from session.push(event.published)  # resumed when the last one was written
+                    # resumed when the last one was written
+                    yield from self._answers(partial(session.push, event.published))
                 finally:
                     event.sent.set()
             else:
                 try:
-                    responses = session.receive(parsed(_Request, event))
+                    responses = self._answers(partial(session.receive, parsed(_Request, event)))
                 except (InvalidNode, Unauthorized, Unreadable) as error:
                     log.warning("ADS: %s: refused: %s", door.address(context), error)
                     context.abort(_CODES[type(error)], str(error))
                 yield from responses
+
+    def _answers(self, make: Callable[[], list[_Response]]) -> list[_Response]:
+        try:
+            return make()
+        except (InvalidNode, Unauthorized):
+            raise
+        except Exception:  # a fault of the compiler's ends no stream: the client goes on with what it has
+            log.exception("version %s: no answer could be made, clients keep what they have", self._published.version)
+            return []
 
     def _new_nonce(self) -> str:
         return f"{self._published.version}-{next(self._nonces)}"

@@ -22,6 +22,7 @@ from cryptography import x509
 
 from localmesh.ca.authority import SERVER_LIFETIME
 from localmesh.errors import LocalMeshError
+from localmesh.files import advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,13 +103,27 @@ class TlsPort:
 
     def certificate_changed(self) -> None:
         """New connections are met with a certificate of the current root, and may be of any trusted one."""
-        self._context = self._new_context()
+        try:
+            self._context = self._new_context()
+        except LocalMeshError as error:
+            log.error("%s (new connections are shown the one before)", error)  # noqa: TRY400  # it says all
 
     def connection(self, peer: str) -> Connection | None:
         """Whom gRPC calls ``peer``; None if that connection did not come through this port."""
         return self._connections.get(peer)
 
     def _new_context(self) -> ssl.SSLContext:
+        """Raises `LocalMeshError`."""
+        try:
+            return self._made_context()
+        except OSError as error:
+            step = f"{advice(error)} (its key goes through a file; TMPDIR says in which folder)"
+            raise LocalMeshError(f"the secure port's certificate cannot be made: {step}") from error
+        except ValueError as error:
+            step = f"{error}: renew the certificate authority's, or name an empty --ca folder"
+            raise LocalMeshError(f"the secure port's certificate cannot be made: {step}") from error
+
+    def _made_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.verify_mode = ssl.CERT_OPTIONAL

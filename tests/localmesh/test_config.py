@@ -22,7 +22,7 @@ def refused(folder, text):
 HEAD = "apiVersion: networking.istio.io/v1\nkind: {kind}\nmetadata: {{name: x, namespace: demo}}\nspec:\n"
 
 REFUSALS = {
-    "not YAML": ("a: 1\nb: c: d\n", 2, "is not YAML: mapping values are not allowed here"),
+    "not YAML": ("a: 1\nb: c: d\n", 2, "is not YAML: mapping values are not allowed in this context"),
     "no kind": ("apiVersion: v1\n", 1, "kind: is missing"),
     "not a mapping": ("- 1\n", 1, "must be a mapping, not a list"),
     "unknown kind": ("apiVersion: networking.istio.io/v1\nkind: VirtualServce\n", 2, "unknown kind 'VirtualServce'"),

@@ -1,0 +1,169 @@
+"""The YAML documents of a folder, as nodes. Whatever a folder or a file holds costs a sentence, and bounded work.
+
+Text becomes nodes one document at a time. The bounds: files, bytes, depth, nodes, and how often aliases repeat.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from localmesh.errors import Problem
+from localmesh.files import FileError, advice, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_ENTRIES = 200_000  # of a folder and its subfolders, of whatever kind: more is a folder that nobody meant
+MAX_FILE = 32 * 1024 * 1024
+MAX_DEPTH = 64  # Istio's own resources need some fifteen
+MAX_NODES = 1_000_000  # of one document
+MAX_REPEATED = 100_000  # nodes that aliases add to those that are written
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+class NotYaml(Exception):  # noqa: N818  # control flow inside this package: it ends up as a Problem
+    """The text cannot be read on; ``line`` counts from 1."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class Listing:
+    """The YAML files of a folder in the order of their paths, and what stood in the way of listing them."""
+
+    files: list[Path] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def yaml_files(folder: Path) -> Listing:
+    """What is hidden (its name begins with a dot) is left out: editors' drafts, and a ConfigMap's inner folders."""
+    found = Listing()
+
+    def report(error: OSError) -> None:
+        # a folder that nobody may read is not an empty one: what it held stays until it can be read again
+        if not isinstance(error, FileNotFoundError) or Path(error.filename or "") == folder:
+            found.problems.append(Problem(str(error.filename or folder), 1, f"cannot be read: {advice(error)}"))
+
+    if not folder.is_dir():
+        found.problems.append(Problem(str(folder), 1, "is not a folder of Istio YAML: name one that is there"))
+        return found
+    entries = 0
+    for place, folders, names in os.walk(folder, onerror=report):
+        entries += len(folders) + len(names)
+        if entries > MAX_ENTRIES:
+            reason = f"has more than {MAX_ENTRIES} files and folders in it: is it the folder that you mean?"
+            found.problems.append(Problem(str(folder), 1, reason))
+            break
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found.files += [Path(place, name) for name in names if not name.startswith(".") and name.endswith(_SUFFIXES)]
+    found.files.sort()
+    return found
+
+
+def read_text(path: Path) -> str:
+    """Raises `NotYaml`; a file that has just gone is an empty one."""
+    try:
+        return read_file(path, MAX_FILE).decode("utf-8")
+    except FileError as error:
+        raise NotYaml(1, error.reason) from None
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise NotYaml(1, "is a symbolic link to nothing: remove it, or mend it") from None
+        return ""
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise NotYaml(line, f"cannot be read: it is not UTF-8 ({error.reason}): save it as UTF-8") from None
+
+
+def documents(text: str) -> Iterator[yaml.Node]:
+    """The documents that are not empty; raises `NotYaml` where the text cannot be read on."""
+    loader = _Loader(text)
+    has_aliases = "&" in text and "*" in text
+    try:
+        while loader.check_node():
+            loader.begin_document()
+            node = loader.get_node()
+            if node is None:
+                continue
+            if has_aliases:
+                _check_repetition(node, loader.nodes)
+            yield node
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = " ".join(part for part in (error.context, error.problem) if part)
+        raise NotYaml(mark.line + 1 if mark else 1, f"is not YAML: {reason}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1 if isinstance(error.position, int) else 1
+        raise NotYaml(line, f"is not YAML: {error.reason}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: numbers in a directive or an escape that are none
+        raise NotYaml(1, f"is not YAML: {error}") from None
+    finally:
+        loader.dispose()
+
+
+class _Bounds:
+    """Both of PyYAML's composers announce each node before they look into it: there the text is given up in time."""
+
+    nodes = 0
+    _depth = 0
+
+    def begin_document(self) -> None:
+        self.nodes = self._depth = 0
+
+    def descend_resolver(self, parent: yaml.Node | None, _index: Any) -> None:
+        self.nodes += 1
+        self._depth += 1
+        line = parent.start_mark.line + 1 if parent is not None else 1
+        if self._depth > MAX_DEPTH:
+            raise NotYaml(line, f"is nested more than {MAX_DEPTH} deep here: nothing of Istio's is, take it out")
+        if self.nodes > MAX_NODES:
+            raise NotYaml(line, f"has more than {MAX_NODES} values in one document: split it into several (---)")
+
+    def ascend_resolver(self) -> None:
+        self._depth -= 1
+
+
+if TYPE_CHECKING:
+    _Loader: Any
+elif yaml.__with_libyaml__:
+
+    class _Loader(_Bounds, yaml.CSafeLoader):
+        """Ten times faster than the other one."""
+
+else:
+
+    class _Loader(_Bounds, yaml.SafeLoader):
+        """Where PyYAML was built without libyaml."""
+
+
+def _check_repetition(root: yaml.Node, written: int) -> None:
+    """An alias stands for all that its anchor holds: a few lines can say millions of values, or one without an end."""
+    sizes: dict[int, int] = {}
+    unfinished: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        if isinstance(node, yaml.ScalarNode):
+            return 1
+        key = id(node)
+        if key in unfinished:
+            raise NotYaml(node.start_mark.line + 1, "an alias in here stands for what it is in: take it out")
+        if key not in sizes:
+            unfinished.add(key)
+            pairs = isinstance(node, yaml.MappingNode)
+            children = (part for pair in node.value for part in pair) if pairs else node.value
+            sizes[key] = 1 + sum(map(size, children))
+            unfinished.remove(key)
+        return sizes[key]
+
+    if size(root) - written > MAX_REPEATED:
+        line = root.start_mark.line + 1
+        raise NotYaml(line, f"its aliases repeat more than {MAX_REPEATED} values: write fewer of them")
