@@ -34,7 +34,7 @@ check: setup
 	cd native && $(CARGO) fmt --check
 	cd bench/peers/rust && $(CARGO) fmt --check
 	cd native && PYO3_PYTHON=$(CURDIR)/$(RUN) $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	cd native && FUZZ_SECONDS=15 $(CARGO) test --locked --package proxyless-core --package proxyless-tls
+	cd native && FUZZ_SECONDS=15 $(CARGO) test --locked --package proxyless-core --package proxyless-patterns --package proxyless-tls
 
 e2e: setup
 	e2e/cluster/build
@@ -59,6 +59,7 @@ $(STAMPS)/environment: requirements/dev.lock | $(STAMPS)/prerequisites
 
 $(STAMPS)/native: $(STAMPS)/environment $(NATIVE) pyproject.toml
 	@echo "== The native engine and the packages, editable (a minute the first time)"
+	@rm -f rpc/_native*.so # where it was once: it would hide rpc/_native.py
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) -m pip install --quiet --disable-pip-version-check \
 		--no-deps --no-build-isolation --editable .
 	@touch $@
@@ -79,4 +80,4 @@ lock: $(STAMPS)/environment
 		--no-header requirements/image-build.in --upgrade --output-file requirements/image-build.lock
 
 clean:
-	rm -rf $(VENV) .build native/target rpc/*.so
+	rm -rf $(VENV) .build native/target proxyless_native/*.so

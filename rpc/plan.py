@@ -23,7 +23,7 @@ from rpc.credentials.call import NOT_SECURE, NoCredentialsError
 from rpc.deadline import sooner
 from rpc.errors import NOT_SENT, ChannelClosedError, failed
 from rpc.retrying import Retries
-from rpc.routing import RequestHead
+from rpc.routing import RequestHead, TextTooLongError
 from rpc.transport.queue import Place
 
 if TYPE_CHECKING:
@@ -217,7 +217,10 @@ def _configuration(core: ChannelCore, deadline: float | None) -> Generator[Step,
 
 
 def _route(core: ChannelCore, snapshot: Snapshot, head: RequestHead) -> CompiledRoute:
-    route = snapshot.table.route(head)
+    try:
+        route = snapshot.table.route(head)
+    except TextTooLongError as error:
+        raise _EndedError(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{core.target}: {error}") from None
     if route is None:
         raise _EndedError(grpc.StatusCode.UNAVAILABLE, f"{core.target}: no route matches {head.path}")
     if route.unsupported is not None:

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from e2e.cluster.network import PodNetwork
 
 WORKDIR = "/app"  # the Dockerfile's
-_PACKAGES = ("rpc", "xds_client", "localmesh", "proxyless", "examples")  # what the image has of this checkout
+_PACKAGES = (
+    "proxyless_native",
+    "rpc",
+    "xds_client",
+    "localmesh",
+    "proxyless",
+    "examples",
+)  # what the image has of this checkout
 _ETC = (
     "ssl",
     "ld.so.cache",

@@ -10,6 +10,7 @@ from typing import ClassVar
 from localmesh.config.decode import Spec, too_fine
 from localmesh.config.destination_rule import PortSelector
 from localmesh.config.service_entry import exported_to_all
+from proxyless_native import Pattern
 
 MESH_GATEWAY = "mesh"
 _STATUS_CODES = frozenset(str(status.value) for status in HTTPStatus)
@@ -22,6 +23,17 @@ _RETRY_ON = frozenset(
     }
 )
 REDIRECT_CODES = (301, 302, 303, 307, 308)
+
+
+def not_a_pattern(text: str) -> str | None:
+    """Why Envoy would refuse the text as a regular expression; None: it would not."""
+    if not text:
+        return "an empty text is not a regular expression (RE2)"
+    try:
+        Pattern(text)
+    except ValueError as error:
+        return f"{text[:200]!r} is not a regular expression (RE2): {error}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +53,8 @@ class StringMatch(Spec):
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.prefix == "":
             yield "prefix", "must not be empty"
-        if self.regex is not None and (not self.regex or self.regex[0] in "*+?"):
-            yield "regex", f"{self.regex!r} is not a regular expression (RE2)"
+        if self.regex is not None and (reason := not_a_pattern(self.regex)):
+            yield "regex", reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +152,10 @@ class DirectResponse(Spec):
 class RegexRewrite(Spec):
     match: str
     rewrite: str = ""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if reason := not_a_pattern(self.match):
+            yield "match", reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ headers never match, several values of one name are joined by commas, content-ty
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterable
 
+from rpc.routing.pattern import pattern_match
 from xds_client.model import (
     HeaderMatch,
     PathMatch,
@@ -24,10 +24,7 @@ from xds_client.model import (
 Text = Callable[[str], bool]
 Metadata = Iterable[tuple[str, str | bytes]] | None
 _PER_MILLION = 1_000_000
-
-
-class InvalidPatternError(ValueError):
-    """A regular expression of a route does not compile."""
+_INT64_DIGITS = 19
 
 
 class RequestHead:
@@ -63,7 +60,7 @@ Matcher = Callable[[RequestHead], bool]
 
 
 def compile_match(match: RouteMatch) -> Matcher:
-    """One predicate for the whole match; raises `InvalidPatternError`."""
+    """One predicate for the whole match; raises `InvalidPatternError`. It raises `TextTooLongError`."""
     path = _path(match.path)
     headers = tuple(_header(header) for header in match.headers)
     fraction = match.fraction_per_million
@@ -99,11 +96,7 @@ def _path(match: PathMatch) -> Text:
 def _text(match: StringMatch) -> Text:
     value = match.value
     if match.kind is StringMatchKind.REGEX:
-        try:
-            pattern = re.compile(value, re.IGNORECASE if match.ignore_case else 0)
-        except re.error as error:
-            raise InvalidPatternError(f"{value!r} is no regular expression: {error}") from error
-        return lambda text: pattern.fullmatch(text) is not None
+        return pattern_match(f"(?i){value}" if match.ignore_case else value)
     if match.ignore_case:
         folded = _text(StringMatch(match.kind, value.lower()))
         return lambda text: folded(text.lower())
@@ -120,8 +113,11 @@ def _text(match: StringMatch) -> Text:
 
 def _range(match: RangeMatch) -> Text:
     def within(text: str) -> bool:
-        digits = text[1:] if text[:1] in {"-", "+"} else text
-        return digits.isascii() and digits.isdigit() and match.start <= int(text) < match.end
+        sign, digits = (text[0], text[1:]) if text[:1] in {"-", "+"} else ("", text)
+        significant = digits.lstrip("0")
+        if not (digits.isascii() and digits.isdigit()) or len(significant) > _INT64_DIGITS:
+            return False  # what does not fit into 64 bits is no number to Envoy, and beyond every range
+        return match.start <= int(f"{sign}{significant or 0}") < match.end
 
     return within
 

@@ -110,6 +110,9 @@ REFUSALS |= {
         "retries: {retryOn: 5xx}": "0 turns retries off",
         "timeout: 0s": "timeout: must be at least 1ms",
         "match: [{headers: {a: {regex: '*'}}}]": "'*' is not a regular expression",
+        "match: [{uri: {regex: '(?=a)'}}]": "invalid perl operator: (?=",
+        "match: [{uri: {regex: '(?:a{100}){100}'}}]": "invalid repetition size: {100}",
+        "rewrite: {uriRegexRewrite: {match: '(', rewrite: a}}": "match: '(' is not a regular expression",
         "match: [{headers: {a: {prefix: ''}}}]": "prefix: must not be empty",
     }.items()
 }

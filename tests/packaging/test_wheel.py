@@ -64,7 +64,13 @@ def test_the_wheel_makes_a_call_in_an_empty_environment(wheel: Path, tmp_path: P
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"rpc", "xds_client", "localmesh", "proxyless"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "proxyless_native",
+        "rpc",
+        "xds_client",
+        "localmesh",
+        "proxyless",
+    }
     assert {"rpc/py.typed", "xds_client/py.typed", "rpc/_native.pyi"} <= set(names)
-    assert any(name.startswith("rpc/_native") and name.endswith(".so") for name in names)
+    assert any(name.startswith("proxyless_native/_native") and name.endswith(".so") for name in names)
     assert not [name for name in names if "__pycache__" in name or name.endswith("_pb2.py")]

@@ -219,3 +219,11 @@ def test_a_configuration_that_comes_while_a_call_waits_is_followed(core):
     core.on_config(config(cluster("c", endpoint("10.0.0.2"))))
     link = connect(core, "10.0.0.2").link
     assert call.go().link is link
+
+
+def test_a_header_too_long_for_the_route_s_pattern_ends_the_call_and_says_so(core):
+    asks = HeaderMatch("x-user", StringMatch(StringMatchKind.REGEX, "(a+)+"))
+    core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route("c", headers=[asks])]))
+    outcome = Call(core, metadata=[("x-user", "a" * 100_000)]).go()
+    assert code(outcome) == "RESOURCE_EXHAUSTED"
+    assert "100000 bytes are more than the 65536 that a pattern is matched with" in outcome[1]

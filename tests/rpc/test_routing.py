@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import threading
+import time
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpc.routing import InvalidPatternError, RequestHead, RouteTable
+from proxyless_native import Pattern
+from rpc.routing import InvalidPatternError, RequestHead, RouteTable, TextTooLongError
+from rpc.routing import pattern as patterns
 from tests.rpc.configs import host, path, route
 from xds_client.model import HeaderMatch, PresentMatch, RangeMatch, StringMatch, StringMatchKind, UnsupportedAction
 
@@ -82,6 +88,61 @@ def test_a_pattern_that_is_no_regular_expression_is_refused_by_name():
         RouteTable(host(route("c", match=path("regex", "("))))
 
 
+@pytest.mark.parametrize(("pattern", "size"), [("(a+)+", 27), ("(a+)+", 60_000), (".*a.*b.*c.*", 8_000)])
+def test_no_pattern_and_header_take_longer_than_the_header_is_long(pattern, size):
+    """Python's `re` takes four seconds for the first, and with 41 signs more than anybody waited."""
+    rule = text("regex", pattern)
+    assert not by_header(rule, ("x-user", "a" * size + "!"))
+
+
+def test_other_threads_run_while_a_long_text_is_matched():
+    """Counted, not timed: the other thread comes to its turn before the match is over."""
+    turns, over = [], threading.Event()
+
+    def count():
+        while not over.is_set():
+            turns.append(None)
+            time.sleep(0)  # gives it up too
+
+    compiled = Pattern("(?:[ab]*a){500}[ab]{500}")
+    thread = threading.Thread(target=count)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # nobody gives up the GIL but of himself
+    try:
+        thread.start()
+        before = len(turns)
+        compiled.fullmatch("ab" * 2_000)
+        during = len(turns) - before
+    finally:
+        over.set()
+        sys.setswitchinterval(interval)
+        thread.join()
+    assert during > 0
+
+
+def test_a_text_that_is_too_long_for_a_pattern_is_said_to_be():
+    with pytest.raises(TextTooLongError, match="65537 bytes are more than the 65536"):
+        by_header(text("regex", "a*"), ("x-user", "a" * 65_537))
+
+
+def test_what_is_no_text_matches_no_pattern():
+    assert not by_header(text("regex", ".*"), ("x-user", "\udcff"))
+
+
+def test_a_pattern_is_compiled_once_while_it_is_used():
+    def table():
+        return RouteTable(host(route("c", match=path("regex", "/once/.*"))))
+
+    first = table()
+    assert patterns._in_use["/once/.*"] is not None
+    compiled = id(patterns._in_use["/once/.*"])
+    second = table()
+    assert id(patterns._in_use["/once/.*"]) == compiled
+    del first, second
+    gc.collect()
+    assert "/once/.*" not in patterns._in_use
+
+
 # ---- headers
 
 
@@ -119,9 +180,22 @@ def test_present_inverted_asks_whether_the_header_is_not_there():
     assert not by_header(PresentMatch(), ("x-user", "jason"), invert=True)
 
 
-@given(st.integers(), st.integers(), st.integers())
+INT64 = st.integers(-(2**63), 2**63 - 1)  # what a range can say
+
+
+@given(INT64, INT64, st.integers())
 def test_a_range_includes_its_start_and_excludes_its_end(start, end, value):
     assert by_header(RangeMatch(start, end), ("x-user", str(value))) is (start <= value < end)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "-" + "9" * 5000, "1" + "0" * 19])
+def test_a_number_that_fits_into_no_range_is_in_none_however_long(value):
+    assert not by_header(RangeMatch(-(2**63), 2**63 - 1), ("x-user", value))
+
+
+def test_leading_zeros_are_no_digits():
+    assert by_header(RangeMatch(7, 8), ("x-user", "0" * 5000 + "7"))
+    assert by_header(RangeMatch(-7, 8), ("x-user", "-" + "0" * 5000 + "7"))
 
 
 @pytest.mark.parametrize("value", ["", "-", "one", "1.5", "0x10", "1 ", "\u0661"])

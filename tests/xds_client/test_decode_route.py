@@ -12,6 +12,7 @@ from xds_client.errors import DecodeError
 from xds_client.resource_type import ResourceType
 
 FORWARD = {"cluster": "c", "timeout": "0s"}
+REWRITE = "route.regex_rewrite"
 
 
 def routes(*said):
@@ -27,6 +28,10 @@ def routes(*said):
 def match(**said):
     [only] = routes({"match": {"prefix": "/", **said}, "route": FORWARD})
     return only.match
+
+
+def rewriting(pattern, substitution):
+    return {**FORWARD, "regex_rewrite": {"pattern": {"regex": pattern}, "substitution": substitution}}
 
 
 def action(**said):
@@ -135,7 +140,12 @@ def test_timeouts_are_envoys_for_a_grpc_request(said, seconds):
     ("said", "field", "reason"),
     [
         ({"match": {"safe_regex": {"regex": "("}}, "route": FORWARD}, "match.safe_regex", "does not compile"),
-        ({"match": {"safe_regex": {"regex": "[[:alpha:]]"}}, "route": FORWARD}, "match.safe_regex", "POSIX"),
+        ({"match": {"safe_regex": {"regex": "(?=a)"}}, "route": FORWARD}, "match.safe_regex", "invalid perl operator"),
+        ({"match": {"safe_regex": {"regex": r"\C"}}, "route": FORWARD}, "match.safe_regex", "is not supported"),
+        ({"match": {"safe_regex": {"regex": "a" * 40_000}}, "route": FORWARD}, "match.safe_regex", "pattern too large"),
+        ({"match": {"prefix": "/"}, "route": rewriting("(a)", r"\2")}, f"{REWRITE}.substitution", "has 1 groups"),
+        ({"match": {"prefix": "/"}, "route": rewriting("(a)", r"\x")}, f"{REWRITE}.substitution", "means nothing"),
+        ({"match": {"prefix": "/"}, "route": rewriting("(a", "")}, f"{REWRITE}.pattern", "does not compile"),
         ({"match": {}, "route": FORWARD}, "match.path_specifier", "not a path match"),
         ({"match": {"prefix": "/", "headers": [{"name": ""}]}, "route": FORWARD}, "match.headers[0].name", "empty"),
         (
@@ -173,3 +183,16 @@ def test_a_virtual_host_needs_a_domain():
     message = route("a:1", "c", domains=())
     with pytest.raises(DecodeError, match=r"virtual_hosts\[0\].domains"):
         parse(ResourceType.ROUTE, "a:1", ResourceType.ROUTE.value, message.SerializeToString()).value()
+
+
+@pytest.mark.parametrize("substitution", ["", "plain", r"\0", r"/\1/\1", r"\\2"])
+def test_a_rewrite_may_name_the_groups_that_its_pattern_has(substitution):
+    assert action(**rewriting("/(a|b)", substitution)).clusters[0].name == "c"
+
+
+def test_the_patterns_of_one_resource_are_bounded_together():
+    """Each is possible by itself; a megabyte of such would be hours of work."""
+    large = [{"match": {"safe_regex": {"regex": f"(?:.{{30}}){{30}}{n}"}}, "route": FORWARD} for n in range(150)]
+    assert len(routes(*large[:10])) == 10
+    with pytest.raises(DecodeError, match="patterns of this resource compile to more than"):
+        routes(*large)

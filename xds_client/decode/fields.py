@@ -5,20 +5,25 @@ Pure functions. A place is built while a `FieldError` climbs, so a good resource
 
 from __future__ import annotations
 
-import re
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from google.protobuf.message import DecodeError as WireError
 
+from proxyless_native import Pattern
 from xds_client.model import Labels, StringMatch, StringMatchKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from enum import Enum
 
 T = TypeVar("T")
 E = TypeVar("E", bound="Enum")
+
+_LONGEST_SHOWN = 200
 
 
 class FieldError(Exception):
@@ -67,6 +72,12 @@ def unpacked(packed: Any, message_type: Any) -> Any:
         raise FieldError("", f"not an {message_type.DESCRIPTOR.name}: {error}") from None
 
 
+def shortened(text: str, *, quoted: bool = True) -> str:
+    """What a message says of a text from outside, which may be megabytes."""
+    cut = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+    return repr(cut) if quoted else cut
+
+
 def seconds(duration: Any) -> float:
     return float(duration.seconds + duration.nanos / 1e9)
 
@@ -102,18 +113,61 @@ def string_match(matcher: Any) -> StringMatch:
 def regex(field: str, matcher: Any) -> str:
     """The pattern of a RegexMatcher, checked: what cannot be evaluated must be refused here, not when a call comes."""
     pattern: str = matcher.regex
-    if reason := _regex_fault(pattern):
-        raise FieldError(field, f"{pattern!r}: {reason}")
+    _checked(field, pattern)
     return pattern
 
 
-@lru_cache(maxsize=1024)
-def _regex_fault(pattern: str) -> str | None:
-    # The mesh means RE2 and Python's engine evaluates it. Where both read one text differently, refuse it.
-    if "[[:" in pattern:
-        return "POSIX character classes are not supported"
+def regex_substitution(rewrite: Any) -> None:
+    r"""A RegexMatchAndSubstitute, checked: ``\1`` to ``\9`` stand for groups of the pattern, ``\0`` for all of it."""
+    groups = _checked("pattern", rewrite.pattern.regex).groups
+    written = iter(rewrite.substitution)
+    for sign in written:
+        if sign != "\\" or (escaped := next(written, "")) == "\\":
+            continue
+        if not escaped.isascii() or not escaped.isdigit():
+            raise FieldError("substitution", f"{shortened(rewrite.substitution)}: \\{escaped} means nothing")
+        if int(escaped) > groups:
+            raise FieldError("substitution", f"\\{escaped}: {shortened(rewrite.pattern.regex)} has {groups} groups")
+
+
+@contextmanager
+def bounded_patterns() -> Iterator[None]:
+    """Within it patterns may compile to so much together: ten bytes of text can stand for a megabyte."""
+    token = _left.set([_MAX_PROGRAMS])
     try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError, Warning) as error:
-        return f"does not compile: {error}"
-    return None
+        yield
+    finally:
+        _left.reset(token)
+
+
+_MAX_PROGRAMS = 64 << 20
+_left: ContextVar[list[int]] = ContextVar("_left")
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """It is compiled anew, and kept, where a call needs it."""
+
+    groups: int
+    size: int
+    problem: str = ""
+
+
+def _checked(field: str, pattern: str) -> _Checked:
+    found = _check(pattern)
+    if found.problem:
+        raise FieldError(field, f"{shortened(pattern)}: does not compile: {found.problem}")
+    left = _left.get([_MAX_PROGRAMS])
+    left[0] -= found.size
+    if left[0] < 0:
+        raise FieldError(field, f"the patterns of this resource compile to more than {_MAX_PROGRAMS} bytes")
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _check(pattern: str) -> _Checked:
+    try:
+        compiled = Pattern(pattern)
+    except ValueError as error:
+        return _Checked(0, 0, shortened(str(error), quoted=False))
+    return _Checked(compiled.groups, compiled.size)

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError as WireError
 
 from xds_client.decode.cluster import cluster
 from xds_client.decode.endpoint import cluster_load_assignment
-from xds_client.decode.fields import FieldError
+from xds_client.decode.fields import FieldError, bounded_patterns
 from xds_client.decode.filters import extension_config
 from xds_client.decode.listener import listener
 from xds_client.decode.route import route_configuration
@@ -68,7 +68,8 @@ class Parsed:
         decode = _MESSAGES[self.kind][2]
         message, self._message = self._message, None  # not needed twice, and larger than what it says
         try:
-            return decode(message)
+            with bounded_patterns():
+                return decode(message)
         except FieldError as error:
             return DecodeError(self.kind, self.name, error.field, error.reason)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xds_client.decode.fields import FieldError, each, inside, seconds
+from xds_client.decode.fields import FieldError, each, inside, regex_substitution, seconds
 from xds_client.decode.route_match import never_for_grpc, route_match
 from xds_client.model import ForwardAction, Route, RouteConfiguration, UnsupportedAction, VirtualHost, WeightedCluster
 
@@ -50,6 +50,8 @@ def _action(message: Any) -> ForwardAction | UnsupportedAction:
 
 
 def _forward(message: Any) -> ForwardAction | UnsupportedAction:
+    if message.HasField("regex_rewrite"):
+        inside("regex_rewrite", regex_substitution, message.regex_rewrite)
     kind = message.WhichOneof("cluster_specifier")
     if kind == "cluster":
         if not message.cluster:

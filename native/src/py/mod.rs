@@ -1,9 +1,10 @@
-//! What Python sees: `rpc._native`. Conversions and lifetimes only; the work is done below.
+//! What Python sees: `proxyless_native._native`, which `rpc` knows as `rpc._native`. Conversions and lifetimes only; the work is done below.
 
 pub mod client;
 pub mod hub;
 pub mod metadata;
 pub mod method;
+pub mod patterns;
 pub mod payload;
 pub mod server;
 pub mod terms;
@@ -79,6 +80,7 @@ pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hub::Hub>()?;
     module.add_class::<terms::Terms>()?;
     module.add_class::<method::Method>()?;
+    module.add_class::<patterns::Pattern>()?;
     module.add_class::<client::ClientLink>()?;
     module.add_class::<client::ClientCall>()?;
     module.add_class::<server::ServerCall>()?;

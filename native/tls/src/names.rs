@@ -1,6 +1,6 @@
 //! What a peer must be called: rules on subject alternative names, as Envoy's `StringMatcher` has them.
 
-use regex_lite::Regex;
+use proxyless_patterns::Pattern;
 use rustls::pki_types::ServerName;
 
 #[derive(Debug)]
@@ -15,8 +15,8 @@ enum Kind {
     Prefix(String),
     Suffix(String),
     Contains(String),
-    /// The whole name has to match.
-    Regex(Regex),
+    /// With its text; the whole name has to match.
+    Regex(String, Pattern),
 }
 
 impl NameRule {
@@ -29,8 +29,8 @@ impl NameRule {
             "suffix" => Kind::Suffix(text),
             "contains" => Kind::Contains(text),
             "regex" => {
-                let pattern = format!("^(?:{value})$");
-                Kind::Regex(Regex::new(&pattern).map_err(|error| format!("name pattern {value:?}: {error}"))?)
+                let pattern = Pattern::new(value).map_err(|error| format!("name pattern {value:?}: {error}"))?;
+                Kind::Regex(value.to_owned(), pattern)
             }
             other => return Err(format!("{other:?} is no kind of name rule")),
         };
@@ -50,7 +50,7 @@ impl NameRule {
             Kind::Prefix(text) => name.starts_with(text),
             Kind::Suffix(text) => name.ends_with(text),
             Kind::Contains(text) => name.contains(text),
-            Kind::Regex(pattern) => pattern.is_match(name),
+            Kind::Regex(_, pattern) => pattern.matches(name) == Ok(true), // a name too long to say is none of ours
         }
     }
 }
@@ -72,7 +72,7 @@ impl std::fmt::Display for NameRule {
             Kind::Prefix(text) => write!(f, "{text}*"),
             Kind::Suffix(text) => write!(f, "*{text}"),
             Kind::Contains(text) => write!(f, "*{text}*"),
-            Kind::Regex(pattern) => write!(f, "/{pattern}/"),
+            Kind::Regex(text, _) => write!(f, "/{text}/"),
         }
     }
 }
@@ -81,4 +81,20 @@ impl std::fmt::Display for NameRule {
 pub fn trust_domain(id: &str) -> Option<&str> {
     let (domain, path) = id.strip_prefix("spiffe://")?.split_once('/')?;
     (!domain.is_empty() && !path.is_empty()).then_some(domain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NameRule;
+
+    #[test]
+    fn a_pattern_has_to_match_the_whole_name_however_it_is_written() {
+        let fits = |pattern, name| NameRule::new("regex", pattern, false).unwrap().fits(name);
+        let ours = "spiffe://td/ns/a/sa/b";
+        assert!(fits("spiffe://td/.*", ours));
+        assert!(!fits("x|spiffe://td/ns", ours));
+        assert!(!fits("(?m)spiffe://td/ns/a/sa/b$", "spiffe://td/ns/a/sa/b\n"));
+        assert!(NameRule::new("regex", "x)|(?:spiffe.*", false).is_err());
+        assert!(NameRule::new("regex", "(?x)a", false).is_err());
+    }
 }
