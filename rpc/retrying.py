@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rpc.service_config import RetryPolicy, Throttling
 
 _PUSHBACK = "grpc-retry-pushback-ms"
+_INT32_DIGITS = 10
 
 
 class Throttle:
@@ -73,4 +74,5 @@ def _pushback(outcome: Outcome) -> float | None:
     if not said:
         return None
     text = said[0] if isinstance(said[0], str) else ""
-    return int(text) / 1000 if len(said) == 1 and text.isascii() and text.isdigit() else -1.0
+    sensible = len(said) == 1 and text.isascii() and text.isdigit() and len(text) <= _INT32_DIGITS
+    return int(text) / 1000 if sensible else -1.0

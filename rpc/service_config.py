@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 
 _DURATION = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s")
+_HUGE = 1e15  # more than any limit here can mean
 _MAX_ATTEMPTS = 5  # gRFC A6: more are treated as five
 
 
@@ -71,7 +72,7 @@ class ServiceConfig:
         """Raises `InvalidServiceConfigError`. Without ``retries`` retry policies are left out (grpc.enable_retries)."""
         try:
             raw = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidServiceConfigError(f"grpc.service_config is no JSON: {error}") from error
         if not isinstance(raw, dict):
             raise _wrong("the config", "is no object")
@@ -171,8 +172,9 @@ def _duration(raw: Any, where: str) -> float:
 
 
 def _number(raw: Any, where: str) -> float:
-    if isinstance(raw, bool) or not isinstance(raw, (int, float)):
-        raise _wrong(where, f"must be a number, not {raw!r}")
+    number = isinstance(raw, (int, float)) and not isinstance(raw, bool)
+    if not number or not -_HUGE < raw < _HUGE:  # NaN is no number either
+        raise _wrong(where, f"must be a number, not {str(raw)[:100]!r}")
     return float(raw)
 
 
@@ -182,14 +184,14 @@ def _size(raw: Any, where: str) -> int | None:
         return None
     try:
         return int(raw)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise _wrong(where, f"must be a number of bytes, not {raw!r}") from None
 
 
 def _code(name: Any) -> int:
     try:
         code = grpc.StatusCode[name.upper()] if isinstance(name, str) else STATUS_BY_NUMBER[name]
-    except KeyError:
+    except (KeyError, TypeError):
         raise _wrong("retryPolicy.retryableStatusCodes", f"names {name!r}, which is no code") from None
     number: int = code.value[0]
     return number

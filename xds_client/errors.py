@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from xds_client.resource_type import ResourceType
 
 
+_LONGEST = 1000  # characters
+
+
+def _short(text: str) -> str:
+    """What a message repeats of a resource, which may be megabytes."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
 class XdsError(Exception):
     """Root of the tree."""
 
@@ -47,7 +55,8 @@ class DecodeError(XdsError):
     """``field`` is a path such as ``virtual_hosts[0].routes[3].match``; empty when the whole resource is meant."""
 
     def __init__(self, kind: ResourceType, name: str, field: str, reason: str) -> None:
-        super().__init__(f"{kind} {name!r}: {field + ': ' if field else ''}{reason}")
+        reason = _short(reason)
+        super().__init__(f"{kind} {_short(name)!r}: {_short(field) + ': ' if field else ''}{reason}")
         self.kind = kind
         self.name = name
         self.field = field

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 Late = dict[ResourceType, list[DecodeError]]
 
+_MOST_LOGGED = 20  # of the malformed resources of one push
+
 # Every target needs clusters and istiod sends them only all at once: they are asked for as soon as there is a stream.
 _ALWAYS: dict[ResourceType, frozenset[str]] = {ResourceType.CLUSTER: frozenset({WILDCARD})}
 
@@ -190,8 +192,10 @@ class AdsLoop:
             errors = {error.name: error for error in (*again, *late.pop(update.kind, ()))}
             self._send([self._session.reply(update, tuple(errors.values()))])
             self._complain(late)
-            for rejected in update.rejected:
+            for rejected in update.rejected[:_MOST_LOGGED]:
                 logger.warning("rejected, the last good one stays: %s", rejected)
+            if len(update.rejected) > _MOST_LOGGED:
+                logger.warning("rejected, too: %d more of the same push", len(update.rejected) - _MOST_LOGGED)
         self._stream.read()
 
     def closed(self, serial: int, reason: str) -> None:
@@ -255,6 +259,8 @@ class AdsLoop:
         for resolution in self._resolutions.values():
             for kind, name in resolution.read:
                 names.setdefault(kind, set()).add(WILDCARD if kind.by_wildcard else name)
+        read = {key for resolution in self._resolutions.values() for key in resolution.read}
+        self._complained = {key: error for key, error in self._complained.items() if key in read}
         self._wanted = {kind: frozenset(wanted) for kind, wanted in names.items()}
         self._send(self._session.want(self._wanted, self._clock()))
         self._caches = self._caches.retain(self._wanted)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xds_client.errors import BootstrapError
 from xds_client.model import Labels, Locality
+from xds_client.reading import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 CONFIG_VARIABLE = "PROXYLESS_CONFIG"
 PREFIX = "PROXYLESS_"
@@ -179,7 +180,7 @@ class PodFiles:
 
 def _read(path: Path, field: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_file(path).decode()
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except (OSError, UnicodeDecodeError) as error:
@@ -188,8 +189,7 @@ def _read(path: Path, field: str) -> str:
 
 def _read_toml(path: str) -> Mapping[str, object]:
     try:
-        with Path(path).open("rb") as file:
-            settings = tomllib.load(file)
+        settings = tomllib.loads(read_file(path).decode())
     except OSError as error:
         raise BootstrapError(path, CONFIG_VARIABLE, f"cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # numbers of 5,000 digits and deep nesting are no TOMLDecodeError

@@ -102,6 +102,10 @@ def _address(target: str, text: str, scheme: str) -> tuple[str, int]:
     return host, port
 
 
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_PORT)) and 0 < int(text) <= _MAX_PORT
+
+
 def _host_and_port(target: str, text: str, default_port: str | None) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if default_port is not None:
@@ -109,6 +113,6 @@ def _host_and_port(target: str, text: str, default_port: str | None) -> tuple[st
             host, port = text, default_port
         port = _NAMED_PORTS.get(port, port or default_port)
     host = host.removeprefix("[").removesuffix("]")
-    if not host or "/" in host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _MAX_PORT:
+    if not host or "/" in host or not port.isascii() or not _is_port(port):
         raise InvalidTargetError(f"{target!r}: a target is written host:port, or xds:///host:port; {_UNDERSTOOD}")
     return host, int(port)

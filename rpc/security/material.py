@@ -17,6 +17,7 @@ from xds_client.model import (
     NamedSecret,
     SystemRoots,
 )
+from xds_client.reading import read_file
 
 if TYPE_CHECKING:
     from xds_client.identity import Identity
@@ -95,6 +96,6 @@ def _mesh(identity: Identity | None) -> Identity:
 
 def _file(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise SecurityError(f"{path}: {error.strerror or error}") from error
+        return read_file(path)
+    except (OSError, ValueError) as error:  # a name with a NUL in it
+        raise SecurityError(f"{path}: {getattr(error, 'strerror', None) or error}") from error

@@ -108,9 +108,9 @@ def test_a_server_may_say_when(world):
     assert len(script.calls) == 2
 
 
-@pytest.mark.parametrize("said", ["-1", "soon"])
+@pytest.mark.parametrize("said", ["-1", "soon", "9" * 5000], ids=["-1", "soon", "5000 digits"])
 def test_a_server_may_say_never(world, said):
-    if (world.client_make, world.server_make, said) == ("grpcio", "ours", "soon"):
+    if (world.client_make, world.server_make) == ("grpcio", "ours") and said != "-1":
         pytest.skip("grpcio's client fails such a call with INTERNAL")
     script = Failing(9, trailing=(("grpc-retry-pushback-ms", said),))
     assert world.connect(world.serve(script), retrying()).call("unary", request()).code.name == "UNAVAILABLE"

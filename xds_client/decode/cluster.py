@@ -12,6 +12,7 @@ from xds_client.model import Cluster, ClusterLoadAssignment, DiscoveryType, LbPo
 
 # Envoy's defaults (cluster.proto, circuit_breaker.proto); istiod's way to say "no limit" is the largest uint32.
 _CONNECT_TIMEOUT = 5.0
+_LONGEST_CONNECT = 3600.0  # the kernel gives up long before, and not every clock counts further
 _MAX_REQUESTS = 1024
 _NO_LIMIT = 2**32 - 1
 
@@ -28,13 +29,22 @@ def cluster(message: Any) -> Cluster:
         discovery=discovery,
         eds_name=_eds_name(message) if discovery is DiscoveryType.EDS else "",
         lb_policy=known_name(message, "lb_policy", LbPolicy),
-        connect_timeout=seconds(message.connect_timeout) if message.HasField("connect_timeout") else _CONNECT_TIMEOUT,
+        connect_timeout=_connect_timeout(message),
         tls=security.tls,
         transport_matches=security.matches,
         inline_endpoints=_inline_endpoints(message, discovery),
         max_requests=_max_requests(message),
         unusable=security.unusable,
     )
+
+
+def _connect_timeout(message: Any) -> float:
+    if not message.HasField("connect_timeout"):
+        return _CONNECT_TIMEOUT
+    said = seconds("connect_timeout", message.connect_timeout)
+    if said <= 0:
+        raise FieldError("connect_timeout", "must be more than 0 s")
+    return min(said, _LONGEST_CONNECT)
 
 
 def _eds_name(message: Any) -> str:

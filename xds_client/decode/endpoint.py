@@ -6,13 +6,16 @@ Envoy's rules, not gRPC's: gaps in priorities and a locality named twice are leg
 from __future__ import annotations
 
 import ipaddress
+import string
 from functools import partial
 from typing import Any
 
-from xds_client.decode.fields import FieldError, each, inside, known_name, string_labels
+from xds_client.decode.fields import FieldError, each, inside, known_name, shortened, string_labels
 from xds_client.model import ClusterLoadAssignment, Endpoint, HealthStatus, Labels, Locality, LocalityEndpoints
 
 _MAX_PRIORITY = 128
+_HOST_NAME = frozenset(f"{string.ascii_letters}{string.digits}.-_")
+_LONGEST_NAME = 253
 
 
 def cluster_load_assignment(message: Any, *, host_names: bool = False) -> ClusterLoadAssignment:
@@ -65,16 +68,16 @@ def _socket_address(message: Any, *, host_names: bool) -> tuple[str, int]:
     address: str = socket_address.address
     if not host_names:
         _require_ip(address)
-    elif not address:
-        raise FieldError("socket_address.address", "is empty")
+    elif not _HOST_NAME.issuperset(address) or not 0 < len(address) <= _LONGEST_NAME:
+        _require_ip(address, "is neither a host name nor an IP address")  # above all no unix: path
     return address, socket_address.port_value
 
 
-def _require_ip(address: str) -> None:
+def _require_ip(address: str, otherwise: str = "is not an IP address") -> None:
     try:
         ipaddress.ip_address(address)
     except ValueError:
-        raise FieldError("socket_address.address", f"{address!r} is not an IP address") from None
+        raise FieldError("socket_address.address", f"{shortened(address)} {otherwise}") from None
 
 
 def _first_of_each_address(localities: tuple[LocalityEndpoints, ...]) -> tuple[LocalityEndpoints, ...]:

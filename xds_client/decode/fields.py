@@ -24,6 +24,8 @@ T = TypeVar("T")
 E = TypeVar("E", bound="Enum")
 
 _LONGEST_SHOWN = 200
+_NANOS = 1_000_000_000
+_LONGEST = (2**63 - 1) // _NANOS  # seconds: what fits into 64 bits of nanoseconds
 
 
 class FieldError(Exception):
@@ -78,8 +80,13 @@ def shortened(text: str, *, quoted: bool = True) -> str:
     return repr(cut) if quoted else cut
 
 
-def seconds(duration: Any) -> float:
-    return float(duration.seconds + duration.nanos / 1e9)
+def seconds(field: str, duration: Any) -> float:
+    """A google.protobuf.Duration, refused where Envoy refuses it (source/common/protobuf/utility.cc, DurationUtil)."""
+    if duration.seconds < 0 or not 0 <= duration.nanos < _NANOS:
+        raise FieldError(field, f"{duration.seconds} s and {duration.nanos} ns are no duration of 0 s or more")
+    if duration.seconds >= _LONGEST:
+        raise FieldError(field, f"{duration.seconds} s are more than {_LONGEST - 1}")
+    return float(duration.seconds + duration.nanos / _NANOS)
 
 
 def known_name(message: Any, field: str, known: type[E]) -> E:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 from xds_client.decode.fields import FieldError, each, known_name
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _MAX_PORT = 65535
+# Of all chains of a listener. istiod makes about ten of each port; lists that multiply make billions of a kilobyte.
+_MAX_COMBINATIONS = 100_000
 
 
 def filter_chain_match(message: Any) -> FilterChainMatch:
@@ -38,7 +41,14 @@ def filter_chain_match(message: Any) -> FilterChainMatch:
 def refuse_overlaps(chains: Iterable[FilterChain]) -> None:
     """No two chains may be for one and the same connection: which of them took it would be chance."""
     taken: dict[tuple[object, ...], str] = {}
+    left = _MAX_COMBINATIONS
     for number, chain in enumerate(chains):
+        left -= math.prod(len(values) for values in _lists(chain.match))
+        if left < 0:
+            raise FieldError(
+                f"filter_chains[{number}].filter_chain_match",
+                f"with it the chains stand for more than {_MAX_COMBINATIONS} combinations",
+            )
         for key in _keys(chain.match):
             if key in taken:
                 raise FieldError(
@@ -49,6 +59,11 @@ def refuse_overlaps(chains: Iterable[FilterChain]) -> None:
 
 def _keys(match: FilterChainMatch) -> Iterator[tuple[object, ...]]:
     """Every combination that the match's lists stand for; an empty list says nothing, which is one value too."""
+    for combination in itertools.product(*_lists(match)):
+        yield (match.destination_port, match.transport_protocol, match.source_type, *combination)
+
+
+def _lists(match: FilterChainMatch) -> list[tuple[object, ...]]:
     lists: list[tuple[object, ...]] = [
         match.prefix_ranges,
         match.server_names,
@@ -57,8 +72,7 @@ def _keys(match: FilterChainMatch) -> Iterator[tuple[object, ...]]:
         match.source_prefix_ranges,
         match.source_ports,
     ]
-    for combination in itertools.product(*(values or (None,) for values in lists)):
-        yield (match.destination_port, match.transport_protocol, match.source_type, *combination)
+    return [values or (None,) for values in lists]
 
 
 def _has_port(message: Any) -> bool:

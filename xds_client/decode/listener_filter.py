@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 from xds_client.decode.fields import FieldError, each, inside
@@ -37,7 +36,8 @@ def _ports(predicate: Any) -> _Ports:
     rule = predicate.WhichOneof("rule")
     if rule == "destination_port_range":
         asked = predicate.destination_port_range
-        return _intersection([((asked.start, asked.end),), _ALL]) if asked.start < asked.end else ()
+        start, end = max(asked.start, 0), min(asked.end, 65536)
+        return ((start, end),) if start < end else ()
     if rule == "any_match":
         return _ALL
     if rule == "not_match":
@@ -65,8 +65,4 @@ def _complement(ranges: _Ports) -> _Ports:
 
 
 def _intersection(sets: Iterable[_Ports]) -> _Ports:
-    def both(one: _Ports, other: _Ports) -> _Ports:
-        pairs = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
-        return _union([tuple((a, b) for a, b in pairs if a < b)])
-
-    return functools.reduce(both, sets, _ALL)
+    return _complement(_union(_complement(ranges) for ranges in sets))  # pair by pair they would multiply

@@ -5,6 +5,7 @@ A mesh of 10,000 clusters arrives in one response and a program calls three of t
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from envoy.config.cluster.v3 import cluster_pb2  # type: ignore[import-untyped]
@@ -26,6 +27,8 @@ from xds_client.resource_type import ResourceType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
 
 Value = Cluster | ClusterLoadAssignment | Listener | RouteConfiguration | ExtensionConfig
 
@@ -72,6 +75,10 @@ class Parsed:
                 return decode(message)
         except FieldError as error:
             return DecodeError(self.kind, self.name, error.field, error.reason)
+        except Exception as error:
+            # Ours to mend; but what comes from outside costs its own resource and never the exchanger.
+            logger.exception("%s %.200r cannot be decoded", self.kind, self.name)
+            return DecodeError(self.kind, self.name, "", f"cannot be decoded: {error!r}")
 
 
 def parse(kind: ResourceType, name: str, type_url: str, data: bytes) -> Parsed:

@@ -77,13 +77,14 @@ def route_timeout(message: Any) -> float | None:
     """
     stream = message.max_stream_duration
     if stream.HasField("grpc_timeout_header_max"):
-        limit = seconds(stream.grpc_timeout_header_max)
+        limit = seconds("max_stream_duration.grpc_timeout_header_max", stream.grpc_timeout_header_max)
     elif message.HasField("max_grpc_timeout"):
-        limit = seconds(message.max_grpc_timeout)
+        limit = seconds("max_grpc_timeout", message.max_grpc_timeout)
     elif message.HasField("timeout"):
-        limit = seconds(message.timeout)
+        limit = seconds("timeout", message.timeout)
     else:
         limit = ENVOY_DEFAULT_TIMEOUT
     # 0s switches a limit off, in each of the fields.
-    limits = [x for x in (limit, seconds(stream.max_stream_duration)) if x > 0]
+    longest = seconds("max_stream_duration.max_stream_duration", stream.max_stream_duration)
+    limits = [x for x in (limit, longest) if x > 0]
     return min(limits, default=None)

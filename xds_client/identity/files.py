@@ -7,7 +7,6 @@ one file is written and the other not yet, is left alone until it is whole. Conf
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xds_client.errors import CertificateError, IdentityError
@@ -16,6 +15,7 @@ from xds_client.identity.clock import SYSTEM_CLOCK, Clock
 from xds_client.identity.keeper import IdentityKeeper
 from xds_client.identity.lifetime import by_its_dates
 from xds_client.identity.roots import read_roots
+from xds_client.reading import read_file
 
 if TYPE_CHECKING:
     from xds_client.identity.svid import Identity
@@ -70,7 +70,7 @@ class CertificateFiles(IdentityKeeper):
         read = []
         for what, path in self._paths.items():
             try:
-                read.append(Path(path).read_bytes())
+                read.append(read_file(path))
             except OSError as error:
                 advice = "mount it, or set where it is (docs/identity.md)"
                 raise CertificateError(f"{what} file {path} cannot be read: {error.strerror}; {advice}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -11,6 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from xds_client.errors import RootsError
 from xds_client.identity.certificate import anchor, is_root, reaches
+from xds_client.reading import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,7 @@ class RootsFile:
     def read(self, now: datetime) -> Chain:
         """What is in it now without the expired ones; raises `RootsError`."""
         try:
-            pem = Path(self.path).read_bytes()
+            pem = read_file(self.path)
         except OSError as error:
             raise RootsError(f"{self._what} cannot be read: {error.strerror}; {self._advice}") from error
         return read_roots(pem, self._what, now)

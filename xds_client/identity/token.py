@@ -8,10 +8,10 @@ import string
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from xds_client.errors import TokenError
+from xds_client.reading import read_file
 
 _PRINTABLE = frozenset(string.ascii_letters + string.digits + string.punctuation)
 _JWT_PARTS = 3
@@ -65,7 +65,7 @@ class Token:
 def read_token(path: str) -> Token:
     """Read it anew: the kubelet replaces it under us. Raises `TokenError`."""
     try:
-        value = Path(path).read_bytes().decode("ascii", "replace").strip()
+        value = read_file(path).decode("ascii", "replace").strip()
     except OSError as error:
         raise TokenError(f"token {path} cannot be read: {error.strerror}; {_ADVICE}") from error
     if not value:

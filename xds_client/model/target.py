@@ -28,7 +28,8 @@ class Target:
         host, colon, port = rest.rpartition(":")
         if not colon or not host:
             raise InvalidTargetError(f"{text!r}: a mesh target needs a port, as in {SCHEME}reviews.demo:9080")
-        if not port.isascii() or not port.isdigit() or not 0 < int(port) <= _MAX_PORT:
+        number = port.isascii() and port.isdigit() and len(port) <= len(str(_MAX_PORT))
+        if not number or not 0 < int(port) <= _MAX_PORT:
             raise InvalidTargetError(f"{text!r}: {port!r} is not a port (1 to {_MAX_PORT})")
         if any(c.isspace() or c in "/:|[]" for c in host):
             raise InvalidTargetError(f"{text!r}: {host!r} is not a host name")

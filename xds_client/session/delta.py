@@ -38,6 +38,10 @@ logger = logging.getLogger(__name__)
 PATIENCE = 15.0
 
 _NOBODY: frozenset[str] = frozenset()
+# What a control plane makes us say, or remember, is bounded.
+_MOST_WARNED = 16  # types
+_MOST_SAID = 20  # errors in one NACK
+_LONGEST_SHOWN = 200  # characters of a type
 
 
 @dataclass(slots=True)
@@ -198,10 +202,17 @@ class DeltaSession:
         )
 
     def _warn_once(self, type_url: str) -> None:
-        if type_url not in self._warned:
-            self._warned.add(type_url)
-            logger.warning("ignoring resources of type %r: node %s never asked for any", type_url, self._node.id)
+        shown = type_url[:_LONGEST_SHOWN]
+        if shown in self._warned or len(self._warned) > _MOST_WARNED:
+            return
+        self._warned.add(shown)
+        if len(self._warned) > _MOST_WARNED:
+            logger.warning("ignoring resources of more types that node %s never asked for", self._node.id)
+        else:
+            logger.warning("ignoring resources of type %r: node %s never asked for any", shown, self._node.id)
 
 
 def _summary(errors: Sequence[DecodeError]) -> str:
-    return "; ".join(map(str, errors))
+    """As much as a reader needs; 10,000 clusters may be wrong in one and the same way."""
+    said = "; ".join(map(str, errors[:_MOST_SAID]))
+    return said if len(errors) <= _MOST_SAID else f"{said}; and {len(errors) - _MOST_SAID} more"
