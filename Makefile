@@ -29,6 +29,7 @@ check: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(RUN) tools/supply_chain.py check
 	$(VENV)/bin/hadolint --failure-threshold style Dockerfile
 	$(VENV)/bin/shellcheck --external-sources .ci/run tools/prerequisites e2e/kind.sh e2e/*/build bench/peers/*/build
 	cd native && $(CARGO) fmt --check
@@ -78,6 +79,7 @@ lock: $(STAMPS)/environment
 		--no-header pyproject.toml --upgrade --output-file requirements/image.lock
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
 		--no-header requirements/image-build.in --upgrade --output-file requirements/image-build.lock
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) tools/supply_chain.py write
 
 clean:
 	rm -rf $(VENV) .build native/target proxyless_native/*.so
