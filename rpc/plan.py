@@ -97,8 +97,8 @@ Pause = Authorize | Stand | Wait
 Step = Attempt | Dial | Pause
 
 # A stream that the peer never processed is sent again without counting as a retry. gRFC A6 allows it once per call for
-# streams that reached the server's transport. A link that is lost or draining is not picked again: going on to the next
-# one is not a retry of the same thing, and ends with the last link.
+# streams that reached the server's transport, whatever became of their connection: a server may end each one. What
+# never left this side may go on to the next link: how often there is one, the back-off of connections bounds.
 _TRANSPARENT_RETRIES = 1
 _PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts"
 
@@ -156,7 +156,7 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
                 outcome = yield from _queued(core, connection, attempt)
                 link = attempt.link
             if outcome[6] and free_retries > 0 and not _passed(limit):
-                free_retries -= int(link.usable)
+                free_retries -= int(outcome is not NOT_SENT)
             elif retries is None or not (yield from _worth_another(core, retries, outcome, limit)):
                 return outcome
     except _EndedError as ended:

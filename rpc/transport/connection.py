@@ -3,11 +3,13 @@
                  claim()             opened(link)
     IDLE ───────────────▶ CONNECTING ─────────────▶ READY
      ▲ ▲                      │ failed(error)          │ lost()
-     │ └── back-off over ── FAILED ◀──────────────┐    │
+     │ └── back-off over ── FAILED ◀── again unused ───┤
      └─────────────────────────────────────────────────┘
 
 Called from any thread. Only `claim` needs the lock: one thread wins the right to dial.
-Back-off: grpc/doc/connection-backoff.md (1 s, then 1.6 times the last, ±20 %, at most 120 s).
+Back-off: grpc/doc/connection-backoff.md (1 s, then 1.6 times the last, ±20 %, at most 120 s). A connection that ends
+before the server has answered anything on it is one that failed. The first is forgiven: a server that just leaves. From
+the second in a row on the next dial waits, counted from when the last one began.
 A connection that follows one of another security to the same address is patient at first: the control plane tells
 both ends of a change, but not at one moment. A dial that fails is then repeated soon, and calls wait and do not fail.
 
@@ -53,11 +55,21 @@ class ConnectionKey:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
+def _jitter() -> float:
+    return random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, no secret
+
+
+def _backoff(failures: int) -> float:
+    """Seconds from one dial to the next, behind so many in a row that failed before it."""
+    return min(_INITIAL * _MULTIPLIER ** min(failures, 50), _MAX) * _jitter()
+
+
 class Connection:
     """``link`` is where the engine takes new calls while READY, else None. ``error`` is why the last dial failed."""
 
     __slots__ = (
         "_attempts",
+        "_began",
         "_closed",
         "_dialling",
         "_former",
@@ -65,6 +77,7 @@ class Connection:
         "_past",
         "_patient_until",
         "_retry_at",
+        "_unused",
         "bound",
         "connect_timeout",
         "error",
@@ -100,7 +113,9 @@ class Connection:
         self._lock = threading.Lock()
         self._dialling = False
         self._closed = False
-        self._attempts = 0
+        self._attempts = 0  # dials in a row that failed
+        self._unused = 0  # links in a row that ended before they had carried anything
+        self._began = 0.0  # the last dial
         self._retry_at = 0.0
         self._patient_until = time.monotonic() + _PATIENCE if follows else 0.0
 
@@ -139,6 +154,7 @@ class Connection:
             if self._closed or not (self.idle or (self.grows and self.held_back == 0.0)):
                 return False
             self._dialling = True
+            self._began = time.monotonic()
             return True
 
     def opened(self, link: ClientLink) -> None:
@@ -161,12 +177,11 @@ class Connection:
 
     def failed(self, error: str) -> None:
         with self._lock:
-            jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, no secret
             now = time.monotonic()
             if now < self._patient_until:
-                self._retry_at = now + _SOON * jitter
+                self._retry_at = now + _SOON * _jitter()
             else:
-                self._retry_at = now + min(_INITIAL * _MULTIPLIER**self._attempts, _MAX) * jitter
+                self._retry_at = now + _backoff(self._attempts)
                 self._attempts += 1
                 self.error = error
             self._dialling = False
@@ -183,10 +198,27 @@ class Connection:
             replaced = self.link in gone
             if replaced:
                 self.link = None
+            if gone:
+                self._judge(gone)
         if replaced and successor is not None:
             self._use(successor)
         self.seat()
         self.on_change()
+
+    def _judge(self, gone: list[ClientLink]) -> None:
+        """Links that ended: did the server mean it? Under the lock."""
+        now = time.monotonic()
+        retry_at = self._began + _backoff(self._unused - 1)
+        if any(link.carried for link in gone) or (self._unused > 0 and retry_at <= now):
+            self._unused = 0
+            return
+        self._unused += 1
+        if self._unused > 1:
+            self._retry_at = retry_at
+            if not self.sockets:
+                self.error = (
+                    f"{gone[-1].ended or 'the server ended the connection'}, again before it had answered a call"
+                )
 
     def _over(self, link: ClientLink) -> bool:
         if link.ended is None:
@@ -253,7 +285,7 @@ class Connection:
         self.link, self.sockets, self.error, self._former = None, {}, None, []
         self.queue = Queue()
         self._dialling = False
-        self._attempts = 0
+        self._attempts = self._unused = 0
 
     def close(self, *, drain: bool) -> None:
         """No new calls. With ``drain`` those in progress may finish, else they fail."""

@@ -12,8 +12,9 @@ from rpc.plan import plan_call
 class FakeLink:
     """What the engine gives for a connection, as far as deciding needs it."""
 
-    def __init__(self, *, usable=True, streams=100):
+    def __init__(self, *, usable=True, streams=100, carried=False):
         self.usable = usable
+        self.carried = carried
         self.streams = streams  # that are free
         self.ended = None
         self.said = []

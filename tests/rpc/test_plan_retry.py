@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from rpc.core import ChannelCore
-from rpc.errors import failed
+from rpc.errors import NOT_SENT, failed
 from rpc.plan import Attempt
 from tests.rpc.configs import cluster, config, endpoint, route
 from tests.rpc.links import Call, connect
@@ -56,6 +56,31 @@ def test_what_the_peer_never_processed_is_sent_once_more_and_not_twice(core):
     assert isinstance(call.go(), Attempt)
     assert isinstance(call.go(REFUSED), Attempt)
     assert call.go(REFUSED) is REFUSED
+
+
+def test_what_reached_a_server_is_sent_once_more_and_not_twice_whatever_became_of_the_links(core):
+    core.on_config(config(cluster("c", *(endpoint(f"10.0.0.{n}") for n in range(1, 4)))))
+    links = [connect(core, f"10.0.0.{n}") for n in range(1, 4)]
+    call = Call(core)
+    for answer in (None, REFUSED):
+        attempt = call.go(answer)
+        assert isinstance(attempt, Attempt)
+        attempt.link.usable = False
+        next(one for one in links if one.link is attempt.link).lost()
+    assert call.go(REFUSED) is REFUSED
+
+
+def test_what_never_left_goes_on_to_the_next_link(core):
+    core.on_config(config(cluster("c", *(endpoint(f"10.0.0.{n}") for n in range(1, 4)))))
+    links = [connect(core, f"10.0.0.{n}") for n in range(1, 4)]
+    call, answer, seen = Call(core), None, set()
+    for _ in range(3):
+        attempt = call.go(answer)
+        seen.add(attempt.link)
+        attempt.link.usable = False
+        next(one for one in links if one.link is attempt.link).lost()
+        answer = NOT_SENT
+    assert len(seen) == 3
 
 
 def test_after_the_deadline_nothing_is_tried_again(core):

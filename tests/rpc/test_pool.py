@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 import grpc
@@ -103,6 +104,62 @@ def test_a_link_that_was_lost_before_it_was_found_is_not_used(core):
     connection.opened(FakeLink(usable=False))
     assert connection.link is None
     assert connection.idle
+
+
+def used_up(connection, *, carried):
+    """Dial it, and lose it."""
+    link = FakeLink(carried=carried)
+    assert connection.claim()
+    connection.opened(link)
+    link.usable = False
+    connection.lost()
+
+
+def test_of_connections_that_carried_nothing_the_first_is_forgiven_and_the_next_wait_longer(core):
+    core.on_config(config(cluster("c", ONE)))
+    connection = connections(core)["10.0.0.1:9080"]
+    used_up(connection, carried=False)
+    assert (connection.idle, connection.error) == (True, None)
+    waits = []
+    for _ in range(5):
+        used_up(connection, carried=False)
+        assert not connection.claim()
+        assert "before it had answered a call" in connection.error
+        waits.append(connection.retry_in)
+        connection._retry_at = 0.0  # it is over
+    assert all(longer > shorter for shorter, longer in itertools.pairwise(waits)), waits
+    assert core.connectivity() is grpc.ChannelConnectivity.TRANSIENT_FAILURE
+
+
+def test_a_connection_that_carried_something_may_be_made_again_at_once(core):
+    core.on_config(config(cluster("c", ONE)))
+    connection = connections(core)["10.0.0.1:9080"]
+    for _ in range(10):
+        used_up(connection, carried=False)
+        used_up(connection, carried=True)
+        assert connection.idle
+
+
+def test_a_connection_that_lived_longer_than_its_back_off_may_be_made_again_at_once(core):
+    core.on_config(config(cluster("c", ONE)))
+    connection = connections(core)["10.0.0.1:9080"]
+    for _ in range(10):
+        link = FakeLink()
+        assert connection.claim()
+        connection.opened(link)
+        connection._began -= 1000
+        link.usable = False
+        connection.lost()
+        assert connection.idle
+
+
+def test_a_link_lost_beside_a_good_one_is_no_failure_of_the_connection(core):
+    core.on_config(config(cluster("c", ONE)))
+    connection, good = opened(core, "10.0.0.1:9080")
+    for _ in range(3):
+        connection._dialling = True
+        connection.opened(FakeLink(usable=False))
+    assert (connection.link, connection.error) == (good, None)
 
 
 def test_closing_the_channel_closes_its_connections(core):

@@ -104,9 +104,9 @@ impl State {
         self.watchers.insert(key, watcher);
     }
 
-    /// Client: a call would have to wait for a stream, and does so elsewhere.
+    /// Client: no call can go out. One that would have to wait for a stream does so elsewhere.
     pub fn full(&self) -> bool {
-        self.on_room.is_some() && self.grpc.usable() && self.grpc.room() == 0
+        !self.grpc.usable() || (self.on_room.is_some() && self.grpc.room() == 0)
     }
 
     /// `on_room` is told, once, when a stream has ended or the peer has moved its limit, and there is room then.

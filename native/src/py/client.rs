@@ -71,6 +71,12 @@ impl ClientLink {
         protection(py, &self.link)
     }
 
+    /// The server has answered a call on it, whatever it answered.
+    #[getter]
+    fn carried(&self) -> bool {
+        self.link.lock().grpc.answered()
+    }
+
     /// This side's address.
     #[getter]
     fn local(&self) -> String {
@@ -200,7 +206,7 @@ impl ClientLink {
         let key = {
             let mut state = self.link.lock();
             self.link.look_before_call(&mut state);
-            if !state.grpc.usable() || state.full() {
+            if state.full() {
                 drop(state);
                 self.tell_news(py);
                 return Ok(None);

@@ -61,11 +61,15 @@ impl Connection {
 
     fn on_block(&mut self, key: Key, end: bool, depends_on_itself: bool, block: &[u8]) -> Result<(), Fault> {
         let mut headers = Headers::with_capacity(12, 256);
-        let limit = self.settings.max_header_list_size as usize;
+        // What nobody will look at keeps the table right, and nothing else.
+        let limit = if self.heeds(key) { self.settings.max_header_list_size as usize } else { 0 };
         let decoded = self
             .decoder
             .decode(block, limit, &mut headers)
             .map_err(|_| Fault::connection(code::COMPRESSION_ERROR, "a header block that cannot be decoded"))?;
+        if !self.budgets.growth.spend_many(self.now, decoded.written.saturating_sub(block.len())) {
+            return Err(Fault::connection(code::ENHANCE_YOUR_CALM, "header blocks that become far more than they are"));
+        }
         let fault = if decoded.too_large {
             Some((code::ENHANCE_YOUR_CALM, "received headers larger than max"))
         } else if decoded.malformed {
@@ -77,7 +81,13 @@ impl Connection {
         };
         let Some(stream) = self.streams.get(&key) else {
             return match self.role {
-                Role::Server if key > self.last_peer => self.on_request(key, end, headers, fault),
+                Role::Server if key > self.last_peer => {
+                    let taken = self.on_request(key, end, headers, fault);
+                    if !end && !self.streams.contains_key(&key) {
+                        self.expect_late(self.local_window);
+                    }
+                    taken
+                }
                 _ => self.late(key, kind::HEADERS),
             };
         };
@@ -96,6 +106,17 @@ impl Connection {
         match stream.receiving {
             Receiving::Head => self.on_response(key, end, headers),
             _ => self.on_trailers(key, end, headers),
+        }
+    }
+
+    /// A header block on that stream means something to us.
+    fn heeds(&self, key: Key) -> bool {
+        match self.streams.get(&key) {
+            Some(stream) => stream.view.broken.is_none() && stream.receiving != Receiving::Ended,
+            None => {
+                let new = self.role == Role::Server && key > self.last_peer;
+                new && !matches!(self.leaving, Leaving::Final(_))
+            }
         }
     }
 
@@ -148,6 +169,7 @@ impl Connection {
         let Some(stream) = self.streams.get_mut(&key) else { return Ok(()) };
         stream.view.head = Some(headers);
         stream.receiving = Receiving::Body;
+        self.answered = true;
         // These have no body, whatever length they name (RFC 9110, section 8.6).
         stream.expected = length.filter(|_| !matches!(status, 204 | 304));
         if end {

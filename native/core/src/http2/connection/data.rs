@@ -17,26 +17,29 @@ const WORTH_LANDING: usize = 8 * 1024;
 /// How much of the connection's window one stream's may grow to: a 64th.
 const STREAM_SHARE: i64 = 64;
 
+/// So much may come late over a connection's life for no good reason: a peer that miscounts loses its stream only.
+pub const LATE_LENIENCY: i64 = 1 << 20;
+
 pub const AFTER_RESET: &str = "a frame on a stream that the peer has reset";
 
 impl Connection {
     pub(super) fn on_data(&mut self, head: Head, payload: &[u8]) -> Result<(), Fault> {
         let data = unpadded(head, payload)?;
-        self.admit(head.stream, head.length)?;
+        self.admit(head.stream, head.length, data.len())?;
         let padding = (head.length - data.len()) as i64;
         if padding > 0 {
             // Nobody needs to ask for the room that padding took.
             if let Some(stream) = self.streams.get_mut(&head.stream).filter(|stream| stream.view.broken.is_none()) {
                 stream.held -= padding;
                 self.held -= padding;
-                stream.expected = stream.expected.map(|left| left + padding as u64);
+                self.make_room(head.stream, 0);
             }
         }
         self.deliver(head.stream, data, head.has(flag::END_STREAM))
     }
 
-    /// A DATA frame of that length (padding included) comes: may it, and is there room for it?
-    pub(super) fn admit(&mut self, key: Key, length: usize) -> Result<(), Fault> {
+    /// A DATA frame of that length (padding included), with so much data, comes: may it, and is there room for it?
+    pub(super) fn admit(&mut self, key: Key, length: usize, data: usize) -> Result<(), Fault> {
         let size = length as i64;
         if key == 0 || (!self.streams.contains_key(&key) && self.idle(key)) {
             return Err(Fault::connection(code::PROTOCOL_ERROR, "DATA without a stream"));
@@ -46,13 +49,15 @@ impl Connection {
         }
         self.recv_window -= size;
         let Some(stream) = self.streams.get_mut(&key) else {
-            self.top_up();
-            return self.late(key, kind::DATA);
+            self.late(key, kind::DATA)?;
+            return self.came_late(size);
         };
         if stream.view.broken.is_some() {
-            let by_peer = stream.reset_by_peer;
-            self.top_up();
-            return if by_peer { Err(Fault::stream(key, code::STREAM_CLOSED, AFTER_RESET)) } else { Ok(()) };
+            if stream.reset_by_peer {
+                self.top_up();
+                return Err(Fault::stream(key, code::STREAM_CLOSED, AFTER_RESET));
+            }
+            return self.came_late(size);
         }
         let fault = match stream.receiving {
             Receiving::Head => Some((code::PROTOCOL_ERROR, "DATA before the response's head")),
@@ -70,12 +75,30 @@ impl Connection {
         stream.held += size;
         self.held += size;
         if let Some(left) = &mut stream.expected {
-            let Some(less) = left.checked_sub(length as u64) else {
+            let Some(less) = left.checked_sub(data as u64) else {
                 return Err(Fault::stream(key, code::PROTOCOL_ERROR, "more data than content-length says"));
             };
             *left = less;
         }
         Ok(())
+    }
+
+    /// DATA on a stream that is over on this side. Its sender may not have known yet; what was on its way then, the
+    /// stream's window held. More than that is sent by who does not care.
+    fn came_late(&mut self, size: i64) -> Result<(), Fault> {
+        self.late_window -= size.max(1);
+        if self.late_window < 0 {
+            return Err(Fault::connection(code::FLOW_CONTROL_ERROR, "DATA without end on streams that are over"));
+        }
+        self.top_up();
+        Ok(())
+    }
+
+    /// A stream ends on this side before its peer has ended it: so much may be on its way.
+    pub(super) fn expect_late(&mut self, window: i64) {
+        let most = i64::from(self.settings.connection_window.max(frame::DEFAULT_WINDOW));
+        let one_that_ends_it = 1;
+        self.late_window = (self.late_window + window.max(0) + one_that_ends_it).min(most);
     }
 
     /// A piece of a DATA frame that was admitted.
@@ -150,16 +173,23 @@ impl Connection {
         }
         let Some(stream) = self.streams.get_mut(&key) else { return };
         self.held -= std::mem::take(&mut stream.held);
-        if stream.receiving != Receiving::Ended && stream.view.broken.is_none() {
-            let target = self.local_window.max((missing as i64).min(frame::LARGEST_WINDOW));
-            let room = target - stream.recv_window;
-            if room >= (self.local_window / 2).max(1) {
-                stream.recv_window = target;
-                self.output.frame(kind::WINDOW_UPDATE, 0, key, &(room as u32).to_be_bytes());
-                self.strikes.forgive();
-            }
-        }
+        self.make_room(key, missing);
         self.top_up();
+    }
+
+    /// Gives the stream's room back that nobody holds, half a window at a time.
+    fn make_room(&mut self, key: Key, missing: usize) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        if stream.receiving == Receiving::Ended || stream.view.broken.is_some() {
+            return;
+        }
+        let target = self.local_window.max((missing as i64).min(frame::LARGEST_WINDOW));
+        let room = target - stream.held - stream.recv_window;
+        if room >= (self.local_window / 2).max(1) {
+            stream.recv_window += room;
+            self.output.frame(kind::WINDOW_UPDATE, 0, key, &(room as u32).to_be_bytes());
+            self.strikes.forgive();
+        }
     }
 
     /// A message that does not fit a stream's window makes its sender wait for more room, every time: from here on the

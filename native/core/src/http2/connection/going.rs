@@ -128,11 +128,13 @@ impl Connection {
     pub(super) fn drop_stream(&mut self, key: Key, broken: Broken) {
         let Some(stream) = self.streams.get_mut(&key) else { return };
         let was_open = stream.open();
+        let late = stream.late_window();
         stream.view.broken.get_or_insert(broken);
         stream.queue.clear();
         stream.view.unsent = false;
         self.held -= std::mem::take(&mut stream.held);
         if was_open {
+            self.expect_late(late);
             self.closed_one();
         }
         self.note(key);
@@ -142,12 +144,14 @@ impl Connection {
     pub(super) fn break_stream(&mut self, key: Key, code: u32, reason: &'static str) {
         self.counters.malformed += 1;
         self.output.reply(kind::RST_STREAM, 0, key, &code.to_be_bytes());
-        match self.streams.contains_key(&key) {
+        let known = self.streams.contains_key(&key);
+        match known {
             true => self.drop_stream(key, Broken { code: Some(code), unprocessed: false, reason: reason.to_owned() }),
             false => self.remember(key, Closed::ByUs),
         }
-        // A peer may make us reset its streams while its requests are worked on (CVE-2025-8671).
-        if self.role == Role::Server && !self.budgets.resets.spend(self.now) {
+        // A peer may make us reset its streams while its requests are worked on (CVE-2025-8671). A server can do no more
+        // to a client than fail its calls, but for frames on streams that are none.
+        if (self.role == Role::Server || !known) && !self.budgets.resets.spend(self.now) {
             self.give_up(Fault::connection(code::ENHANCE_YOUR_CALM, "too many streams that break the protocol"));
         }
     }
@@ -185,6 +189,7 @@ impl Connection {
         if stream.open() {
             self.output.frame(kind::RST_STREAM, 0, key, &code.to_be_bytes());
             self.remember(key, Closed::ByUs);
+            self.expect_late(stream.late_window());
             self.closed_one();
         }
     }

@@ -167,7 +167,7 @@ impl Connection {
         let end = head.has(flag::END_STREAM);
         // Whatever is wrong with the stream: the frame's payload has to be passed over.
         self.input.data = Some(Rest { key: head.stream, left: head.length, end });
-        self.admit(head.stream, head.length)
+        self.admit(head.stream, head.length, head.length)
     }
 
     fn check_head(&mut self, head: Head) -> Result<(), Fault> {

@@ -60,6 +60,8 @@ pub struct Connection {
     send_window: i64,
     /// How much we let the peer send, over all streams.
     recv_window: i64,
+    /// How much may still come on streams that are over on this side.
+    late_window: i64,
     /// Bytes that arrived and that nobody has asked for yet.
     held: i64,
     /// A stream's window at its start. The peer may count on HTTP/2's until it has acknowledged ours.
@@ -85,6 +87,8 @@ pub struct Connection {
     accepted: Vec<(Key, Headers)>,
     ready: Vec<Key>,
     leaving: Leaving,
+    /// Client: a response has come.
+    answered: bool,
     /// The last stream that the peer takes, once it has said so.
     told: Option<Key>,
     ended: Option<String>,
@@ -121,6 +125,7 @@ impl Connection {
             output: Output::default(),
             send_window: i64::from(frame::DEFAULT_WINDOW),
             recv_window: i64::from(settings.connection_window.max(frame::DEFAULT_WINDOW)),
+            late_window: data::LATE_LENIENCY,
             held: 0,
             local_window: i64::from(settings.stream_window.max(frame::DEFAULT_WINDOW)),
             settings_owed: 1,
@@ -135,6 +140,7 @@ impl Connection {
             accepted: Vec::new(),
             ready: Vec::new(),
             leaving: Leaving::No,
+            answered: false,
             told: None,
             ended: None,
             budgets: Budgets::default(),
@@ -212,6 +218,11 @@ impl Connection {
     /// Another number than before: `room` may be another one.
     pub fn turnover(&self) -> u64 {
         self.turnover
+    }
+
+    /// Client: the server has answered a request, whatever it answered.
+    pub fn answered(&self) -> bool {
+        self.answered
     }
 
     /// Why the connection is over, once it is.

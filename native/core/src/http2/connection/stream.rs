@@ -72,6 +72,11 @@ impl Stream {
         }
     }
 
+    /// How much its peer may have sent, or may still send, that has not come.
+    pub fn late_window(&self) -> i64 {
+        if self.receiving == Receiving::Ended || self.reset_by_peer { 0 } else { self.recv_window }
+    }
+
     /// On the wire, and not ended both ways: it counts against the limit of concurrent streams.
     pub fn open(&self) -> bool {
         match self.sending {

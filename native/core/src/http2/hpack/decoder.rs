@@ -1,10 +1,13 @@
 //! From header blocks to header lists. What does not fit the limit is decoded all the same, to keep the table right, and
-//! thrown away; work and memory stay in proportion to the block's bytes.
+//! thrown away. Work and memory stay in proportion to the block's bytes and the limit: a name that the table has is
+//! shared and not copied, and nothing is copied any more once the list is known to be too large.
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use super::super::headers::Headers;
-use super::{ENTRY, Field, TABLE_SIZE, fixed, huffman};
+use super::{ENTRY, TABLE_SIZE, fixed, huffman};
 
 /// An integer that takes more bytes is nonsense: four hold every length that a block can have.
 const MOST_INTEGER_BYTES: u32 = 4;
@@ -13,18 +16,43 @@ const MOST_INTEGER_BYTES: u32 = 4;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Undecodable;
 
-/// What is wrong with a list that could be decoded. It ends its stream only.
+/// What came of a block that could be decoded. What is wrong with its list ends its stream only.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
     /// The list is larger than the limit; it lacks fields.
     pub too_large: bool,
     /// A name or a value has characters that it must not have (RFC 9113, section 8.2.1).
     pub malformed: bool,
+    /// How many bytes the block became: those that were written, each field with what it costs besides its text.
+    pub written: usize,
+}
+
+impl Decoded {
+    /// Once one field does not fit, no other is looked at: the list is refused anyway.
+    fn fits(&mut self, size: usize, limit: usize) -> bool {
+        self.too_large |= size > limit;
+        !self.too_large
+    }
+}
+
+/// Whether its characters may stand in a name is known since it was spelled out. Entries that took their name from
+/// another one share it.
+#[derive(Clone)]
+struct Name {
+    text: Bytes,
+    bad: bool,
 }
 
 struct Entry {
-    field: Field,
-    malformed: bool,
+    name: Name,
+    value: Bytes,
+    bad_value: bool,
+}
+
+impl Entry {
+    fn size(&self) -> usize {
+        self.name.text.len() + self.value.len() + ENTRY
+    }
 }
 
 pub struct Decoder {
@@ -59,97 +87,105 @@ impl Decoder {
                 continue;
             }
             resizable = false;
-            let text = out.text.len();
-            let malformed = if first & 0x80 != 0 {
+            if first & 0x80 != 0 {
                 let index = integer(&mut rest, 7)?;
-                if out.list_size() + self.field_size(index)? > limit {
-                    // A byte may stand for four thousand: they are not copied to be thrown away.
-                    decoded.too_large = true;
-                    continue;
-                }
-                self.indexed(index, out)?
+                self.indexed(index, limit, out, &mut decoded)?;
             } else {
-                self.literal(&mut rest, first & 0x40 != 0, out)?
-            };
-            decoded.malformed |= malformed;
-            if out.list_size() > limit {
-                decoded.too_large = true;
-                out.text.truncate(text);
-                out.ends.pop();
+                self.literal(&mut rest, limit, out, &mut decoded)?;
             }
         }
         Ok(decoded)
     }
 
-    fn indexed(&mut self, index: usize, out: &mut Headers) -> Result<bool, Undecodable> {
-        let malformed = self.name(index, out)?;
-        let name_end = out.text.len() as u32;
-        if index <= fixed::LENGTH {
-            out.text.extend_from_slice(fixed::TABLE[index - 1].1.as_bytes());
-        } else {
-            out.text.extend_from_slice(self.entries[index - fixed::LENGTH - 1].field.value());
-        }
-        out.ends.push((name_end, out.text.len() as u32));
-        Ok(malformed)
-    }
-
-    fn field_size(&self, index: usize) -> Result<usize, Undecodable> {
-        match index {
-            0 => Err(Undecodable),
-            1..=fixed::LENGTH => Ok(fixed::TABLE[index - 1].0.len() + fixed::TABLE[index - 1].1.len() + ENTRY),
-            _ => Ok(self.entries.get(index - fixed::LENGTH - 1).ok_or(Undecodable)?.field.size()),
-        }
-    }
-
-    /// Appends the name at that index; says whether its field was malformed.
-    fn name(&self, index: usize, out: &mut Headers) -> Result<bool, Undecodable> {
-        match index {
-            0 => Err(Undecodable),
-            1..=fixed::LENGTH => {
-                out.text.extend_from_slice(fixed::TABLE[index - 1].0.as_bytes());
-                Ok(false)
-            }
+    fn indexed(&self, index: usize, limit: usize, out: &mut Headers, decoded: &mut Decoded) -> Result<(), Undecodable> {
+        let (name, value) = match index {
+            0 => return Err(Undecodable),
+            1..=fixed::LENGTH => (fixed::TABLE[index - 1].0.as_bytes(), fixed::TABLE[index - 1].1.as_bytes()),
             _ => {
-                let entry = self.entries.get(index - fixed::LENGTH - 1).ok_or(Undecodable)?;
-                out.text.extend_from_slice(entry.field.name());
-                Ok(entry.malformed)
+                let entry = self.entry(index)?;
+                decoded.malformed |= entry.name.bad || entry.bad_value;
+                (&entry.name.text[..], &entry.value[..])
             }
+        };
+        let size = name.len() + value.len() + ENTRY;
+        // A byte may stand for four thousand: they are not copied to be thrown away.
+        if decoded.fits(out.list_size() + size, limit) {
+            out.text.extend_from_slice(name);
+            let name_end = out.text.len();
+            out.text.extend_from_slice(value);
+            out.ends.push((name_end as u32, out.text.len() as u32));
+            decoded.written += size;
         }
+        Ok(())
     }
 
-    fn literal(&mut self, rest: &mut &[u8], indexing: bool, out: &mut Headers) -> Result<bool, Undecodable> {
+    fn entry(&self, index: usize) -> Result<&Entry, Undecodable> {
+        self.entries.get(index - fixed::LENGTH - 1).ok_or(Undecodable)
+    }
+
+    fn name(&self, index: usize) -> Result<Name, Undecodable> {
+        if index <= fixed::LENGTH {
+            return Ok(Name { text: Bytes::from_static(fixed::TABLE[index - 1].0.as_bytes()), bad: false });
+        }
+        Ok(self.entry(index)?.name.clone())
+    }
+
+    /// What the block spells out is put behind the list in any case, and taken back if it does not fit.
+    fn literal(
+        &mut self,
+        rest: &mut &[u8],
+        limit: usize,
+        out: &mut Headers,
+        decoded: &mut Decoded,
+    ) -> Result<(), Undecodable> {
+        let indexing = rest.first().is_some_and(|first| first & 0x40 != 0);
         let start = out.text.len();
         let index = integer(rest, if indexing { 6 } else { 4 })?;
-        if index == 0 {
-            string(rest, &mut out.text)?;
-        } else {
-            self.name(index, out)?;
+        let known = if index == 0 { None } else { Some(self.name(index)?) };
+        match &known {
+            None => string(rest, &mut out.text)?,
+            Some(name) if decoded.fits(out.list_size() + name.text.len() + ENTRY, limit) => {
+                out.text.extend_from_slice(&name.text);
+            }
+            Some(_) => {}
         }
         let name_end = out.text.len();
         string(rest, &mut out.text)?;
-        out.ends.push((name_end as u32, out.text.len() as u32));
-        let (name, value) = (&out.text[start..name_end], &out.text[name_end..]);
-        let malformed = !is_name(name) || !is_value(value);
+        decoded.written += out.text.len() - start;
+        let (spelled, value) = out.text[start..].split_at(name_end - start);
+        let bad_name = known.as_ref().map_or_else(|| !is_name(spelled), |name| name.bad);
+        let bad_value = !is_value(value);
+        decoded.malformed |= bad_name || bad_value;
         if indexing {
-            self.insert(name, value, malformed);
+            decoded.written += spelled.len() + value.len() + ENTRY;
+            self.insert(known, spelled, bad_name, value, bad_value);
         }
-        Ok(malformed)
+        if decoded.fits(out.list_size() + ENTRY, limit) {
+            out.ends.push((name_end as u32, out.text.len() as u32));
+            decoded.written += ENTRY;
+        } else {
+            out.text.truncate(start);
+        }
+        Ok(())
     }
 
-    fn insert(&mut self, name: &[u8], value: &[u8], malformed: bool) {
-        let size = name.len() + value.len() + ENTRY;
+    /// `known`: the name if the table has it, else it is `spelled`.
+    fn insert(&mut self, known: Option<Name>, spelled: &[u8], bad_name: bool, value: &[u8], bad_value: bool) {
+        let name_length = known.as_ref().map_or(spelled.len(), |name| name.text.len());
+        let size = name_length + value.len() + ENTRY;
         self.shrink(self.max_size.saturating_sub(size));
         // One that is larger than the table empties it and is not kept (RFC 7541, section 4.4).
         if size <= self.max_size {
             self.size += size;
-            self.entries.push_front(Entry { field: Field::new(name, value), malformed });
+            let name = known.unwrap_or_else(|| Name { text: Bytes::copy_from_slice(spelled), bad: bad_name });
+            self.entries.push_front(Entry { name, value: Bytes::copy_from_slice(value), bad_value });
         }
     }
 
     fn shrink(&mut self, to: usize) {
         while self.size > to {
             let Some(entry) = self.entries.pop_back() else { break };
-            self.size -= entry.field.size();
+            self.size -= entry.size();
         }
     }
 }
@@ -214,6 +250,7 @@ fn is_value(value: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::encode_integer;
     use super::*;
 
     fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(String, String)>, Undecodable> {
@@ -263,8 +300,64 @@ mod tests {
         block.extend(std::iter::repeat_n(0xbe, 100_000)); // and again, by its index
         let mut out = Headers::new();
         let decoded = decoder.decode(&block, 16_384, &mut out).unwrap();
-        assert_eq!(decoded, Decoded { too_large: true, malformed: false });
+        assert!(decoded.too_large && !decoded.malformed);
         assert!(out.list_size() <= 16_384 && out.text.capacity() < 65_536);
+    }
+
+    /// A block that puts a name of almost a table's size into the table.
+    fn large_name() -> Vec<u8> {
+        let mut block = vec![0x40];
+        encode_integer(4000, 7, 0, &mut block);
+        block.extend(std::iter::repeat_n(b'n', 4000));
+        block.push(0);
+        block
+    }
+
+    #[test]
+    fn naming_a_large_entry_again_and_again_costs_the_limit_and_no_more() {
+        // without indexing; never indexed; with it, each of which is the table's next first entry; with a value, too
+        for literal in [&[0x0f, 0x2f, 0][..], &[0x1f, 0x2f, 0], &[0x7e, 0], &[0x7e, 1, b'v'], &[0x0f, 0x2f, 1, b'v']] {
+            let (mut decoder, mut out) = (Decoder::default(), Headers::new());
+            decoder.decode(&large_name(), 16_384, &mut Headers::new()).unwrap();
+            let block = literal.repeat(100_000);
+            let decoded = decoder.decode(&block, 16_384, &mut out).unwrap();
+            assert!(decoded.too_large && !decoded.malformed);
+            let own = block.len() * (1 + usize::from(literal[0] == 0x7e) * ENTRY); // an entry of its own for each
+            assert!(decoded.written <= 16_384 + own, "{} bytes for {}", decoded.written, block.len());
+            assert!(out.list_size() <= 16_384 && out.text.capacity() < 65_536);
+        }
+    }
+
+    #[test]
+    fn entries_share_the_name_that_they_refer_to() {
+        let mut decoder = Decoder::default();
+        let name = [&[0x40, 4][..], b"name", &[0]].concat();
+        decode(&mut decoder, &[&name[..], &[0x7e, 1, b'a'], &[0x7e, 1, b'b']].concat()).unwrap();
+        let [b, a, first] = [0, 1, 2].map(|at| decoder.entries[at].name.text.as_ptr());
+        assert!(a == first && b == first);
+        assert_eq!(
+            decode(&mut decoder, &[0xbe, 0xbf, 0xc0]).unwrap(),
+            pairs(&[("name", "b"), ("name", "a"), ("name", "")])
+        );
+    }
+
+    #[test]
+    fn what_a_block_becomes_is_counted() {
+        let mut decoder = Decoder::default();
+        decoder.decode(&large_name(), 1 << 16, &mut Headers::new()).unwrap();
+        let mut out = Headers::new();
+        let decoded = decoder.decode(&[0xbe; 10], 1 << 16, &mut out).unwrap();
+        assert_eq!(decoded.written, out.list_size());
+        assert_eq!(decoder.decode(&[0xbe; 10], 0, &mut Headers::new()).unwrap().written, 0);
+    }
+
+    #[test]
+    fn nothing_that_follows_what_did_not_fit_is_in_the_list() {
+        let mut out = Headers::new();
+        let block = [&[0x82][..], &[0, 1, b'x', 10], &[b'v'; 10], &[0x84]].concat();
+        let decoded = Decoder::default().decode(&block, 42 + 42, &mut out).unwrap();
+        assert!(decoded.too_large);
+        assert_eq!(out.len(), 1);
     }
 
     #[test]
