@@ -1,6 +1,8 @@
 //! TLS as a mesh speaks it, sans I/O: who a peer is (`verify`), what a port lets in (`chains`), how a connection
 //! begins (`greeting`) and the bytes after that (`session`). No socket, no clock but the certificates' own, no Python.
 
+#![forbid(unsafe_code)]
+
 pub mod chains;
 pub mod client;
 pub mod greeting;

@@ -10,6 +10,7 @@ mod messages;
 mod parity;
 mod random;
 mod responses;
+mod settings;
 mod talk;
 mod twins;
 #[path = "../wire/mod.rs"]

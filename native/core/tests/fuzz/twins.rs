@@ -95,7 +95,7 @@ impl<E: Endpoint> Twin<E> {
         told
     }
 
-    fn frames(&self) -> Vec<Frame> {
+    pub fn frames(&self) -> Vec<Frame> {
         wire::parse(self.output.strip_prefix(wire::PREFACE).unwrap_or(&self.output))
     }
 }
