@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from localmesh import ConfigError, LocalMesh, LocalMeshError
 from localmesh.ca import AUDIENCE, TokenIssuer
-from localmesh.ca.bundle import ROOTS
-from localmesh.ca.tokens import LIFETIME
+from localmesh.ca.bundle import ROOTS, holds_bundle
+from localmesh.ca.tokens import LIFETIME, check_claims
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CA = "the folder of the certificate authority; made there when it is missing"
+_IGNORE = "serve as if documents of this kind were not there, an AuthorizationPolicy for example; may be said often"
 _EXAMPLE = """\
 example:
   python -m localmesh examples/mesh --listen 127.0.0.1:15010
@@ -40,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", help="the folder of Istio YAML (read with its subfolders)")
+    parser.add_argument("folder", help="the folder of Istio YAML (read with its subfolders), or one file")
     parser.add_argument(
         "--listen", default="127.0.0.1:15010", metavar="HOST:PORT", help="default: %(default)s; port 0 takes a free one"
     )
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         "--secure-listen", metavar="HOST:PORT", help="serve with TLS and authentication too, and sign certificates"
     )
     parser.add_argument("--ca", metavar="FOLDER", help=_CA)
+    parser.add_argument("--ignore", metavar="KIND", action="append", default=[], help=_IGNORE)
     return parser
 
 
@@ -82,6 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def print_token(ca: str, namespace: str, service_account: str, audience: str, lifetime: float) -> int:
     """Returns the exit status, 1 if the folder's key cannot be used."""
     try:
+        check_claims(namespace, service_account, lifetime)
+        if not holds_bundle(Path(ca)):
+            sys.stderr.write(f"{ca} holds no certificate authority: name the --ca folder of a mesh that was started\n")
+            return 1
         _say(TokenIssuer(Path(ca)).mint(namespace, service_account, audience=audience, lifetime=lifetime))
     except (LocalMeshError, OSError) as error:
         sys.stderr.write(f"{error}\n")
@@ -89,7 +95,7 @@ def print_token(ca: str, namespace: str, service_account: str, audience: str, li
     return 0
 
 
-def serve(folder: str, listen: str, secure_listen: str | None, ca: str | None) -> int:
+def serve(folder: str, listen: str, secure_listen: str | None, ca: str | None, ignore: Sequence[str]) -> int:
     """Until SIGINT or SIGTERM."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     ended = threading.Event()
@@ -101,6 +107,7 @@ def serve(folder: str, listen: str, secure_listen: str | None, ca: str | None) -
             listen,
             secure_address=secure_listen,
             ca=ca,
+            ignore=ignore,
             on_reload=lambda version: _say(f"version {version} of {folder} is served"),
             on_refusal=lambda _: _say(f"refused; version {mesh.version} of {folder} is still served"),
         )

@@ -16,6 +16,7 @@ from localmesh.ca import AUDIENCE, CertificateAuthority, TokenIssuer
 from localmesh.ca.tokens import LIFETIME
 from localmesh.compile import Snapshot
 from localmesh.config import Resources, read_folder
+from localmesh.config.kinds import IGNORABLE
 from localmesh.errors import ConfigError, LocalMeshError, Problem
 from localmesh.serve.secrets import Secrets
 from localmesh.serve.servers import Servers, Trust
@@ -24,7 +25,7 @@ from localmesh.serve.streams import Streams
 from localmesh.serve.watch import FolderWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
 log = logging.getLogger("localmesh")
@@ -44,8 +45,9 @@ class LocalMesh:
     Without authentication on ``address``, with it on ``secure_address`` (None: no such port), where certificates are
     signed too. ``ca`` is the authority, or a folder where it is kept; by default it is as short-lived as this object.
     Starting raises `ConfigError` if the folder cannot be served. Later on, a folder that becomes bad changes nothing
-    but ``errors``: the last good config is served until it is mended. ``on_reload`` and ``on_refusal`` are called
-    after each, from the thread that noticed.
+    but ``errors``: the last good config is served until it is mended. A folder with an AuthorizationPolicy or a
+    RequestAuthentication is bad, because nobody carries them out here, unless ``ignore`` names their kind.
+    ``on_reload`` and ``on_refusal`` are called after each, from the thread that noticed.
     """
 
     def __init__(
@@ -56,18 +58,22 @@ class LocalMesh:
         secure_address: str | None = DEFAULT_ADDRESS,
         ca: CertificateAuthority | str | Path | None = None,
         auto_mtls: bool | None = None,
+        ignore: Iterable[str] = (),
         domain: str = "cluster.local",
         cluster_id: str = "Kubernetes",
         watch: bool = True,
         on_reload: Callable[[int], None] | None = None,
         on_refusal: Callable[[ConfigError], None] | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder)  # or a file
         self.ca = ca if isinstance(ca, CertificateAuthority) else CertificateAuthority(ca)
         self.tokens = TokenIssuer(self.ca.folder)
         self._asked_address = address
         self._asked_secure_address = secure_address
         self._auto_mtls = auto_mtls
+        self._ignore = frozenset(ignore)
+        if unknown := sorted(self._ignore - IGNORABLE):
+            raise LocalMeshError(f"{', '.join(unknown)} cannot be ignored: name one of {', '.join(sorted(IGNORABLE))}")
         self._domain = domain
         self._cluster_id = cluster_id
         self._watches = [FolderWatch(self.folder, self._folder_changed)] if watch else []
@@ -203,11 +209,11 @@ class LocalMesh:
         return version
 
     def _read(self) -> Resources:
-        resources = read_folder(self.folder)
+        resources = read_folder(self.folder, self._ignore)
         if self._auto_mtls is not None:
             resources = replace(resources, mesh=replace(resources.mesh, enable_auto_mtls=self._auto_mtls))
         for file, kind in resources.ignored:
-            if (file, kind) not in self._warned:
+            if (file, kind) not in self._warned and kind not in self._ignore:
                 self._warned.add((file, kind))
                 log.warning("%s: %s is ignored: localmesh does not serve it yet", file, kind)
         return resources
@@ -219,6 +225,8 @@ class LocalMesh:
             log.exception("%s", self.folder)
             reason = f"cannot be compiled ({error!r:.200}): that is a fault of localmesh's own, please report it"
             raise ConfigError([Problem(str(self.folder), 1, reason)]) from error
+        if not resources.service_entries and (self._resources is None or self._resources.service_entries):
+            log.warning("%s: there is no ServiceEntry in it: nothing can be called", self.folder)
         self._resources = resources
         self._version += 1
         return Published(snapshot, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}/{self._version}")

@@ -46,7 +46,7 @@ Ca = Annotated[
 )
 def serve(
     folder: Annotated[
-        str, typer.Argument(metavar="FOLDER", help="The folder of Istio YAML, read with its subfolders.")
+        str, typer.Argument(metavar="FOLDER", help="The folder of Istio YAML, read with its subfolders, or one file.")
     ],
     *,
     listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Port 0 takes a free one.")] = "127.0.0.1:15010",
@@ -54,13 +54,19 @@ def serve(
         str | None, typer.Option(metavar="HOST:PORT", help="Serve with TLS and authentication too, sign certificates.")
     ] = None,
     ca: Ca = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND", help="Serve as if there were no AuthorizationPolicy, for example. May be said often."
+        ),
+    ] = None,
 ) -> None:
     """Serve a folder of Istio YAML as a control plane. `proxyless localmesh FOLDER` does it too."""
     if secure_listen and not ca:
         raise typer.BadParameter(
             "needs --ca FOLDER, where clients find the root certificate", param_hint="secure-listen"
         )
-    raise typer.Exit(_program().serve(folder, listen, secure_listen, ca))
+    raise typer.Exit(_program().serve(folder, listen, secure_listen, ca, ignore or ()))
 
 
 @localmesh.command(epilog="**Example**\n\n`proxyless localmesh token --ca ca/ --namespace demo --service-account web`")

@@ -31,6 +31,8 @@ AUDIENCE = "istio-ca"
 LIFETIME = 43_200.0  # seconds: what Istio's injector asks of the projected volume
 ISSUER = "https://localmesh.local"
 KEY_FILE = "token-key.pem"
+_LONGEST_LIFETIME = 2**32  # seconds, as Kubernetes' TokenRequest
+_LONGEST_NAME = 253
 _SUBJECT = "system:serviceaccount"
 _SUBJECT_PARTS = 4
 _KEY_BITS = 2048
@@ -151,6 +153,24 @@ class TokenIssuer:
         public = self._key.public_key()
         der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         return _base64(hashlib.sha256(der).digest())
+
+
+def check_claims(namespace: str, name: str, lifetime: float) -> None:
+    """Raises `LocalMeshError` for what Kubernetes would make no token of; tests may want one all the same."""
+    for what, given in (("namespace", namespace), ("service account", name)):
+        if not _is_name(given):
+            raise LocalMeshError(f"{given!r} is no {what}: Kubernetes takes small letters, digits and - between them")
+    if not 0 < lifetime <= _LONGEST_LIFETIME:
+        raise LocalMeshError(f"a token's lifetime is more than 0 and at most {_LONGEST_LIFETIME} s, not {lifetime:g}")
+
+
+def _is_name(text: str) -> bool:
+    """A DNS subdomain, as names of service accounts are; namespaces are labels, which is stricter by the dots."""
+    parts = text.split(".")
+    letters = set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    return len(text) <= _LONGEST_NAME and all(
+        part and set(part) <= letters and not part.startswith("-") and not part.endswith("-") for part in parts
+    )
 
 
 def _load(path: Path) -> rsa.RSAPrivateKey:

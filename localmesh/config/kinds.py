@@ -39,9 +39,15 @@ _KUBERNETES_KINDS = frozenset(
 _KUBERNETES_GROUPS = frozenset({"", "apps", "batch", "autoscaling", "policy"})
 
 
+# who serves without these lets in whom they would keep out
+GUARDS = frozenset({"AuthorizationPolicy", "RequestAuthentication"})
+IGNORABLE = frozenset().union(*_ISTIO_KINDS.values(), _KUBERNETES_KINDS)
+
+
 class Standing(Enum):
     SERVED = auto()
     IGNORED = auto()
+    GUARD = auto()
     UNKNOWN_KIND = auto()
     UNKNOWN_VERSION = auto()
 
@@ -56,4 +62,6 @@ def standing_of(api_version: str, kind: str) -> Standing:
         return Standing.UNKNOWN_VERSION
     if kind in _SERVED.get(group, ()):
         return Standing.SERVED if version in _VERSIONS[group] else Standing.UNKNOWN_VERSION
-    return Standing.IGNORED if kind in _ISTIO_KINDS[group] else Standing.UNKNOWN_KIND
+    if kind not in _ISTIO_KINDS[group]:
+        return Standing.UNKNOWN_KIND
+    return Standing.GUARD if kind in GUARDS else Standing.IGNORED

@@ -45,7 +45,10 @@ class Listing:
 
 
 def yaml_files(folder: Path) -> Listing:
-    """What is hidden (its name begins with a dot) is left out: editors' drafts, and a ConfigMap's inner folders."""
+    """Those of a folder, or the one file that is named instead.
+
+    What is hidden (its name begins with a dot) is left out: editors' drafts, and a ConfigMap's inner folders.
+    """
     found = Listing()
 
     def report(error: OSError) -> None:
@@ -54,7 +57,11 @@ def yaml_files(folder: Path) -> Listing:
             found.problems.append(Problem(str(error.filename or folder), 1, f"cannot be read: {advice(error)}"))
 
     if not folder.is_dir():
-        found.problems.append(Problem(str(folder), 1, "is not a folder of Istio YAML: name one that is there"))
+        if folder.exists():
+            found.files.append(folder)
+        else:
+            reason = "is not a folder or file of Istio YAML: name one that is there"
+            found.problems.append(Problem(str(folder), 1, reason))
         return found
     entries = 0
     for place, folders, names in os.walk(folder, onerror=report):

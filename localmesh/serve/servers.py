@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from localmesh.errors import LocalMeshError
+from localmesh.serve.addresses import check_free
 from localmesh.serve.callers import Callers
 from localmesh.serve.certificates import Certificates
 from localmesh.serve.doors import PLAINTEXT, Door
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_STREAMS = 200
 MAX_REQUEST = 16 * 1024 * 1024  # bytes; the names of 100,000 clusters that a client holds
+MIN_PING_INTERVAL_MS = 15_000  # as istiod (keepalive enforcement)
 _BEHIND = "127.0.0.1:0"
 
 
@@ -112,10 +114,17 @@ class Servers:
         server = grpc.server(
             threads,
             handlers=handlers,
-            options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_REQUEST)],
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", MAX_REQUEST),
+                # members ping a quiet stream every 30 s; gRPC's own limit would throw them out (too_many_pings)
+                ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+                ("grpc.keepalive_permit_without_calls", 1),
+            ],
             maximum_concurrent_rpcs=MAX_STREAMS,  # each holds a thread: refuse the next one rather than keep it waiting
         )
         self._servers.append(server)
+        check_free(address)
         try:
             port: int = server.add_insecure_port(address)
         except RuntimeError as error:

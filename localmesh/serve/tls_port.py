@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
 import tempfile
 import threading
@@ -23,8 +22,10 @@ from cryptography import x509
 from localmesh.ca.authority import SERVER_LIFETIME
 from localmesh.errors import LocalMeshError
 from localmesh.files import advice
+from localmesh.serve.addresses import listener
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from localmesh.ca import CertificateAuthority
@@ -57,8 +58,7 @@ class TlsPort:
     """`certificate_changed` is for the authority's observers, `connection` for the gRPC server; any thread."""
 
     def __init__(self, address: str, authority: CertificateAuthority, trust_domain: Callable[[], str]) -> None:
-        host, _, port = address.rpartition(":")
-        self._address = (host.strip("[]"), int(port))
+        self._address = address
         self._authority = authority
         self._trust_domain = trust_domain
         self._context = self._new_context()
@@ -72,11 +72,7 @@ class TlsPort:
 
     def bind(self) -> int:
         """Take the address; returns the port. Raises `LocalMeshError`."""
-        try:
-            family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-            self._listener = socket.create_server(self._address, family=family, backlog=BACKLOG)
-        except OSError as error:
-            raise LocalMeshError(f"cannot listen on {self._address[0]}:{self._address[1]}: {error}") from error
+        self._listener = listener(self._address, BACKLOG)
         self._listener.setblocking(False)
         port: int = self._listener.getsockname()[1]
         return port

@@ -129,24 +129,19 @@ def _fingerprint(folder: Path) -> object:
 
 def _stamps(folder: Path) -> Iterator[tuple[object, ...]]:
     entries = 0
+    yield _stamp(str(folder))  # which may be one file
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield (place,)
         for name in sorted(names):
             entries += 1
             if entries > MAX_ENTRIES:
                 return
-            try:
-                found = os.stat(os.path.join(place, name))  # noqa: PTH116, PTH118  # no Path for each of very many
-            except OSError as error:
-                yield name, error.errno
-            else:
-                yield (
-                    name,
-                    found.st_dev,
-                    found.st_ino,
-                    found.st_mtime_ns,
-                    found.st_ctime_ns,
-                    found.st_size,
-                    found.st_mode,
-                )
+            yield _stamp(os.path.join(place, name))  # noqa: PTH118  # no Path for each of very many
+
+
+def _stamp(path: str) -> tuple[object, ...]:
+    try:
+        found = os.stat(path)  # noqa: PTH116  # the same
+    except OSError as error:
+        return path, error.errno
+    return path, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode

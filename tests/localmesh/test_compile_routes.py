@@ -72,6 +72,15 @@ def test_the_most_specific_host_wins_and_of_two_equal_ones_the_first_by_name(tmp
     assert names(Compiled(tmp_path / "2", SERVICE, *documents[:2]).routes()) == ["wide"]
 
 
+def test_of_two_for_one_host_the_oldest_wins_whatever_its_name(tmp_path):
+    def made(name, day):
+        text = service(f"hosts: [reviews]\nhttp: [{{name: {name}, {TO}}}]", name)
+        return text.replace("}", f", creationTimestamp: 2026-01-{day}T00:00:00Z}}", 1)
+
+    compiled = Compiled(tmp_path, SERVICE, made("a", "03"), made("b", "01"), made("c", "02"))
+    assert names(compiled.routes()) == ["b"]
+
+
 def test_destinations_of_weight_0_are_left_out(tmp_path):
     split = (
         "{destination: {host: reviews, subset: v1}, weight: 0}, {destination: {host: reviews, subset: v2}, weight: 3}"

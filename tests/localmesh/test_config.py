@@ -152,18 +152,18 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path):
 
 
 def test_a_missing_folder_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="is not a folder"):
+    with pytest.raises(ConfigError, match="is not a folder or file"):
         read_folder(tmp_path / "nowhere")
 
 
 def test_kinds_that_are_not_served_are_left_out_by_name(tmp_path):
     others = (
-        "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: x}\nspec: {}\n"
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: x}\nspec: {}\n"
         "---\napiVersion: v1\nkind: Service\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n---\n---\n"
     )
-    resources = read_folder(write(tmp_path, others=others, service=SERVICE))
+    resources = read_folder(write(tmp_path, others=others, service=SERVICE), frozenset({"AuthorizationPolicy"}))
     file = str(tmp_path / "others.yaml")
-    assert resources.ignored == ((file, "RequestAuthentication"), (file, "Service"), (file, "HTTPRoute"))
+    assert resources.ignored == ((file, "AuthorizationPolicy"), (file, "Service"), (file, "HTTPRoute"))
     assert [entry.name for entry in resources.service_entries] == ["reviews"]
 
 
@@ -218,3 +218,57 @@ def test_durations_are_written_as_in_go(text, seconds):
 def test_null_is_absent(tmp_path):
     rule = resource("DestinationRule", "r", "host: a\nsubsets: null\ntrafficPolicy:\n")
     assert read_folder(write(tmp_path, rule=rule)).destination_rules[0].spec.subsets == ()
+
+
+def aged(name, created, namespace="demo"):
+    text = resource("DestinationRule", name, f"host: {name}", namespace)
+    return text.replace("}", f", creationTimestamp: {created}}}", 1) if created else text
+
+
+def test_of_resources_the_oldest_comes_first_then_the_name(tmp_path):
+    """istiod's sortConfigByCreationTime; what was never created would be the youngest of all."""
+    found = [
+        aged("a", None), aged("b", "2026-01-02T00:00:00Z"), aged("c", '"2026-01-01T10:00:00+09:00"'),
+        aged("d", "2026-01-01T02:00:00Z"), aged("e", "2026-01-01T02:00:00Z", "zoo"), aged("e", "2026-01-01T02:00:00Z"),
+        aged("f", "null"),
+    ]  # fmt: skip
+    rules = read_folder(write(tmp_path, all="\n---\n".join(found))).destination_rules
+    assert [(rule.name, rule.namespace) for rule in rules] == [
+        ("c", "demo"), ("d", "demo"), ("e", "demo"), ("e", "zoo"), ("b", "demo"), ("a", "demo"), ("f", "demo"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("created", ["yesterday", "2026-02-31T00:00:00Z", "2026-01-01", "'2026-01-01T00:00:00'", "1"])
+def test_a_time_that_is_none_is_refused(tmp_path, created):
+    ((line, reason),) = refused(tmp_path, aged("a", created))
+    assert line == 3
+    assert "creationTimestamp" in reason
+
+
+@pytest.mark.parametrize("kind", ["AuthorizationPolicy", "RequestAuthentication"])
+def test_a_policy_that_nobody_would_carry_out_is_refused_unless_it_is_to_be_ignored(tmp_path, kind):
+    """A laptop where everybody gets in, and a production where nobody does, would be told apart by nothing."""
+    text = f"apiVersion: security.istio.io/v1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {{}}\n"
+    ((line, reason),) = refused(tmp_path, text)
+    assert line == 2
+    assert f"say --ignore {kind}" in reason
+    assert read_folder(tmp_path, frozenset({kind})).ignored == ((str(tmp_path / "bad.yaml"), kind),)
+    with pytest.raises(ConfigError):
+        read_folder(tmp_path, frozenset({"Telemetry"}))
+
+
+def test_what_kubectl_gets_is_read(tmp_path):
+    item = resource("DestinationRule", "{}", "host: a").replace("\n", "\n  ")
+    head = "apiVersion: v1\nkind: List\nmetadata: {resourceVersion: ''}\nitems:\n"
+    text = head + "".join(f"- {item.replace('{}', name, 1).rstrip()}\n" for name in "ab")
+    assert [rule.name for rule in read_folder(write(tmp_path, all=text)).destination_rules] == ["a", "b"]
+    (problem,) = refused(tmp_path, text.replace("host: a", "hots: a", 1))[:1]
+    assert problem == (9, "DestinationRule demo/a spec.hots: unknown field")
+    assert refused(tmp_path, "apiVersion: v1\nkind: List\nitems: 1\n") == [(3, "List.items: must be a list")]
+    (tmp_path / "bad.yaml").write_text("apiVersion: v1\nkind: List\n")
+    assert read_folder(tmp_path)
+
+
+def test_one_file_is_read_too(tmp_path):
+    write(tmp_path, a=SERVICE, b="kind: X")
+    assert len(read_folder(tmp_path / "a.yaml").service_entries) == 1

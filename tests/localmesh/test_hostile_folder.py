@@ -196,7 +196,7 @@ def test_later_good_edits_are_seen(mesh, told, content):
 def test_a_folder_that_vanishes_and_comes_back_is_watched_on(mesh, told):
     shutil.move(mesh.folder, mesh.folder.with_name("away"))
     (problem,) = told.get(timeout=20)
-    assert "is not a folder of Istio YAML" in problem.reason
+    assert "is not a folder or file of Istio YAML" in problem.reason
     write(mesh.folder, service=SERVICE, rule=RULE)
     assert told.get(timeout=20) == 2
     (mesh.folder / "rule.yaml").write_text(RULE.replace("host: a", "host: b"))
@@ -265,3 +265,19 @@ def test_a_config_that_cannot_be_compiled_is_refused_and_the_last_good_one_stays
         assert "cannot be compiled" in problem.reason
         assert mesh.version == 1
     assert told.get(timeout=20) == 2, "it is tried again by itself"
+
+
+def test_one_file_is_watched_also_when_an_editor_puts_another_in_its_place(tmp_path, told):
+    file = write(tmp_path / "mesh", service=SERVICE) / "service.yaml"
+    with LocalMesh(file, secure_address=None, on_reload=told.put):
+        for version in (2, 3):
+            draft = file.with_name("draft")
+            draft.write_text(SERVICE.replace("9090", f"909{version}"))
+            draft.rename(file)
+            assert told.get(timeout=20) == version
+
+
+def test_a_folder_without_services_says_so(tmp_path, caplog):
+    with LocalMesh(write(tmp_path, mesh="{}"), watch=False):
+        pass
+    assert "there is no ServiceEntry in it: nothing can be called" in caplog.text

@@ -8,6 +8,7 @@ import pytest
 
 from localmesh.compile import Locality, Snapshot, View
 from localmesh.config import read_folder
+from localmesh.config.kinds import GUARDS
 from tests.localmesh.captures import CLASSES, CONFIG, FOLDER, captured, captured_of_all_types, differences, without
 
 # the node of the captures; the delta EDS was taken by a node without a locality
@@ -30,7 +31,7 @@ LEFT_OUT = r"istio\.metadata_exchange|istio\.stats|envoy\.filters\.(http|network
 
 @pytest.fixture(scope="module")
 def snapshot():
-    return Snapshot(read_folder(CONFIG))
+    return Snapshot(read_folder(CONFIG, GUARDS))
 
 
 def ours(kind, packed):

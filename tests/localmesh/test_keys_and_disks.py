@@ -214,6 +214,7 @@ def no_files():
 def test_the_command_says_it_and_ends(tmp_path, arguments):
     folder = write(tmp_path / "mesh", service=SERVICE)
     if arguments[0] == "token":
+        save_bundle(tmp_path / "ca", new_bundle("a"))
         arguments = [*arguments, "--ca", str(tmp_path / "ca")]
     else:
         arguments = [
@@ -261,3 +262,29 @@ class Later:
     @staticmethod
     def now(zone):
         return datetime.now(zone) + timedelta(days=9999)
+
+
+TOKEN = ["token", "--namespace", "demo", "--service-account", "web"]
+
+
+@pytest.mark.parametrize("module", ["localmesh", "proxyless localmesh"])
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([*TOKEN, "--ca", "typo"], "typo holds no certificate authority: name the --ca folder of a mesh"),
+        ([*TOKEN, "--ca", "ca", "--lifetime", "-5"], "a token's lifetime is more than 0"),
+        ([*TOKEN, "--ca", "ca", "--lifetime", "nan"], "a token's lifetime is more than 0"),
+        ([*TOKEN, "--ca", "ca", "--namespace", "De mo"], "'De mo' is no namespace"),
+        ([*TOKEN, "--ca", "ca", "--service-account", "-x"], "'-x' is no service account"),
+    ],
+)
+def test_a_token_that_nobody_could_use_is_not_made(tmp_path, module, arguments, reason):
+    save_bundle(tmp_path / "ca", new_bundle("a"))
+    if arguments[-1] == "-x":
+        arguments = [*arguments[:-2], "--service-account=-x"]
+    done = subprocess.run(
+        [sys.executable, "-m", *module.split(), *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert reason in done.stderr
+    assert not (tmp_path / "typo").exists()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import time
 from queue import SimpleQueue
 
 import grpc
@@ -14,9 +16,11 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
 from localmesh import ConfigError, LocalMesh, LocalMeshError
+from localmesh.serve import servers
 from localmesh.serve.session import CLUSTER, ENDPOINT, ROUTE
 from localmesh.serve.streams import METHOD
 from tests.localmesh.yaml_folder import HOST, SERVICE, resource, write
+from xds_client.channels import CHANNEL_OPTIONS
 
 NODE = "sidecar~127.0.0.9~pod-1.demo~demo.svc.cluster.local"
 EDS_NAME = f"outbound|9080||{HOST}"
@@ -247,3 +251,86 @@ def test_the_command_says_what_is_wrong_with_a_folder(tmp_path):
 def test_importing_localmesh_is_quiet():
     done = subprocess.run([sys.executable, "-W", "error", "-c", "import localmesh"], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+POLICY = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: x}\nspec: {}\n"
+
+
+def test_a_policy_that_is_not_carried_out_is_served_over_only_when_told_so(folder, caplog):
+    write(folder, policy=POLICY)
+    with pytest.raises(ConfigError, match=r"policy\.yaml:2: .*say --ignore AuthorizationPolicy"):
+        LocalMesh(folder).start()
+    with LocalMesh(folder, ignore=["AuthorizationPolicy"]) as mesh:
+        assert mesh.version == 1
+    with pytest.raises(LocalMeshError, match="AuthorisationPolicy cannot be ignored: name one of AuthorizationPolicy,"):
+        LocalMesh(folder, ignore=["AuthorisationPolicy"])
+
+
+@pytest.mark.parametrize("module", ["localmesh", "proxyless localmesh"])
+def test_the_command_can_be_told_so(folder, module):
+    write(folder, policy=POLICY)
+    command = [sys.executable, "-m", *module.split(), str(folder), "--listen", "127.0.0.1:0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "say --ignore AuthorizationPolicy" in done.stderr
+    command += ["--ignore", "AuthorizationPolicy", "--ignore", "Telemetry"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        said = process.stdout.readline()
+        process.terminate()
+    assert said.startswith(f"serving {folder} on ")
+
+
+def pinged(address, times):
+    """What the server sends until it has answered so many pings, or has had enough."""
+    host, port = address.rsplit(":", 1)
+    acks, seen = 0, b""
+    with socket.create_connection((host, int(port))) as connection:
+        connection.settimeout(20)
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        while acks < times:
+            time.sleep(0.003)  # the interval between pings that the test allows is shorter
+            connection.sendall(bytes([0, 0, 8, 6, 0, 0, 0, 0, 0]) + bytes(8))
+            before = acks
+            while acks == before:
+                while len(seen) < 9 or len(seen) < 9 + int.from_bytes(seen[:3]):
+                    if not (data := connection.recv(4096)):
+                        return acks, "closed"
+                    seen += data
+                kind, flags, end = seen[3], seen[4], 9 + int.from_bytes(seen[:3])
+                if kind == 7:
+                    return acks, seen[17:end].decode()
+                acks += kind == 6 and flags == 1
+                seen = seen[end:]
+    return acks, None
+
+
+def test_members_that_ping_a_quiet_stream_stay(folder, monkeypatch):
+    assert dict(CHANNEL_OPTIONS)["grpc.keepalive_time_ms"] >= servers.MIN_PING_INTERVAL_MS
+    with LocalMesh(folder, watch=False) as mesh:
+        assert pinged(mesh.address, 20)[1] == "too_many_pings", "a flood is still turned away"
+    monkeypatch.setattr(servers, "MIN_PING_INTERVAL_MS", 1)
+    with LocalMesh(folder, watch=False) as mesh:
+        assert pinged(mesh.address, 20) == (20, None)
+
+
+@pytest.mark.parametrize("option", ["--listen", "--secure-listen"])
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("localhost:99999", "write HOST:PORT or [IPV6]:PORT, the port from 0 to 65535"),
+        ("15010", "write HOST:PORT"),
+        (":15010", "write HOST:PORT"),
+        ("::1:15010", "write HOST:PORT or [IPV6]:PORT"),
+        ("127.0.0.1:" + "9" * 5000, "write HOST:PORT"),
+        ("localhost:http", "write HOST:PORT"),
+        ("no.such.host.invalid:1", "cannot listen on no.such.host.invalid:1: "),
+        (None, "address already in use: stop what listens there, or name another port (0 takes a free one)"),
+    ],
+)
+def test_an_address_that_cannot_be_listened_on_is_one_line(folder, mesh, capfd, option, address, reason):
+    address = address or mesh.address
+    plain, secure = ("127.0.0.1:0", address) if option == "--secure-listen" else (address, None)
+    with pytest.raises(LocalMeshError, match="cannot listen on") as caught:
+        LocalMesh(folder, plain, secure_address=secure).start()
+    assert reason in str(caught.value)
+    assert capfd.readouterr().err == "", "gRPC's C core says nothing beside it"
