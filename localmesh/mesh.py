@@ -83,6 +83,7 @@ class LocalMesh:
         self._on_refusal = on_refusal
         self._lock = threading.Lock()
         self._resources: Resources | None = None
+        self._snapshot: Snapshot | None = None
         self._version = 0
         self._errors: tuple[Problem, ...] = ()
         self._warned: set[tuple[str, str]] = set()
@@ -220,14 +221,14 @@ class LocalMesh:
 
     def _adopt(self, resources: Resources) -> Published:
         try:
-            snapshot = Snapshot(resources, self._cluster_id, self._domain)
+            snapshot = Snapshot(resources, self._cluster_id, self._domain, self._snapshot)
         except Exception as error:
             log.exception("%s", self.folder)
             reason = f"cannot be compiled ({error!r:.200}): that is a fault of localmesh's own, please report it"
             raise ConfigError([Problem(str(self.folder), 1, reason)]) from error
         if not resources.service_entries and (self._resources is None or self._resources.service_entries):
             log.warning("%s: there is no ServiceEntry in it: nothing can be called", self.folder)
-        self._resources = resources
+        self._resources, self._snapshot = resources, snapshot
         self._version += 1
         return Published(snapshot, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}/{self._version}")
 

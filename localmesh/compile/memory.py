@@ -30,5 +30,9 @@ class Memory(Generic[ValueT]):
         self._kept[key] = made
         return made
 
+    def known(self, key: Hashable) -> ValueT | None:
+        """The answer, if it is there."""
+        return self._kept.get(key)
+
     def __len__(self) -> int:
         return len(self._kept)

@@ -5,7 +5,7 @@ Used by all streams at once; two that compute one answer at the same time comput
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,10 @@ from localmesh.compile.view import View
 from localmesh.config.service_entry import MAX_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
+    from localmesh.compile.policy import Rule
+    from localmesh.compile.registry import Service
     from localmesh.config import Resources
 
 _CLUSTER_NAME_PARTS = 4
@@ -46,11 +48,32 @@ def _sorted(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(labels.items()))
 
 
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A service's clusters, and what they were made from besides the mesh and the view."""
+
+    service: Service
+    rule: Rule | None
+    clusters: Mapping[str, xds.protobuf.Any]
+
+
 class Snapshot:
-    def __init__(self, resources: Resources, cluster_id: str = "Kubernetes", domain: str = "cluster.local") -> None:
+    """``before`` is the one that this follows: clusters whose sources did not change are its own."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        cluster_id: str = "Kubernetes",
+        domain: str = "cluster.local",
+        before: Snapshot | None = None,
+    ) -> None:
         self.resources = resources
+        self.compiled: Memory[dict[tuple[str, str], _Compiled]] = Memory(KINDS_OF_NODES)
+        self._before: Memory[dict[tuple[str, str], _Compiled]] = Memory(KINDS_OF_NODES)
+        if before is not None and before.is_of_mesh(resources, cluster_id, domain):
+            self._before = before.compiled
         self._mesh = Mesh(resources.mesh, cluster_id, PeerPolicies(resources))
-        self._domain = domain
+        self._cluster_id, self._domain = cluster_id, domain
         self._registry = Registry(resources, cluster_id)
         self._rules = Rules(resources, domain)
         self._virtual_services = VirtualServices(resources, domain)
@@ -71,8 +94,9 @@ class Snapshot:
         shared = View(view.namespace, view.locality, addresses=_FAMILIES[view.has_ipv4, view.has_ipv6])
 
         def outbound() -> Mapping[str, xds.protobuf.Any]:
-            clusters = [*self._outbound(shared), *standing_clusters(self.resources.mesh)]
-            return {cluster.name: xds.any_of(cluster) for cluster in clusters}
+            compiled = self.compiled.recall(shared, lambda: self._outbound(shared))
+            standing = {cluster.name: xds.any_of(cluster) for cluster in standing_clusters(self.resources.mesh)}
+            return {name: body for one in compiled.values() for name, body in one.clusters.items()} | standing
 
         inbound = inbound_clusters(self._registry.targets(view), self._rules, self._mesh, view)
         own = {cluster.name: xds.any_of(cluster) for cluster in inbound}
@@ -96,18 +120,35 @@ class Snapshot:
     def warm_up(self) -> None:
         """Build one resource of each kind: the first of a kind takes a tenth of a second that no client should wait."""
         view = View("default")
-        for cluster in islice(self._outbound(view), 1):
-            xds.any_of(cluster)
-            _, port, _, host = cluster.name.split("|")
-            self.endpoints(cluster.name, view)
-            self.routes(f"{host}:{port}", view)
+        for service in islice(self._registry.services(view.namespace), 1):
+            for name in self._service_clusters(service, view).clusters:
+                _, port, _, host = name.split("|")
+                self.endpoints(name, view)
+                self.routes(f"{host}:{port}", view)
 
-    def _outbound(self, view: View) -> Iterator[xds.cluster.Cluster]:
+    def is_of_mesh(self, resources: Resources, cluster_id: str, domain: str) -> bool:
+        """Whether what holds for all services, whatever their own resources say, is the same."""
+        now = (self.resources.mesh, self.resources.peer_authentications, self._cluster_id, self._domain)
+        return now == (resources.mesh, resources.peer_authentications, cluster_id, domain)
+
+    def _outbound(self, view: View) -> dict[tuple[str, str], _Compiled]:
+        before = self._before.known(view) or {}
+        found = {}
         for service in self._registry.services(view.namespace):
-            rule = self._rules.for_host(service.hostname, service.namespace, view.namespace)
-            for port in service.ports:
-                scope = ClusterScope(service, port, rule, self._mesh, view)
-                yield from outbound_clusters(scope)
+            key = (service.hostname, service.namespace)
+            found[key] = self._service_clusters(service, view, before.get(key))
+        return found
+
+    def _service_clusters(self, service: Service, view: View, before: _Compiled | None = None) -> _Compiled:
+        rule = self._rules.for_host(service.hostname, service.namespace, view.namespace)
+        if before is not None and (before.service, before.rule) == (service, rule):
+            return before
+        clusters = (
+            cluster
+            for port in service.ports
+            for cluster in outbound_clusters(ClusterScope(service, port, rule, self._mesh, view))
+        )
+        return _Compiled(service, rule, {cluster.name: xds.any_of(cluster) for cluster in clusters})
 
     def _routes(self, name: str, view: View) -> xds.route.RouteConfiguration:
         _, colon, port = name.rpartition(":")
