@@ -51,6 +51,7 @@ class ChannelCore:
         self.resume: Callable[[], None] = lambda: None  # before waiting and dialling: the resolution may sleep
         self.authority: str | None = None  # grpc.default_authority
         self.credentials: CallCredentials = ()
+        self.user_agent = ""
         self.service: ServiceConfig | None = None
         self.throttle: Throttle | None = None
         self.refresh: Callable[[], None] | None = None  # what is known of the endpoints may be out of date
@@ -64,6 +65,7 @@ class ChannelCore:
     def configure(self, options: ChannelOptions, credentials: CallCredentials) -> None:
         """What the channel was made with; before the first configuration."""
         self.credentials = credentials
+        self.user_agent = options.user_agent
         self.service = options.service_config
         self._proxies = options.http_proxy
         self._pool.bound = options.max_connections

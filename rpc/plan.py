@@ -131,7 +131,8 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
     try:
         while True:
             snapshot = core.snapshot or (yield from _configuration(core, deadline))
-            route = _route(core, snapshot, RequestHead(path, snapshot.authority, metadata))
+            head = RequestHead(path, snapshot.authority, metadata, core.user_agent, deadline)
+            route = _route(core, snapshot, head)
             limit = deadline
             if route.timeout is not None:
                 # Envoy's route time-out spans all attempts, from when the request was whole.

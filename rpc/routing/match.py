@@ -1,12 +1,16 @@
 """Whether a request is what a route asks for. Compiled once per configuration, run once per call.
 
-Rules: envoy/config/route/v3/route_components.proto (RouteMatch, HeaderMatcher), and for gRPC metadata gRFC A28: binary
-headers never match, several values of one name are joined by commas, content-type is application/grpc.
+Rules: envoy/config/route/v3/route_components.proto (RouteMatch, HeaderMatcher), as a sidecar carries them out; gRPC's
+own clients differ (gRFC A28: binary headers never match, values of one name are joined by commas).
 """
 
 from __future__ import annotations
 
+import base64
 import random
+import string
+import time
+import uuid
 from collections.abc import Callable, Iterable
 
 from rpc.routing.pattern import pattern_match
@@ -25,35 +29,80 @@ Text = Callable[[str], bool]
 Metadata = Iterable[tuple[str, str | bytes]] | None
 _PER_MILLION = 1_000_000
 _INT64_DIGITS = 19
+_TIMEOUT_LIMIT = 100_000_000
+_ASCII = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 class RequestHead:
-    """What matchers see of one request. Header values are joined when the first matcher asks."""
+    """What matchers see of one request: what a sidecar would. Headers are put together when the first matcher asks.
 
-    __slots__ = ("_authority", "_headers", "_metadata", "path")
+    ``deadline`` is the caller's own, on the monotonic clock.
+    """
 
-    def __init__(self, path: str, authority: str, metadata: Metadata) -> None:
+    __slots__ = ("_authority", "_deadline", "_headers", "_metadata", "_user_agent", "path")
+
+    def __init__(
+        self, path: str, authority: str, metadata: Metadata, user_agent: str = "", deadline: float | None = None
+    ) -> None:
         self.path = path
         self._authority = authority
         self._metadata = metadata
-        self._headers: dict[str, str] | None = None
+        self._user_agent = user_agent
+        self._deadline = deadline
+        self._headers: dict[str, list[str]] | None = None
 
-    def header(self, name: str) -> str | None:
+    def values(self, name: str) -> list[str]:
+        """Each value that the header comes with; none: it does not come."""
         headers = self._headers
         if headers is None:
-            headers = self._headers = {
-                ":authority": self._authority,
-                ":method": "POST",
-                ":path": self.path,
-                ":scheme": "http",
-                "content-type": "application/grpc",
-                "te": "trailers",
-            }
-            for key, value in self._metadata or ():
-                if not key.endswith("-bin"):
-                    text = value if isinstance(value, str) else value.decode("latin-1")
-                    headers[key] = f"{headers[key]},{text}" if key in headers else text
-        return headers.get(name)
+            headers = self._headers = self._all()
+        if name not in headers and name in _BY_SIDECARS:
+            headers[name] = [_BY_SIDECARS[name]()]
+        return headers.get(name, [])
+
+    def _all(self) -> dict[str, list[str]]:
+        headers = {
+            ":authority": [self._authority],
+            "host": [self._authority],  # Envoy's other name for it
+            ":method": ["POST"],
+            ":path": [self.path],
+            ":scheme": ["http"],
+            "content-type": ["application/grpc"],
+            "te": ["trailers"],
+        }
+        if self._user_agent:
+            headers["user-agent"] = [self._user_agent]
+        if self._deadline is not None:
+            headers["grpc-timeout"] = [_grpc_timeout(self._deadline - time.monotonic())]
+        fixed = frozenset((*headers, "user-agent", "grpc-timeout"))  # the engine's to say, once
+        for key, value in self._metadata or ():
+            if key not in fixed:
+                headers.setdefault(key, []).append(_on_the_wire(key, value))
+        return headers
+
+
+# What a sidecar adds before it looks for a route, if the program has not: HTTP's scheme, and an id of the request.
+_BY_SIDECARS: dict[str, Callable[[], str]] = {
+    "x-forwarded-proto": lambda: "http",
+    "x-request-id": lambda: str(uuid.uuid4()),
+}
+
+
+def _on_the_wire(key: str, value: str | bytes) -> str:
+    if key.endswith("-bin"):
+        raw = value if isinstance(value, bytes) else value.encode()
+        return base64.b64encode(raw).decode().rstrip("=")
+    return value if isinstance(value, str) else value.decode("latin-1")
+
+
+def _grpc_timeout(seconds: float) -> str:
+    """As the engine will write it (native/core/src/grpc/timeout.rs), but for what passes until then."""
+    micros = max(1, int(seconds * 1_000_000))
+    for unit, size in (("u", 1), ("m", 1_000), ("S", 1_000_000), ("M", 60_000_000)):
+        amount = -(-micros // size)
+        if amount < _TIMEOUT_LIMIT:
+            return f"{amount}{unit}"
+    return f"{min(-(-micros // 3_600_000_000), _TIMEOUT_LIMIT - 1)}H"
 
 
 Matcher = Callable[[RequestHead], bool]
@@ -98,8 +147,8 @@ def _text(match: StringMatch) -> Text:
     if match.kind is StringMatchKind.REGEX:
         return pattern_match(f"(?i){value}" if match.ignore_case else value)
     if match.ignore_case:
-        folded = _text(StringMatch(match.kind, value.lower()))
-        return lambda text: folded(text.lower())
+        folded = _text(StringMatch(match.kind, _lowered(value)))
+        return lambda text: folded(_lowered(text))
     match match.kind:
         case StringMatchKind.EXACT:
             return lambda text: text == value
@@ -109,6 +158,11 @@ def _text(match: StringMatch) -> Text:
             return lambda text: text.endswith(value)
         case StringMatchKind.CONTAINS:
             return lambda text: value in text
+
+
+def _lowered(text: str) -> str:
+    """Without the case of ASCII's letters; the others are other letters to Envoy."""
+    return text.lower() if text.isascii() else text.translate(_ASCII)
 
 
 def _range(match: RangeMatch) -> Text:
@@ -123,19 +177,18 @@ def _range(match: RangeMatch) -> Text:
 
 
 def _header(match: HeaderMatch) -> Matcher:
-    name, invert = match.name, match.invert
+    """Each value on its own: one that matches is enough (Envoy's source/common/http/header_utility.cc, since 1.39)."""
+    name, invert, missing_as_empty = match.name, match.invert, match.missing_as_empty
     if isinstance(match.rule, PresentMatch):
         wanted = match.rule.present != invert
-        return lambda head: (head.header(name) is not None) == wanted
+        return lambda head: (missing_as_empty or bool(head.values(name))) == wanted
     rule = _range(match.rule) if isinstance(match.rule, RangeMatch) else _text(match.rule)
-    missing_as_empty = match.missing_as_empty
 
     def matches(head: RequestHead) -> bool:
-        value = head.header(name)
-        if value is None:
-            if not missing_as_empty:
-                return False  # a missing header matches nothing, inverted or not (HeaderMatcher.invert_match)
-            value = ""
-        return rule(value) != invert
+        values = head.values(name)
+        if not values:
+            # A missing header matches nothing, inverted or not (HeaderMatcher.invert_match).
+            return missing_as_empty and rule("") != invert
+        return any(map(rule, values)) != invert
 
     return matches

@@ -32,6 +32,18 @@ def test_the_user_agent_is_framed(world):
     assert said.endswith("till/2")
 
 
+def test_a_user_agent_given_as_metadata_is_not_sent_beside_the_channel_s(world):
+    def script():
+        pairs = yield lambda context: context.invocation_metadata()
+        yield READ
+        yield HelloReply(message="|".join(value for name, value in pairs if name == "user-agent"))
+
+    client = world.connect(world.serve(script))
+    [said] = client.call("unary", request(), metadata=[("user-agent", "mine"), ("x-a", "1")]).messages
+    assert "|" not in said
+    assert said.startswith("grpc-python")
+
+
 def test_the_authority_may_be_another(our_world, start):
     seen = []
 

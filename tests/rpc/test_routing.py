@@ -6,6 +6,7 @@ import gc
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 
 import pytest
@@ -217,18 +218,81 @@ def test_a_missing_header_may_be_taken_as_empty():
     assert not by_header(text("exact", ""), missing_as_empty=True, invert=True)
 
 
-def test_binary_headers_never_match():
-    there = ("x-user-bin", b"jason")
-    assert not by_header(text("exact", "jason"), there, name="x-user-bin")
-    assert not by_header(PresentMatch(), there, name="x-user-bin")
-    assert not by_header(text("exact", "other"), there, name="x-user-bin", invert=True)
+def test_binary_headers_are_matched_as_they_are_sent():
+    there = ("x-user-bin", b"jason!")
+    assert by_header(text("exact", "amFzb24h"), there, name="x-user-bin")
+    assert by_header(text("exact", "amE"), ("x-user-bin", b"ja"), name="x-user-bin")  # without padding
+    assert by_header(PresentMatch(), there, name="x-user-bin")
+    assert not by_header(text("exact", "jason!"), there, name="x-user-bin")
 
 
-def test_several_values_of_a_name_are_joined_by_commas():
-    twice = (("x-user", "ann"), ("x-user", "ben"))
-    assert by_header(text("exact", "ann,ben"), *twice)
-    assert not by_header(text("exact", "ann"), *twice)
-    assert by_header(text("exact", "1,2"), ("x-user", b"1"), ("x-user", "2"))
+# What Envoy 1.40 answered: the header missing, "a", "a" and "b" in two lines.
+ENVOY = {
+    "exact a": ((text("exact", "a"), {}), (False, True, True)),
+    "not a": ((text("exact", "a"), {"invert": True}), (False, False, False)),
+    "not a, missing as empty": (
+        (text("exact", "a"), {"invert": True, "missing_as_empty": True}),
+        (True, False, False),
+    ),
+    "present": ((PresentMatch(), {}), (False, True, True)),
+    "absent": ((PresentMatch(present=False), {}), (True, False, False)),
+    "not present": ((PresentMatch(), {"invert": True}), (True, False, False)),
+    "not absent": ((PresentMatch(present=False), {"invert": True}), (False, True, True)),
+    "present, missing as empty": ((PresentMatch(), {"missing_as_empty": True}), (True, True, True)),
+    "absent, missing as empty": ((PresentMatch(present=False), {"missing_as_empty": True}), (False, False, False)),
+    "not present, missing as empty": (
+        (PresentMatch(), {"invert": True, "missing_as_empty": True}),
+        (False, False, False),
+    ),
+    "joined": ((text("exact", "a,b"), {}), (False, False, False)),
+    "empty": ((text("exact", ""), {"missing_as_empty": True}), (True, False, False)),
+}
+
+
+@pytest.mark.parametrize(("match", "expected"), ENVOY.values(), ids=ENVOY.keys())
+def test_each_value_of_a_repeated_header_is_matched_on_its_own_and_a_missing_one_as_envoy_does(match, expected):
+    rule, fields = match
+    requests = [(), (("x-user", "a"),), (("x-user", "a"), ("x-user", "b"))]
+    assert tuple(by_header(rule, *request, **fields) for request in requests) == expected
+
+
+def test_one_line_with_a_comma_is_one_value():
+    assert by_header(text("exact", "ann,ben"), ("x-user", "ann,ben"))
+    assert not by_header(RangeMatch(1, 5), ("x-user", "3,9"))
+    assert by_header(RangeMatch(1, 5), ("x-user", "9"), ("x-user", b"3"))
+
+
+def test_only_the_case_of_ascii_is_ignored():
+    assert by_header(text("exact", "K", ignore_case=True), ("x-user", "k"))
+    assert not by_header(text("exact", "K", ignore_case=True), ("x-user", "\u212a"))
+    assert by_path("prefix", "/\u00c4A", "/\u00c4aB", case_sensitive=False)
+    assert not by_path("prefix", "/\u00c4A", "/\u00e4aB", case_sensitive=False)
+
+
+def seen(name, metadata=(), **fields):
+    return RequestHead(METHOD, "reviews.demo:9080", metadata, **fields).values(name)
+
+
+def test_routes_see_what_a_sidecar_adds():
+    assert seen("x-forwarded-proto") == ["http"]
+    assert seen("x-forwarded-proto", [("x-forwarded-proto", "https")]) == ["https"]
+    assert seen("x-request-id", [("x-request-id", "mine")]) == ["mine"]
+    head = RequestHead(METHOD, "a", None)
+    [made] = head.values("x-request-id")
+    assert head.values("x-request-id") == [made]
+    assert uuid.UUID(made)
+
+
+def test_routes_see_the_engine_s_own_headers_and_not_what_metadata_says_of_them():
+    said = [("user-agent", "mine"), ("grpc-timeout", "1H"), ("content-type", "text/plain"), ("te", "x")]
+    assert seen("user-agent", said, user_agent="ours/1") == ["ours/1"]
+    assert seen("user-agent", said) == []
+    assert seen("content-type", said) == ["application/grpc"]
+    assert seen("grpc-timeout", said) == []
+    [left] = seen("grpc-timeout", said, deadline=time.monotonic() + 20)
+    assert left.endswith("u")
+    assert 0 < int(left[:-1]) <= 20_000_000
+    assert seen("grpc-timeout", deadline=time.monotonic() + 1e12) == ["99999999H"]
 
 
 @pytest.mark.parametrize(
@@ -237,6 +301,8 @@ def test_several_values_of_a_name_are_joined_by_commas():
         (":authority", "reviews.demo:9080"),
         (":method", "POST"),
         (":path", METHOD),
+        ("host", "reviews.demo:9080"),
+        (":scheme", "http"),
         ("content-type", "application/grpc"),
     ],
 )

@@ -65,6 +65,10 @@ impl Method {
         if let Some(metadata) = metadata {
             metadata::from_py(metadata, &mut extra)?;
         }
+        if extra.contains("user-agent") {
+            // The template says it, once: as in grpcio, a program's own goes by grpc.primary_user_agent.
+            extra = extra.fields().filter(|(name, _)| *name != "user-agent").collect();
+        }
         Ok(extra)
     }
 }

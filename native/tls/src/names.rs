@@ -22,7 +22,7 @@ enum Kind {
 impl NameRule {
     /// `kind` is `exact`, `prefix`, `suffix`, `contains` or `regex`.
     pub fn new(kind: &str, value: &str, ignore_case: bool) -> Result<Self, String> {
-        let text = if ignore_case { value.to_lowercase() } else { value.to_owned() };
+        let text = if ignore_case { value.to_ascii_lowercase() } else { value.to_owned() };
         let kind = match kind {
             "exact" => Kind::Exact(text),
             "prefix" => Kind::Prefix(text),
@@ -40,7 +40,7 @@ impl NameRule {
     pub fn fits(&self, name: &str) -> bool {
         let lowered;
         let name = if self.ignore_case {
-            lowered = name.to_lowercase();
+            lowered = name.to_ascii_lowercase();
             &lowered
         } else {
             name
@@ -96,5 +96,12 @@ mod tests {
         assert!(!fits("(?m)spiffe://td/ns/a/sa/b$", "spiffe://td/ns/a/sa/b\n"));
         assert!(NameRule::new("regex", "x)|(?:spiffe.*", false).is_err());
         assert!(NameRule::new("regex", "(?x)a", false).is_err());
+    }
+
+    #[test]
+    fn case_is_ascii_s() {
+        let rule = NameRule::new("exact", "KELVIN.example", true).unwrap();
+        assert!(rule.fits("kelvin.Example"));
+        assert!(!rule.fits("\u{212a}elvin.example"));
     }
 }
