@@ -89,6 +89,8 @@ def _setting(value: Any) -> str:
 
 
 def _match(match: RouteMatch) -> str:
+    if match.never:
+        return f"no request ({match.never})"
     path = match.path
     case = "" if path.case_sensitive else " (any case)"
     parts = [f"path {path.kind.value.replace('_', ' ')} {path.value}{case}", *map(_header, match.headers)]

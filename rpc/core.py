@@ -56,6 +56,7 @@ class ChannelCore:
         self.throttle: Throttle | None = None
         self.refresh: Callable[[], None] | None = None  # what is known of the endpoints may be out of date
         self._proxies = True
+        self._warned: frozenset[str] = frozenset()  # of the configuration in use
         self._notify = notify
         census.channels[census.number()] = self
         self._lock = threading.Lock()
@@ -101,6 +102,9 @@ class ChannelCore:
             except InvalidPatternError as error:
                 _log.warning("%s: configuration not used, the last good one stays: %s", self.target, error)
                 return
+            for why in sorted(table.never - self._warned):
+                _log.warning("%s: %s", self.target, why)
+            self._warned = table.never
             placements = place(config, self.protection)
             wanted = keys(placements)
             connections = self._pool.reconcile(wanted)

@@ -110,6 +110,8 @@ Matcher = Callable[[RequestHead], bool]
 
 def compile_match(match: RouteMatch) -> Matcher:
     """One predicate for the whole match; raises `InvalidPatternError`. It raises `TextTooLongError`."""
+    if match.never:
+        return lambda _: False
     path = _path(match.path)
     headers = tuple(_header(header) for header in match.headers)
     fraction = match.fraction_per_million

@@ -8,11 +8,11 @@ from bisect import bisect
 from typing import TYPE_CHECKING
 
 from rpc.routing.match import compile_match
-from xds_client.model import ForwardAction
+from xds_client.model import ForwardAction, PathMatch, PathMatchKind, Route, RouteMatch, UnsupportedAction
 
 if TYPE_CHECKING:
     from rpc.routing.match import RequestHead
-    from xds_client.model import Route, VirtualHost
+    from xds_client.model import VirtualHost
 
 
 class CompiledRoute:
@@ -42,14 +42,28 @@ class CompiledRoute:
         return self._names[bisect(self._bounds, random.randrange(self._bounds[-1]))]  # noqa: S311 - a share, not a secret
 
 
+# What Envoy answers for a virtual host that requires TLS; gRPC follows no redirects.
+_TO_TLS = CompiledRoute(
+    Route("", RouteMatch(PathMatch(PathMatchKind.PREFIX, "")), UnsupportedAction("a redirect to https (require_tls)"))
+)
+
+
 class RouteTable:
-    """Immutable; made once per configuration."""
+    """Immutable; made once per configuration. ``never``: which routes match no request, and why."""
 
     def __init__(self, virtual_host: VirtualHost) -> None:
         """Compile all routes; raises `InvalidPatternError`."""
         self._routes = tuple(CompiledRoute(route) for route in virtual_host.routes)
+        self._require_tls = virtual_host.require_tls
+        self.never = frozenset(
+            f"route {route.name!r} of {virtual_host.name!r} matches no request: {route.match.never}"
+            for route in virtual_host.routes
+            if route.match.never
+        )
 
     def route(self, head: RequestHead) -> CompiledRoute | None:
+        if self._require_tls and head.values("x-forwarded-proto") != ["https"]:
+            return _TO_TLS
         for route in self._routes:
             if route.matches(head):
                 return route

@@ -33,11 +33,11 @@ def path(kind, value, **fields):
     return PathMatch(PathMatchKind(kind), value, **fields)
 
 
-def route(*clusters, match=None, headers=(), name="r", timeout=None, action=None, fraction=None):
+def route(*clusters, match=None, headers=(), name="r", timeout=None, action=None, fraction=None, never=""):
     """Clusters by name, or pairs of name and weight."""
     weighted = tuple(WeightedCluster(*((c, 1) if isinstance(c, str) else c)) for c in clusters)
     return Route(
-        name, RouteMatch(match or ANY_PATH, tuple(headers), fraction), action or ForwardAction(weighted, timeout)
+        name, RouteMatch(match or ANY_PATH, tuple(headers), fraction, never), action or ForwardAction(weighted, timeout)
     )
 
 

@@ -227,3 +227,14 @@ def test_a_header_too_long_for_the_route_s_pattern_ends_the_call_and_says_so(cor
     outcome = Call(core, metadata=[("x-user", "a" * 100_000)]).go()
     assert code(outcome) == "RESOURCE_EXHAUSTED"
     assert "100000 bytes are more than the 65536 that a pattern is matched with" in outcome[1]
+
+
+def test_a_route_that_matches_nothing_is_warned_of_once_while_it_is_so(core, caplog):
+    never = route("c", name="n", never="tls_context: is no condition")
+    for address in ("10.0.0.1", "10.0.0.2", "10.0.0.3"):
+        core.on_config(config(cluster("c", endpoint(address)), routes=[never]))
+    [record] = caplog.records
+    assert "route 'n' of" in record.getMessage()
+    core.on_config(ONE_ENDPOINT)
+    core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[never]))
+    assert len(caplog.records) == 2

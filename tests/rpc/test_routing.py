@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -318,6 +319,20 @@ def test_all_headers_of_a_match_must_match():
 
 
 # ---- which route, which cluster
+
+
+def test_a_route_that_cannot_be_evaluated_is_passed_over():
+    never = route("c", name="n", never="tls_context: is no condition")
+    table = RouteTable(host(never, route("all", name="all")))
+    assert table.route(RequestHead(METHOD, "a", None)).name == "all"
+    assert table.never == {"route 'n' of 'reviews' matches no request: tls_context: is no condition"}
+
+
+def test_a_virtual_host_that_requires_tls_is_called_by_nobody_who_says_http():
+    table = RouteTable(replace(host(route("all", name="all")), require_tls=True))
+    assert table.route(RequestHead(METHOD, "a", None)).unsupported == "a redirect to https (require_tls)"
+    behind_tls = [("x-forwarded-proto", "https")]
+    assert table.route(RequestHead(METHOD, "a", behind_tls)).name == "all"
 
 
 def test_the_first_route_that_matches_decides():

@@ -153,8 +153,6 @@ def test_timeouts_are_envoys_for_a_grpc_request(said, seconds):
             "match.headers[0].match_pattern",
             "not a string match",
         ),
-        ({"match": {"prefix": "/", "dynamic_metadata": [{}]}, "route": FORWARD}, "match.dynamic_metadata", "condition"),
-        ({"match": {"prefix": "/", "tls_context": {}}, "route": FORWARD}, "match.tls_context", "condition"),
         ({"match": {"prefix": "/"}}, "action", "missing"),
         ({"match": {"prefix": "/"}, "route": {"cluster": ""}}, "route.cluster", "empty"),
         (
@@ -196,3 +194,73 @@ def test_the_patterns_of_one_resource_are_bounded_together():
     assert len(routes(*large[:10])) == 10
     with pytest.raises(DecodeError, match="patterns of this resource compile to more than"):
         routes(*large)
+
+
+def with_unknown_field(message):
+    """As if a later Envoy had said more than our protobuf knows: field 1000, of which nobody knows the meaning."""
+    message.MergeFromString(b"\xc2\x3e\x03new")
+
+
+def a_message():
+    message = route("a:1", "c")
+    match = message.virtual_hosts[0].routes[0].match
+    match.headers.add(name="x").string_match.exact = "a"
+    match.headers.add(name="y").safe_regex_match.regex = "a"
+    return message, match
+
+
+# Cookies are such a field to the protobuf that we have.
+@pytest.mark.parametrize(
+    ("place", "where"),
+    [
+        (lambda match: match, "field 1000"),
+        (lambda match: match.headers[0], "headers.field 1000"),
+        (lambda match: match.headers[0].string_match, "headers.string_match.field 1000"),
+        (lambda match: match.headers[1].safe_regex_match, "headers.safe_regex_match.field 1000"),
+    ],
+)
+def test_a_route_with_a_condition_of_a_later_envoy_matches_nothing(place, where):
+    message, match = a_message()
+    with_unknown_field(place(match))
+    table = parse(ResourceType.ROUTE, "a:1", ResourceType.ROUTE.value, message.SerializeToString()).value()
+    assert table.virtual_hosts[0].routes[0].match.never == f"match.{where}: is not known to this release"
+
+
+def test_a_header_whose_only_rule_is_a_later_envoys_is_no_question_whether_it_is_there():
+    message, match = a_message()
+    with_unknown_field(match.headers.add(name="z"))
+    table = parse(ResourceType.ROUTE, "a:1", ResourceType.ROUTE.value, message.SerializeToString()).value()
+    assert table.virtual_hosts[0].routes[0].match.never
+
+
+@pytest.mark.parametrize(
+    ("said", "never"),
+    [
+        ({"dynamic_metadata": [{}]}, "match.dynamic_metadata: is not a condition"),
+        ({"filter_state": [{}]}, "match.filter_state: is not a condition"),
+        ({"tls_context": {}}, "match.tls_context: is not a condition"),
+        (
+            {"headers": [{"name": "x", "string_match": {"custom": {}}}]},
+            "match.headers[0].custom: is not a string match",
+        ),
+    ],
+)
+def test_a_condition_that_cannot_be_evaluated_costs_its_own_route_only(said, never):
+    first, second = routes(
+        {"match": {"prefix": "/", **said}, "route": FORWARD}, {"match": {"prefix": "/"}, "route": FORWARD}
+    )
+    assert first.match.never.startswith(never)
+    assert (second.match.never, second.match.path.value) == ("", "/")
+
+
+def test_a_path_that_cannot_be_matched_costs_its_own_route_only():
+    [only] = routes({"match": {"path_match_policy": {"name": "p"}}, "route": FORWARD})
+    assert only.match.never == "match.path_match_policy: is not a path match this release evaluates"
+
+
+@pytest.mark.parametrize(("number", "required"), [(0, False), (1, True), (2, True), (7, True)])
+def test_a_virtual_host_may_require_tls(number, required):
+    message = route("a:1", "c")
+    message.virtual_hosts[0].require_tls = number
+    table = parse(ResourceType.ROUTE, "a:1", ResourceType.ROUTE.value, message.SerializeToString()).value()
+    assert table.virtual_hosts[0].require_tls is required

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from google.protobuf.message import DecodeError as WireError
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from proxyless_native import Pattern
 from xds_client.model import Labels, StringMatch, StringMatchKind
@@ -45,6 +46,20 @@ class UnsupportedError(FieldError):
 
     Not the same as malformed, where the last good form stays: that form may be less secure than what is said now.
     """
+
+
+def unknown_field(message: Any) -> str | None:
+    """Where a later Envoy's field is said that our protobuf does not know, as the message's path and its number."""
+    unknown = UnknownFieldSet(message)
+    if len(unknown):
+        return f"field {unknown[0].field_number}"
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        for inner in value if field.is_repeated else (value,):
+            if (found := unknown_field(inner)) is not None:
+                return f"{field.name}.{found}"
+    return None
 
 
 def inside(field: str, decode: Callable[[Any], T], message: Any) -> T:
@@ -114,7 +129,9 @@ def string_match(matcher: Any) -> StringMatch:
         return StringMatch(StringMatchKind.REGEX, regex("safe_regex", matcher.safe_regex))
     if pattern in ("exact", "prefix", "suffix", "contains"):
         return StringMatch(StringMatchKind(pattern), getattr(matcher, pattern), matcher.ignore_case)
-    raise FieldError(pattern or "match_pattern", "is not a string match this release evaluates")
+    if pattern is not None:
+        raise UnsupportedError(pattern, "is not a string match this release evaluates")
+    raise FieldError("match_pattern", "is not a string match this release evaluates")
 
 
 def regex(field: str, matcher: Any) -> str:

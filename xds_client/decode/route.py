@@ -7,13 +7,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from xds_client.decode.fields import FieldError, each, inside, regex_substitution, seconds
+from xds_client.decode.fields import FieldError, UnsupportedError, each, inside, regex_substitution, seconds
 from xds_client.decode.route_match import never_for_grpc, route_match
-from xds_client.model import ForwardAction, Route, RouteConfiguration, UnsupportedAction, VirtualHost, WeightedCluster
+from xds_client.model import (
+    ForwardAction,
+    PathMatch,
+    PathMatchKind,
+    Route,
+    RouteConfiguration,
+    RouteMatch,
+    UnsupportedAction,
+    VirtualHost,
+    WeightedCluster,
+)
 
 # What Envoy takes when RouteAction says no timeout at all.
 ENVOY_DEFAULT_TIMEOUT = 15.0
 _MAX_TOTAL_WEIGHT = 2**32 - 1
+_NO_PATH = PathMatch(PathMatchKind.EXACT, "")  # no request has it
 
 
 def route_configuration(message: Any) -> RouteConfiguration:
@@ -30,14 +41,20 @@ def _virtual_host(message: Any) -> VirtualHost:
     if message.HasField("matcher"):
         raise FieldError("matcher", "generic matching trees are not supported")
     routes = each("routes", _route, message.routes)
-    return VirtualHost(message.name, tuple(message.domains), tuple(r for r in routes if r is not None))
+    # EXTERNAL_ONLY spares requests that a gateway marked as internal; a sidecar's own are not marked.
+    tls = message.require_tls != message.NONE
+    return VirtualHost(message.name, tuple(message.domains), tuple(r for r in routes if r is not None), tls)
 
 
 def _route(message: Any) -> Route | None:
     """One route, or None when no gRPC call can ever take it: it would only cost every call a look."""
     if never_for_grpc(message.match):
         return None
-    return Route(message.name, inside("match", route_match, message.match), _action(message))
+    try:
+        match = inside("match", route_match, message.match)
+    except UnsupportedError as error:
+        match = RouteMatch(_NO_PATH, never=f"{error.field}: {error.reason}")
+    return Route(message.name, match, _action(message))
 
 
 def _action(message: Any) -> ForwardAction | UnsupportedAction:

@@ -1,13 +1,14 @@
 """RouteMatch to the model (envoy/config/route/v3/route_components.proto). Pure functions.
 
-A condition that this release cannot evaluate is an error: leaving it out would let more requests through than written.
+A condition that this release cannot evaluate is an `UnsupportedError`, and its route matches nothing: leaving the
+condition out would let more requests through than written.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from xds_client.decode.fields import FieldError, each, regex, string_match
+from xds_client.decode.fields import FieldError, UnsupportedError, each, regex, string_match, unknown_field
 from xds_client.model import (
     HeaderMatch,
     PathMatch,
@@ -25,7 +26,7 @@ _PATH_KINDS = {
     "path_separated_prefix": PathMatchKind.SEPARATED_PREFIX,
 }
 _PER_MILLION = {"HUNDRED": 10_000, "TEN_THOUSAND": 100, "MILLION": 1}
-_NOT_EVALUATED = ("dynamic_metadata", "filter_state", "cookies")
+_NOT_EVALUATED = ("dynamic_metadata", "filter_state")
 # The forms that Envoy had before string_match; localmesh and older istiods may still send them.
 _OLD_HEADER_FORMS = {
     "exact_match": StringMatchKind.EXACT,
@@ -47,10 +48,12 @@ def never_for_grpc(message: Any) -> bool:
 
 def route_match(message: Any) -> RouteMatch:
     for field in _NOT_EVALUATED:
-        if getattr(message, field, None):
-            raise FieldError(field, "is not a condition this release evaluates")
+        if getattr(message, field):
+            raise UnsupportedError(field, "is not a condition this release evaluates")
     if message.HasField("tls_context"):
-        raise FieldError("tls_context", "is not a condition this release evaluates")
+        raise UnsupportedError("tls_context", "is not a condition this release evaluates")
+    if (unknown := unknown_field(message)) is not None:
+        raise UnsupportedError(unknown, "is not known to this release")
     return RouteMatch(_path(message), each("headers", _header, message.headers), _fraction(message))
 
 
@@ -62,7 +65,9 @@ def _path(message: Any) -> PathMatch:
         return PathMatch(PathMatchKind.REGEX, regex(kind, message.safe_regex))
     if kind in _PATH_KINDS:
         return PathMatch(_PATH_KINDS[kind], getattr(message, kind), case_sensitive)
-    raise FieldError(kind or "path_specifier", "is not a path match this release evaluates")
+    if kind is not None:
+        raise UnsupportedError(kind, "is not a path match this release evaluates")
+    raise FieldError("path_specifier", "is not a path match this release evaluates")
 
 
 def _fraction(message: Any) -> int | None:
@@ -97,4 +102,4 @@ def _header_rule(message: Any) -> StringMatch | RangeMatch | PresentMatch:
         return RangeMatch(message.range_match.start, message.range_match.end)
     if kind == "present_match":
         return PresentMatch(message.present_match)
-    raise FieldError(kind, "is not a header match this release evaluates")
+    raise UnsupportedError(kind, "is not a header match this release evaluates")

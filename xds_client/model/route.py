@@ -65,9 +65,12 @@ class PathMatch:
 
 @dataclass(frozen=True, slots=True)
 class RouteMatch:
+    """``never``: why no request matches, because a condition cannot be evaluated; empty: it can."""
+
     path: PathMatch
     headers: tuple[HeaderMatch, ...] = ()
     fraction_per_million: int | None = None  # None: every request
+    never: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,12 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class VirtualHost:
+    """``require_tls``: a request whose ``x-forwarded-proto`` is not ``https`` gets a redirect instead of a route."""
+
     name: str
     domains: tuple[str, ...]
     routes: tuple[Route, ...]
+    require_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
