@@ -130,7 +130,7 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
         deadline, wait_for_ready, retries = _terms(core, core.service, path, deadline, wait_for_ready)
     try:
         while True:
-            snapshot = core.snapshot or (yield from _configuration(core, deadline))
+            snapshot = core.snapshot or (yield from _configuration(core, deadline, wait_for_ready=wait_for_ready))
             head = RequestHead(path, snapshot.authority, metadata, core.user_agent, deadline)
             route = _route(core, snapshot, head)
             limit = deadline
@@ -204,16 +204,19 @@ def _worth_another(
     return not core.closed
 
 
-def _configuration(core: ChannelCore, deadline: float | None) -> Generator[Step, Answer, Snapshot]:
-    """Wait for the first configuration."""
+def _configuration(
+    core: ChannelCore, deadline: float | None, *, wait_for_ready: bool | None
+) -> Generator[Step, Answer, Snapshot]:
+    """Wait for the first configuration; for one that is of use, too, if the caller says so (gRFC L42)."""
     while True:
         generation = core.generation
         if (snapshot := core.snapshot) is not None:
             return snapshot
-        if core.problem is not None:
-            raise _EndedError(grpc.StatusCode.CANCELLED if core.closed else grpc.StatusCode.UNAVAILABLE, core.problem)
+        problem = core.problem
+        if problem is not None and (core.closed or not wait_for_ready):
+            raise _EndedError(grpc.StatusCode.CANCELLED if core.closed else grpc.StatusCode.UNAVAILABLE, problem)
         if _passed(deadline):
-            raise _late(f"{core.target}: no configuration yet: {core.waiting_for()}")
+            raise _late(f"{core.target}: {problem or f'no configuration yet: {core.waiting_for()}'}")
         yield Wait(generation, deadline)
 
 
@@ -240,10 +243,14 @@ def _connection(
         if snapshot is None:
             return None
         cluster = snapshot.clusters.get(name)
-        if cluster is None:
-            raise _EndedError(grpc.StatusCode.UNAVAILABLE, f"{core.target}: cluster {name} is not in the configuration")
-        if cluster.error is not None:
-            raise _EndedError(grpc.StatusCode.UNAVAILABLE, f"{core.target}: {cluster.error}")
+        if cluster is None or cluster.error is not None:
+            why = f"{core.target}: {cluster.error if cluster else f'cluster {name} is not in the configuration'}"
+            if not wait_for_ready:
+                raise _EndedError(grpc.StatusCode.UNAVAILABLE, why)
+            if _passed(deadline):
+                raise _late(why)
+            yield Wait(generation, deadline)
+            return None
         ready, idle = cluster.next()
         if idle is not None:
             yield Dial(idle)

@@ -54,11 +54,60 @@ def test_a_deadline_that_passes_without_a_configuration_says_what_was_waited_for
     assert "control plane is connecting" in outcome[1]
 
 
-@pytest.mark.parametrize("wait_for_ready", [False, True])
-def test_a_target_that_is_not_there_is_unavailable_with_the_reason(core, wait_for_ready):
+def test_a_target_that_is_not_there_is_unavailable_with_the_reason(core):
     core.on_config(TargetMissing(TARGET, "istiod knows no reviews.demo, asked as node sidecar~1"))
-    outcome = Call(core, wait_for_ready=wait_for_ready).go()
+    outcome = Call(core).go()
     assert (code(outcome), outcome[1]) == ("UNAVAILABLE", "istiod knows no reviews.demo, asked as node sidecar~1")
+
+
+NOBODY = TargetMissing(TARGET, "istiod knows no reviews.demo")
+USELESS = {
+    "no such host": NOBODY,
+    "no endpoints": config(cluster("c", localities=())),
+    "no cluster": config(cluster("c", error="cluster 'c': the control plane removed it")),
+    "a route to nowhere": config(cluster("c", endpoint("10.0.0.1")), routes=[route("other")]),
+}
+
+
+@pytest.mark.parametrize("useless", USELESS.values(), ids=USELESS.keys())
+def test_a_call_that_waits_for_ready_waits_for_a_configuration_that_is_of_use(core, useless):
+    core.on_config(useless)
+    call = Call(core, timeout=20, wait_for_ready=True)
+    for _ in range(2):  # a change that changes nothing for it
+        step = call.go()
+        assert isinstance(step, Wait)
+        assert not step.over(core.generation, time.monotonic())
+        core.changed()
+    core.on_config(ONE_ENDPOINT)
+    link = connect(core).link
+    step = call.go()
+    assert isinstance(step, Attempt)
+    assert step.link is link
+
+
+@pytest.mark.parametrize("useless", USELESS.values(), ids=USELESS.keys())
+def test_without_waiting_for_ready_it_fails_at_once(core, useless):
+    core.on_config(useless)
+    assert code(Call(core, timeout=20).go()) == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize("useless", USELESS.values(), ids=USELESS.keys())
+def test_it_waits_no_longer_than_its_deadline_and_says_for_what(core, useless):
+    core.on_config(useless)
+    outcome = Call(core, timeout=0, wait_for_ready=True).go()
+    assert code(outcome) == "DEADLINE_EXCEEDED"
+    assert "waiting: xds:///reviews.demo:9080: " in outcome[1]
+    assert any(
+        why in outcome[1] for why in ("istiod knows no", "no healthy endpoint", "removed it", "not in the config")
+    )
+
+
+def test_a_closed_channel_is_not_waited_for(core):
+    core.on_config(NOBODY)
+    call = Call(core, wait_for_ready=True)
+    assert isinstance(call.go(), Wait)
+    core.close()
+    assert code(call.go()) == "CANCELLED"
 
 
 def test_a_target_that_goes_missing_while_a_call_waits_ends_it(core):
