@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from rpc._native import Outcome
@@ -164,3 +164,12 @@ class CallFailed(EndedCall, grpc.RpcError):  # type: ignore[misc]  # an untyped 
         return self.__traceback__
 
     __str__ = EndedCall.__repr__
+
+
+_LISTED = 5
+
+
+def listed(reasons: Sequence[str]) -> str:
+    """Some of the reasons: thousands of endpoints must not make a message of a megabyte."""
+    more = len(reasons) - _LISTED
+    return "; ".join(reasons[:_LISTED]) + (f"; and {more} more" if more > 0 else "")

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-# Beyond this many slots a schedule is no longer worth its memory: weights are rounded to fit.
+# Beyond this many slots a schedule is no longer worth its memory: weights are rounded to fit. Few endpoints get the
+# first, many the second for each.
 _MAX_SLOTS = 4096
+_SLOTS_EACH = 4
 
 
 class Picker(Protocol[T_co]):
@@ -29,25 +31,31 @@ class Picker(Protocol[T_co]):
 def _scaled(weights: Sequence[int]) -> list[int]:
     divisor = gcd(*weights)
     scaled = [weight // divisor for weight in weights]
-    total = sum(scaled)
-    if total > _MAX_SLOTS:
-        scaled = [max(1, round(weight * _MAX_SLOTS / total)) for weight in scaled]
+    total, most = sum(scaled), max(_MAX_SLOTS, _SLOTS_EACH * len(weights))
+    if total > most:
+        scaled = [max(1, round(weight * most / total)) for weight in scaled]
     return scaled
 
 
 def interleave(weights: Sequence[int]) -> list[int]:
-    """Indexes, each as often as its weight says, spread evenly (smooth weighted round robin, as in nginx)."""
+    """Indexes, each as often as its weight says, spread evenly.
+
+    Every index has its turns at even distances on a circle, and those of equal weights stand evenly between each other:
+    as smooth as nginx's weighted round robin, and made in O(n log n).
+    """
     scaled = _scaled(weights)
-    total = sum(scaled)
-    current = [0] * len(scaled)
-    order: list[int] = []
-    for _ in range(total):
-        for index, weight in enumerate(scaled):
-            current[index] += weight
-        best = max(range(len(scaled)), key=current.__getitem__)
-        current[best] -= total
-        order.append(best)
-    return order
+    if max(scaled) == 1:
+        return list(range(len(scaled)))
+    alike: dict[int, list[int]] = {}
+    for index, weight in enumerate(scaled):
+        alike.setdefault(weight, []).append(index)
+    turns: list[tuple[float, int]] = []
+    for weight, indexes in alike.items():
+        for position, index in enumerate(indexes, 1):
+            first = position / (len(indexes) + 1)
+            turns += [((first + turn) / weight, index) for turn in range(weight)]
+    turns.sort()
+    return [index for _, index in turns]
 
 
 class RoundRobin(Generic[T]):
@@ -61,9 +69,10 @@ class RoundRobin(Generic[T]):
     def candidates(self) -> Iterator[T]:
         slots = self._slots
         start = self._next() % len(slots)
-        yield slots[start]
-        yield from slots[start + 1 :]
-        yield from slots[:start]
+        for place in range(start, len(slots)):
+            yield slots[place]
+        for place in range(start):
+            yield slots[place]
 
 
 class Connectable(Protocol):

@@ -21,7 +21,7 @@ import grpc
 
 from rpc.credentials.call import NOT_SECURE, NoCredentialsError
 from rpc.deadline import sooner
-from rpc.errors import NOT_SENT, ChannelClosedError, failed
+from rpc.errors import NOT_SENT, ChannelClosedError, failed, listed
 from rpc.retrying import Retries
 from rpc.routing import RequestHead, TextTooLongError
 from rpc.transport.queue import Place
@@ -100,6 +100,10 @@ Step = Attempt | Dial | Pause
 # streams that reached the server's transport, whatever became of their connection: a server may end each one. What
 # never left this side may go on to the next link: how often there is one, the back-off of connections bounds.
 _TRANSPARENT_RETRIES = 1
+# A call that finds nothing connected dials so many endpoints at once, and further ones with some time between them: one
+# call must not dial thousands.
+_AT_ONCE = 32
+_APART = 0.02  # seconds
 _PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts"
 
 
@@ -237,6 +241,7 @@ def _connection(
     core: ChannelCore, name: str, deadline: float | None, *, wait_for_ready: bool | None
 ) -> Generator[Step, Answer, Connection | None]:
     """A connection of the cluster that can take the call; None: the configuration changed, route again."""
+    dialled = 0
     while True:
         generation = core.generation
         snapshot = core.snapshot
@@ -258,7 +263,10 @@ def _connection(
             return ready
         if _passed(deadline):
             raise _late(f"{core.target}: no connection to cluster {name}: {_errors(cluster)}")
-        if idle is None:
+        dialled += 1
+        if idle is not None and dialled > _AT_ONCE:
+            yield Wait(core.generation, sooner(deadline, time.monotonic() + _APART))
+        elif idle is None:
             yield Wait(generation, _next_chance(core, cluster, deadline, wait_for_ready=wait_for_ready))
 
 
@@ -351,7 +359,7 @@ def _late(what: str) -> _EndedError:
 
 def _errors(cluster: ClusterSnapshot) -> str:
     reasons = sorted(f"{c.key}: {why}" for c in cluster.connections() if (why := c.error or _waits_for(c)))
-    return "; ".join(reasons) or "still connecting"
+    return listed(reasons) or "still connecting"
 
 
 def _waits_for(connection: Connection) -> str | None:

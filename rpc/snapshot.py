@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rpc.errors import listed
 from rpc.picking import Picker, PickFirst, Random, RoundRobin
 from rpc.security import SecurityError
 from rpc.transport import Connection, ConnectionKey
@@ -78,6 +79,7 @@ class ClusterSnapshot:
 
     name: str
     pickers: tuple[Picker[Connection], ...]
+    members: frozenset[Connection] = frozenset()
     error: str | None = None
 
     def next(self) -> tuple[Connection | None, Connection | None]:
@@ -94,23 +96,25 @@ class ClusterSnapshot:
                     waiting = connection
         return None, waiting
 
-    def connections(self) -> set[Connection]:
-        return {connection for picker in self.pickers for connection in picker.candidates()}
+    def connections(self) -> frozenset[Connection]:
+        return self.members
 
 
 def _cluster(placement: Placement, connections: Mapping[ConnectionKey, Connection]) -> ClusterSnapshot:
     name, cluster = placement.config.name, placement.config.cluster
     if cluster is None or placement.config.endpoints is None:
-        return ClusterSnapshot(name, (), placement.config.error or f"cluster {name} has no configuration")
-    refusal = f"cluster {name}: {'; '.join(placement.refused)}"
+        return ClusterSnapshot(name, (), error=placement.config.error or f"cluster {name} has no configuration")
+    refusal = f"cluster {name}: {listed(placement.refused)}"
     if placement.refused:
         _log.warning("%s", refusal)
     if not placement.members:
-        return ClusterSnapshot(name, (), refusal if placement.refused else f"cluster {name} has no healthy endpoint")
+        nobody = refusal if placement.refused else f"cluster {name} has no healthy endpoint"
+        return ClusterSnapshot(name, (), error=nobody)
     by_priority: dict[int, list[tuple[Connection, int]]] = {}
     for priority, key, weight in placement.members:
         by_priority.setdefault(priority, []).append((connections[key], weight))
-    return ClusterSnapshot(name, tuple(_picker(cluster, by_priority[priority]) for priority in sorted(by_priority)))
+    pickers = tuple(_picker(cluster, by_priority[priority]) for priority in sorted(by_priority))
+    return ClusterSnapshot(name, pickers, frozenset(connections[key] for _, key, _ in placement.members))
 
 
 def _picker(cluster: Cluster, members: list[tuple[Connection, int]]) -> Picker[Connection]:

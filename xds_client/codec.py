@@ -16,6 +16,8 @@ from google.rpc import code_pb2  # type: ignore[import-untyped]
 from xds_client.errors import ProtocolError
 
 if TYPE_CHECKING:
+    from xds_client.decode import Parsed
+    from xds_client.errors import DecodeError
     from xds_client.node import Node
     from xds_client.resource_type import ResourceType
 
@@ -51,12 +53,16 @@ class DeltaRequest:
 
 @dataclass(frozen=True, slots=True)
 class WireResource:
-    """One resource still packed. ``data`` None: a heartbeat, nothing but the name."""
+    """One resource still packed. ``data`` None: a heartbeat, nothing but the name.
+
+    ``parsed``: what is in it, or what is wrong with it, if somebody has looked already.
+    """
 
     name: str
     version: str
     type_url: str
     data: bytes | None
+    parsed: Parsed | DecodeError | None = None
 
 
 @dataclass(frozen=True, slots=True)

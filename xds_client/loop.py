@@ -11,7 +11,9 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from xds_client.bulk import BulkDecoding
 from xds_client.cache import Caches, Key
+from xds_client.codec import decode_delta_response
 from xds_client.errors import DecodeError, ProtocolError
 from xds_client.fork import abandon
 from xds_client.model import InboundMissing, Listener
@@ -23,6 +25,7 @@ from xds_client.status import Connection, Phase, Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from xds_client.codec import DeltaResponse
     from xds_client.node import Node
     from xds_client.observers import Observer, ObserverMap
     from xds_client.reconnect import ReconnectSchedule
@@ -60,6 +63,8 @@ class AdsLoop:
         self._schedule = schedule
         self._session: AdsSession = DeltaSession(node)
         self._stream: AdsStream | None = None
+        self._bulk = BulkDecoding(post, self._decoded)
+        self._owes_read = False  # the stream is not read on before some of the bulk is dealt with
         self._serial = 0  # which stream an event belongs to; an older stream's are history
         self._resolutions: dict[Interest, Resolution] = {}
         self._announced: dict[Interest, Outcome] = {}
@@ -111,6 +116,7 @@ class AdsLoop:
         """
         abandon(self._stream)
         self._stream = None
+        self._bulk.inherit()
         self._serial += 1
         self._session = DeltaSession(self._node, held={k: frozenset(p.known) for k, p in self._caches.pools.items()})
         self._resolutions, self._announced, self._wanted = {}, {}, {}
@@ -179,11 +185,31 @@ class AdsLoop:
             self._connection = Connection(Phase.CONNECTED, self._connection.streams)
             self._schedule.reset()
         try:
-            update = self._session.receive(data, self._clock())
+            response = decode_delta_response(data)
         except ProtocolError as error:
             self._stream.close()
             self.closed(serial, str(error))
             return
+        if self._bulk.takes(response, len(data)):
+            self._bulk.put(serial, response)
+            self._owes_read = self._bulk.full
+        else:
+            self._take(response)
+        if not self._owes_read:
+            self._stream.read()
+
+    def _decoded(self, serial: int, response: DeltaResponse) -> None:
+        """A large response is ready. One of an earlier stream says nothing: the session has not seen it, and asks."""
+        self._confined()
+        if serial != self._serial or self._stream is None:
+            return
+        self._take(response)
+        if self._owes_read:
+            self._owes_read = False
+            self._stream.read()
+
+    def _take(self, response: DeltaResponse) -> None:
+        update = self._session.receive(response, self._clock())
         if update is not None:
             self._caches = self._caches.apply(update)
             late = self._settle()
@@ -196,7 +222,6 @@ class AdsLoop:
                 logger.warning("rejected, the last good one stays: %s", rejected)
             if len(update.rejected) > _MOST_LOGGED:
                 logger.warning("rejected, too: %d more of the same push", len(update.rejected) - _MOST_LOGGED)
-        self._stream.read()
 
     def closed(self, serial: int, reason: str) -> None:
         self._confined()
@@ -224,6 +249,7 @@ class AdsLoop:
 
     def _connect(self) -> None:
         self._serial += 1
+        self._owes_read = False
         self._connection = Connection(Phase.CONNECTING, self._connection.streams + 1, self._connection.last_error)
         logger.debug("attempt %d at control plane %s", self._connection.streams, self._transport.address)
         self._stream = self._transport.connect(self._session.method, _Events(self, self._serial, self._post))

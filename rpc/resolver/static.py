@@ -36,6 +36,7 @@ class StaticResolution:
     """Says one configuration, at once, for ever. Names are resolved when dialling."""
 
     identity = None
+    refresh = None  # nothing ever changes
 
     def __init__(
         self,
@@ -55,9 +56,6 @@ class StaticResolution:
 
     def resume(self) -> None:
         """Nothing ever sleeps here."""
-
-    def refresh(self) -> None:
-        """Nothing ever changes."""
 
     def waiting_for(self) -> str:
         return "nothing"

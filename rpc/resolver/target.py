@@ -41,8 +41,9 @@ class Resolution(Protocol):
     def resume(self) -> None:
         """Go on in the child of a fork; otherwise nothing. Cheap; any thread."""
 
-    def refresh(self) -> None:
-        """A connection failed or was lost: what is known may be out of date. Cheap; any thread."""
+    @property
+    def refresh(self) -> Callable[[], None] | None:
+        """A connection failed or was lost: what is known may be out of date. Cheap; any thread. None: it is not."""
 
     def waiting_for(self) -> str:
         """What is missing while there is no configuration yet, for messages."""

@@ -7,6 +7,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from rpc.resolver.newest import Newest
 from xds_client import Bootstrap, PilotExchanger
 
 if TYPE_CHECKING:
@@ -69,21 +70,21 @@ class XdsResolution:
         self._target = target
         self._mesh = mesh if mesh is not None else process_exchanger()
         self._handle: ObserverHandle | None = None
+        self._newest: Newest | None = None
 
     @property
     def identity(self) -> IdentitySource | None:
         return self._mesh.identity
 
     def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
-        self._handle = self._mesh.observe_target(self._target, on_config)
+        self._newest = Newest(on_config)
+        self._handle = self._mesh.observe_target(self._target, self._newest.put)
 
     def resume(self) -> None:
         self._mesh.resume()
 
     authority = None
-
-    def refresh(self) -> None:
-        """The control plane says what changes by itself."""
+    refresh = None  # the control plane says what changes by itself
 
     def waiting_for(self) -> str:
         status = self._mesh.status()
@@ -93,3 +94,5 @@ class XdsResolution:
     def close(self) -> None:
         if self._handle is not None:
             self._handle.close()
+        if self._newest is not None:
+            self._newest.close()

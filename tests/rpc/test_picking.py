@@ -100,3 +100,16 @@ def test_after_the_best_the_others_follow_in_turn():
     first = list(islice(picker.candidates(), 3))
     second = list(islice(picker.candidates(), 3))
     assert second == [*first[1:], first[0]]
+
+
+@pytest.mark.timeout(60)  # in quadratic time: minutes
+@pytest.mark.parametrize("weights", [[1] * 50_000, [1 + i % 97 for i in range(50_000)]], ids=["equal", "weighted"])
+def test_the_schedule_of_many_endpoints_is_made_in_about_linear_time_and_bounded(weights):
+    order = interleave(weights)
+    assert len(order) <= 5 * len(weights)
+    assert set(order) == set(range(len(weights)))
+
+
+def test_weights_of_many_endpoints_still_count():
+    counts = Counter(interleave([100 if i % 2 else 10 for i in range(10_000)]))
+    assert counts[1] / counts[0] > 5

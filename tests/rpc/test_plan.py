@@ -287,3 +287,28 @@ def test_a_route_that_matches_nothing_is_warned_of_once_while_it_is_so(core, cap
     core.on_config(ONE_ENDPOINT)
     core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[never]))
     assert len(caplog.records) == 2
+
+
+# ---- many endpoints
+
+
+def test_a_call_that_finds_nothing_connected_does_not_dial_thousands_at_once(core):
+    core.on_config(config(cluster("c", *(endpoint(f"10.0.{i >> 8}.{i & 255}") for i in range(5000)))))
+    call = Call(core)
+    steps = []
+    while isinstance(step := call.go(), Dial):
+        assert step.connection.claim()
+        steps.append(step)
+    assert 10 <= len(steps) <= 50
+    assert isinstance(step, Wait)
+    assert step.until - time.monotonic() <= 0.1, "and goes on with the next soon, for these may all be dead"
+    assert isinstance(call.go(), Dial)
+
+
+def test_the_reasons_of_thousands_of_endpoints_are_a_short_message(core):
+    core.on_config(config(cluster("c", *(endpoint(f"10.0.{i >> 8}.{i & 255}") for i in range(5000)))))
+    fail(core)
+    outcome = Call(core).go()
+    assert code(outcome) == "UNAVAILABLE"
+    assert len(outcome[1]) < 1000
+    assert "and 4995 more" in outcome[1]

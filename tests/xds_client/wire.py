@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 
 from tests.xds_client.mesh import request
@@ -49,12 +50,12 @@ class Wire:
         self.log = []
         self.transport = FakeTransport(self.log)
         self.observers = ObserverMap()
-        self._inbox = deque()
+        self.inbox = deque()
         self.loop = AdsLoop(
             node=node,
             transport=self.transport,
             observers=self.observers,
-            post=self._inbox.append,
+            post=self.inbox.append,
             clock=lambda: self.now,
             schedule=ReconnectSchedule(spread=lambda low, high: 1.0),
         )
@@ -111,21 +112,29 @@ class Wire:
     def _observe(self, interest, callback):
         observer = Observer(interest, callback, self._unobserve)
         self.observers.add(observer)
-        self._inbox.append(lambda: self.loop.added(observer))
+        self.inbox.append(lambda: self.loop.added(observer))
         return observer
 
     def _unobserve(self, observer):
         self.observers.remove(observer)
-        self._inbox.append(self.loop.removed)
+        self.inbox.append(self.loop.removed)
 
     def run(self):
         mark = len(self.log)
-        while self._inbox:
-            jobs = list(self._inbox)
-            self._inbox.clear()
+        while self.inbox or _decoding():
+            jobs = list(self.inbox)
+            self.inbox.clear()
             for job in (*jobs, self.loop.settle):
                 job()
         return self.log[mark:]
+
+
+def _decoding():
+    """Wait for what is decoded elsewhere; it comes back as a job."""
+    threads = [thread for thread in threading.enumerate() if thread.name == "xds-decode"]
+    for thread in threads:
+        thread.join()
+    return threads
 
 
 def sent(log):

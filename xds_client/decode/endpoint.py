@@ -17,14 +17,17 @@ _MAX_PRIORITY = 128
 _HOST_NAME = frozenset(f"{string.ascii_letters}{string.digits}.-_")
 _LONGEST_NAME = 253
 
+_Known = dict[bytes, tuple[Labels, str]]  # by what it was decoded from
+
 
 def cluster_load_assignment(message: Any, *, host_names: bool = False) -> ClusterLoadAssignment:
     """Decode the endpoints; an address must be an IP literal unless ``host_names`` (DNS clusters)."""
-    localities = each("endpoints", partial(_locality, host_names=host_names), message.endpoints)
+    decode = partial(_locality, host_names=host_names, known={})
+    localities = each("endpoints", decode, message.endpoints)
     return ClusterLoadAssignment(message.cluster_name, _first_of_each_address(localities))
 
 
-def _locality(message: Any, *, host_names: bool) -> LocalityEndpoints:
+def _locality(message: Any, *, host_names: bool, known: _Known) -> LocalityEndpoints:
     if message.priority > _MAX_PRIORITY:
         raise FieldError("priority", f"{message.priority} is more than {_MAX_PRIORITY}")
     if message.HasField("leds_cluster_locality_config"):
@@ -34,26 +37,32 @@ def _locality(message: Any, *, host_names: bool) -> LocalityEndpoints:
         locality=Locality(where.region, where.zone, where.sub_zone),
         priority=message.priority,
         weight=message.load_balancing_weight.value,
-        endpoints=each("lb_endpoints", partial(_endpoint, host_names=host_names), message.lb_endpoints),
+        endpoints=each("lb_endpoints", partial(_endpoint, host_names=host_names, known=known), message.lb_endpoints),
     )
 
 
-def _endpoint(message: Any, *, host_names: bool) -> Endpoint:
+def _endpoint(message: Any, *, host_names: bool, known: _Known) -> Endpoint:
     address, port = inside("endpoint.address", partial(_socket_address, host_names=host_names), message)
     weight = message.load_balancing_weight.value if message.HasField("load_balancing_weight") else 1
     if weight < 1:
         raise FieldError("load_balancing_weight", "0 is not a weight")
-    transport_labels: Labels = ()
-    workload = ""
-    if message.HasField("metadata"):
-        metadata = message.metadata.filter_metadata
-        if "envoy.transport_socket_match" in metadata:
-            place = "metadata.envoy.transport_socket_match"
-            transport_labels = inside(place, string_labels, metadata["envoy.transport_socket_match"])
-        if "istio" in metadata:
-            workload = metadata["istio"].fields["workload"].string_value
+    transport_labels, workload = _metadata(message.metadata, known) if message.HasField("metadata") else ((), "")
     health = known_name(message, "health_status", HealthStatus) if message.health_status else HealthStatus.UNKNOWN
     return Endpoint(address, port, weight, health, transport_labels, workload)
+
+
+def _metadata(message: Any, known: _Known) -> tuple[Labels, str]:
+    """Transport labels and workload. A deployment's endpoints have the same, so each is looked at, and kept, once."""
+    packed = message.SerializeToString()
+    if packed not in known:
+        metadata = message.filter_metadata
+        labels: Labels = ()
+        if "envoy.transport_socket_match" in metadata:
+            place = "metadata.envoy.transport_socket_match"
+            labels = inside(place, string_labels, metadata["envoy.transport_socket_match"])
+        workload = metadata["istio"].fields["workload"].string_value if "istio" in metadata else ""
+        known[packed] = labels, workload
+    return known[packed]
 
 
 def _socket_address(message: Any, *, host_names: bool) -> tuple[str, int]:

@@ -56,11 +56,16 @@ class Parsed:
 
     def value(self) -> Value:
         """The typed value, built once; raises the same `DecodeError` every time when the resource makes no sense."""
-        if self._outcome is None:
-            self._outcome = self._build()
+        self.settle()
+        assert self._outcome is not None
         if isinstance(self._outcome, DecodeError):
             raise self._outcome
         return self._outcome
+
+    def settle(self) -> None:
+        """Find out now what `value` will say."""
+        if self._outcome is None:
+            self._outcome = self._build()
 
     @property
     def error(self) -> DecodeError | None:

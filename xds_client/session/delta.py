@@ -20,7 +20,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from xds_client.codec import DeltaRequest, DeltaResponse, decode_delta_response
+from xds_client.codec import DeltaRequest, DeltaResponse, WireResource, decode_delta_response
 from xds_client.decode import Parsed, parse
 from xds_client.errors import DecodeError
 from xds_client.resource_type import WILDCARD, ResourceType
@@ -114,9 +114,9 @@ class DeltaSession:
         again = tuple(sorted(names))
         return [DeltaRequest(kind, unsubscribe=again), DeltaRequest(kind, subscribe=again)]
 
-    def receive(self, data: bytes, now: float) -> Update | None:  # noqa: ARG002 - state of the world will need it
+    def receive(self, data: bytes | DeltaResponse, now: float) -> Update | None:  # noqa: ARG002 - state of the world will need it
         assert self._stream is not None, "a response can only come on an open stream"
-        response = decode_delta_response(data)
+        response = decode_delta_response(data) if isinstance(data, bytes) else data
         kind = next((k for k in self._stream.asked if k.value == response.type_url), None)
         if kind is None:
             self._warn_once(response.type_url)
@@ -187,7 +187,7 @@ class DeltaSession:
                 rejected[name] = DecodeError(kind, name, "", "appears twice in one response")
                 continue
             try:
-                accepted[name] = parse(kind, name, resource.type_url, resource.data)
+                accepted[name] = _content(kind, resource, resource.data)
             except DecodeError as error:
                 rejected[name] = error
         gone = {n: "the control plane removed it" for n in response.removed if n in wanted or WILDCARD in wanted}
@@ -216,3 +216,12 @@ def _summary(errors: Sequence[DecodeError]) -> str:
     """As much as a reader needs; 10,000 clusters may be wrong in one and the same way."""
     said = "; ".join(map(str, errors[:_MOST_SAID]))
     return said if len(errors) <= _MOST_SAID else f"{said}; and {len(errors) - _MOST_SAID} more"
+
+
+def _content(kind: ResourceType, resource: WireResource, data: bytes) -> Parsed:
+    parsed = resource.parsed
+    if parsed is None:
+        return parse(kind, resource.name, resource.type_url, data)
+    if isinstance(parsed, DecodeError):
+        raise parsed
+    return parsed

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from xds_client.codec import DeltaResponse
     from xds_client.decode import Parsed
     from xds_client.errors import DecodeError
     from xds_client.resource_type import ResourceType
@@ -63,8 +64,8 @@ class AdsSession(Protocol):
     def ask_again(self, kind: ResourceType, names: Collection[str], now: float) -> Sequence[Request]:
         """Make the control plane answer once more for names that are wanted already."""
 
-    def receive(self, data: bytes, now: float) -> Update | None:
-        """Read one response; None when it must be neither ACKed nor NACKed. Raises `ProtocolError`."""
+    def receive(self, data: bytes | DeltaResponse, now: float) -> Update | None:
+        """Read one response, opened or not; None when it must be neither ACKed nor NACKed. Raises `ProtocolError`."""
 
     def reply(self, update: Update, late: Sequence[DecodeError] = ()) -> Request:
         """The ACK of an update; the NACK if anything in it was rejected, at receipt or (``late``) since."""

@@ -1,0 +1,100 @@
+"""Large responses are decoded beside the exchanger's thread: what says who may come in does not wait behind them."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from tests.xds_client.mesh import REVIEWS_ROUTE, cluster, endpoints, inbound, response, route, subset, with_garbage
+from tests.xds_client.wire import sent
+from xds_client import ResourceType, Target
+from xds_client.resolve import Inbound
+
+CLUSTER, ENDPOINT, LISTENER, ROUTE = (
+    ResourceType.CLUSTER,
+    ResourceType.ENDPOINT,
+    ResourceType.LISTENER,
+    ResourceType.ROUTE,
+)
+V1 = subset("v1")
+TARGET = Target("reviews", 9080)
+
+
+def many(count=8000, first=0x0A000001):
+    return endpoints(V1, *(str(ipaddress.ip_address(first + i)) for i in range(count)))
+
+
+def served(wire, log):
+    """A target and a server's listener, observed and answered; what happens to them goes into the log, too."""
+    wire.observe(TARGET, lambda config: log.append(("target", addresses(config))))
+    wire.observe(Inbound(), lambda listener: log.append(("inbound", len(listener.filter_chains))))
+    wire.open()
+    wire.receive(response(LISTENER, inbound(1)))
+    wire.receive(response(CLUSTER, cluster(V1)))
+    wire.receive(response(ROUTE, route(REVIEWS_ROUTE, V1)))
+    wire.receive(response(ENDPOINT, endpoints(V1, "10.9.9.9")))
+    log.clear()
+
+
+def addresses(config):
+    [only] = config.clusters[0].endpoints.localities
+    return len(only.endpoints)
+
+
+def arrive(wire, *answers):
+    """All of them, before the first is dealt with."""
+    for answer in answers:
+        wire.stream.events.received(answer.SerializeToString())
+    return wire.run()
+
+
+def test_a_listener_overtakes_many_endpoints(wire):
+    served(wire, wire.log)
+    log = arrive(wire, response(ENDPOINT, many(), nonce="e"), response(LISTENER, inbound(1, 2), nonce="l"))
+    news = [entry for entry in log if entry[0] in ("target", "inbound")]
+    assert news == [("inbound", 2), ("target", 8000)]
+    assert [request.response_nonce for request in sent(log)] == ["l", "e"], "each is acknowledged when it is applied"
+
+
+def test_what_comes_of_one_type_stays_in_order(wire):
+    served(wire, wire.log)
+    log = arrive(wire, response(ENDPOINT, many(), nonce="1"), response(ENDPOINT, endpoints(V1, "10.0.0.7"), nonce="2"))
+    assert [entry[1] for entry in log if entry[0] == "target"] == [8000, 1]
+    assert [request.response_nonce for request in sent(log)] == ["1", "2"]
+
+
+def test_the_stream_is_read_on_only_so_far_ahead(wire):
+    served(wire, wire.log)
+    large = [response(ENDPOINT, many(first=0x0A000001 + i), nonce=str(i)) for i in range(4)]
+    for answer in large[:3]:
+        wire.stream.events.received(answer.SerializeToString())
+    jobs = list(wire.inbox)
+    wire.inbox.clear()
+    mark = len(wire.log)
+    for job in jobs:
+        job()
+    assert wire.log[mark:].count(("read",)) == 2, "the third is the last that waits"
+    log = wire.run()
+    assert log.count(("read",)) == 1, "read on once there is room"
+    assert [entry[1] for entry in log if entry[0] == "target"] == [8000, 8000, 8000]
+
+
+def test_a_malformed_one_among_many_is_refused_by_name_and_the_last_good_one_stays(wire):
+    served(wire, wire.log)
+    bad = many()
+    bad.endpoints[0].lb_endpoints[4711].endpoint.address.socket_address.port_value = 70000
+    [nack] = sent(arrive(wire, response(ENDPOINT, bad, nonce="e")))
+    assert "lb_endpoints[4711]" in nack.error_detail.message
+    [nack] = sent(arrive(wire, with_garbage(response(ENDPOINT, many(), nonce="e2"), V1)))
+    assert "appears twice" in nack.error_detail.message
+    assert not [entry for entry in wire.log if entry[0] == "target"]
+
+
+def test_one_of_a_stream_that_is_gone_is_asked_for_again(wire):
+    served(wire, wire.log)
+    wire.stream.events.received(response(ENDPOINT, many(), nonce="e").SerializeToString())
+    wire.lose()
+    assert not [entry for entry in wire.log if entry[0] == "target"]
+    log = wire.reopen()
+    assert [list(r.resource_names_subscribe) for r in sent(log) if r.type_url == ENDPOINT.value] == [[V1]]
+    log = wire.receive(response(ENDPOINT, many(), nonce="again"))
+    assert [entry[1] for entry in log if entry[0] == "target"] == [8000]
