@@ -12,3 +12,6 @@ def pytest_addoption(parser):
     parser.addoption(
         "--soak-seconds", type=float, default=12.0, help="how long each soak lasts (default: 12; a full run: 600)"
     )
+    parser.addoption(
+        "--hostile-seconds", type=float, default=3.0, help="how long each attack lasts (default: 3; a full run: 60)"
+    )

@@ -75,7 +75,16 @@ NOT_YET = NotYet.NOT_YET
 Found = Known | Missing | Malformed | NotYet
 Key = tuple[ResourceType, str]
 
+# What a control plane can make a process keep of each type: no real mesh has it, and a hostile one fills no host.
+_MOST = 256 << 20  # bytes, each resource counted with what holds it
+_OVERHEAD = 600
+_MOST_MALFORMED = 10_000  # names; who is not among them counts as never sent
+
 _NEVER_SENT = Missing("the control plane sent all resources of this type, and this one is not among them")
+
+
+def _weight(parsed: Parsed) -> int:
+    return len(parsed.data) + _OVERHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,7 @@ class Pool:
     missing: Mapping[str, Missing] = field(default_factory=dict)
     malformed: Mapping[str, Malformed] = field(default_factory=dict)
     whole: bool = False
+    size: int = 0  # of what is known, in bytes
 
     def look(self, name: str) -> Found:
         found = self.known.get(name) or self.missing.get(name) or self.malformed.get(name)
@@ -98,8 +108,15 @@ class Pool:
 
     def apply(self, update: Update) -> Pool:
         known, missing, malformed = dict(self.known), dict(self.missing), dict(self.malformed)
+        size = self.size
         for name, parsed in update.accepted.items():
             old = known.get(name)
+            grown = _weight(parsed) - (_weight(old.newest) if old else 0)
+            if grown > 0 and size + grown > _MOST:
+                reason = f"is refused: there are {_MOST >> 20} MiB of this type already"
+                malformed[name] = Malformed(DecodeError(update.kind, name, "", reason))
+                continue
+            size += grown
             if old is None:
                 known[name] = Known(parsed)
             elif old.newest.data != parsed.data:
@@ -107,33 +124,41 @@ class Pool:
             missing.pop(name, None)
             malformed.pop(name, None)
         for error in update.rejected:
-            malformed[error.name] = Malformed(error)
+            if error.name in malformed or len(malformed) < _MOST_MALFORMED:
+                malformed[error.name] = Malformed(error)
             missing.pop(error.name, None)
         if update.whole:
             missing.pop(WILDCARD, None)
         for name, reason in update.removed.items():
-            known.pop(name, None)
+            gone = known.pop(name, None)
+            size -= _weight(gone.newest) if gone else 0
             malformed.pop(name, None)
             if not update.whole:  # else absence itself says it
                 missing[name] = Missing(reason)
-        return Pool(known, missing, malformed, self.whole or update.whole)
+        return Pool(known, missing, malformed, self.whole or update.whole, size)
 
     def retain(self, names: frozenset[str]) -> Pool:
         """Forget what nobody subscribes to any more: it would go stale unseen."""
         pools = (self.known, self.missing, self.malformed)
         if WILDCARD in names or all(name in names for pool in pools for name in pool):
             return self
+        known = {n: v for n, v in self.known.items() if n in names}
         return Pool(
-            {n: v for n, v in self.known.items() if n in names},
+            known,
             {n: v for n, v in self.missing.items() if n in names},
             {n: v for n, v in self.malformed.items() if n in names},
             self.whole,
+            sum(_weight(v.newest) for v in known.values()),
         )
 
     def errors_among(self, names: Iterable[str]) -> list[DecodeError]:
         """What was found to make no sense, of these names."""
         found = (self.known[name].error for name in names if name in self.known)
         return [error for error in found if error is not None]
+
+    def refused(self, names: Iterable[str]) -> list[DecodeError]:
+        """What there is no room for, or could not be parsed, of these names."""
+        return [self.malformed[name].error for name in names if name in self.malformed]
 
     def errors(self) -> list[DecodeError]:
         """What is malformed right now: could not be parsed, or was wanted and made no sense."""

@@ -17,6 +17,7 @@ from xds_client.codec import decode_delta_response
 from xds_client.errors import DecodeError, ProtocolError
 from xds_client.fork import abandon
 from xds_client.model import InboundMissing, Listener
+from xds_client.rejections import Rejections
 from xds_client.resolve import Inbound, Interest, Outcome, Resolution, resolve
 from xds_client.resource_type import WILDCARD, ResourceType
 from xds_client.session import DeltaSession
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Late = dict[ResourceType, list[DecodeError]]
-
-_MOST_LOGGED = 20  # of the malformed resources of one push
 
 # Every target needs clusters and istiod sends them only all at once: they are asked for as soon as there is a stream.
 _ALWAYS: dict[ResourceType, frozenset[str]] = {ResourceType.CLUSTER: frozenset({WILDCARD})}
@@ -69,6 +68,7 @@ class AdsLoop:
         self._resolutions: dict[Interest, Resolution] = {}
         self._announced: dict[Interest, Outcome] = {}
         self._complained: dict[Key, DecodeError] = {}
+        self._rejections = Rejections(clock)
         self._unsettled = False
         self._owner: int | None = None
         # Read by `status` on any thread: immutable values behind one reference each.
@@ -214,14 +214,13 @@ class AdsLoop:
             self._caches = self._caches.apply(update)
             late = self._settle()
             # What is known to make no sense is NACKed every time it comes, on the next stream too.
-            again = self._caches.pools[update.kind].errors_among(update.accepted)
+            pool = self._caches.pools[update.kind]
+            again = [*pool.errors_among(update.accepted), *pool.refused(update.accepted)]
             errors = {error.name: error for error in (*again, *late.pop(update.kind, ()))}
             self._send([self._session.reply(update, tuple(errors.values()))])
             self._complain(late)
-            for rejected in update.rejected[:_MOST_LOGGED]:
-                logger.warning("rejected, the last good one stays: %s", rejected)
-            if len(update.rejected) > _MOST_LOGGED:
-                logger.warning("rejected, too: %d more of the same push", len(update.rejected) - _MOST_LOGGED)
+            for rejected in update.rejected:
+                self._rejections.say(rejected)
 
     def closed(self, serial: int, reason: str) -> None:
         self._confined()
@@ -271,7 +270,7 @@ class AdsLoop:
                 if self._complained.get((error.kind, error.name)) is not error:
                     self._complained[error.kind, error.name] = error
                     late[error.kind].append(error)
-                    logger.warning("rejected, the last good one stays: %s", error)
+                    self._rejections.say(error)
         if changed or gone:
             self._subscribe()
         self._ask_again(key for interest in changed for key in self._resolutions[interest].again)

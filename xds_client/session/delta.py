@@ -40,7 +40,7 @@ PATIENCE = 15.0
 _NOBODY: frozenset[str] = frozenset()
 # What a control plane makes us say, or remember, is bounded.
 _MOST_WARNED = 16  # types
-_MOST_SAID = 20  # errors in one NACK
+_MOST_SAID, _LONGEST_SAID = 20, 1000  # errors in one NACK, characters of each
 _LONGEST_SHOWN = 200  # characters of a type
 
 
@@ -214,7 +214,7 @@ class DeltaSession:
 
 def _summary(errors: Sequence[DecodeError]) -> str:
     """As much as a reader needs; 10,000 clusters may be wrong in one and the same way."""
-    said = "; ".join(map(str, errors[:_MOST_SAID]))
+    said = "; ".join(str(error)[:_LONGEST_SAID] for error in errors[:_MOST_SAID])
     return said if len(errors) <= _MOST_SAID else f"{said}; and {len(errors) - _MOST_SAID} more"
 
 

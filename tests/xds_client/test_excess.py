@@ -1,0 +1,102 @@
+"""What a control plane can make a process read, keep, say and log is bounded."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.xds_client.mesh import cluster, endpoints, response, route, subset
+from tests.xds_client.wire import sent
+from xds_client import DecodeError, ResourceType, Target
+from xds_client.decode import parse
+from xds_client.resolve import Selection
+
+CLUSTER, ENDPOINT = ResourceType.CLUSTER, ResourceType.ENDPOINT
+V1 = subset("v1")
+
+
+def wrongly_packed(count, nonce="n1"):
+    answer = response(CLUSTER, nonce=nonce)
+    for index in range(count):
+        answer.resources.add(name=f"{nonce}-{index}").resource.type_url = "x" * 5000
+    return answer
+
+
+def test_a_resource_of_50_megabytes_is_refused_by_name_and_not_parsed():
+    with pytest.raises(DecodeError, match=rf"'{V1.replace('|', '.')}': is of 50000000 bytes, more than"):
+        parse(CLUSTER, V1, CLUSTER.value, b"\xff" * 50_000_000)
+
+
+def test_of_thousands_of_errors_the_control_plane_is_told_some(wire):
+    wire.open()
+    [nack] = sent(wire.receive(wrongly_packed(5000)))
+    assert nack.error_detail.message.count("is packed as") == 20
+    assert nack.error_detail.message.endswith("and 4980 more")
+    assert len(nack.error_detail.message) < 30_000
+
+
+def test_the_log_says_some_and_how_many_more(wire, caplog):
+    caplog.set_level(logging.WARNING)
+    wire.open()
+    for number in range(5):
+        wire.receive(wrongly_packed(1000, nonce=f"n{number}"))
+    assert caplog.text.count("rejected") == 10
+    wire.pass_time(20)
+    wire.receive(wrongly_packed(1, nonce="later"))
+    assert "4990 more" in caplog.records[-1].getMessage()
+
+
+def test_names_that_were_never_good_are_not_remembered_without_end(wire):
+    wire.open()
+    for number in range(8):
+        wire.receive(wrongly_packed(2000, nonce=f"n{number}"))
+    assert len(wire.loop.status().rejected) == 10_000
+
+
+def test_there_is_room_for_so_much_and_what_is_known_stays(wire, monkeypatch):
+    monkeypatch.setattr("xds_client.cache._MOST", 3000)
+    news = wire.observe(Selection(CLUSTER, frozenset({"a", "z"})))
+    wire.open()
+    wire.receive(response(CLUSTER, cluster("a"), nonce="1"))
+    [nack] = sent(wire.receive(response(CLUSTER, *(cluster(name) for name in "bcdefz"), nonce="2")))
+    assert "there are" in nack.error_detail.message
+    assert "a" in news[-1].found
+    assert "z" in news[-1].missing
+    assert wire.loop.status().known[CLUSTER] == 4
+    wire.receive(response(CLUSTER, nonce="3", removed=["b", "c"]))
+    [ack] = sent(wire.receive(response(CLUSTER, cluster("z"), nonce="4")))
+    assert not ack.HasField("error_detail")
+    assert "z" in news[-1].found
+
+
+def test_room_is_given_back_with_what_nobody_wants(wire, monkeypatch):
+    monkeypatch.setattr("xds_client.cache._MOST", 1000)
+    wire.open()
+    for name in ("a", "b", "c"):
+        news = []
+        handle = wire.observe(Selection(ENDPOINT, frozenset({name})), news.append)
+        [ack] = sent(wire.receive(response(ENDPOINT, endpoints(name, "10.0.0.1"))))
+        assert not ack.HasField("error_detail")
+        assert name in news[-1].found
+        handle.close()
+        wire.run()
+
+
+def test_clusters_that_nobody_looks_at_are_bytes_and_no_messages():
+    parsed = parse(CLUSTER, V1, CLUSTER.value, cluster(V1).SerializeToString())
+    assert parsed._message is None
+    assert parsed.value().name == V1
+
+
+def test_a_target_goes_on_by_the_last_good_form(wire):
+    news = wire.observe(Target("reviews", 9080))
+    wire.open()
+    wire.receive(response(CLUSTER, cluster(V1)))
+    wire.receive(response(ResourceType.ROUTE, route("reviews.demo.svc.cluster.local:9080", V1)))
+    wire.receive(response(ENDPOINT, endpoints(V1, "10.0.0.1")))
+    large = endpoints(V1, "10.0.0.2")
+    large.endpoints[0].locality.region = "x" * (17 << 20)
+    [nack] = sent(wire.receive(response(ENDPOINT, large)))
+    assert "more than" in nack.error_detail.message
+    assert len(news) == 1
