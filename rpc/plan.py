@@ -250,11 +250,7 @@ def _connection(
         cluster = snapshot.clusters.get(name)
         if cluster is None or cluster.error is not None:
             why = f"{core.target}: {cluster.error if cluster else f'cluster {name} is not in the configuration'}"
-            if not wait_for_ready:
-                raise _EndedError(grpc.StatusCode.UNAVAILABLE, why)
-            if _passed(deadline):
-                raise _late(why)
-            yield Wait(generation, deadline)
+            yield _another_configuration(why, generation, deadline, wait_for_ready=wait_for_ready)
             return None
         ready, idle = cluster.next()
         if idle is not None:
@@ -268,6 +264,15 @@ def _connection(
             yield Wait(core.generation, sooner(deadline, time.monotonic() + _APART))
         elif idle is None:
             yield Wait(generation, _next_chance(core, cluster, deadline, wait_for_ready=wait_for_ready))
+
+
+def _another_configuration(why: str, generation: int, deadline: float | None, *, wait_for_ready: bool | None) -> Wait:
+    """By this one no call can go there: it fails, or waits for the next."""
+    if not wait_for_ready:
+        raise _EndedError(grpc.StatusCode.UNAVAILABLE, why)
+    if _passed(deadline):
+        raise _late(why)
+    return Wait(generation, deadline)
 
 
 def _live(core: ChannelCore, connection: Connection) -> ClientLink | None:
