@@ -5,3 +5,4 @@
 
 pub mod grpc;
 pub mod http2;
+pub mod timers;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proxyless_core::grpc::message::Framed;
 use proxyless_core::grpc::status::{self, Status, code};
-use proxyless_core::grpc::{ANY_NUMBER, Connection};
+use proxyless_core::grpc::{ANY_NUMBER, Connection, Keeping};
 use proxyless_core::http2::{Headers, Key, Outbox, Settings, Template};
 
 const LIMIT: usize = 4 * 1024 * 1024;
@@ -292,6 +292,19 @@ fn a_draining_server_finishes_what_it_began_and_marks_the_rest_unprocessed() {
     pair.reply(served, b"a");
     pair.settle();
     assert_eq!(pair.status(begun).code, code::OK);
+}
+
+#[test]
+fn a_client_that_is_slow_to_greet_is_not_idle() {
+    let keeping = Keeping { max_idle: Some(Duration::from_millis(30)), ..Keeping::default() };
+    let mut pair = Pair::new();
+    pair.server = Connection::server(&Settings::default(), LIMIT).keep(&keeping);
+    pair.server.expire(Instant::now() + Duration::from_secs(10));
+    assert!(pair.server.usable());
+    pair.settle();
+    let due = pair.server.next_deadline().expect("it is idle from now on");
+    pair.server.expire(due);
+    assert!(!pair.server.usable());
 }
 
 #[test]

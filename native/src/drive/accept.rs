@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use super::fork::Descriptor;
 use super::gate::Security;
 use super::greetings::Greeted;
-use super::hub::{Hub, ServerSettings, Turn};
-use super::members::Member;
+use super::hub::{GREETINGS, Hub, ServerSettings, Turn};
 use super::news::News;
 use super::socket;
 
@@ -31,7 +30,9 @@ impl Hub {
                     return; // as above
                 }
                 let until = self.greetings.lock().begin(&self.epoll, token, socket, settings);
-                self.wake_at(until);
+                if let Some(until) = until {
+                    self.look_at(GREETINGS, None, until);
+                }
                 if let Some(callback) = before {
                     turn.news.push(News::Change(callback)); // told before the next turn, which reads
                 } else {
@@ -71,18 +72,14 @@ impl Hub {
                 Err(_) if self.greetings.lock().drop_oldest(&self.epoll) => {}
                 Err(_) => {
                     let _ = self.epoll.modify(listener, 0, token);
-                    return self.wake_at(Instant::now() + EXHAUSTED);
+                    return self.look_at(token, None, Instant::now() + EXHAUSTED);
                 }
             }
         }
     }
 
-    /// Those that rest for want of descriptors look again.
-    pub(super) fn rouse_listeners(&self) {
-        for (token, member) in &self.members.lock().by_token {
-            if let Member::Listener { socket, .. } = member {
-                let _ = self.epoll.modify(socket.fd(), libc::EPOLLIN, *token);
-            }
-        }
+    /// One that rests for want of descriptors looks again.
+    pub(super) fn rouse_listener(&self, token: u64, listener: RawFd) {
+        let _ = self.epoll.modify(listener, libc::EPOLLIN, token);
     }
 }

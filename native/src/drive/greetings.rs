@@ -14,7 +14,7 @@ use super::socket::{self, Epoll};
 /// How long a client may take to show what it is and to finish its handshake (Envoy's default transport socket
 /// connect time-out is 10 s, too).
 const LIMIT: Duration = Duration::from_secs(10);
-/// How late one may be noticed: the hub looks at all of its links each time.
+/// How late one may be noticed, so that those that came together go together.
 const GRAIN: Duration = Duration::from_millis(250);
 /// More at once than this is an attack: the oldest go.
 const MOST: usize = 16 * 1024;
@@ -24,6 +24,8 @@ pub struct Greetings {
     by_token: HashMap<u64, Pending>,
     /// In the order of their time; some are over already.
     oldest: VecDeque<(Instant, u64)>,
+    /// The hub will call `expire`.
+    watched: bool,
 }
 
 struct Pending {
@@ -41,8 +43,14 @@ pub enum Greeted {
 }
 
 impl Greetings {
-    /// Returns when the connection's time is over.
-    pub fn begin(&mut self, epoll: &Epoll, token: u64, socket: Descriptor, settings: ServerSettings) -> Instant {
+    /// Returns when `expire` is due if that is not known yet.
+    pub fn begin(
+        &mut self,
+        epoll: &Epoll,
+        token: u64,
+        socket: Descriptor,
+        settings: ServerSettings,
+    ) -> Option<Instant> {
         let until = Instant::now() + LIMIT;
         if let Some(gate) = &settings.gate {
             if self.by_token.len() >= MOST {
@@ -52,7 +60,7 @@ impl Greetings {
             self.by_token.insert(token, Pending { socket, settings, greeting: Greeting::default(), version });
             self.oldest.push_back((until, token));
         }
-        until
+        (!std::mem::replace(&mut self.watched, true)).then_some(until)
     }
 
     /// The socket is readable or writable, or may be.
@@ -114,6 +122,7 @@ impl Greetings {
                 late.push(news);
             }
         }
+        self.watched = false;
         (late, None)
     }
 

@@ -22,18 +22,18 @@ use super::socket::{self, Alarm, Bell, Epoll};
 use proxyless_core::grpc::status::{Status, code};
 use proxyless_core::grpc::{self, Keeping, Tally};
 use proxyless_core::http2::{Counters, Key, Settings};
+use proxyless_core::timers::Timers;
 
 const ALARM: u64 = 0;
 const BELL: u64 = 1;
 const HELD: u64 = 2;
 const OPEN: u64 = 3;
-const FIRST_FREE: u64 = 4;
+/// Among the timers: connections that have not said what they are.
+pub(super) const GREETINGS: u64 = 4;
+const FIRST_FREE: u64 = 5;
 
 /// How long a sender that does not come back keeps what it has sent from leaving.
 const HELD_AT_MOST: Duration = Duration::from_micros(200);
-
-/// How long callers may leave a link alone before the hub looks after it.
-const IDLE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub struct ServerSettings {
@@ -54,11 +54,15 @@ pub struct Hub {
     pub(super) epoll: Epoll,
     /// Of threads: the open links, inside the other.
     open: Option<Open>,
-    alarm: Alarm,
+    pub(super) alarm: Alarm,
+    /// What the alarm is set for.
+    pub(super) timers: ProcessMutex<Timers>,
+    pub(super) began: Instant,
+    /// How often a link was looked at because something was due, or may have been.
+    pub(super) looks: AtomicU64,
     bell: Bell,
     /// An event loop flushes once per turn; without one, commands flush at once.
     defers_flush: bool,
-    alarm_at: ProcessMutex<Option<Instant>>,
     pub(super) members: ProcessMutex<Members>,
     pub(super) greetings: ProcessMutex<Greetings>,
     dirty: ProcessMutex<Vec<Arc<Link>>>,
@@ -99,6 +103,12 @@ pub struct Turn {
     pub news: Vec<News>,
 }
 
+impl Turn {
+    fn is_empty(&self) -> bool {
+        self.accepted.is_empty() && self.news.is_empty()
+    }
+}
+
 impl Hub {
     pub fn new(defers_flush: bool) -> io::Result<Arc<Self>> {
         let (epoll, alarm, held_alarm, bell) = (Epoll::new()?, Alarm::new()?, Alarm::new()?, Bell::new()?);
@@ -110,9 +120,11 @@ impl Hub {
             epoll,
             open,
             alarm,
+            timers: ProcessMutex::default(),
+            began: Instant::now(),
+            looks: AtomicU64::new(0),
             bell,
             defers_flush,
-            alarm_at: ProcessMutex::default(),
             members: ProcessMutex::default(),
             greetings: ProcessMutex::default(),
             dirty: ProcessMutex::default(),
@@ -151,11 +163,7 @@ impl Hub {
         socket::set_nonblocking(fd.fd())?;
         let link = Arc::new(Link::new(fd, grpc, security, callers_lead, Arc::downgrade(self), token)?);
         let mut members = self.members.lock();
-        members.by_token.insert(token, Member::Link { link: link.clone(), callers_lead });
-        if callers_lead && members.next_look.is_none() {
-            members.next_look = Some(Instant::now() + IDLE);
-            self.bell.ring();
-        }
+        members.by_token.insert(token, Member::Link(link.clone()));
         drop(members);
         // From here on `mark_misfits` sees it; what was replaced before that is looked at now.
         if let Some(late) = link.admission.as_ref().filter(|admission| admission.is_late()) {
@@ -173,9 +181,7 @@ impl Hub {
             self.release(token, link.fd());
             return Err(error);
         }
-        if let Some(deadline) = link.lock().grpc.next_deadline() {
-            self.wake_at(deadline);
-        }
+        link.arm(&mut link.lock(), self);
         Ok(link)
     }
 
@@ -199,7 +205,7 @@ impl Hub {
     pub fn stop_listening(&self) -> Vec<Arc<Link>> {
         *self.greetings.lock() = Greetings::default();
         let mut members = self.members.lock();
-        members.by_token.retain(|_, member| matches!(member, Member::Link { .. }));
+        members.by_token.retain(|_, member| matches!(member, Member::Link(_)));
         members.links()
     }
 
@@ -234,11 +240,12 @@ impl Hub {
     pub fn release(&self, token: u64, fd: RawFd) {
         self.of_links().remove(fd);
         let released = self.members.lock().by_token.remove(&token);
-        if let Some(Member::Link { link, .. }) = &released {
-            let (tally, counters) = {
+        if let Some(Member::Link(link)) = &released {
+            let (tally, counters, armed) = {
                 let state = link.lock();
-                (state.grpc.tally(), state.grpc.counters())
+                (state.grpc.tally(), state.grpc.counters(), state.armed)
             };
+            self.timers.lock().cancel(token, armed);
             let mut past = self.past.lock();
             past.0.add(tally);
             past.1 += counters;
@@ -283,14 +290,6 @@ impl Hub {
 
     pub fn ignore(&self, fd: RawFd, token: u64) {
         let _ = self.of_links().modify(fd, 0, token);
-    }
-
-    pub fn wake_at(&self, deadline: Instant) {
-        let mut alarm_at = self.alarm_at.lock();
-        if alarm_at.is_none_or(|at| deadline < at) {
-            *alarm_at = Some(deadline);
-            self.alarm.set(deadline);
-        }
     }
 
     /// True for the first since the last `flush`: the loop should be asked for one.
@@ -340,11 +339,6 @@ impl Hub {
 
     /// Waits until `until` (None: for ever) for something to do, and does it.
     pub fn poll(self: &Arc<Self>, until: Option<Instant>) -> Turn {
-        let look = self.members.lock().next_look;
-        let until = match (until, look) {
-            (Some(until), Some(look)) => Some(until.min(look)),
-            (until, look) => until.or(look),
-        };
         let mut turn = Turn::default();
         self.waiting.store(!self.defers_flush, Ordering::Release);
         loop {
@@ -361,16 +355,14 @@ impl Hub {
                     token => self.serve(token, hung_up, &mut turn),
                 }
             }
-            // Only what was held has left: nothing that Python would have to hear of.
-            if !matches!(ready[..], [(HELD, _)]) || !turn.news.is_empty() {
+            // What was held has left, or a look at the time found nothing: Python has not to hear of it.
+            let inner = !ready.is_empty() && ready.iter().all(|(token, _)| matches!(*token, HELD | ALARM));
+            if !inner || !turn.is_empty() {
                 break;
             }
         }
         self.waiting.store(false, Ordering::Release);
         self.let_go(&mut turn);
-        if look.is_some_and(|look| look <= Instant::now()) {
-            self.look_after_idle();
-        }
         turn
     }
 
@@ -401,7 +393,7 @@ impl Hub {
     fn serve(self: &Arc<Self>, token: u64, hung_up: bool, turn: &mut Turn) {
         let mut accepted = Vec::new();
         let link = match self.members.lock().by_token.get(&token) {
-            Some(Member::Link { link, .. }) => Some(link.clone()),
+            Some(Member::Link(link)) => Some(link.clone()),
             Some(Member::Listener { socket, settings }) => {
                 self.accept_all(token, socket.fd(), settings, &mut accepted);
                 None
@@ -420,8 +412,19 @@ impl Hub {
     }
 
     pub(super) fn turn_link(&self, link: &Arc<Link>, token: u64, to_the_end: bool, turn: &mut Turn) {
+        self.take_turn(link, token, turn, |accepted| link.turn(accepted, to_the_end));
+    }
+
+    /// What came of a look at the link.
+    pub(super) fn take_turn(
+        &self,
+        link: &Arc<Link>,
+        token: u64,
+        turn: &mut Turn,
+        look: impl FnOnce(&mut Vec<Key>) -> Vec<News>,
+    ) {
         let mut accepted = Vec::new();
-        turn.news.append(&mut link.turn(&mut accepted, to_the_end));
+        turn.news.append(&mut look(&mut accepted));
         if !accepted.is_empty() && link.admission.as_ref().is_some_and(Admission::overstays) {
             accepted.clear();
             turn.news.append(&mut link.close(&Status::new(code::UNAVAILABLE, "told to go away, the client stayed")));
@@ -429,44 +432,6 @@ impl Hub {
         turn.accepted.extend(accepted.into_iter().map(|key| (link.clone(), key)));
         if link.dead() {
             self.release(token, link.fd());
-        }
-    }
-
-    fn alarm_rang(&self, turn: &mut Turn) {
-        self.alarm.silence();
-        *self.alarm_at.lock() = None;
-        let (late, next) = self.greetings.lock().expire(&self.epoll, Instant::now());
-        turn.news.extend(late);
-        if let Some(next) = next {
-            self.wake_at(next);
-        }
-        self.rouse_listeners();
-        for link in self.links() {
-            let token = link.token();
-            self.turn_link(&link, token, false, turn);
-        }
-    }
-
-    fn look_after_idle(&self) {
-        let now = Instant::now();
-        let links: Vec<_> = {
-            let mut members = self.members.lock();
-            members.next_look = Some(now + IDLE);
-            members
-                .by_token
-                .values()
-                .filter_map(|member| match member {
-                    Member::Link { link, callers_lead: true } => Some(link.clone()),
-                    _ => None,
-                })
-                .collect()
-        };
-        for link in links {
-            if link.dead() {
-                self.release(link.token(), link.fd());
-            } else {
-                link.tend_if_idle(now - IDLE);
-            }
         }
     }
 }

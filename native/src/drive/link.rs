@@ -262,7 +262,7 @@ impl Link {
         match state.waiters.first() {
             Some((_, sleep)) => sleep.notify_one(),
             None if !state.watchers.is_empty() => self.tend(state),
-            None => {}
+            None => self.leave_alone(state),
         }
     }
 
@@ -272,6 +272,7 @@ impl Link {
         // A loop sees the end of a connection in its next turn; blocking links are read by nobody between calls.
         if !state.led && (self.callers_lead || state.last_turn.elapsed() > FRESH) {
             state.read(self.fd(), false);
+            self.leave_alone(state);
         }
     }
 
@@ -283,6 +284,7 @@ impl Link {
         if let Some(hub) = self.hub.upgrade() {
             self.flush_under(&mut state, &hub);
             self.tend(&mut state);
+            self.arm(&mut state, &hub);
         }
         state.spread()
     }
@@ -295,10 +297,8 @@ impl Link {
         }
         let mut state = self.lock();
         if let Some(hub) = self.hub.upgrade() {
-            if let Some(deadline) = state.grpc.next_deadline() {
-                hub.wake_at(deadline);
-            }
             if hub.defers_flush() {
+                self.arm(&mut state, &hub);
                 // The first command of a turn goes out at once: it may be the only one, and somebody waits for it.
                 let first = !std::mem::replace(&mut state.dirty, true);
                 state.commands = if first { 0 } else { state.commands + 1 };
@@ -309,6 +309,7 @@ impl Link {
             }
             self.flush_under(&mut state, &hub);
             self.tend(&mut state);
+            self.arm(&mut state, &hub);
         }
         (false, state.spread())
     }
@@ -349,11 +350,12 @@ impl Link {
         state.dirty = false;
         if let Some(hub) = self.hub.upgrade() {
             self.flush_under(&mut state, &hub);
+            self.arm(&mut state, &hub);
         }
         state.spread()
     }
 
-    fn flush_under(&self, state: &mut State, hub: &Hub) {
+    pub(super) fn flush_under(&self, state: &mut State, hub: &Hub) {
         let drained = state.flush(self.fd());
         if self.callers_lead {
             if !drained && state.led {
@@ -369,7 +371,7 @@ impl Link {
     }
 
     /// Lets the hub read while no caller does.
-    fn tend(&self, state: &mut State) {
+    pub(super) fn tend(&self, state: &mut State) {
         if !self.callers_lead || state.tended || state.led || state.socket_dead {
             return;
         }
@@ -387,21 +389,13 @@ impl Link {
         }
     }
 
-    /// For the hub's look at links that callers left: an idle one must still answer pings and see its end.
-    pub fn tend_if_idle(&self, since: Instant) {
-        let mut state = self.lock();
-        if state.last_turn < since && state.waiters.is_empty() {
-            self.tend(&mut state);
-        }
-    }
-
     /// The hub's turn. A socket that a caller leads is left to it. `to_the_end`: the peer has hung up.
     pub fn turn(&self, accepted: &mut Vec<Key>, to_the_end: bool) -> Vec<News> {
         let mut state = self.lock();
         if self.callers_lead {
             state.tended = false;
             if state.led {
-                return self.turn_led(&mut state);
+                return Vec::new();
             }
         }
         let more = state.read(self.fd(), to_the_end);
@@ -411,35 +405,21 @@ impl Link {
             if more && !self.callers_lead {
                 hub.watch(self.fd(), self.token, state.blocked); // what is there already is told of anew
             }
-            if let Some(deadline) = state.grpc.next_deadline() {
-                hub.wake_at(deadline);
+            if self.callers_lead && state.waiters.is_empty() {
+                self.tend(&mut state);
             }
+            self.arm(&mut state, &hub);
         }
         accepted.append(&mut state.grpc.take_accepted());
-        if self.callers_lead && state.waiters.is_empty() {
-            self.tend(&mut state);
-        }
         state.spread()
     }
 
-    /// A caller reads the socket; the connection's own timers (keepalive) are the hub's all the same.
-    fn turn_led(&self, state: &mut State) -> Vec<News> {
-        let Some(hub) = self.hub.upgrade().filter(|_| state.grpc.keeps()) else { return Vec::new() };
-        if state.grpc.next_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
-            state.expire();
-            self.flush_under(state, &hub);
-        }
-        self.rouse(state);
-        state.spread()
+    pub(super) fn callers_lead(&self) -> bool {
+        self.callers_lead
     }
 
-    /// Lets the hub look at the connection's own timers in time; a caller that waits for its answer does not.
-    pub fn rouse(&self, state: &mut State) {
-        if state.grpc.keeps() {
-            if let (Some(hub), Some(deadline)) = (self.hub.upgrade(), state.grpc.next_deadline()) {
-                hub.wake_at(deadline);
-            }
-        }
+    pub(super) fn hub(&self) -> Option<Arc<Hub>> {
+        self.hub.upgrade()
     }
 
     pub fn token(&self) -> u64 {

@@ -2,21 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::fork::Descriptor;
 use super::hub::ServerSettings;
 use super::link::Link;
 
 pub enum Member {
-    Link { link: Arc<Link>, callers_lead: bool },
+    Link(Arc<Link>),
     Listener { socket: Descriptor, settings: ServerSettings },
 }
 
 #[derive(Default)]
 pub struct Members {
     pub by_token: HashMap<u64, Member>,
-    pub next_look: Option<Instant>,
 }
 
 impl Members {
@@ -24,7 +22,7 @@ impl Members {
         self.by_token
             .values()
             .filter_map(|member| match member {
-                Member::Link { link, .. } => Some(link.clone()),
+                Member::Link(link) => Some(link.clone()),
                 Member::Listener { .. } => None,
             })
             .collect()

@@ -16,3 +16,4 @@ mod members;
 pub mod news;
 pub mod socket;
 mod state;
+mod timing;

@@ -54,6 +54,8 @@ pub struct State {
     /// The hub waits for room to write.
     pub(super) blocked: bool,
     pub(super) last_turn: Instant,
+    /// When the hub looks at the link, at the latest, though nothing arrives (`timing`).
+    pub(super) armed: Option<Instant>,
     /// The hub's epoll watches the socket (always so where callers do not lead).
     pub(super) tended: bool,
     /// The hub knows that output waits.
@@ -92,6 +94,7 @@ impl State {
             socket_dead: false,
             blocked: false,
             last_turn: Instant::now(),
+            armed: None,
             tended: false,
             dirty: false,
             commands: 0,

@@ -167,6 +167,12 @@ impl Hub {
         numbers(self.hub.tally())
     }
 
+    /// How often it has looked at a connection because it was time (deadlines, keepalive), not because something arrived.
+    #[getter]
+    fn looks(&self) -> u64 {
+        self.hub.looks()
+    }
+
     /// Closes the listeners and tells every client to go away; calls in progress go on.
     fn drain(&self, py: Python<'_>) {
         let links = self.hub.stop_listening();

@@ -58,17 +58,18 @@ impl Connection {
 
     /// When `expire` is due if nothing happens.
     pub fn next_deadline(&mut self) -> Option<Instant> {
-        let busy = self.http2.busy();
-        let kept = self.kept.as_mut().and_then(|kept| {
+        let busy = self.occupied();
+        let over = self.http2.ended().is_some();
+        let kept = self.kept.as_mut().filter(|_| !over).and_then(|kept| {
             kept.calls(busy, Instant::now());
             kept.next()
         });
         [self.next_call_deadline(), self.http2.next_deadline(), kept].into_iter().flatten().min()
     }
 
-    /// The connection has timers of its own, which a caller that waits for its answer alone does not look at.
-    pub fn keeps(&self) -> bool {
-        self.kept.is_some()
+    /// Calls are in progress, or the first may be on its way: who has not greeted yet is not idle, only slow.
+    fn occupied(&self) -> bool {
+        self.http2.busy() || !self.http2.greeted()
     }
 
     fn next_call_deadline(&mut self) -> Option<Instant> {
@@ -96,7 +97,7 @@ impl Connection {
 
     fn keep_on(&mut self, now: Instant) {
         let Some(mut kept) = self.kept.take() else { return };
-        kept.calls(self.http2.busy(), now);
+        kept.calls(self.occupied(), now);
         while let Some(due) = kept.due(now) {
             match due {
                 Due::Ping => {

@@ -209,7 +209,8 @@ impl Connection {
         }
     }
 
-    pub(super) fn greeted(&self) -> bool {
+    /// The peer's first SETTINGS have come.
+    pub fn greeted(&self) -> bool {
         self.input.greeted
     }
 }
