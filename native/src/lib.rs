@@ -2,6 +2,7 @@
 //! around the sans-I/O core (`proxyless_core`), and what Python sees of them (`py`).
 
 mod drive;
+mod memory;
 mod py;
 
 pub use py::_native;

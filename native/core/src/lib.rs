@@ -5,4 +5,5 @@
 
 pub mod grpc;
 pub mod http2;
+pub mod spares;
 pub mod timers;

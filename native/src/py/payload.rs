@@ -11,14 +11,17 @@ use pyo3::types::PyBytes;
 use proxyless_core::grpc::encoding::Encoding;
 use proxyless_core::grpc::message::Framed;
 
+use crate::memory;
+
 /// Holding Python's own object costs more than copying less than this.
 const WORTH_HOLDING: usize = 16 * 1024;
 /// Blocks from here on are ones that malloc gets from the system, and gives back to it when they are freed.
 const LARGE: usize = 128 * 1024;
 /// How many blocks of a message's size live at once: both ends' of it, and what protobuf makes of it.
 const BLOCKS: usize = 4;
-/// glibc takes no larger block for a sign (its DEFAULT_MMAP_THRESHOLD_MAX).
-const LARGEST_SIGN: usize = 32 * 1024 * 1024 - 64 * 1024;
+/// It keeps twice as much in each thread's arena, and never gives that back: larger messages are rare enough to be faulted
+/// in (gRPC's own limit is 4 MiB).
+const LARGEST_SIGN: usize = 4 * 1024 * 1024;
 
 /// A message ready to be sent; a large one stays where Python has it. Compressing is worth giving the GIL away for.
 pub fn framed(py: Python<'_>, encoding: Encoding, payload: &Bound<'_, PyBytes>) -> Framed {
@@ -27,6 +30,7 @@ pub fn framed(py: Python<'_>, encoding: Encoding, payload: &Bound<'_, PyBytes>) 
         Bytes::copy_from_slice(bytes)
     } else {
         expect(bytes.len());
+        memory::passed(bytes.len());
         Bytes::from_owner(PyBackedBytes::from(payload.clone()))
     };
     match encoding {
@@ -37,6 +41,7 @@ pub fn framed(py: Python<'_>, encoding: Encoding, payload: &Bound<'_, PyBytes>) 
 
 pub fn to_py<'py>(py: Python<'py>, message: &[u8]) -> Bound<'py, PyBytes> {
     expect(message.len());
+    memory::passed(message.len());
     PyBytes::new(py, message)
 }
 
