@@ -66,8 +66,13 @@ async def _stream(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, 
     if inspect.isawaitable(responses):
         await responses  # the handler wrote by context.write
     else:
-        async for response in responses:
-            await context.write(response)
+        try:
+            async for response in responses:
+                await context.write(response)
+        finally:  # here, in its own context; the garbage collector would do it in another, later
+            close = getattr(responses, "aclose", None)
+            if close is not None:
+                await close()
     if code_number(context.status) == 0:
         context.send_head_once()
     context.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import logging
 import sys
@@ -16,8 +17,8 @@ from rpc.aio.awake import Awake
 from rpc.aio.context import ServicerContext
 from rpc.aio.hub import attach, detach
 from rpc.aio.serve import CANCELLED_HANDLER, serve_call
+from rpc.aio.threaded import Threads
 from rpc.blocking.context import ServicerContext as BlockingContext
-from rpc.blocking.serve import serve_call as serve_blocking_call
 from rpc.extension import with_aio_server_interceptors
 from rpc.fork import inherits
 from rpc.handlers import WRONG_CARDINALITY, HandlerTable, is_blocking, wrong_cardinality
@@ -27,7 +28,7 @@ from rpc.probes import ProbeCredentials
 from rpc.security import own_server_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from concurrent import futures
 
     from rpc._native import Hub, ServerCall, Tally
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from rpc.options import Options
 
 _log = logging.getLogger(__name__)
+_LAST_WORDS = 0.5  # seconds that cancelled handlers get to end before the server does
 # Earlier a task cannot be entered but by the loop, in its next turn; and handlers need one (`asyncio.timeout`).
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
@@ -57,14 +59,17 @@ class Server(aio.Server):
         self._listeners = Listeners(parsed)
         self._busy_poll = parsed.busy_poll
         self._pool = pool
+        self._threads = Threads(pool)
         self._table = HandlerTable(handlers or (), interceptors or ())
         # Of registered handlers it is known beforehand; the others are looked at for each call.
         self._blocking: dict[int, bool] = {}
         self._kept: list[object] = []
         self._maximum = maximum_concurrent_rpcs
+        self._running = 0  # calls that handlers answer
         self._hub: Hub | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._told_to_end: frozenset[asyncio.Task[None]] = frozenset()
         self._stopped: asyncio.Event | None = None
         self.stopping = False
         self._probed = False
@@ -75,6 +80,7 @@ class Server(aio.Server):
     def inherit(self) -> None:
         """In the child of a fork: what was started is the parent's and over here; what was not can be started."""
         self._loop, self._stopped, self._tasks = None, None, set()
+        self._threads, self._running = Threads(self._pool), 0
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         self._table.add_generic(generic_rpc_handlers)
@@ -134,10 +140,11 @@ class Server(aio.Server):
         self._hub.drain()
         if self._tasks and grace:
             await asyncio.wait(tuple(self._tasks), timeout=grace)
-        for task in tuple(self._tasks):
+        self._told_to_end = frozenset(self._tasks)
+        for task in self._told_to_end:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks))
+        if self._tasks:  # who swallows that, or cleans up for long, runs on; the server does not wait for it
+            await asyncio.wait(tuple(self._tasks), timeout=_LAST_WORDS)
         self._hub.flush()
         detach(self._loop, self._hub)
         self._stopped.set()
@@ -183,8 +190,13 @@ class Server(aio.Server):
         handler = self._table.plain(call.path)
         if handler is not None:
             self._dispatch(call, handler)
-        elif self._table.interceptors:
-            self._task(self._intercept(call))
+        else:
+            contextvars.copy_context().run(self._look_up, call)
+
+    def _look_up(self, call: ServerCall) -> None:
+        """In the call's own context: what users' code sets here is for its handler, and for no other call."""
+        if self._table.interceptors:
+            self._cancel_with(call, self._task(self._intercept(call)))
         elif (found := self._table.find(self._table.details(call))) is not None:
             self._dispatch(call, found)
         else:
@@ -199,24 +211,28 @@ class Server(aio.Server):
             continuation = functools.partial(interceptor.intercept_service, continuation)
         try:
             handler = await continuation(self._table.details(call))
+        except asyncio.CancelledError:
+            code, details = CANCELLED_HANDLER[self.stopping]
+            call.finish(code.value[0], details, None)  # if it goes on
+            raise
         except Exception as error:
             _log.exception("an interceptor of %s raised", call.path)
             call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Unexpected {type(error)}: {error}", None)
             return
         if handler is None:
             call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "Method not found!", None)
-        else:
+        elif call.active:
+            call.unwatch()
             self._dispatch(call, handler)
 
     def _dispatch(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
-        if self._maximum is not None and len(self._tasks) >= self._maximum:
-            call.finish(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "Concurrent RPC limit exceeded!", None)
-        elif handler.request_streaming:
+        if handler.request_streaming:
             self._run(call, handler, None)
         elif (payload := call.request()) is not None:
             self._run(call, handler, payload)
         else:
-            call.watch(functools.partial(self._when_whole, call, handler))
+            context = contextvars.copy_context()
+            call.watch(lambda: context.run(self._when_whole, call, handler))
             self._when_whole(call, handler)  # what came with its head alone will not change any more
 
     def _when_whole(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
@@ -231,38 +247,50 @@ class Server(aio.Server):
 
     def _run(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
         assert self._loop is not None
+        if self._maximum is not None and self._running >= self._maximum:
+            call.finish(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "Concurrent RPC limit exceeded!", None)
+            return
         blocking = self._blocking.get(id(handler))
         if blocking or (blocking is None and is_blocking(handler)):
-            self._task(self._run_in_thread(call, handler, payload))
+            self._count(self._task(self._run_in_thread(call, handler, payload)))
             return
         context = ServicerContext(call, self, self._loop, handler)
         context.max_send = self._max_send
         if self._compression:
             call.compress(self._compression)
         task = self._task(serve_call(context, handler, payload))
-        if task.done():
-            return
+        if not task.done():
+            self._count(task)
+            self._cancel_with(call, task, context.on_change)
+
+    def _cancel_with(self, call: ServerCall, task: asyncio.Task[None], told: Callable[[], None] = lambda: None) -> None:
+        """The client gives up, or its deadline passes: what works for it is cancelled, as grpc.aio does."""
 
         def on_change() -> None:
-            # The client gave up, or its deadline passed: the handler is cancelled, as grpc.aio does.
-            if not call.active and not task.done():
+            if not (call.active or task.done() or task in self._told_to_end):  # once: it may be cleaning up
                 task.cancel()
-            context.on_change()
+            told()
 
-        call.watch(on_change)
-        if not call.active:  # it ended before it was watched
-            on_change()
+        if not task.done() and not call.watch(on_change):
+            on_change()  # it ended before it was watched
+
+    def _count(self, task: asyncio.Task[None]) -> None:
+        if not task.done():
+            self._running += 1
+            task.add_done_callback(self._uncount)
+
+    def _uncount(self, _: asyncio.Task[None]) -> None:
+        self._running -= 1
 
     async def _run_in_thread(
         self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None
     ) -> None:
-        assert self._loop is not None
         context = BlockingContext(call)
         context.max_send = self._max_send
         if self._compression:
             call.compress(self._compression)
         try:
-            await self._loop.run_in_executor(self._pool, serve_blocking_call, context, handler, payload)
+            await self._threads.serve(context, handler, payload)
         except asyncio.CancelledError:  # the server stops; the thread cannot be stopped, its answer is given here
             context.fail(*CANCELLED_HANDLER[self.stopping])
         finally:

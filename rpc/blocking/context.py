@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
+from rpc.carried import carried
 from rpc.context import AbortedError, CallOverError, CallState
 from rpc.errors import told
 
@@ -38,7 +39,7 @@ class ServicerContext(CallState, grpc.ServicerContext):  # type: ignore[misc]  #
         """Run ``callback`` when the call is over: answered, cancelled, or past its deadline."""
         if not self.is_active():
             return False
-        self._callbacks.append(callback)
+        self._callbacks.append(carried(callback))
         self.call.watch(self._on_change)
         self._on_change()  # it may have ended before it was watched
         return True

@@ -12,6 +12,7 @@ import grpc
 
 from rpc.blocking.stream import StreamCall
 from rpc.blocking.turns import in_turn
+from rpc.carried import carried
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import (
     CANCELLED,
@@ -145,7 +146,7 @@ class CallFuture(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         with self._state:
             if self._outcome is not None:
                 return False
-            self._callbacks.append(callback)
+            self._callbacks.append(carried(callback))
             return True
 
     def initial_metadata(self) -> tuple[Metadatum, ...]:
@@ -203,7 +204,7 @@ class UnaryFuture(CallFuture):
         if isinstance(step, (Wait, Stand)):
             self._driver.when_over(step, self._look_again)
         elif isinstance(step, Authorize):
-            threading.Thread(target=self._authorize, args=(step,), name="rpc future", daemon=True).start()
+            threading.Thread(target=carried(self._authorize), args=(step,), name="rpc future", daemon=True).start()
         else:
             self._go_on(step)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import TYPE_CHECKING, Any
+
+import grpc
 
 from rpc.context import AbortedError, CallOverError, code_number, failure_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import grpc
-
+    from rpc._native import ServerCall
     from rpc.blocking.context import ServicerContext
 
 _log = logging.getLogger(__name__)
@@ -36,6 +38,21 @@ def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any
         _log.exception("%s: %s", what, context.call.path)
         # A code and details that the handler has set stand, as in grpcio: generated servicers raise after set_code.
         context.fail(failure_code(context), context.message or f"{what}: {error}")
+
+
+def unserved(call: ServerCall, error: BaseException) -> None:
+    """Its handler was not found, or not begun, for this reason."""
+    _log.error("%s could not be served", call.path, exc_info=error)
+    reason = traceback.format_exception_only(error)[-1].strip()  # whatever its __str__ does
+    call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Error in service handler! ({reason})", None)
+
+
+def refused(call: ServerCall, error: Exception) -> None:
+    """By the pool: it was shut down (RuntimeError), or is full in a way of its own."""
+    if isinstance(error, RuntimeError):
+        call.finish(grpc.StatusCode.UNAVAILABLE.value[0], "the server is shutting down", None)
+    else:
+        unserved(call, error)
 
 
 def _behaviour(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:

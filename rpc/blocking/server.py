@@ -6,14 +6,13 @@ A handler's thread writes its answer to the socket itself, nothing is handed bac
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import functools
 import logging
 import threading
 import time
-import traceback
 import weakref
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +20,10 @@ import grpc
 
 from rpc import census, probes
 from rpc._native import Hub
+from rpc.blocking.call_queue import CallQueue
 from rpc.blocking.context import ServicerContext
 from rpc.blocking.linger import Linger
-from rpc.blocking.serve import serve_call
+from rpc.blocking.serve import serve_call, unserved
 from rpc.extension import with_server_interceptors
 from rpc.fork import inherits
 from rpc.handlers import WRONG_CARDINALITY, HandlerTable, wrong_cardinality
@@ -40,12 +40,30 @@ if TYPE_CHECKING:
     from rpc.handlers import CallDetails
     from rpc.options import Options
 
-    # A call that can be answered, who answers it, and its request unless that is a stream.
-    Job = tuple[ServerCall, grpc.RpcMethodHandler[Any, Any], bytes | None]
+    Handler = grpc.RpcMethodHandler[Any, Any]
 
 _log = logging.getLogger(__name__)
 _STOPPED = "the server stopped"
 _DRAIN_CHECK = 0.01  # seconds between looks at what is still running
+_LOOK = 0.001  # seconds that handlers on the serving thread may take before it looks who has left meanwhile
+
+
+class _Job:
+    """A call that can be answered, who answers it, and its request unless that is a stream."""
+
+    __slots__ = ("_server", "call", "context", "handler", "payload")
+
+    def __init__(
+        self, server: Server, call: ServerCall, handler: Handler, payload: bytes | None, context: contextvars.Context
+    ) -> None:
+        self._server = server
+        self.call = call
+        self.handler = handler
+        self.payload = payload
+        self.context = context
+
+    def left(self) -> None:
+        self._server._done()  # noqa: SLF001 - the server's own
 
 
 class Server(grpc.Server):
@@ -68,7 +86,7 @@ class Server(grpc.Server):
         self._max_send = None if parsed.max_send_message_length >= UNLIMITED else parsed.max_send_message_length
         self._listeners = Listeners(parsed)
         self._pool = thread_pool
-        self._stream_pool: futures.Executor | None = None  # made for the first stream, where the user gave no pool
+        self._context = contextvars.copy_context()
         self._linger = Linger(thread_pool)
         self._table = HandlerTable(handlers or (), interceptors or ())
         self._maximum = maximum_concurrent_rpcs
@@ -77,7 +95,7 @@ class Server(grpc.Server):
         self._thread: threading.Thread | None = None
         self._probed = False
         self._leaving = False
-        self._running = 0
+        self._running = 0  # and those that wait for their turn
         self._make_locks()
         self._stopping: threading.Event | None = None
         self._stopped = threading.Event()
@@ -98,6 +116,12 @@ class Server(grpc.Server):
     def _make_locks(self) -> None:
         self._lock = threading.RLock()  # the garbage collector may end a call under it, which tells another
         self._asking = threading.Lock()
+        self._queue = None if self._pool is None else self._queue_for(self._pool)
+        self._stream_queue: CallQueue[_Job] | None = None  # made for the first stream, where the user gave no pool
+
+    @staticmethod
+    def _queue_for(pool: futures.Executor) -> CallQueue[_Job]:
+        return CallQueue(pool.submit)
 
     # ---- grpc.Server
 
@@ -150,6 +174,7 @@ class Server(grpc.Server):
         if self._busy_poll is not None:
             self._hub.busy_poll(self._busy_poll)
         self._listeners.start(self._hub)
+        self._context = contextvars.copy_context()
         arguments = (weakref.ref(self), self._hub, self._stopped)
         self._thread = threading.Thread(target=_serve, args=arguments, name="rpc server", daemon=True)
         self._thread.start()
@@ -189,18 +214,30 @@ class Server(grpc.Server):
 
     def _take(self, calls: list[ServerCall]) -> None:
         """On the serving thread."""
+        if self._queue is None:
+            self._take_in_place(calls)
+            return
         for job in self._jobs(calls):
             free = self._linger.others_free(self._running)
             self._submit(job)
             if not free:
                 self._linger.call_back(self._hub)
 
-    def _jobs(self, calls: list[ServerCall]) -> Iterator[Job]:
+    def _take_in_place(self, calls: list[ServerCall]) -> None:
+        jobs, looked = deque(self._jobs(calls)), time.monotonic()
+        del calls[:]
+        while jobs:
+            self._submit(jobs.popleft())
+            if jobs and time.monotonic() - looked > _LOOK:
+                jobs.extend(self._jobs(self._hub.poll(0.0)))
+                looked = time.monotonic()
+
+    def _jobs(self, calls: list[ServerCall]) -> Iterator[_Job]:
         for call in calls:
             try:
                 job = self._accept(call)
             except BaseException as error:
-                _unserved(call, error)
+                unserved(call, error)
             else:
                 if job is not None:
                     yield job
@@ -216,82 +253,78 @@ class Server(grpc.Server):
         self._stopped.set()
         self._hub.wake()
 
-    def _accept(self, call: ServerCall) -> Job | None:
+    def _accept(self, call: ServerCall) -> _Job | None:
         """None: it was answered, or its request is not whole yet."""
         if self._probed and call.chain == probes.CHAIN:
             probes.answer(call, lambda: self.ready)
             return None
+        context = self._context.copy()  # for interceptors and handler together, and for no other call
         handler = self._table.plain(call.path)
         if handler is None:
-            handler = self._intercepted(self._table.details(call))
+            handler = context.run(self._intercepted, self._table.details(call))
         if handler is None:
             call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "Method not found!", None)
         elif handler.request_streaming:
-            return self._admitted((call, handler, None))
+            return self._admitted(_Job(self, call, handler, None, context))
         elif (payload := call.request()) is not None:
-            return self._admitted((call, handler, payload))
+            return self._admitted(_Job(self, call, handler, payload, context))
         else:
-            look = functools.partial(self._when_whole, call, [handler])
+            look = functools.partial(self._when_whole, call, [(handler, context)])
             call.watch(look)
             look()  # it may have become whole before it was watched
         return None
 
-    def _admitted(self, job: Job) -> Job | None:
+    def _admitted(self, job: _Job) -> _Job | None:
         with self._lock:
             if self._maximum is None or self._running < self._maximum:
                 self._running += 1
                 return job
-        job[0].finish(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "Concurrent RPC limit exceeded!", None)
+        job.call.finish(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "Concurrent RPC limit exceeded!", None)
         return None
 
-    def _intercepted(self, details: CallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+    def _intercepted(self, details: CallDetails) -> Handler | None:
         continuation = self._table.find
         for interceptor in reversed(self._table.interceptors):
             continuation = functools.partial(interceptor.intercept_service, continuation)
         with self._asking:  # one call at a time, as in grpcio: who lingers asks, too
             return continuation(details)
 
-    def _when_whole(self, call: ServerCall, waiting: list[grpc.RpcMethodHandler[Any, Any]]) -> None:
+    def _when_whole(self, call: ServerCall, waiting: list[tuple[Handler, contextvars.Context]]) -> None:
         """A unary request that came in pieces. Two threads may be told of it at a time: one takes what waits."""
         with self._lock:
             wrong = wrong_cardinality(call)  # looked at first: the end may come between the two
             payload = call.request()
             if not waiting or (payload is None and not wrong):
                 return
-            handler = waiting.pop()
+            handler, context = waiting.pop()
         call.unwatch()
         if payload is None:
             call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], WRONG_CARDINALITY, None)
-        elif (job := self._admitted((call, handler, payload))) is not None:
+        elif (job := self._admitted(_Job(self, call, handler, payload, context))) is not None:
             self._submit(job)
 
-    def _submit(self, job: Job) -> None:
+    def _submit(self, job: _Job) -> None:
         """Whatever comes of it, who submits goes on: it reads for others, too."""
-        call, handler, _ = job
-        pool = self._pool
-        if pool is None and (handler.request_streaming or handler.response_streaming):
-            pool = self._stream_pool = self._stream_pool or ThreadPoolExecutor(thread_name_prefix="rpc streams")
-        box = [job]
-        try:
-            if pool is None:
-                self._run(*box.pop())
-            else:
-                pool.submit(self._work, box)
-        except Exception as error:
-            if pool is None:
-                _unserved(call, error)
-                return
-            # A pool that cannot start a thread has queued it all the same: then another thread may be at it.
-            with contextlib.suppress(IndexError):
-                box.pop()
-                self._done()
-                _refused(call, error)
+        queue = self._queue
+        if queue is None and (job.handler.request_streaming or job.handler.response_streaming):
+            if self._stream_queue is None:
+                self._stream_queue = self._queue_for(ThreadPoolExecutor(thread_name_prefix="rpc streams"))
+            queue = self._stream_queue
+        if queue is not None:
+            queue.put(job, self._work)
+        elif job.call.active:
+            try:
+                self._run(job)
+            except Exception as error:
+                unserved(job.call, error)
+        else:
+            job.left()
 
-    def _work(self, box: list[Job]) -> None:
-        """In the pool. A job is taken out of its box, which the pool holds on to: a call holds its connection."""
-        job = box.pop() if box else None
+    def _work(self, queue: CallQueue[_Job]) -> None:
+        """In the pool. Nothing holds on to a call that was served: it holds what it was sent."""
+        job = queue.take()
         while job is not None:
-            self._run(*job)
+            self._run(job)
             job = None
             if not self._stopped.is_set():
                 jobs = self._jobs(self._linger.calls(self._hub, alone=not self._running))
@@ -300,16 +333,17 @@ class Server(grpc.Server):
                     self._submit(other)
                     del other
 
-    def _run(self, *job: Any) -> None:
-        contextvars.copy_context().run(self._answer, *job)  # what a handler sets is not the next one's
+    def _run(self, job: _Job) -> None:
+        job.context.run(self._answer, job)
 
-    def _answer(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
+    def _answer(self, job: _Job) -> None:
+        call = job.call
         context = ServicerContext(call)
         context.max_send = self._max_send
         if self._compression:
             call.compress(self._compression)
         try:
-            serve_call(context, handler, payload)
+            serve_call(context, job.handler, job.payload)
         finally:
             self._done()
             context.run_callbacks()
@@ -317,20 +351,6 @@ class Server(grpc.Server):
     def _done(self) -> None:
         with self._lock:
             self._running -= 1
-
-
-def _unserved(call: ServerCall, error: BaseException) -> None:
-    _log.error("%s could not be served", call.path, exc_info=error)
-    reason = traceback.format_exception_only(error)[-1].strip()  # whatever its __str__ does
-    call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Error in service handler! ({reason})", None)
-
-
-def _refused(call: ServerCall, error: Exception) -> None:
-    """By the pool: it was shut down (RuntimeError), or is full in a way of its own."""
-    if isinstance(error, RuntimeError):
-        call.finish(grpc.StatusCode.UNAVAILABLE.value[0], "the server is shutting down", None)
-    else:
-        _unserved(call, error)
 
 
 def _serve(server: weakref.ref[Server], hub: Hub, stopped: threading.Event) -> None:

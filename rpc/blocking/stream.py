@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
+from rpc.carried import carried
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import (
     CANCELLED,
@@ -86,7 +87,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         )
         pause = self._place(driver.advance_now(self._plan, None), driver.advance_now)
         if pause is not None:
-            threading.Thread(target=self._wait_and_place, args=(pause, requests), daemon=True).start()
+            threading.Thread(target=carried(self._wait_and_place), args=(pause, requests), daemon=True).start()
             return
         self._begin(requests)
 
@@ -136,7 +137,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         else:
             # The thread must not hold this object: who lets go of it gives the call up.
             arguments = (call, self._method.payload, requests)
-            threading.Thread(target=_send_all, args=arguments, name="rpc requests", daemon=True).start()
+            threading.Thread(target=carried(_send_all), args=arguments, name="rpc requests", daemon=True).start()
 
     def __del__(self) -> None:
         """A call that nobody holds any more is cancelled, as in grpcio, though its requests are still being sent."""
@@ -308,7 +309,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         with self._placed:
             if not self.is_active():
                 return False
-            self._callbacks.append(callback)
+            self._callbacks.append(carried(callback))
             call = self._call
         if call is not None and self._on_change is None:
             call.watch(weakly(self._run_callbacks_at_end))

@@ -19,7 +19,8 @@ from rpc.blocking import linger
 from rpc.blocking.linger import Linger
 from tests.rpc import frames
 from tests.rpc.frames import DATA, END_STREAM, frame, message
-from tests.rpc.script import PATIENCE, READ, SyncServicer, greet, polite, request, wait_for
+from tests.rpc.script import PATIENCE, READ, SyncServicer, greet, polite, request
+from tests.rpc.tls.ends import until
 
 HELLO = HelloRequest(name="Ann").SerializeToString()
 
@@ -113,7 +114,7 @@ def test_a_pool_of_one_serves_connections_and_its_owner_by_turns(serve):
 
     with futures.ThreadPoolExecutor(2) as others:
         loads = [others.submit(load) for _ in range(2)]
-        wait_for(lambda: len(answered) > 10)
+        until(lambda: len(answered) > 10)
         for n in range(50):
             assert pool.submit(lambda n=n: n).result(PATIENCE) == n
         stop.set()
@@ -139,7 +140,7 @@ def test_who_lingers_goes_back_when_no_other_thread_is_left():
     lingering = Linger(pool)
     go_on, arrived = threading.Event(), threading.Event()
     waits = pool.submit(lingering.calls, hub, alone=True)
-    wait_for(lingering._place.locked)
+    until(lingering._place.locked)
     assert lingering.others_free(1)  # there is no second thread yet, but there may be
     assert not lingering.others_free(2)
     pool.submit(lambda: (arrived.set(), go_on.wait(PATIENCE)))
@@ -157,7 +158,7 @@ def test_one_thread_lingers_at_a_time():
     pool, hub = futures.ThreadPoolExecutor(2), Hub()
     lingering = Linger(pool)
     waits = pool.submit(lingering.calls, hub, alone=True)
-    wait_for(lingering._place.locked)
+    until(lingering._place.locked)
     assert lingering.calls(hub, alone=True) == []
     hub.wake()
     assert waits.result(PATIENCE) == []
@@ -213,7 +214,7 @@ def test_a_request_and_the_end_of_its_connection_at_once_leave_nothing_open(serv
             *[frame(DATA, 1, piece, END_STREAM if n == last else 0) for n, piece in enumerate(pieces)],
         )
         raw.close()
-    wait_for(lambda: len(server.sockets()) == 1)
+    until(lambda: len(server.sockets()) == 1)
     assert client.call("unary", request("last")).messages == ["Hello, nobody!"]
 
 
@@ -278,7 +279,7 @@ def test_a_pool_that_takes_no_call_fails_that_call_alone(serve):
         pool.full = full
         reply = client.call("unary", request("Ann"), timeout=PATIENCE)
         assert reply.code.name == ("UNKNOWN" if full else "OK")
-    wait_for(lambda: server._running == 0)
+    until(lambda: server._running == 0)
 
 
 def test_a_handler_that_fails_in_every_way_leaves_a_server_without_a_pool_serving(serve):
@@ -346,4 +347,4 @@ def test_an_interceptor_that_exits_fails_that_call_alone(serve):
     for exits in (False, True, False, True, True, False):
         Exits.exits = exits
         assert client.call("unary", request("Ann"), timeout=PATIENCE).code.name == ("UNKNOWN" if exits else "OK")
-    wait_for(lambda: server._running == 0)
+    until(lambda: server._running == 0)

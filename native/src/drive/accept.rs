@@ -50,7 +50,7 @@ impl Hub {
             Greeted::Opened { socket, settings, security, first } => {
                 let connection = settings.connection();
                 if let Ok(link) = self.adopt(socket, connection, security, false, &first) {
-                    self.turn_link(&link, link.token(), true, turn);
+                    self.turn_link(&link, true, turn);
                 }
             }
         }

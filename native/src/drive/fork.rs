@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, OnceLock};
 
 use super::socket;
@@ -77,7 +77,8 @@ extern "C" fn in_child() {
 
 /// A descriptor of this process. In a child it is -1, which every system call refuses.
 pub struct Descriptor {
-    number: RawFd,
+    /// -1 once it is closed.
+    number: AtomicI32,
     generation: u32,
     in_child: InChild,
 }
@@ -96,27 +97,35 @@ impl Descriptor {
         let mut descriptors = descriptors();
         let number = fd.into_raw_fd();
         descriptors.insert(number, in_child);
-        Self { number, generation: generation(), in_child }
+        Self { number: AtomicI32::new(number), generation: generation(), in_child }
     }
 
     pub fn fd(&self) -> RawFd {
-        if self.generation == generation() { self.number } else { -1 }
+        if self.generation == generation() { self.number() } else { -1 }
     }
 
     /// As a loop knows it, in a child too.
     pub fn number(&self) -> RawFd {
-        self.number
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// Before its owner is through with all else: -1 from here on. Nobody may be about to use the number that it was.
+    pub fn close(&self) {
+        if self.generation == generation() || self.in_child == InChild::Replaced {
+            // Closed under the lock: a fork in between would leave the child with a descriptor nobody knows of.
+            let mut descriptors = descriptors();
+            let number = self.number.swap(-1, Ordering::Relaxed);
+            if number >= 0 {
+                descriptors.remove(&number);
+                socket::close(number);
+            }
+        }
     }
 }
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
-        if self.generation == generation() || self.in_child == InChild::Replaced {
-            // Closed under the lock: a fork in between would leave the child with a descriptor nobody knows of.
-            let mut descriptors = descriptors();
-            descriptors.remove(&self.number);
-            socket::close(self.number);
-        }
+        self.close();
     }
 }
 

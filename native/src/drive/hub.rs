@@ -178,7 +178,7 @@ impl Hub {
         // Last of all: who is told of an arrival, whatever thread that is, is told once, and has to find all in order.
         let events = if callers_lead { 0 } else { self.arrivals() };
         if let Err(error) = self.of_links().add(link.fd(), events, token) {
-            self.release(token, link.fd());
+            self.release(&link);
             return Err(error);
         }
         link.arm(&mut link.lock(), self);
@@ -237,12 +237,13 @@ impl Hub {
         (due, next)
     }
 
-    pub fn release(&self, token: u64, fd: RawFd) {
-        self.of_links().remove(fd);
+    pub fn release(&self, link: &Arc<Link>) {
+        let token = link.token();
         let released = self.members.lock().by_token.remove(&token);
         if let Some(Member::Link(link)) = &released {
             let (tally, counters, armed) = {
                 let state = link.lock();
+                link.leave(self.of_links());
                 (state.grpc.tally(), state.grpc.counters(), state.armed)
             };
             self.timers.lock().cancel(token, armed);
@@ -404,25 +405,19 @@ impl Hub {
             self.welcome(socket, settings, turn);
         }
         if let Some(link) = link {
-            self.turn_link(&link, token, hung_up, turn);
+            self.turn_link(&link, hung_up, turn);
         } else {
             let greeted = self.greetings.lock().turn(&self.epoll, token);
             self.greeted(greeted, turn);
         }
     }
 
-    pub(super) fn turn_link(&self, link: &Arc<Link>, token: u64, to_the_end: bool, turn: &mut Turn) {
-        self.take_turn(link, token, turn, |accepted| link.turn(accepted, to_the_end));
+    pub(super) fn turn_link(&self, link: &Arc<Link>, to_the_end: bool, turn: &mut Turn) {
+        self.take_turn(link, turn, |accepted| link.turn(accepted, to_the_end));
     }
 
     /// What came of a look at the link.
-    pub(super) fn take_turn(
-        &self,
-        link: &Arc<Link>,
-        token: u64,
-        turn: &mut Turn,
-        look: impl FnOnce(&mut Vec<Key>) -> Vec<News>,
-    ) {
+    pub(super) fn take_turn(&self, link: &Arc<Link>, turn: &mut Turn, look: impl FnOnce(&mut Vec<Key>) -> Vec<News>) {
         let mut accepted = Vec::new();
         turn.news.append(&mut look(&mut accepted));
         if !accepted.is_empty() && link.admission.as_ref().is_some_and(Admission::overstays) {
@@ -431,7 +426,7 @@ impl Hub {
         }
         turn.accepted.extend(accepted.into_iter().map(|key| (link.clone(), key)));
         if link.dead() {
-            self.release(token, link.fd());
+            self.release(link);
         }
     }
 }

@@ -16,7 +16,7 @@ use super::fork::{Descriptor, ProcessMutex};
 use super::gate::{Admission, Security};
 use super::hub::Hub;
 use super::news::{News, Watcher, tell_all};
-use super::socket::{self, Bell, Polled};
+use super::socket::{self, Bell, Epoll, Polled};
 use super::state::State;
 use proxyless_core::grpc::message::Framed;
 use proxyless_core::grpc::status::Status;
@@ -89,6 +89,15 @@ impl Link {
         self.fd.fd()
     }
 
+    /// Nobody will read it any more. A socket that the hub drives alone is closed at once, however long the owners of its
+    /// calls go on; all that use its number do so under the lock of the state. One whose callers lead may be polled.
+    pub(super) fn leave(&self, epoll: &Epoll) {
+        epoll.remove(self.fd());
+        if !self.callers_lead {
+            self.fd.close();
+        }
+    }
+
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
@@ -98,13 +107,14 @@ impl Link {
         self.state.inherited()
     }
 
-    /// A call that is over changes no more: its watcher is let go, or the two would keep each other for ever.
-    pub fn watch(&self, key: Key, watcher: Watcher) {
+    /// A call that is over changes no more: its watcher is let go, or the two would keep each other for ever. False: it is.
+    pub fn watch(&self, key: Key, watcher: Watcher) -> bool {
         let mut state = self.lock();
         let over = state.grpc.call(key).is_none_or(|call| call.finished.is_some());
         let unneeded = if over { Some(watcher) } else { state.watchers.insert(key, watcher) };
         drop(state);
         drop(unneeded);
+        !over
     }
 
     pub fn unwatch(&self, key: Key) {

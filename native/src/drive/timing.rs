@@ -130,6 +130,6 @@ impl Hub {
             None => return,
         };
         self.looks.fetch_add(1, Ordering::Relaxed);
-        self.take_turn(&link, token, turn, |accepted| link.on_time(accepted));
+        self.take_turn(&link, turn, |accepted| link.on_time(accepted));
     }
 }

@@ -157,7 +157,8 @@ impl Hub {
         let links = self.hub.links().into_iter();
         links
             .map(|link| {
-                (link.token(), link.peer.clone(), socket::local_name(link.fd()), numbers(link.lock().grpc.tally()))
+                let state = link.lock(); // the descriptor is this link's as long as nobody else has it
+                (link.token(), link.peer.clone(), socket::local_name(link.fd()), numbers(state.grpc.tally()))
             })
             .collect()
     }
@@ -211,7 +212,7 @@ fn drain_all(links: Vec<Arc<Link>>) -> usize {
 
 pub fn close(py: Python<'_>, hub: &Driven, link: &Arc<Link>, status: &Status) {
     let news = py.detach(|| link.close(status));
-    hub.release(link.token(), link.fd());
+    hub.release(link);
     for item in news {
         item.tell(py);
     }

@@ -140,9 +140,9 @@ impl ServerCall {
     }
 
     /// `callback()` is called at each change until `unwatch`, or until it was told that the call is over. A callback
-    /// that holds this call keeps both alive until then.
-    fn watch(&self, callback: Py<PyAny>) {
-        self.link.watch(self.key, Watcher::Change(Arc::new(callback)));
+    /// that holds this call keeps both alive until then. False: the call is over, the callback is not called.
+    fn watch(&self, callback: Py<PyAny>) -> bool {
+        self.link.watch(self.key, Watcher::Change(Arc::new(callback)))
     }
 
     fn unwatch(&self) {

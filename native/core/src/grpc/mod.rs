@@ -220,9 +220,17 @@ impl Connection {
         std::mem::take(&mut self.changed)
     }
 
-    /// Server: the calls that came since the last time.
+    /// Server: the calls that came since the last time; nobody hears of those that are over already.
     pub fn take_accepted(&mut self) -> Vec<Key> {
-        std::mem::take(&mut self.accepted)
+        let mut accepted = std::mem::take(&mut self.accepted);
+        accepted.retain(|key| {
+            let alive = self.calls.get(key).is_some_and(|call| call.finished.is_none());
+            if !alive {
+                self.forget(*key);
+            }
+            alive
+        });
+        accepted
     }
 
     pub fn call(&self, key: Key) -> Option<&Call> {

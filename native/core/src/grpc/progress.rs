@@ -81,7 +81,8 @@ impl Connection {
         if before != call.progress() || call.finished.is_some() {
             self.changed.push(key);
         }
-        if call.finished.is_some() && self.role == Role::Client {
+        // What a server refuses it has still to answer.
+        if call.finished.is_some() && (self.role == Role::Client || call.cut) {
             self.http2.forget(key);
         }
     }
