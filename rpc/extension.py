@@ -9,7 +9,7 @@
     )
 
 Instrumentors that replace `grpc.insecure_channel` and its like do not see these factories. Any thread; what was made
-before is not touched.
+before is not touched. The channels to the control plane are out of reach.
 """
 
 from __future__ import annotations

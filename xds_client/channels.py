@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Protocol
 
 import grpc
@@ -33,15 +34,20 @@ class Channels(Protocol):
 
 
 class GrpcChannels:
-    """grpcio's own."""
+    """grpcio's own, as they are without what instrumentors put around them: interceptors of the program's have no
+    business between us and the control plane, and might show it what is meant for others.
+    """
 
     def insecure(self, address: str, options: Options) -> grpc.Channel:
-        return grpc.insecure_channel(address, options)
+        channel: grpc.Channel = inspect.unwrap(grpc.insecure_channel)(address, options)
+        return channel
 
     def secure(
         self, address: str, roots: bytes, key: bytes | None, chain: bytes | None, options: Options
     ) -> grpc.Channel:
-        return grpc.secure_channel(address, grpc.ssl_channel_credentials(roots, key, chain), options)
+        credentials = grpc.ssl_channel_credentials(roots, key, chain)
+        channel: grpc.Channel = inspect.unwrap(grpc.secure_channel)(address, credentials, options)
+        return channel
 
 
 GRPCIO = GrpcChannels()

@@ -22,20 +22,25 @@ if TYPE_CHECKING:
 
 
 class EngineChannels:
-    """Connections to the control plane on our own engine, which takes a fork where grpcio does not (docs/adr)."""
+    """Connections to the control plane on our own engine, which takes a fork where grpcio does not (docs/adr).
+
+    Without what `rpc.extend` adds to channels: an interceptor of the program's has no business there, and might show
+    the control plane what is meant for others.
+    """
 
     def insecure(self, address: str, options: Options) -> grpc.Channel:
-        from rpc.blocking.channel import insecure_channel  # noqa: PLC0415 - channels are made of resolvers, too
+        from rpc.blocking.channel import Channel  # noqa: PLC0415 - channels are made of resolvers, too
 
-        return insecure_channel(address, options)
+        return Channel(address, options, None, None)
 
     def secure(
         self, address: str, roots: bytes, key: bytes | None, chain: bytes | None, options: Options
     ) -> grpc.Channel:
-        from rpc.blocking.channel import secure_channel  # noqa: PLC0415 - as above
+        from rpc.blocking.channel import Channel  # noqa: PLC0415 - as above
+        from rpc.credentials import opened  # noqa: PLC0415 - as above
         from rpc.security import ssl_channel_credentials  # noqa: PLC0415 - as above
 
-        return secure_channel(address, ssl_channel_credentials(roots, key, chain), options)
+        return Channel(address, options, None, None, opened(ssl_channel_credentials(roots, key, chain)))
 
 
 _lock = threading.Lock()

@@ -13,9 +13,12 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 import rpc
 from examples.hello.hello_pb2_grpc import GreeterStub
+from rpc.resolver.xds import EngineChannels
 from tests.rpc.peers import KINDS, World
 from tests.rpc.script import READ, polite, request
+from tests.rpc.tls.certificates import Authority
 from tests.rpc.tls.ends import until
+from xds_client.channels import GRPCIO
 
 
 @pytest.fixture
@@ -113,3 +116,40 @@ def test_a_process_instruments_all_that_it_makes(kind, spans):
     finally:
         extension.close()
         world.close()
+
+
+MATERIAL = (Authority().pem, None, None)
+
+
+def test_what_a_process_adds_to_its_channels_stays_out_of_those_to_the_control_plane():
+    wrapped = []
+    extension = rpc.extend(channel=lambda channel: wrapped.append(channel) or channel)
+    try:
+        for channel in (
+            EngineChannels().insecure("127.0.0.1:1", ()),
+            EngineChannels().secure("127.0.0.1:1", *MATERIAL, ()),
+        ):
+            channel.close()
+        assert wrapped == []
+        rpc.insecure_channel("127.0.0.1:1").close()
+        assert len(wrapped) == 1
+    finally:
+        extension.close()
+
+
+def test_an_instrumentor_of_grpcio_stays_out_of_the_channels_to_the_control_plane():
+    def kinds():
+        made = GRPCIO.insecure("127.0.0.1:1", ()), GRPCIO.secure("127.0.0.1:1", *MATERIAL, ())
+        for channel in made:
+            channel.close()
+        return {type(channel) for channel in made}
+
+    plain = kinds()
+    instrumentor = otel.GrpcInstrumentorClient()
+    instrumentor.instrument()
+    try:
+        with grpc.insecure_channel("127.0.0.1:1") as instrumented:
+            assert type(instrumented) not in plain
+        assert kinds() == plain
+    finally:
+        instrumentor.uninstrument()
