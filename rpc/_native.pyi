@@ -11,7 +11,7 @@ Pairs: TypeAlias = Iterable[tuple[str, str | bytes]]
 # Of a connection under TLS: the peer's certificates (DER, the leaf first; none shown: empty), the protocol that was
 # negotiated, whether the session was resumed, the server name that was asked for (servers only), the version of TLS,
 # and the key exchange.
-Protection: TypeAlias = tuple[list[bytes], str, bool, str | None, str, str]
+Protection: TypeAlias = tuple[list[bytes], str, bool, str | None, str, str, str | None]
 # A rule on a subject alternative name: kind (exact, prefix, suffix, contains, regex), value, ignore_case.
 NameRule: TypeAlias = tuple[str, str, bool]
 # A filter chain of a port: name, server names, transport (tls, raw_buffer, or empty for any), offered protocols, how

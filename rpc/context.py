@@ -76,13 +76,15 @@ class CallState:
         return self.call.peer
 
     def peer_identities(self) -> Iterable[bytes] | None:
-        """The peer's names, by `peer_identity_key`; None: it is not authenticated. ``spiffe://…`` for a mesh's."""
-        context = self.auth_context()
-        key = identity_key(context)
-        return None if key is None else context[key]
+        """Who the peer is, by `peer_identity_key`; None: it is not authenticated.
+
+        In the mesh its one ``spiffe://…``; elsewhere its alternative names, as in grpcio.
+        """
+        key = self.peer_identity_key()
+        return None if key is None else self.auth_context()[key]
 
     def peer_identity_key(self) -> str | None:
-        return identity_key(self.auth_context())
+        return identity_key(self.auth_context(), self.call.protection())
 
     def auth_context(self) -> dict[str, list[bytes]]:
         """What TLS says of the peer, with grpcio's keys."""

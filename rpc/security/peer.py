@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 AuthContext = dict[str, list[bytes]]
 
 COMMON_NAME = "x509_common_name"
+SPIFFE_ID = "peer_spiffe_id"
 SUBJECT_ALTERNATIVE_NAME = "x509_subject_alternative_name"
 _NAMES: dict[type, str] = {
     x509.DNSName: "peer_dns",
@@ -36,10 +37,12 @@ def auth_context(protection: Protection | None, *, local: bool = False) -> AuthC
         return {_TYPE: [_LOCAL], "security_level": [b"TSI_PRIVACY_AND_INTEGRITY"]}
     if protection is None:
         return {_TYPE: [b"insecure"], "security_level": [b"TSI_SECURITY_NONE"]}
-    certificates, _, resumed, server_name, version, group = protection
+    certificates, _, resumed, server_name, version, group, identity = protection
     context: AuthContext = {_TYPE: [b"ssl"]}
     if certificates:
         context |= {key: list(values) for key, values in _certificate(certificates[0]).items()}
+    if identity is not None:
+        context[SPIFFE_ID] = [identity.encode()]
     context["security_level"] = [b"TSI_PRIVACY_AND_INTEGRITY"]
     context["ssl_session_reused"] = [b"true" if resumed else b"false"]
     context["ssl_tls_version"] = [version.encode()]
@@ -50,8 +53,14 @@ def auth_context(protection: Protection | None, *, local: bool = False) -> AuthC
     return context
 
 
-def identity_key(context: AuthContext) -> str | None:
-    """Which of the properties identifies the peer; None: nothing does."""
+def identity_key(context: AuthContext, protection: Protection | None) -> str | None:
+    """Which of the properties identifies the peer; None: nothing does.
+
+    In the mesh it is the SPIFFE ID, which is all that the mesh vouches for: whatever else a certificate calls its
+    holder is not looked at. Elsewhere it is what grpcio says: all alternative names, or else the common name.
+    """
+    if protection is not None and protection[-1] is not None:
+        return SPIFFE_ID
     for key in (SUBJECT_ALTERNATIVE_NAME, COMMON_NAME):
         if key in context:
             return key
@@ -107,7 +116,7 @@ def _read(der: bytes) -> AuthContext:
         context.setdefault(key, []).append(value)
     uris = context.get("peer_uri", [])
     if len(uris) == 1 and uris[0].startswith(_SPIFFE):
-        context["peer_spiffe_id"] = list(uris)
+        context[SPIFFE_ID] = list(uris)
     return context
 
 

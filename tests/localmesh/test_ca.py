@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from localmesh import LocalMeshError
 from localmesh.ca import CertificateAuthority, SigningError, TokenIssuer, TokenRefused
-from localmesh.ca.authority import go_duration
+from localmesh.ca.authority import KeyPair, go_duration
 from localmesh.ca.bundle import BundleError, load_bundle, new_bundle, save_bundle
 from localmesh.ca.leaf import issue
 from tests.localmesh.secure_client import WEB, csr, new_key
@@ -275,3 +275,8 @@ def test_others_can_verify_by_the_key_set(tokens):
     assert rsa.RSAPublicNumbers(**numbers).public_key() == tokens._key.public_key()
     header = json.loads(base64.urlsafe_b64decode(tokens.mint("a", "b").split(".")[0] + "=="))
     assert header["kid"] == key["kid"]
+
+
+def test_no_key_is_shown_with_what_holds_it():
+    held = KeyPair(b"the chain", b"the secret")
+    assert "secret" not in repr(held)

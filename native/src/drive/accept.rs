@@ -2,6 +2,7 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::fork::Descriptor;
@@ -13,6 +14,8 @@ use super::socket;
 
 /// A listener that found no descriptor to spare looks again after this time.
 const EXHAUSTED: Duration = Duration::from_millis(50);
+/// How long greetings may keep a turn from its end; one half of a handshake costs about as much.
+const GREETING: Duration = Duration::from_millis(1);
 
 impl Hub {
     /// The accept path: a port without a gate speaks plaintext at once, one with a gate looks at the first bytes.
@@ -36,14 +39,34 @@ impl Hub {
                 if let Some(callback) = before {
                     turn.news.push(News::Change(callback)); // told before the next turn, which reads
                 } else {
-                    let greeted = self.greetings.lock().turn(&self.epoll, token); // its bytes may be there
-                    self.greeted(greeted, turn);
+                    turn.greetings.push(token); // its bytes may be there
                 }
             }
         }
     }
 
-    pub(super) fn greeted(self: &Arc<Self>, greeted: Greeted, turn: &mut Turn) {
+    /// Handshakes come behind all that goes on in open connections, and no more of them in one turn than fit into
+    /// `GREETING`; the others are told of again. Calls that came in are handed over first, but not twice in a row: who is
+    /// busy must not keep everybody else out.
+    pub(super) fn greet(self: &Arc<Self>, turn: &mut Turn) {
+        let waiting = std::mem::take(&mut turn.greetings);
+        let put_off =
+            !waiting.is_empty() && !turn.accepted.is_empty() && !self.greetings_put_off.load(Ordering::Relaxed);
+        self.greetings_put_off.store(put_off, Ordering::Relaxed);
+        if put_off {
+            return;
+        }
+        let begun = Instant::now();
+        for token in waiting {
+            let greeted = self.greetings.lock().turn(&self.epoll, token);
+            self.greeted(greeted, turn);
+            if begun.elapsed() > GREETING {
+                return;
+            }
+        }
+    }
+
+    fn greeted(self: &Arc<Self>, greeted: Greeted, turn: &mut Turn) {
         match greeted {
             Greeted::NotYet => {}
             Greeted::Refused(news) => turn.news.push(news),

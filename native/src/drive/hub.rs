@@ -71,6 +71,8 @@ pub struct Hub {
     held_alarm: Alarm,
     /// A thread waits in `poll`.
     waiting: AtomicBool,
+    /// Calls went before greetings in the last turn.
+    pub(super) greetings_put_off: AtomicBool,
     /// A thread lingers: what arrives on open links is its.
     lingering: AtomicBool,
     /// What links have carried that are over, and what their peers did.
@@ -101,6 +103,8 @@ impl Open {
 pub struct Turn {
     pub accepted: Vec<(Arc<Link>, Key)>,
     pub news: Vec<News>,
+    /// Connections that are not open yet and have something to say.
+    pub(super) greetings: Vec<u64>,
 }
 
 impl Turn {
@@ -131,6 +135,7 @@ impl Hub {
             held: ProcessMutex::default(),
             held_alarm,
             waiting: AtomicBool::new(false),
+            greetings_put_off: AtomicBool::new(false),
             lingering: AtomicBool::new(false),
             past: ProcessMutex::default(),
             next_token: AtomicU64::new(FIRST_FREE),
@@ -356,6 +361,7 @@ impl Hub {
                     token => self.serve(token, hung_up, &mut turn),
                 }
             }
+            self.greet(&mut turn);
             // What was held has left, or a look at the time found nothing: Python has not to hear of it.
             let inner = !ready.is_empty() && ready.iter().all(|(token, _)| matches!(*token, HELD | ALARM));
             if !inner || !turn.is_empty() {
@@ -407,8 +413,7 @@ impl Hub {
         if let Some(link) = link {
             self.turn_link(&link, hung_up, turn);
         } else {
-            let greeted = self.greetings.lock().turn(&self.epoll, token);
-            self.greeted(greeted, turn);
+            turn.greetings.push(token);
         }
     }
 

@@ -146,13 +146,13 @@ impl Gate {
 }
 
 /// How the link is protected: None for plaintext, else the peer's certificates (DER, the leaf first), the protocol that
-/// was negotiated, whether the session was resumed, the server name that was asked for (servers), the version of TLS
-/// and the key exchange.
-pub type Protection<'py> = (Vec<Bound<'py, PyBytes>>, String, bool, Option<String>, String, String);
+/// was negotiated, whether the session was resumed, the server name that was asked for (servers), the version of TLS,
+/// the key exchange, and the SPIFFE ID that the mesh vouches for.
+pub type Protection<'py> = (Vec<Bound<'py, PyBytes>>, String, bool, Option<String>, String, String, Option<String>);
 
 pub fn protection<'py>(py: Python<'py>, link: &Link) -> Option<Protection<'py>> {
     let server_name = link.admission.as_ref().and_then(|admission| admission.server_name());
-    let (certificates, alpn, resumed, version, group) = {
+    let (certificates, alpn, resumed, version, group, identity) = {
         let state = link.lock();
         let session = state.session.as_ref()?;
         (
@@ -161,8 +161,9 @@ pub fn protection<'py>(py: Python<'py>, link: &Link) -> Option<Protection<'py>> 
             session.resumed(),
             session.version(),
             session.key_exchange(),
+            session.identity(),
         )
     };
     let certificates = certificates.iter().map(|certificate| PyBytes::new(py, certificate)).collect();
-    Some((certificates, String::from_utf8_lossy(&alpn).into_owned(), resumed, server_name, version, group))
+    Some((certificates, String::from_utf8_lossy(&alpn).into_owned(), resumed, server_name, version, group, identity))
 }

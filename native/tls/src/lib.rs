@@ -3,11 +3,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bounds;
 pub mod chains;
 pub mod client;
 pub mod greeting;
 pub mod material;
 pub mod names;
+pub mod sans;
 pub mod server;
 pub mod session;
 pub mod verify;

@@ -23,7 +23,11 @@ impl Identity {
 
 /// Trust anchors with their own validity, which webpki leaves to us: an expired root anchors nothing.
 #[derive(Debug)]
-pub struct Roots(Vec<Anchor>);
+pub struct Roots {
+    anchors: Vec<Anchor>,
+    /// How many have the name that most of them have: with as many a signature may have to be tried.
+    pub(crate) of_one_name: usize,
+}
 
 #[derive(Debug)]
 struct Anchor {
@@ -40,12 +44,14 @@ impl Roots {
         if anchors.is_empty() {
             return Err(format!("none of the {} root certificates can be used", certificates.len()));
         }
-        Ok(Self(anchors))
+        let names = || anchors.iter().map(|anchor| &anchor.anchor.subject);
+        let of_one_name = names().map(|name| names().filter(|other| *other == name).count()).max();
+        Ok(Self { of_one_name: of_one_name.unwrap_or_default(), anchors })
     }
 
     pub fn valid_at(&self, now: UnixTime) -> Vec<TrustAnchor<'static>> {
         let now = now.as_secs();
-        let valid = self.0.iter().filter(|anchor| (anchor.not_before..=anchor.not_after).contains(&now));
+        let valid = self.anchors.iter().filter(|anchor| (anchor.not_before..=anchor.not_after).contains(&now));
         valid.map(|anchor| anchor.anchor.clone()).collect()
     }
 }
@@ -92,7 +98,7 @@ pub fn validity(certificate: &[u8]) -> Option<(u64, u64)> {
 }
 
 /// The first element of DER: its tag, its content, and what follows it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(crate) fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = if first < 0x80 {

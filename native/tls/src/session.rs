@@ -123,6 +123,12 @@ impl Session {
         self.connection.peer_certificates().unwrap_or_default()
     }
 
+    /// Whom the mesh vouches for; None outside of it, or where the peer showed nothing.
+    pub fn identity(&self) -> Option<String> {
+        let leaf = self.peer_certificates().first()?;
+        self.verifier.as_ref()?.identity(leaf)
+    }
+
     pub fn alpn(&self) -> &[u8] {
         self.connection.alpn_protocol().unwrap_or_default()
     }

@@ -12,8 +12,10 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage};
 
+use crate::bounds;
 use crate::material::{Roots, validity};
 use crate::names::{NameRule, trust_domain};
+use crate::sans::uri_names;
 
 /// What the peer's certificate has to say, beside reaching the roots. What is given has to hold.
 #[derive(Debug, Default)]
@@ -51,6 +53,13 @@ impl Verifier {
         Self { roots, expected, client_must_show, algorithms }
     }
 
+    /// Whom the mesh vouches for, of a certificate that was taken: its one URI name. None: nobody asked for one.
+    pub fn identity(&self, leaf: &[u8]) -> Option<String> {
+        self.expected.trust_domains.as_ref()?;
+        let uris = uri_names(leaf)?;
+        uris.first().and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned)
+    }
+
     /// The whole check, also for a resumed session, whose certificate may have expired since.
     pub fn check(
         &self,
@@ -60,17 +69,19 @@ impl Verifier {
         usage: KeyUsage,
     ) -> Result<(), Error> {
         let Some(roots) = &self.roots else { return Ok(()) };
+        bounds::check(leaf, between).map_err(|why| refuse(why, CertificateError::BadEncoding))?;
         let certificate = EndEntityCert::try_from(leaf).map_err(|error| {
             refuse(format!("the peer's certificate cannot be read: {error}"), CertificateError::BadEncoding)
         })?;
         let anchors = roots.valid_at(now);
+        bounds::allow_failures(2 * roots.of_one_name + 2);
         certificate
-            .verify_for_usage(self.algorithms.all, &anchors, between, now, usage, None, None)
+            .verify_for_usage(bounds::counted(&self.algorithms), &anchors, between, now, usage, None, None)
             .map_err(|error| chain_error(&certificate, leaf, now, &error))?;
-        self.check_names(&certificate)
+        self.check_names(&certificate, leaf)
     }
 
-    fn check_names(&self, certificate: &EndEntityCert<'_>) -> Result<(), Error> {
+    fn check_names(&self, certificate: &EndEntityCert<'_>, leaf: &[u8]) -> Result<(), Error> {
         let Expected { trust_domains, host, rules } = &self.expected;
         if let Some(host) = host {
             certificate.verify_is_valid_for_subject_name(host).map_err(|_| {
@@ -78,7 +89,7 @@ impl Verifier {
             })?;
         }
         match trust_domains {
-            Some(trust_domains) => check_identity(certificate, trust_domains, rules),
+            Some(trust_domains) => check_identity(certificate, leaf, trust_domains, rules),
             None if rules.is_empty() || rules.iter().any(|rule| fits(rule, certificate)) => Ok(()),
             None => {
                 let shown = shown(certificate);
@@ -88,11 +99,20 @@ impl Verifier {
     }
 }
 
-fn check_identity(certificate: &EndEntityCert<'_>, trusted: &[String], rules: &[NameRule]) -> Result<(), Error> {
-    let uris: Vec<_> = certificate.valid_uri_names().collect();
+fn check_identity(
+    certificate: &EndEntityCert<'_>,
+    leaf: &[u8],
+    trusted: &[String],
+    rules: &[NameRule],
+) -> Result<(), Error> {
+    let uris = uri_names(leaf).unwrap_or_default();
     let [identity] = uris.as_slice() else {
         let why = "an identity of the mesh is exactly one URI name, and the peer's certificate has";
         return Err(wrong(format!("{why} {}: {}", uris.len(), shown(certificate))));
+    };
+    let Ok(identity) = std::str::from_utf8(identity) else {
+        let name = String::from_utf8_lossy(identity);
+        return Err(wrong(format!("the peer is {name}, which is no text, and so no SPIFFE id")));
     };
     let Some(domain) = trust_domain(identity) else {
         return Err(wrong(format!("the peer is {identity}, which is no SPIFFE id")));
@@ -117,12 +137,15 @@ fn fits(rule: &NameRule, certificate: &EndEntityCert<'_>) -> bool {
         || rule.host().is_some_and(|host| certificate.verify_is_valid_for_subject_name(&host).is_ok())
 }
 
+/// How many names of a stranger are shown.
+const SHOWN: usize = 8;
+
 fn listed(rules: &[NameRule]) -> String {
     rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 fn shown(certificate: &EndEntityCert<'_>) -> String {
-    let names: Vec<_> = certificate.valid_uri_names().chain(certificate.valid_dns_names()).collect();
+    let names: Vec<_> = certificate.valid_uri_names().chain(certificate.valid_dns_names()).take(SHOWN).collect();
     if names.is_empty() { String::from("nobody (no names)") } else { names.join(", ") }
 }
 

@@ -3,8 +3,7 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
-
+use common::random::{Random, fuzz, mutate};
 use common::*;
 use proxyless_tls::chains::Chains;
 use proxyless_tls::greeting::Greeting;
@@ -13,49 +12,6 @@ use proxyless_tls::verify::Verifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::KeyUsage;
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-}
-
-fn fuzz(mut once: impl FnMut(&mut Random)) {
-    let seconds = std::env::var("PROXYLESS_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
-    let until = Instant::now() + Duration::from_secs(seconds);
-    let mut seed = 0x9e37_79b9_7f4a_7c15;
-    while Instant::now() < until {
-        let mut random = Random(seed);
-        once(&mut random);
-        seed = random.next() | 1;
-    }
-}
-
-fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for _ in 0..=random.below(4) {
-        let at = random.below(bytes.len());
-        match random.below(4) {
-            0 => bytes[at] ^= 1 << random.below(8),
-            1 => bytes[at] = random.next() as u8,
-            2 => drop(bytes.drain(at..(at + random.below(8)).min(bytes.len()))),
-            _ => bytes.insert(at, random.next() as u8),
-        }
-        if bytes.is_empty() {
-            break;
-        }
-    }
-    bytes
-}
 
 /// The first flight of a real client.
 fn hello(root: &Ca) -> Vec<u8> {

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import ExtendedKeyUsageOID
 
 from tests.rpc.script import request
@@ -173,3 +175,22 @@ def test_a_mesh_without_identities_calls_nobody_over_tls(our_world, reviews):
     address = our_world.serve_in(Mesh(reviews), strict())
     client = our_world.call_from(Mesh(plaintext=True), address)
     refused(client, "must be called over mutual TLS", "PROXYLESS_SECURITY=tls")
+
+
+def test_a_second_uri_name_that_is_no_text_is_a_second_name(our_world, mesh_root, reviews, caplog):
+    """One reader passes over it, another does not: whose identity that is must not depend on who looks."""
+    good = mesh_root.issue(SHOP)
+    key = serialization.load_pem_private_key(good.key, None)
+    names = der_sequence(b"\x86" + bytes([len(SHOP)]) + SHOP.encode(), b"\x86\x0aspiffe://\xff")
+    extension = x509.UnrecognizedExtension(x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME, names)
+    leaf = mesh_root.sign(key, extension)
+    identity = as_identity(leaf, SHOP, mesh_root.pem)
+    address = our_world.serve_in(Mesh(reviews), strict())
+    refused(our_world.call_from(Mesh(identity), address))
+    until(lambda: "exactly one URI name, and the peer's certificate has 2" in caplog.text)
+
+
+def der_sequence(*elements):
+    body = b"".join(elements)
+    assert len(body) < 0x80
+    return b"\x30" + bytes([len(body)]) + body

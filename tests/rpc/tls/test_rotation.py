@@ -224,3 +224,14 @@ def test_a_new_identity_resumes_nothing_of_the_old_one(our_world, mesh_root):
     hello(client)
     assert [context["ssl_session_reused"] for context, _, _ in seen] == [[b"false"]] * 3
     assert [next(iter(identities))[-5:] for _, identities, _ in seen] == [b"/shop", b"admin", b"admin"]
+
+
+def test_in_the_mesh_the_caller_is_its_spiffe_id_whatever_else_it_is_called(our_world, mesh_root, reviews):
+    """Only that is vouched for: DNS names, e-mail addresses and common names are not looked at."""
+    seen = []
+    shop = mesh_root.identity(SHOP, dns=("payments.example",), ips=("10.0.0.1",), common_name="admin")
+    client, _, _ = our_world.pair(shop, reviews, script=tell_peer(seen))
+    hello(client)
+    [(context, identities, key)] = seen
+    assert (list(identities), key) == ([SHOP.encode()], "peer_spiffe_id")
+    assert context["x509_subject_alternative_name"] == [SHOP.encode(), b"payments.example", b"10.0.0.1"]

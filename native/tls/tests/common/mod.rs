@@ -1,6 +1,8 @@
 //! Certificates made on the spot, and a client and a server in memory.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod random;
+
 use std::sync::Arc;
 
 use proxyless_tls::chains::{Chain, Chains};
