@@ -127,8 +127,13 @@ def xds_channel_credentials(fallback_credentials: ChannelCredentials | None = No
     is `ssl_channel_credentials()` unless given.
 
     A mesh target needs no credentials here: `rpc.insecure_channel` follows the mesh as well.
+    Raises TypeError for grpcio's own credentials, and for insecure ones, which would be plaintext by omission.
     """
-    return _XdsChannelCredentials(fallback_credentials)
+    if fallback_credentials is None:
+        return _XdsChannelCredentials(None)
+    if "Insecure" in type(getattr(fallback_credentials, "_credentials", None)).__name__:
+        raise TypeError("insecure_channel_credentials are no fallback: make the channel with rpc.insecure_channel")
+    return _XdsChannelCredentials(own_channel_credentials(fallback_credentials))
 
 
 def _bytes(*pem: bytes | None) -> None:

@@ -62,6 +62,7 @@ class IdentityKeeper:
         self._changed = threading.Condition()  # guards the two above; never held while an observer runs
         self._closing = threading.Event()
         self._started = False
+        self._expiry_told = 0  # serial of the identity whose end was logged; the thread's own
         self._thread: threading.Thread | None = None
         inherits(self)
 
@@ -225,4 +226,18 @@ class IdentityKeeper:
             except Exception:  # a bug of ours must cost one attempt, not the identity from now on
                 logger.exception("renewing the identity from %s failed; it goes on", self.name)
                 seconds = _AFTER_A_BUG
-            self._closing.wait(max(0.0, seconds))
+            self._rest(seconds)
+
+    def _rest(self, seconds: float) -> None:
+        """Until there is something to do. A certificate that expires meanwhile does not do so in silence."""
+        until = self._clock.monotonic() + seconds
+        while True:
+            state, now = self._state, self._clock.monotonic()
+            ends = state.expires_at if state.identity is not None and state.serial != self._expiry_told else None
+            if ends is not None and ends <= now:
+                self._expiry_told, ends = state.serial, None
+                logger.error("%s; nothing that needs it is called or let in until there is another", self.error)
+            if now >= until or self._closing.wait(min(until, until if ends is None else ends) - now):
+                return
+            if ends is None or until <= ends:
+                return

@@ -133,3 +133,28 @@ def test_a_bug_in_a_step_is_logged_and_the_next_step_comes(source, monkeypatch, 
     source.start()
     assert source.wait(30) is FIRST
     assert "renewing the identity from a source failed; it goes on" in caplog.text
+
+
+def test_the_end_of_a_certificate_is_logged_when_it_comes_and_once(source, time, caplog):
+    def told():
+        return [r.getMessage() for r in caplog.records if "has expired" in r.getMessage()]
+
+    def turn(job=lambda: None):
+        done = threading.Event()
+        source.jobs.put(job)
+        source.jobs.put(done.set)  # a step begins when the one before it has been rested from
+        assert done.wait(10)
+
+    source.start()
+    turn(lambda: source.publish(FIRST, time.clock.monotonic() + 10))
+    assert told() == []
+    time.passed += 11
+    turn()
+    turn()
+    [line] = told()
+    assert "spiffe://a/1" in line
+    assert "nothing that needs it is called or let in" in line
+    turn(lambda: source.publish(SECOND, time.clock.monotonic() + 10))
+    time.passed += 11
+    turn()
+    assert len(told()) == 2
