@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 "".encode("idna")
 
 _MUTE = "the peer accepted the connection and said nothing in time"
+_PLAINTEXT = (
+    "it was called in plaintext; if it wants TLS, use rpc.secure_channel with rpc.ssl_channel_credentials, and in the "
+    "mesh let the tls mode of its DestinationRule and its PeerAuthentication agree"
+)
 
 
 class MuteError(OSError):
@@ -44,7 +48,7 @@ def dial(connection: Connection, hub: Hub, terms: Terms, proxy: Proxy | None = N
         problem = _MUTE
     if problem is not None:
         link.close(problem)
-        raise MuteError(problem)
+        raise MuteError(problem if key.security is not None else f"{problem} ({_PLAINTEXT})")
     return link
 
 
@@ -67,7 +71,7 @@ async def dial_in_loop(connection: Connection, hub: Hub, terms: Terms, proxy: Pr
         raise
     if problem is not None:
         link.close(problem)
-        raise MuteError(problem)
+        raise MuteError(problem if key.security is not None else f"{problem} ({_PLAINTEXT})")
     return link
 
 
