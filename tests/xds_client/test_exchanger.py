@@ -141,7 +141,8 @@ def test_a_malformed_resource_shows_in_status(start_server, open_exchanger):
     status = exchanger.status()
     assert [e.name for e in status.rejected] == [V1]
     assert status.wanted[ROUTE] == {REVIEWS_ROUTE}
-    assert status.known == {CLUSTER: 1, ENDPOINT: 1, ResourceType.LISTENER: 0, ROUTE: 1}
+    asked_for_nothing = {ResourceType.LISTENER: 0, ResourceType.EXTENSION: 0}
+    assert status.known == {CLUSTER: 1, ENDPOINT: 1, ROUTE: 1, **asked_for_nothing}
     assert news.empty()
 
 
