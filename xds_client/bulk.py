@@ -12,7 +12,8 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from xds_client.decode import parse
+from xds_client.codec import Resources
+from xds_client.decode import Parsed, content
 from xds_client.errors import DecodeError
 from xds_client.resource_type import ResourceType
 
@@ -66,7 +67,10 @@ class BulkDecoding:
         decoded = response
         try:
             kind = _KINDS[response.type_url]
-            decoded = replace(response, resources=tuple(_parsed(kind, resource) for resource in response.resources))
+            resources = Resources()
+            for resource in response.resources:
+                resources.append(_parsed(kind, resource))
+            decoded = replace(response, resources=resources)
         except Exception:  # a bug of ours: the session meets it again, and it costs this response alone
             logger.exception("decoding a response of %s failed", response.type_url)
         self._post(lambda: self._decoded(response, decoded))
@@ -84,8 +88,8 @@ def _parsed(kind: ResourceType, resource: WireResource) -> WireResource:
     if resource.data is None:
         return resource
     try:
-        parsed = parse(kind, resource.name, resource.type_url, resource.data)
-        if kind in _DECODED_AT_ONCE:
+        parsed = content(kind, resource.name, resource.type_url, resource.data)
+        if kind in _DECODED_AT_ONCE and isinstance(parsed, Parsed):
             parsed.settle()
     except DecodeError as error:
         return replace(resource, parsed=error)

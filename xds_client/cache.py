@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from xds_client.decode import Parsed
 from xds_client.errors import DecodeError
 from xds_client.resource_type import WILDCARD, ResourceType
+from xds_client.turns import in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from xds_client.decode import Parsed, Value
+    from xds_client.decode import Content, Value
     from xds_client.session import Names, Update
 
 _NOBODY: frozenset[str] = frozenset()
@@ -24,11 +26,12 @@ _NOBODY: frozenset[str] = frozenset()
 class Known:
     """A resource that arrived: its newest form, and the form before it in case the newest turns out to be malformed."""
 
-    __slots__ = ("newest", "previous")
+    __slots__ = ("newest", "previous", "weight")
 
     def __init__(self, newest: Parsed, previous: Parsed | None = None) -> None:
         self.newest = newest
         self.previous = previous
+        self.weight = _OVERHEAD + len(newest.data) + (len(previous.data) if previous else 0)  # as it was counted
 
     def value(self) -> Value:
         """The last good value; raises the newest form's `DecodeError` when there never was one."""
@@ -83,8 +86,32 @@ _MOST_MALFORMED = 10_000  # names; who is not among them counts as never sent
 _NEVER_SENT = Missing("the control plane sent all resources of this type, and this one is not among them")
 
 
-def _weight(parsed: Parsed) -> int:
-    return len(parsed.data) + _OVERHEAD
+# A resource that nobody has looked at: its newest form, and the one before it. As a `Known` each of 200,000 would be
+# three objects that every garbage collection visits, while all threads wait.
+Packed = tuple[bytes, ...]
+
+
+def _weight(kept: Known | Packed) -> int:
+    return kept.weight if isinstance(kept, Known) else _OVERHEAD + sum(map(len, kept))
+
+
+def _opened(kind: ResourceType, name: str, packed: Packed) -> Known:
+    return Known(*(Parsed(kind, name, data, None) for data in packed))
+
+
+def _followed(kind: ResourceType, name: str, old: Known | Packed | None, new: Content) -> Known | Packed:
+    """``new`` after ``old``, or ``old`` itself when it says the same."""
+    if isinstance(new, bytes):
+        if old is None:
+            return (new,)
+        if isinstance(old, tuple):
+            return old if old[0] == new else (new, old[0])
+        new = Parsed(kind, name, new, None)
+    if old is None:
+        return Known(new)
+    if isinstance(old, tuple):
+        old = _opened(kind, name, old)
+    return old if old.newest.data == new.data else old.followed_by(new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +121,19 @@ class Pool:
     `WILDCARD` is among the missing while a type that is asked for by wildcard is not answered at all.
     """
 
-    known: Mapping[str, Known] = field(default_factory=dict)
+    kind: ResourceType
+    known: dict[str, Known | Packed] = field(default_factory=dict)
     missing: Mapping[str, Missing] = field(default_factory=dict)
     malformed: Mapping[str, Malformed] = field(default_factory=dict)
     whole: bool = False
     size: int = 0  # of what is known, in bytes
+    unnamed: int = 0  # refused by the last update, and not even among the malformed: there are too many
 
     def look(self, name: str) -> Found:
-        found = self.known.get(name) or self.missing.get(name) or self.malformed.get(name)
+        kept = self.known.get(name)
+        if isinstance(kept, tuple):  # looked at for the first time; exchanger's thread, and no new key
+            kept = self.known[name] = _opened(self.kind, name, kept)
+        found = kept or self.missing.get(name) or self.malformed.get(name)
         if found is not None:
             return found
         return _NEVER_SENT if self.whole else self.missing.get(WILDCARD, NOT_YET)
@@ -109,18 +141,20 @@ class Pool:
     def apply(self, update: Update) -> Pool:
         known, missing, malformed = dict(self.known), dict(self.missing), dict(self.malformed)
         size = self.size
-        for name, parsed in update.accepted.items():
+        unnamed = 0
+        for name, content in in_turns(update.accepted.items()):
             old = known.get(name)
-            grown = _weight(parsed) - (_weight(old.newest) if old else 0)
+            kept = _followed(self.kind, name, old, content)
+            grown = _weight(kept) - (_weight(old) if old else 0)
             if grown > 0 and size + grown > _MOST:
-                reason = f"is refused: there are {_MOST >> 20} MiB of this type already"
-                malformed[name] = Malformed(DecodeError(update.kind, name, "", reason))
+                if name in malformed or len(malformed) < _MOST_MALFORMED:
+                    reason = f"is refused: there are {_MOST >> 20} MiB of this type already"
+                    malformed[name] = Malformed(DecodeError(update.kind, name, "", reason))
+                else:
+                    unnamed += 1
                 continue
             size += grown
-            if old is None:
-                known[name] = Known(parsed)
-            elif old.newest.data != parsed.data:
-                known[name] = old.followed_by(parsed)
+            known[name] = kept
             missing.pop(name, None)
             malformed.pop(name, None)
         for error in update.rejected:
@@ -131,11 +165,11 @@ class Pool:
             missing.pop(WILDCARD, None)
         for name, reason in update.removed.items():
             gone = known.pop(name, None)
-            size -= _weight(gone.newest) if gone else 0
+            size -= _weight(gone) if gone else 0
             malformed.pop(name, None)
             if not update.whole:  # else absence itself says it
                 missing[name] = Missing(reason)
-        return Pool(known, missing, malformed, self.whole or update.whole, size)
+        return Pool(self.kind, known, missing, malformed, self.whole or update.whole, size, unnamed)
 
     def retain(self, names: frozenset[str]) -> Pool:
         """Forget what nobody subscribes to any more: it would go stale unseen."""
@@ -143,22 +177,25 @@ class Pool:
         if WILDCARD in names or all(name in names for pool in pools for name in pool):
             return self
         known = {n: v for n, v in self.known.items() if n in names}
-        return Pool(
-            known,
-            {n: v for n, v in self.missing.items() if n in names},
-            {n: v for n, v in self.malformed.items() if n in names},
-            self.whole,
-            sum(_weight(v.newest) for v in known.values()),
+        return replace(
+            self,
+            known=known,
+            missing={n: v for n, v in self.missing.items() if n in names},
+            malformed={n: v for n, v in self.malformed.items() if n in names},
+            size=sum(map(_weight, known.values())),
         )
 
     def errors_among(self, names: Iterable[str]) -> list[DecodeError]:
         """What was found to make no sense, of these names."""
-        found = (self.known[name].error for name in names if name in self.known)
-        return [error for error in found if error is not None]
+        found = map(self.known.get, in_turns(names))
+        return [one.error for one in found if isinstance(one, Known) and one.error is not None]
 
     def refused(self, names: Iterable[str]) -> list[DecodeError]:
         """What there is no room for, or could not be parsed, of these names."""
-        return [self.malformed[name].error for name in names if name in self.malformed]
+        named = [self.malformed[name].error for name in in_turns(names) if name in self.malformed]
+        if not self.unnamed:
+            return named
+        return [*named, DecodeError(self.kind, "*", "", f"{self.unnamed} more are refused: there is no room for them")]
 
     def errors(self) -> list[DecodeError]:
         """What is malformed right now: could not be parsed, or was wanted and made no sense."""
@@ -167,7 +204,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Caches:
-    pools: Mapping[ResourceType, Pool] = field(default_factory=lambda: {kind: Pool() for kind in ResourceType})
+    pools: Mapping[ResourceType, Pool] = field(default_factory=lambda: {kind: Pool(kind) for kind in ResourceType})
 
     def look(self, kind: ResourceType, name: str) -> Found:
         return self.pools[kind].look(name)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Options = Sequence[tuple[str, int | str]]
 
 CHANNEL_OPTIONS: Options = (
-    ("grpc.max_receive_message_length", -1),  # CDS of a large mesh is one message
+    ("grpc.max_receive_message_length", 256 << 20),  # CDS of a large mesh is one message; no more is kept either
     ("grpc.keepalive_time_ms", 30_000),  # as pilot-agent does: a dead istiod is noticed although the stream is quiet
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),

@@ -5,18 +5,23 @@ Besides `xds_client.decode` the only place that knows protobuf.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from envoy.config.core.v3 import base_pb2  # type: ignore[import-untyped]
 from envoy.service.discovery.v3 import discovery_pb2  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError as WireError
 from google.rpc import code_pb2  # type: ignore[import-untyped]
 
+from xds_client.envelope import pieces
 from xds_client.errors import ProtocolError
+from xds_client.turns import in_turns
 
 if TYPE_CHECKING:
-    from xds_client.decode import Parsed
+    from collections.abc import Iterator
+
+    from xds_client.decode import Content
     from xds_client.errors import DecodeError
     from xds_client.node import Node
     from xds_client.resource_type import ResourceType
@@ -62,7 +67,44 @@ class WireResource:
     version: str
     type_url: str
     data: bytes | None
-    parsed: Parsed | DecodeError | None = None
+    parsed: Content | DecodeError | None = None
+
+
+class Resources(Sequence[WireResource]):
+    """Those of one response, kept as columns: 200,000 objects would each be visited by every garbage collection."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._versions: list[str] = []
+        self._types: list[str] = []
+        self._data: list[bytes | None] = []
+        self._parsed: list[Content | DecodeError | None] = []
+
+    def append(self, resource: WireResource) -> None:
+        # One string for all that are of one type.
+        same = bool(self._types) and self._types[-1] == resource.type_url
+        self.names.append(resource.name)
+        self._versions.append(resource.version)
+        self._types.append(self._types[-1] if same else resource.type_url)
+        self._data.append(resource.data)
+        self._parsed.append(resource.parsed)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> WireResource: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[WireResource]: ...
+    def __getitem__(self, index: int | slice) -> WireResource | list[WireResource]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return WireResource(
+            self.names[index], self._versions[index], self._types[index], self._data[index], self._parsed[index]
+        )
+
+    def __iter__(self) -> Iterator[WireResource]:
+        return in_turns(map(WireResource, self.names, self._versions, self._types, self._data, self._parsed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +112,27 @@ class DeltaResponse:
     type_url: str
     version: str
     nonce: str
-    resources: tuple[WireResource, ...]
+    resources: Resources
     removed: tuple[str, ...]
 
 
 def decode_delta_response(data: bytes) -> DeltaResponse:
     """Open the envelope; raise `ProtocolError` when it is none."""
-    try:
-        message = discovery_pb2.DeltaDiscoveryResponse.FromString(data)
-    except WireError as error:
-        raise ProtocolError(f"{len(data)} bytes that are no DeltaDiscoveryResponse: {error}") from error
-    resources = tuple(
-        WireResource(r.name, r.version, r.resource.type_url, r.resource.value if r.HasField("resource") else None)
-        for r in message.resources
-    )
-    return DeltaResponse(
-        message.type_url, message.system_version_info, message.nonce, resources, tuple(message.removed_resources)
-    )
+    type_url = version = nonce = ""
+    resources, removed = Resources(), list[str]()
+    for piece in pieces(data):
+        try:
+            message = discovery_pb2.DeltaDiscoveryResponse.FromString(piece)
+        except WireError as error:
+            raise ProtocolError(f"{len(data)} bytes that are no DeltaDiscoveryResponse: {error}") from error
+        type_url = message.type_url or type_url
+        version = message.system_version_info or version
+        nonce = message.nonce or nonce
+        for one in in_turns(message.resources):
+            content = one.resource.value if one.HasField("resource") else None
+            resources.append(WireResource(one.name, one.version, one.resource.type_url, content))
+        removed += message.removed_resources
+    return DeltaResponse(type_url, version, nonce, resources, tuple(removed))
 
 
 def _node(node: Node) -> base_pb2.Node:

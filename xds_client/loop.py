@@ -22,6 +22,7 @@ from xds_client.resolve import Inbound, Interest, Outcome, Resolution, resolve
 from xds_client.resource_type import WILDCARD, ResourceType
 from xds_client.session import DeltaSession
 from xds_client.status import Connection, Phase, Status
+from xds_client.turns import in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -215,11 +216,12 @@ class AdsLoop:
             late = self._settle()
             # What is known to make no sense is NACKed every time it comes, on the next stream too.
             pool = self._caches.pools[update.kind]
+            self._session.refuse(update.kind, (n for n in in_turns(update.accepted) if n not in pool.known))
             again = [*pool.errors_among(update.accepted), *pool.refused(update.accepted)]
             errors = {error.name: error for error in (*again, *late.pop(update.kind, ()))}
             self._send([self._session.reply(update, tuple(errors.values()))])
             self._complain(late)
-            for rejected in update.rejected:
+            for rejected in in_turns(update.rejected):
                 self._rejections.say(rejected)
 
     def closed(self, serial: int, reason: str) -> None:

@@ -62,17 +62,17 @@ class Plane(grpc.GenericRpcHandler):
         }
         return response(kind, service[kind], nonce=next(self._nonces)).SerializeToString()
 
-    def send(self, data):
+    def send(self, data, patience=1.0):
         """Wait until every stream has taken it: flow control is the client's only defence, and it has it."""
         with self._lock:
             streams = list(self._streams)
         for out in streams:
             with contextlib.suppress(queue.Full):
-                out.put(data, timeout=1.0)
+                out.put(data, timeout=patience)
 
     def recover(self):
         self.short_lived, self.richer = False, True
-        self.send(self.good(ROUTE))
+        self.send(self.good(ROUTE), patience=60.0)  # the client may be busy with what came before
 
     def _stream(self, requests, context):
         out = queue.Queue(2)

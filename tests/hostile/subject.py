@@ -1,7 +1,8 @@
 """Who is attacked, as a process of its own: it calls one service of the mesh all the time, and tells how that went.
 
-``python -m tests.hostile.subject``: prints a line once calls go through, and its report, as JSON, once a line came in
-and the richer route is there, or PATIENCE is over.
+``python -m tests.hostile.subject QUIET``: prints a line once calls have gone through for so many seconds, and its
+report, as JSON, once a line came in and the richer route is there, or PATIENCE is over. What calls cost in the quiet
+seconds is told beside: the same process on the same machine, with nobody who attacks.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class Caller:
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
+    def taken(self):
+        seconds, self.seconds = self.seconds, []
+        return seconds
+
     def _run(self):
         while not self.stopping:
             begun = time.monotonic()
@@ -49,6 +54,17 @@ class Caller:
             self.codes[code] += 1
             self.seconds.append(time.monotonic() - begun)
             time.sleep(PAUSE)
+
+
+def of_calls(callers):
+    """What the calls so far cost, in milliseconds; the next ones are counted anew."""
+    seconds = sorted(s for caller in callers for s in caller.taken())
+    return {
+        "calls": len(seconds),
+        "median_ms": round(1e3 * statistics.median(seconds), 2),
+        "p99_ms": round(1e3 * seconds[int(len(seconds) * 0.99)], 2),
+        "slowest_ms": round(1e3 * seconds[-1], 2),
+    }
 
 
 class Lines(logging.Handler):
@@ -63,7 +79,7 @@ class Lines(logging.Handler):
         self.characters += len(record.getMessage())
 
 
-def main():
+def main(quiet):
     lines = Lines()
     logging.getLogger("xds_client").addHandler(lines)
     logging.getLogger("rpc").addHandler(lines)
@@ -77,19 +93,18 @@ def main():
         stub.SayHello(HelloRequest(name="first"), timeout=60)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         callers = [Caller(stub) for _ in range(2)]
+        time.sleep(float(quiet))
+        calm = of_calls(callers)
         print("ready", flush=True)  # noqa: T201 - how it talks to the test
         sys.stdin.readline()
         recovered = richer.wait(PATIENCE)
         for caller in callers:
             caller.stopping = True
             caller.thread.join()
-        seconds = sorted(s for caller in callers for s in caller.seconds)
         report = {
             "codes": sum((caller.codes for caller in callers), Counter()),
-            "calls": len(seconds),
-            "median_ms": round(1e3 * statistics.median(seconds), 2),
-            "p99_ms": round(1e3 * seconds[int(len(seconds) * 0.99)], 2),
-            "slowest_ms": round(1e3 * seconds[-1], 2),
+            **of_calls(callers),
+            "quiet": calm,
             "grown_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10,
             "cpu_s": round(time.process_time(), 1),
             "log_lines": lines.lines,
@@ -101,4 +116,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

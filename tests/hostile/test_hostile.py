@@ -23,6 +23,7 @@ from tests.rpc.script import SyncServicer, polite
 ROOT = Path(__file__).parents[2]
 WHOLE = 60  # seconds, from which on figures are asserted
 SLACK = 3.0  # seconds by which a call may come late on a slow machine
+P99 = 50.0  # milliseconds by which an attack may add to what calls cost in quiet
 GROWN = 800  # megabytes at the most, however long it lasts
 LOGGED = 200_000  # characters a second
 
@@ -66,7 +67,9 @@ def test_the_last_good_configuration_stays_in_use_under(attack, service, process
     plane = process("tests.hostile.plane", attack, seconds, service)
     address = plane.stdout.readline().strip()
     settings = {"DISCOVERY_ADDRESS": address, "SECURITY": "plaintext", "NAMESPACE": "demo", "IP": "10.0.0.1"}
-    subject = process("tests.hostile.subject", **{f"PROXYLESS_{key}": value for key, value in settings.items()})
+    subject = process(
+        "tests.hostile.subject", seconds / 4, **{f"PROXYLESS_{key}": value for key, value in settings.items()}
+    )
     assert subject.stdout.readline() == "ready\n"
     say(plane)
     steps = plane.stdout.readline().strip()
@@ -80,3 +83,5 @@ def test_the_last_good_configuration_stays_in_use_under(attack, service, process
     assert report["grown_mb"] < GROWN, report
     assert report["log_characters"] < LOGGED * (seconds + PATIENCE), report
     assert report["recovered"], report
+    if seconds >= WHOLE:
+        assert report["p99_ms"] < report["quiet"]["p99_ms"] + P99, report

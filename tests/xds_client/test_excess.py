@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.xds_client.mesh import cluster, endpoints, response, route, subset
 from tests.xds_client.wire import sent
 from xds_client import DecodeError, ResourceType, Target
+from xds_client.cache import _weight
 from xds_client.decode import parse
 from xds_client.resolve import Selection
 
@@ -87,6 +89,54 @@ def test_clusters_that_nobody_looks_at_are_bytes_and_no_messages():
     parsed = parse(CLUSTER, V1, CLUSTER.value, cluster(V1).SerializeToString())
     assert parsed._message is None
     assert parsed.value().name == V1
+
+
+def test_clusters_that_nobody_looks_at_are_nothing_that_garbage_collections_visit(wire):
+    wire.observe(Target("reviews", 9080))
+    wire.open()
+    for nanos in (1, 2):
+        clusters = [cluster(f"c{i}") for i in range(1000)]
+        for one in clusters:
+            one.connect_timeout.nanos = nanos
+        wire.receive(response(CLUSTER, *clusters))
+    assert wire.loop.status().known[CLUSTER] == 1000
+    gc.collect()  # which is when tuples of bytes alone leave its lists
+    assert not any(map(gc.is_tracked, wire.loop._caches.pools[CLUSTER].known.values()))
+
+
+def test_what_stands_behind_the_newest_form_takes_room_too(wire, monkeypatch):
+    monkeypatch.setattr("xds_client.cache._MOST", 12_000)
+    wire.open()
+    for number in range(3):
+        clusters = [cluster(f"c{i}") for i in range(10)]
+        for one in clusters:
+            one.alt_stat_name = f"{number}" * 500
+        [reply] = sent(wire.receive(response(CLUSTER, *clusters)))
+        assert reply.HasField("error_detail") == (number > 0)
+    pool = wire.loop._caches.pools[CLUSTER]
+    assert pool.size == sum(map(_weight, pool.known.values())) <= 12_000
+    assert sum(len(data) for forms in pool.known.values() for data in forms) <= 12_000
+
+
+def test_what_there_is_no_room_for_is_forgotten_and_the_control_plane_told(wire, monkeypatch):
+    monkeypatch.setattr("xds_client.cache._MOST", 2000)
+    monkeypatch.setattr("xds_client.cache._MOST_MALFORMED", 10)
+    wire.open()
+    for number in range(2):
+        [nack] = sent(wire.receive(response(CLUSTER, *(cluster(f"{number}-{i}") for i in range(50)))))
+        assert "more are refused: there is no room for them" in nack.error_detail.message
+    assert len(wire.loop.status().rejected) == 10
+    first = wire.reopen()[0][1]
+    assert len(first.initial_resource_versions) == wire.loop.status().known[CLUSTER] < 5
+
+
+def test_the_form_before_is_good_although_nobody_had_looked_at_it(wire):
+    wire.open()
+    wire.receive(response(CLUSTER, cluster(V1)))
+    senseless = cluster(V1)
+    senseless.connect_timeout.seconds = -1
+    wire.receive(response(CLUSTER, senseless))
+    assert V1 in wire.observe(Selection(CLUSTER, frozenset({V1})))[-1].found
 
 
 def test_a_target_goes_on_by_the_last_good_form(wire):

@@ -1,5 +1,5 @@
 """From protobuf to the typed model. Nothing outside this folder (and the codec) knows protobuf."""
 
-from xds_client.decode.parsed import Parsed, Value, parse
+from xds_client.decode.parsed import Content, Parsed, Value, content, parse
 
-__all__ = ["Parsed", "Value", "parse"]
+__all__ = ["Content", "Parsed", "Value", "content", "parse"]

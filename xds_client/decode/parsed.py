@@ -91,6 +91,15 @@ class Parsed:
             return DecodeError(self.kind, self.name, "", f"cannot be decoded: {error!r}")
 
 
+Content = Parsed | bytes  # bytes: what came by wildcard and nobody has looked at, checked as `parse` checks
+
+
+def content(kind: ResourceType, name: str, type_url: str, data: bytes) -> Content:
+    """First decode, in the form to keep: of 200,000 clusters a program calls three. Raises `DecodeError`."""
+    parsed = parse(kind, name, type_url, data)
+    return data if kind.by_wildcard else parsed
+
+
 def parse(kind: ResourceType, name: str, type_url: str, data: bytes) -> Parsed:
     """First decode: is it protobuf of the promised type, and is the name inside the name outside?
 

@@ -21,14 +21,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from xds_client.codec import DeltaRequest, DeltaResponse, WireResource, decode_delta_response
-from xds_client.decode import Parsed, parse
+from xds_client.decode import content
 from xds_client.errors import DecodeError
 from xds_client.resource_type import WILDCARD, ResourceType
 from xds_client.session.update import Names, Update
+from xds_client.turns import in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from xds_client.decode import Content
     from xds_client.node import Node
 
 logger = logging.getLogger(__name__)
@@ -127,10 +129,16 @@ class DeltaSession:
         held.update((r.name, r.version) for r in response.resources if r.name in update.accepted)
         for name in update.removed:
             held.pop(name, None)
-        for name in (*update.accepted, *update.removed, *(e.name for e in update.rejected)):
-            self._stream.deadlines.pop((kind, name), None)
-        self._stream.deadlines.pop((kind, WILDCARD), None)
+        answered = (update.accepted, update.removed, {error.name for error in update.rejected})
+        deadlines = self._stream.deadlines
+        for name in [n for k, n in deadlines if k is kind and any(n in names for names in answered)]:
+            del deadlines[kind, name]
+        deadlines.pop((kind, WILDCARD), None)
         return update
+
+    def refuse(self, kind: ResourceType, names: Iterable[str]) -> None:
+        for name in names:
+            self._held[kind].pop(name, None)
 
     def reply(self, update: Update, late: Sequence[DecodeError] = ()) -> DeltaRequest:
         return DeltaRequest(update.kind, nonce=update.nonce, error=_summary((*update.rejected, *late)))
@@ -176,8 +184,8 @@ class DeltaSession:
     def _read(self, kind: ResourceType, response: DeltaResponse) -> Update:
         """Sort the resources of one response: those not asked for are none of our business."""
         wanted = self._wanted.get(kind, _NOBODY)
-        times = Counter(r.name for r in response.resources)
-        accepted: dict[str, Parsed] = {}
+        times = Counter(in_turns(response.resources.names))
+        accepted: dict[str, Content] = {}
         rejected: dict[str, DecodeError] = {}
         for resource in response.resources:
             name = resource.name
@@ -218,10 +226,10 @@ def _summary(errors: Sequence[DecodeError]) -> str:
     return said if len(errors) <= _MOST_SAID else f"{said}; and {len(errors) - _MOST_SAID} more"
 
 
-def _content(kind: ResourceType, resource: WireResource, data: bytes) -> Parsed:
+def _content(kind: ResourceType, resource: WireResource, data: bytes) -> Content:
     parsed = resource.parsed
     if parsed is None:
-        return parse(kind, resource.name, resource.type_url, data)
+        return content(kind, resource.name, resource.type_url, data)
     if isinstance(parsed, DecodeError):
         raise parsed
     return parsed

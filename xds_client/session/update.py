@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from xds_client.codec import DeltaResponse
-    from xds_client.decode import Parsed
+    from xds_client.decode import Content
     from xds_client.errors import DecodeError
     from xds_client.resource_type import ResourceType
 
@@ -26,7 +26,7 @@ class Update:
     kind: ResourceType
     version: str = ""
     nonce: str = ""
-    accepted: Mapping[str, Parsed] = field(default_factory=dict)
+    accepted: Mapping[str, Content] = field(default_factory=dict)
     rejected: tuple[DecodeError, ...] = ()
     removed: Mapping[str, str] = field(default_factory=dict)
     whole: bool = False
@@ -63,6 +63,9 @@ class AdsSession(Protocol):
 
     def ask_again(self, kind: ResourceType, names: Collection[str], now: float) -> Sequence[Request]:
         """Make the control plane answer once more for names that are wanted already."""
+
+    def refuse(self, kind: ResourceType, names: Iterable[str]) -> None:
+        """These were accepted, and there is no room for them: they are not held."""
 
     def receive(self, data: bytes | DeltaResponse, now: float) -> Update | None:
         """Read one response, opened or not; None when it must be neither ACKed nor NACKed. Raises `ProtocolError`."""
