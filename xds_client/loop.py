@@ -253,7 +253,12 @@ class AdsLoop:
         self._owes_read = False
         self._connection = Connection(Phase.CONNECTING, self._connection.streams + 1, self._connection.last_error)
         logger.debug("attempt %d at control plane %s", self._connection.streams, self._transport.address)
-        self._stream = self._transport.connect(self._session.method, _Events(self, self._serial, self._post))
+        try:
+            self._stream = self._transport.connect(self._session.method, _Events(self, self._serial, self._post))
+        except Exception as error:  # no descriptor, no thread, no memory: it may be otherwise at the next attempt
+            logger.debug("no connection could be begun", exc_info=True)
+            self.closed(self._serial, f"no connection could be begun: {type(error).__name__}: {error}")
+            return
         self._send(self._session.open())
 
     def _settle(self) -> Late:

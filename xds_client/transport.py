@@ -5,6 +5,7 @@ A stream's own threads call `StreamEvents`; the exchanger's thread calls `AdsStr
 
 from __future__ import annotations
 
+import logging
 import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
@@ -14,11 +15,14 @@ import grpc
 from xds_client.channels import CHANNEL_OPTIONS, GRPCIO, Channels
 from xds_client.errors import IdentityError
 from xds_client.identity.stream_access import Opening
+from xds_client.threads import must_begin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from xds_client.identity.stream_access import StreamAccess
+
+logger = logging.getLogger(__name__)
 
 
 class StreamEvents(Protocol):
@@ -101,10 +105,14 @@ class _GrpcStream:
         self._opening = threading.Lock()
         self._closing = False
         # Without serializers: bytes in, bytes out.
-        call: grpc.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(method)
-        self._responses = call(self._outgoing(), metadata=opening.metadata)
-        self._pump = threading.Thread(target=self._run, name="xds-stream", daemon=True)
-        self._pump.start()
+        try:
+            call: grpc.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(method)
+            self._responses = call(self._outgoing(), metadata=opening.metadata)
+            self._pump = must_begin(self._run, "xds-stream")
+        except BaseException:  # no descriptor, no thread: nothing of it stays
+            self._requests.put(None)
+            self._channel.close()
+            raise
 
     def send(self, data: bytes) -> None:
         self._requests.put(data)
@@ -140,6 +148,7 @@ class _GrpcStream:
 
     def _run(self) -> None:
         failure: grpc.RpcError | None = None
+        bug = ""
         answered = False
         try:
             for data in self._responses:
@@ -151,9 +160,12 @@ class _GrpcStream:
                     break
         except grpc.RpcError as error:
             failure = error
+        except Exception as error:  # a stream that ends without a word is one that nobody opens again
+            logger.exception("reading from the control plane failed")
+            bug = f"{type(error).__name__}: {error}"
         self._requests.put(None)  # frees the channel's thread
         self._channel.close()
-        self._events.closed(self._ended(failure, answered))
+        self._events.closed(bug or self._ended(failure, answered))
 
 
 def _ended(error: grpc.RpcError | None, _answered: bool) -> str:

@@ -18,7 +18,7 @@ from tests.xds_client.mesh import (
     subset,
     with_garbage,
 )
-from tests.xds_client.wire import sent
+from tests.xds_client.wire import FakeTransport, Wire, sent
 from xds_client import Phase, Target, TargetConfig, TargetMissing
 from xds_client.resolve import Selection, resolve
 from xds_client.resource_type import ResourceType
@@ -282,3 +282,33 @@ def test_a_thousand_targets_of_one_turn_are_one_change_of_the_subscriptions(wire
     resolved.clear()
     wire.receive(response(CLUSTER, cluster("another")))
     assert resolved == [], "nobody read it"
+
+
+def test_a_connection_that_cannot_even_be_begun_is_a_failed_attempt(wire, monkeypatch):
+    def none_left(*_):
+        raise OSError(24, "Too many open files")
+
+    wire.open()
+    wire.lose()
+    with monkeypatch.context() as patch:
+        patch.setattr(wire.transport, "connect", none_left)
+        wire.pass_time(wire.loop.wait())
+        status = wire.loop.status()
+        assert status.connection.phase is Phase.WAITING
+        assert "Too many open files" in status.connection.last_error
+        assert status.retry_in == pytest.approx(0.8), "as after any failed attempt"
+    wire.pass_time(0.9)
+    assert len(wire.transport.streams) == 2
+    assert [r.type_url for r in sent(wire.open())] == [ResourceType.CLUSTER.value], "the stream is asked as ever"
+
+
+def test_the_first_connection_may_be_one_that_cannot_be_begun(node):
+    class Transport(FakeTransport):
+        def connect(self, method, events):
+            self.connect = super().connect
+            raise RuntimeError("can't start new thread")
+
+    wire = Wire(node, Transport)
+    assert wire.loop.status().retry_in == pytest.approx(0.5)
+    wire.pass_time(0.6)
+    assert len(wire.transport.streams) == 1

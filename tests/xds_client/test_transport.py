@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import queue
 import socket
+import sys
+import time
+import traceback
 
 import pytest
 
@@ -110,3 +113,44 @@ def test_a_message_larger_than_grpcs_default_limit_passes(start_server, connect,
     assert large.ByteSize() > 4 << 20
     server.send(large)
     assert len(events.next()[1].resources[0].data) > 4 << 20
+
+
+def test_a_stream_without_a_thread_leaves_nothing_behind(start_server, channels, monkeypatch):
+    def none_left(*_):
+        raise RuntimeError("can't start new thread")
+
+    server, opened = start_server(cluster("a")), []
+
+    class Recorded:
+        def insecure(self, address, options):
+            opened.append(channels.insecure(address, options))
+            return opened[-1]
+
+    monkeypatch.setattr("xds_client.transport.must_begin", none_left)
+    with pytest.raises(RuntimeError, match="new thread"):
+        GrpcTransport(server.address, channels=Recorded()).connect(METHOD, Events())
+    with pytest.raises(ValueError, match="closed"):
+        opened[0].unary_unary("/any/Method")(b"")
+    patience = time.monotonic() + 20
+    while (held := _asking()) and time.monotonic() < patience:
+        time.sleep(0.01)
+    assert not held, "the thread that takes requests is let go"
+
+
+def _asking():
+    """How many threads wait for requests of a stream."""
+    frames = [frame for top in sys._current_frames().values() for frame, _ in traceback.walk_stack(top)]
+    return sum(frame.f_code.co_name == "_outgoing" for frame in frames)
+
+
+def test_a_stream_whose_reading_breaks_says_so(start_server, connect, node, monkeypatch):
+    class Breaking(Events):
+        def received(self, data):
+            raise MemoryError
+
+    server, events = start_server(cluster("a")), Breaking()
+    stream = GrpcTransport(server.address).connect(METHOD, events)
+    stream.send(DeltaRequest(ResourceType.CLUSTER, subscribe=("*",), node=node).encode())
+    assert events.next() == ("opened",)
+    assert events.next() == ("closed", "MemoryError: ")
+    stream.close()

@@ -45,10 +45,10 @@ class FakeTransport:
 class Wire:
     """The loop with everything around it faked. Methods return what was logged meanwhile."""
 
-    def __init__(self, node):
+    def __init__(self, node, transport=FakeTransport):
         self.now = 100.0
         self.log = []
-        self.transport = FakeTransport(self.log)
+        self.transport = transport(self.log)
         self.observers = ObserverMap()
         self.inbox = deque()
         self.loop = AdsLoop(

@@ -1,0 +1,47 @@
+"""Threads that may not be had: a process meets its limit (`ulimit -u`, a cgroup's pids.max) and is soon below it again.
+
+So nothing may count a thread as begun before it is: what it was to do is done in another way, or begun again later.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+_SAID_EVERY = 10.0  # seconds; at the limit every attempt fails, and there may be thousands
+_said_at = -_SAID_EVERY
+
+
+def begun(target: Callable[..., object], name: str, *arguments: object) -> threading.Thread | None:
+    """A daemon thread that runs; None: the system has none to give now, which the log has been told."""
+    try:
+        return must_begin(target, name, *arguments)
+    except (RuntimeError, MemoryError) as error:
+        _say(name, error)
+        return None
+
+
+def must_begin(target: Callable[..., object], name: str, *arguments: object) -> threading.Thread:
+    """A daemon thread that runs. Raises what the system says, and then nothing was begun."""
+    thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _say(name: str, error: Exception) -> None:
+    global _said_at
+    if time.monotonic() - _said_at >= _SAID_EVERY:
+        _said_at = time.monotonic()
+        logger.warning(
+            "no thread for %r (%s: %s); raise the limit of threads or processes (ulimit -u, the container's pids limit)",
+            name,
+            type(error).__name__,
+            error,
+        )
