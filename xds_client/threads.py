@@ -15,16 +15,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SAID_EVERY = 10.0  # seconds; at the limit every attempt fails, and there may be thousands
-_said_at = -_SAID_EVERY
-
 
 def begun(target: Callable[..., object], name: str, *arguments: object) -> threading.Thread | None:
     """A daemon thread that runs; None: the system has none to give now, which the log has been told."""
     try:
         return must_begin(target, name, *arguments)
     except (RuntimeError, MemoryError) as error:
-        _say(name, error)
+        _complaint.say(name, error)
         return None
 
 
@@ -35,13 +32,24 @@ def must_begin(target: Callable[..., object], name: str, *arguments: object) -> 
     return thread
 
 
-def _say(name: str, error: Exception) -> None:
-    global _said_at
-    if time.monotonic() - _said_at >= _SAID_EVERY:
-        _said_at = time.monotonic()
+class _Complaint:
+    """Said once in a while: at the limit every attempt fails, and there may be thousands."""
+
+    _EVERY = 10.0  # seconds
+
+    def __init__(self) -> None:
+        self._at = -self._EVERY
+
+    def say(self, name: str, error: Exception) -> None:
+        if time.monotonic() - self._at < self._EVERY:
+            return
+        self._at = time.monotonic()
         logger.warning(
-            "no thread for %r (%s: %s); raise the limit of threads or processes (ulimit -u, the container's pids limit)",
+            "no thread for %r (%s: %s); raise the limit of threads (ulimit -u, the container's pids limit)",
             name,
             type(error).__name__,
             error,
         )
+
+
+_complaint = _Complaint()
