@@ -192,7 +192,7 @@ class AdsLoop:
             self.closed(serial, str(error))
             return
         if self._bulk.takes(response, len(data)):
-            self._bulk.put(serial, response)
+            self._bulk.put(serial, response, len(data))
             self._owes_read = self._bulk.full
         else:
             self._take(response)
@@ -205,7 +205,7 @@ class AdsLoop:
         if serial != self._serial or self._stream is None:
             return
         self._take(response)
-        if self._owes_read:
+        if self._owes_read and not self._bulk.full:
             self._owes_read = False
             self._stream.read()
 

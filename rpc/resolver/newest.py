@@ -1,19 +1,20 @@
 """Brings configurations from the exchanger to channels, on a thread of the process's own.
 
 Building what calls work from takes its time where endpoints are many; the exchanger's thread goes on meanwhile, to the
-next push. Each channel gets the newest configuration only, and those with few endpoints do not wait behind the large.
+next push. Each channel gets the newest configuration only, and those with few endpoints do not wait behind the large
+(nor these for ever behind those).
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
 import os
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 from xds_client.model import TargetConfig, TargetMissing
+from xds_client.threads import begun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LARGE = 500  # endpoints, which are built in some ten milliseconds
+_SMALL_IN_A_ROW = 20  # that a large one lets go before it
 
 
 class Newest:
@@ -35,8 +37,9 @@ class Newest:
     def put(self, news: News) -> None:
         with _builder.changed:
             waits, self._news = self._news is not None, news
-            if not waits:
-                _builder.add(self, large=_endpoints(news) >= _LARGE)
+            taken = waits or _builder.add(self, large=_endpoints(news) >= _LARGE)
+        if not taken:
+            _builder.build_here()
 
     def close(self) -> None:
         self.on_config = None
@@ -55,40 +58,64 @@ def _endpoints(news: News) -> int:
 
 
 class _Builder:
-    """The thread, and who waits for it: few endpoints first, then first come, first served."""
+    """The thread, and who waits for it: few endpoints first, but not without end."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
-        self._count = itertools.count()
-        self._waiting: list[tuple[bool, int, Newest]] = []
+        self._small: deque[Newest] = deque()
+        self._large: deque[Newest] = deque()
+        self._in_a_row = 0  # small ones that went before a large one since the last of those
         self._thread: threading.Thread | None = None
 
     def inherit(self) -> None:
         """In the child of a fork: its exchanger tells everything anew."""
-        for _, _, newest in self._waiting:
+        for newest in (*self._small, *self._large):
             newest.take()
         self.changed = threading.Condition()
-        self._waiting, self._thread = [], None
+        self._small, self._large, self._in_a_row, self._thread = deque(), deque(), 0, None
 
-    def add(self, newest: Newest, *, large: bool) -> None:
-        heapq.heappush(self._waiting, (large, next(self._count), newest))
+    def add(self, newest: Newest, *, large: bool) -> bool:
+        """Under the lock. False: there is no thread to be had, and `build_here` is wanted when the lock is free."""
+        (self._large if large else self._small).append(newest)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="mesh-configurations", daemon=True)
-            self._thread.start()
+            self._thread = begun(self._run, "mesh-configurations")
         self.changed.notify()
+        return self._thread is not None
+
+    def build_here(self) -> None:
+        """All that waits, on this thread: slowly is better than never."""
+        while self._waits():
+            self._build_next()
 
     def _run(self) -> None:
         while True:
             with self.changed:
-                self.changed.wait_for(lambda: bool(self._waiting))
-                newest = heapq.heappop(self._waiting)[2]
-                news, on_config = newest.take(), newest.on_config
-            if news is not None and on_config is not None:
-                try:
-                    on_config(news)
-                except Exception:  # a bug of ours must cost one configuration of one channel, not all from now on
-                    _log.exception("a configuration could not be used; the last good one stays")
-            del newest, news, on_config  # a thread that waits keeps no channel alive
+                self.changed.wait_for(self._waits)
+            self._build_next()
+
+    def _waits(self) -> bool:
+        return bool(self._small or self._large)
+
+    def _next(self) -> Newest | None:
+        if self._large and (not self._small or self._in_a_row >= _SMALL_IN_A_ROW):
+            self._in_a_row = 0
+            return self._large.popleft()
+        if not self._small:
+            return None
+        self._in_a_row += bool(self._large)
+        return self._small.popleft()
+
+    def _build_next(self) -> None:
+        with self.changed:
+            newest = self._next()
+            if newest is None:
+                return
+            news, on_config = newest.take(), newest.on_config
+        if news is not None and on_config is not None:
+            try:
+                on_config(news)
+            except Exception:  # a bug of ours must cost one configuration of one channel, not all from now on
+                _log.exception("a configuration could not be used; the last good one stays")
 
 
 _builder = _Builder()

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from rpc.resolver import newest
 from rpc.resolver.newest import Newest
 from tests.rpc.configs import cluster, config, endpoint
 
@@ -36,14 +37,14 @@ def test_the_exchangers_thread_builds_nothing():
 
 def test_of_many_configurations_only_the_newest_is_built(busy):
     told = queue.Queue()
-    newest = Newest(told.put)
+    channels = Newest(told.put)
     pushed = [endpoints(count) for count in range(1, 1000)]
     for each in pushed:
-        newest.put(each)
+        channels.put(each)
     busy.set()
     assert told.get(timeout=PATIENCE) is pushed[-1]
     last = endpoints(1)
-    newest.put(last)
+    channels.put(last)
     assert told.get(timeout=PATIENCE) is last, "and nothing between"
 
 
@@ -74,3 +75,29 @@ def test_nothing_comes_after_the_close(busy):
     busy.set()
     assert told.get(timeout=PATIENCE) is expected
     assert told.empty()
+
+
+def test_many_small_ones_do_not_starve_a_large_one(busy):
+    told = queue.Queue()
+    Newest(lambda _: told.put("large")).put(endpoints(2000))
+    for _ in range(100):
+        Newest(lambda _: told.put("small")).put(endpoints(1))
+    busy.set()
+    order = [told.get(timeout=PATIENCE) for _ in range(101)]
+    assert 1 <= order.index("large") <= 20
+
+
+def test_without_a_thread_it_is_built_here_and_the_thread_is_begun_later(monkeypatch):
+    told = queue.Queue()
+    builder = newest._Builder()
+    monkeypatch.setattr(newest, "_builder", builder)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        Newest(lambda _: told.put(threading.current_thread())).put(endpoints(1))
+    assert told.get_nowait() is threading.current_thread()
+    Newest(lambda _: told.put(threading.current_thread())).put(endpoints(1))
+    assert told.get(timeout=PATIENCE) is not threading.current_thread()
+
+
+def no_thread(_):
+    raise RuntimeError("can't start new thread")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import threading
 
 from tests.xds_client.mesh import REVIEWS_ROUTE, cluster, endpoints, inbound, response, route, subset, with_garbage
 from tests.xds_client.wire import sent
@@ -62,9 +63,10 @@ def test_what_comes_of_one_type_stays_in_order(wire):
     assert [request.response_nonce for request in sent(log)] == ["1", "2"]
 
 
-def test_the_stream_is_read_on_only_so_far_ahead(wire):
+def test_the_stream_is_read_on_only_so_far_ahead(wire, monkeypatch):
     served(wire, wire.log)
     large = [response(ENDPOINT, many(first=0x0A000001 + i), nonce=str(i)) for i in range(4)]
+    monkeypatch.setattr("xds_client.bulk._MOST", 3 * large[0].ByteSize() - 1)
     for answer in large[:3]:
         wire.stream.events.received(answer.SerializeToString())
     jobs = list(wire.inbox)
@@ -98,3 +100,34 @@ def test_one_of_a_stream_that_is_gone_is_asked_for_again(wire):
     assert [list(r.resource_names_subscribe) for r in sent(log) if r.type_url == ENDPOINT.value] == [[V1]]
     log = wire.receive(response(ENDPOINT, many(), nonce="again"))
     assert [entry[1] for entry in log if entry[0] == "target"] == [8000]
+
+
+def test_a_listener_behind_many_large_responses_is_read(wire):
+    served(wire, wire.log)
+    large = [response(ENDPOINT, many(first=0x0A000001 + i), nonce=str(i)) for i in range(8)]
+    log = arrive(wire, *large, response(LISTENER, inbound(1, 2), nonce="l"))
+    news = [entry for entry in log if entry[0] in ("target", "inbound")]
+    assert news[0] == ("inbound", 2)
+    assert log.count(("read",)) == 9, "the stream was read on after each, so that the listener came at all"
+
+
+def test_clusters_do_not_wait_behind_all_endpoints_nor_endpoints_behind_all_clusters(wire, monkeypatch):
+    served(wire, wire.log)
+    monkeypatch.setattr("xds_client.bulk._LARGE", 1)
+    clusters = [response(CLUSTER, cluster(V1), nonce=f"c{i}") for i in range(3)]
+    log = arrive(wire, *(response(ENDPOINT, many(3), nonce=f"e{i}") for i in range(3)), *clusters)
+    assert [r.response_nonce for r in sent(log) if r.response_nonce] == ["e0", "c0", "e1", "c1", "e2", "c2"]
+
+
+def test_without_a_thread_it_is_decoded_here_and_what_comes_then_is_not_stuck(wire, monkeypatch):
+    served(wire, wire.log)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        log = arrive(wire, response(ENDPOINT, many(), nonce="1"))
+    assert [entry[1] for entry in log if entry[0] == "target"] == [8000]
+    log = arrive(wire, response(ENDPOINT, many(7000), nonce="2"))
+    assert [request.response_nonce for request in sent(log)] == ["2"]
+
+
+def no_thread(_):
+    raise RuntimeError("can't start new thread")
