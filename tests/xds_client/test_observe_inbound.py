@@ -164,12 +164,15 @@ def test_get_inside_an_observer_does_not_wait(start_server, open_exchanger):
 ROUTER, RBAC = router_pb2.Router(), rbac_pb2.RBAC()
 
 
-def discovering(*permitted):
+def discovering(*permitted, path=""):
     """An inbound listener one of whose HTTP filters comes by ECDS, under a name that sounds harmless."""
     message = inbound(8080)
     manager = http_connection_manager_pb2.HttpConnectionManager()
     asked = manager.http_filters.add(name="istio.stats").config_discovery
-    asked.config_source.ads.SetInParent()
+    if path:
+        asked.config_source.path_config_source.path = path
+    else:
+        asked.config_source.ads.SetInParent()
     asked.type_urls.extend(f"type.googleapis.com/{kind}" for kind in permitted)
     manager.http_filters.add(name="router").typed_config.Pack(ROUTER)
     message.filter_chains[0].filters[0].typed_config.Pack(manager)
@@ -209,6 +212,21 @@ def test_a_filter_by_ecds_must_be_one_of_those_that_the_listener_permits(wire):
         "",
         True,
     )
+
+
+def test_a_filter_whose_configuration_does_not_come_by_ads_is_not_what_ads_calls_by_its_name(wire):
+    wire.open()
+    news = wire.observe(Inbound())
+    log = wire.receive(response(LISTENER, discovering(path="/etc/filter")))
+    assert not [r for r in sent(log) if r.type_url == EXTENSION.value], "nobody asks ADS for it"
+    wire.receive(response(EXTENSION, extension(cors_pb2.Cors())))
+    wire.receive(response(LISTENER, discovering(cors_pb2.Cors.DESCRIPTOR.full_name, path="/etc/filter")))
+    assert {(first_filter(said).type, first_filter(said).unknown) for said in news} == {
+        ("", "its configuration does not come by ADS")
+    }
+    wire.receive(response(LISTENER, discovering()))
+    wire.receive(response(EXTENSION, extension(cors_pb2.Cors())))
+    assert first_filter(news[-1]).type == cors_pb2.Cors.DESCRIPTOR.full_name, "by ADS it is"
 
 
 def test_a_filter_by_ecds_that_nobody_sends_stays_unknown_and_says_so(wire):

@@ -74,7 +74,8 @@ def _discovered(message: Any) -> Filter:
     said = message.config_discovery
     permitted = tuple(_name(url) for url in said.type_urls)
     if not said.config_source.HasField("ads"):
-        return Filter(message.name, discovered=True, unknown="its configuration does not come by ADS")
+        # Not `discovered`: what the control plane calls by the same name is something else.
+        return Filter(message.name, unknown="its configuration does not come by ADS")
     return Filter(message.name, discovered=True, permitted=permitted, unknown="its configuration has not come yet")
 
 

@@ -65,8 +65,8 @@ class Filter:
     """``type``: the full name of its configuration's message, in a TypedStruct that of the inner one. It alone says
     what the filter does; ``name`` is anybody's choice.
 
-    ``discovered``: the configuration is a resource of its own (ECDS), of this name and one of the ``permitted`` types
-    (none listed: any). ``unknown``: why ``type`` is empty then.
+    ``discovered``: the configuration is a resource of its own by ADS (ECDS), of this name and one of the ``permitted``
+    types (none listed: any). ``unknown``: why ``type`` is empty then.
     """
 
     name: str
