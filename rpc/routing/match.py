@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 
-from rpc.routing.pattern import pattern_match
+from rpc.routing.pattern import PatternWork, pattern_match
 from xds_client.model import (
     HeaderMatch,
     PathMatch,
@@ -25,7 +25,6 @@ from xds_client.model import (
     StringMatchKind,
 )
 
-Text = Callable[[str], bool]
 Metadata = Iterable[tuple[str, str | bytes]] | None
 _PER_MILLION = 1_000_000
 _INT64_DIGITS = 19
@@ -33,7 +32,7 @@ _TIMEOUT_LIMIT = 100_000_000
 _ASCII = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
-class RequestHead:
+class RequestHead(PatternWork):
     """What matchers see of one request: what a sidecar would. Headers are put together when the first matcher asks.
 
     ``deadline`` is the caller's own, on the monotonic clock.
@@ -44,6 +43,7 @@ class RequestHead:
     def __init__(
         self, path: str, authority: str, metadata: Metadata, user_agent: str = "", deadline: float | None = None
     ) -> None:
+        self._work = 0
         self.path = path
         self._authority = authority
         self._metadata = metadata
@@ -106,6 +106,7 @@ def _grpc_timeout(seconds: float) -> str:
 
 
 Matcher = Callable[[RequestHead], bool]
+Text = Callable[[str, RequestHead], bool]  # whether a text of that request matches
 
 
 def compile_match(match: RouteMatch) -> Matcher:
@@ -116,10 +117,10 @@ def compile_match(match: RouteMatch) -> Matcher:
     headers = tuple(_header(header) for header in match.headers)
     fraction = match.fraction_per_million
     if not headers and fraction is None:
-        return lambda head: path(head.path)
+        return lambda head: path(head.path, head)
 
     def matches(head: RequestHead) -> bool:
-        if not path(head.path) or not all(header(head) for header in headers):
+        if not path(head.path, head) or not all(header(head) for header in headers):
             return False
         return fraction is None or random.randrange(_PER_MILLION) < fraction  # noqa: S311 - a share, not a secret
 
@@ -133,14 +134,14 @@ def _path(match: PathMatch) -> Text:
             kind = StringMatchKind.EXACT
         case PathMatchKind.PREFIX:
             if value in {"", "/"}:
-                return lambda _: True
+                return lambda *_: True
             kind = StringMatchKind.PREFIX
         case PathMatchKind.REGEX:
             kind = StringMatchKind.REGEX
         case PathMatchKind.SEPARATED_PREFIX:
             whole = _text(StringMatch(StringMatchKind.EXACT, value, not match.case_sensitive))
             below = _text(StringMatch(StringMatchKind.PREFIX, f"{value}/", not match.case_sensitive))
-            return lambda path: whole(path) or below(path)
+            return lambda path, head: whole(path, head) or below(path, head)
     return _text(StringMatch(kind, value, not match.case_sensitive))
 
 
@@ -150,16 +151,16 @@ def _text(match: StringMatch) -> Text:
         return pattern_match(f"(?i){value}" if match.ignore_case else value)
     if match.ignore_case:
         folded = _text(StringMatch(match.kind, _lowered(value)))
-        return lambda text: folded(_lowered(text))
+        return lambda text, head: folded(_lowered(text), head)
     match match.kind:
         case StringMatchKind.EXACT:
-            return lambda text: text == value
+            return lambda text, _: text == value
         case StringMatchKind.PREFIX:
-            return lambda text: text.startswith(value)
+            return lambda text, _: text.startswith(value)
         case StringMatchKind.SUFFIX:
-            return lambda text: text.endswith(value)
+            return lambda text, _: text.endswith(value)
         case StringMatchKind.CONTAINS:
-            return lambda text: value in text
+            return lambda text, _: value in text
 
 
 def _lowered(text: str) -> str:
@@ -168,7 +169,7 @@ def _lowered(text: str) -> str:
 
 
 def _range(match: RangeMatch) -> Text:
-    def within(text: str) -> bool:
+    def within(text: str, _: RequestHead) -> bool:
         sign, digits = (text[0], text[1:]) if text[:1] in {"-", "+"} else ("", text)
         significant = digits.lstrip("0")
         if not (digits.isascii() and digits.isdigit()) or len(significant) > _INT64_DIGITS:
@@ -190,7 +191,7 @@ def _header(match: HeaderMatch) -> Matcher:
         values = head.values(name)
         if not values:
             # A missing header matches nothing, inverted or not (HeaderMatcher.invert_match).
-            return missing_as_empty and rule("") != invert
-        return any(map(rule, values)) != invert
+            return missing_as_empty and rule("", head) != invert
+        return any(rule(value, head) for value in values) != invert
 
     return matches

@@ -8,6 +8,7 @@ from bisect import bisect
 from typing import TYPE_CHECKING
 
 from rpc.routing.match import compile_match
+from rpc.routing.pattern import TextTooLongError
 from xds_client.model import ForwardAction, PathMatch, PathMatchKind, Route, RouteMatch, UnsupportedAction
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class RouteTable:
     def __init__(self, virtual_host: VirtualHost) -> None:
         """Compile all routes; raises `InvalidPatternError`."""
         self._routes = tuple(CompiledRoute(route) for route in virtual_host.routes)
+        self._name = virtual_host.name
         self._require_tls = virtual_host.require_tls
         self.never = frozenset(
             f"route {route.name!r} of {virtual_host.name!r} matches no request: {route.match.never}"
@@ -62,9 +64,13 @@ class RouteTable:
         )
 
     def route(self, head: RequestHead) -> CompiledRoute | None:
+        """The route of the request, None without one; raises `TextTooLongError`."""
         if self._require_tls and head.values("x-forwarded-proto") != ["https"]:
             return _TO_TLS
         for route in self._routes:
-            if route.matches(head):
-                return route
+            try:
+                if route.matches(head):
+                    return route
+            except TextTooLongError as error:
+                raise TextTooLongError(f"route {route.name!r} of {self._name!r}: {error}") from error
         return None

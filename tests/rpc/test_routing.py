@@ -113,7 +113,7 @@ def test_other_threads_run_while_a_long_text_is_matched():
     try:
         thread.start()
         before = len(turns)
-        compiled.fullmatch("ab" * 2_000)
+        compiled.fullmatch("ab" * 600)
         during = len(turns) - before
     finally:
         over.set()
@@ -125,6 +125,61 @@ def test_other_threads_run_while_a_long_text_is_matched():
 def test_a_text_that_is_too_long_for_a_pattern_is_said_to_be():
     with pytest.raises(TextTooLongError, match="65537 bytes are more than the 65536"):
         by_header(text("regex", "a*"), ("x-user", "a" * 65_537))
+
+
+def many(count, pattern, name="x-user"):
+    """A table of so many routes, each with its own pattern."""
+    rules = [HeaderMatch(name, text("regex", f"{pattern}{number}")) for number in range(count)]
+    return RouteTable(host(*(route("c", name=f"r{number}", headers=[rule]) for number, rule in enumerate(rules))))
+
+
+@pytest.mark.parametrize(("routes", "values"), [(30, 1), (1, 30), (5, 6)])
+def test_the_patterns_of_one_request_cost_no_more_together_than_one_may(routes, values, monkeypatch):
+    """On a clock that takes the worst pattern at its price: the second match of a whole budget is not begun."""
+    hostile = "(?:[ab]*a){500}[ab]{500}c"
+    size = Pattern(f"{hostile}0").size
+    now = [0.0]
+    monkeypatch.setattr(patterns.time, "thread_time", lambda: now[0])
+    table = many(routes, hostile)
+    begun, take = [], RequestHead.take
+
+    def counted(head, work):
+        take(head, work)
+        begun.append(work)
+        now[0] += work / (1 << 27) * 0.05
+
+    monkeypatch.setattr(RequestHead, "take", counted)
+    head = RequestHead(METHOD, "a", [("x-user", "a" * 600)] * values)
+    with pytest.raises(
+        TextTooLongError, match=r"route 'r\d' of .*: the path and headers are too long .* left of 50 ms"
+    ):
+        table.route(head)
+    assert 1 < len(begun) == (1 << 27) // (601 * size)
+
+
+def test_an_ordinary_table_of_patterns_is_routed_by_whatever_its_product(monkeypatch):
+    """A hundred patterns of a cookie of 4 KB: ten times the limit, did they cost what the worst do. They do not."""
+    asked, real = [], time.thread_time
+    monkeypatch.setattr(patterns.time, "thread_time", lambda: asked.append(None) or real())
+    table = many(100, ".*;group=(alpha|beta)(;.*)?", "cookie")
+    assert table.route(RequestHead(METHOD, "a", [("cookie", "session=0123456789abcdef; " * 160)])) is None
+    assert len(asked) > 50  # beyond the product
+
+
+def test_an_ordinary_table_of_paths_is_inside_the_limit_on_any_machine(monkeypatch):
+    """No clock is asked but at the start: length times program alone stays inside."""
+    rules = [
+        route("c", match=path("regex", f"/demo[.](Reviews|Ratings)/[^/]+/v[0-9]+/{number}")) for number in range(100)
+    ]
+    asked = []
+    monkeypatch.setattr(patterns.time, "thread_time", lambda: asked.append(None) or 0.0)
+    assert RouteTable(host(*rules)).route(RequestHead("/demo.Reviews/" + "g" * 186, "a", None)) is None
+    assert len(asked) == 1
+
+
+def test_a_table_without_patterns_asks_no_clock(monkeypatch):
+    monkeypatch.setattr(patterns.time, "thread_time", None)
+    assert by_header(text("prefix", "a"), ("x-user", "ab"))
 
 
 def test_what_is_no_text_matches_no_pattern():

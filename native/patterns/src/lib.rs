@@ -19,9 +19,9 @@ pub const MAX_PATTERN: usize = 32 << 10;
 pub const MAX_PROGRAM: usize = 1 << 20;
 /// A text's length, in bytes: as long as a whole list of headers may be.
 pub const MAX_TEXT: usize = 64 << 10;
-/// The text's bytes times the program's: matching is linear in each, so this bounds what a match may cost (0.1 s for the
-/// worst pattern known to us).
-const MAX_WORK: usize = 1 << 28;
+/// The text's bytes times the program's: matching is linear in each, so this bounds what a match may cost (0.05 s for
+/// the worst pattern known to us). `rpc/routing/pattern.py` bounds all matches of one request together by the same.
+const MAX_WORK: usize = 1 << 27;
 
 /// What the lazy automaton of one thread may take; beyond that it starts anew, and gives way to a slower one.
 const MAX_LAZY: usize = 256 << 10;
@@ -130,11 +130,11 @@ mod tests {
 
     #[test]
     fn a_text_beyond_the_limit_is_neither_matched_nor_not() {
-        assert_eq!(Pattern::new(".*").unwrap().matches(&"a".repeat(MAX_TEXT + 1)), Err(TooLong(MAX_TEXT)));
+        assert_eq!(Pattern::new("a*").unwrap().matches(&"a".repeat(MAX_TEXT + 1)), Err(TooLong(MAX_TEXT)));
         assert_eq!(Pattern::new("(a+)+").unwrap().matches(&format!("{}b", "a".repeat(MAX_TEXT - 1))), Ok(false));
         // What both are large costs too much together.
         let large = Pattern::new("(?:.*a.*){300}").unwrap();
         assert!(large.matches(&"a".repeat(MAX_TEXT)).is_err());
-        assert_eq!(large.matches(&"a".repeat(400)), Ok(true));
+        assert_eq!(large.matches(&"a".repeat(200)), Ok(true));
     }
 }
