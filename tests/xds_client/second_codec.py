@@ -119,8 +119,7 @@ def filter_chain(chain):
     last = chain.filters[-1].typed_config
     is_http = last.type_url.endswith("HttpConnectionManager")
     http_filters = hcm.HttpConnectionManager.parse(last.value).http_filters if is_http else ()
-    hole = not is_http and tcp_proxy.TcpProxy.parse(last.value).cluster == "BlackHoleCluster"
-    place = f"filters[{len(chain.filters) - 1}].typed_config.cluster"
+    closed = closed_http(hcm.HttpConnectionManager.parse(last.value)) if is_http else closed_tcp(last)
     return m.FilterChain(
         name=chain.name,
         match=m.FilterChainMatch(
@@ -133,7 +132,27 @@ def filter_chain(chain):
         kind=m.ChainKind.HTTP if is_http else m.ChainKind.TCP,
         network_filters=tuple(map(a_filter, chain.filters)),
         http_filters=tuple(map(a_filter, http_filters)),
-        unusable=f"{place}: BlackHoleCluster drops every connection" if hole else "",
+        unusable=f"filters[{len(chain.filters) - 1}].typed_config.{closed}" if closed else "",
+    )
+
+
+def closed_http(manager):
+    """Outbound listeners are captured, too; nothing that comes in is for them."""
+    if manager.rds is not None:
+        return "rds: inbound routes of their own are not asked"
+    [[only]] = [host.routes for host in manager.route_config.virtual_hosts]
+    assert only.route.cluster in ("inbound|18080||", "InboundPassthroughCluster")
+    return ""
+
+
+def closed_tcp(packed):
+    cluster = tcp_proxy.TcpProxy.parse(packed.value).cluster
+    if cluster == "BlackHoleCluster":
+        return "cluster: BlackHoleCluster drops every connection"
+    return (
+        ""
+        if "nbound" in cluster and "outbound" not in cluster
+        else f"cluster: {cluster!r} is not a port of this workload"
     )
 
 

@@ -26,6 +26,7 @@ REGISTERED = (jwt_authn_pb2, rbac_pb2, router_pb2, http_inspector_pb2, tls_inspe
 FILTERS = "type.googleapis.com/envoy.extensions.filters."
 NETWORK = FILTERS + "network."
 V3 = "envoy.extensions.filters"
+ROUTE = {"match": {"prefix": "/"}, "route": {"cluster": "inbound|1||"}}
 HTTP = {
     "name": "http",
     "typed_config": {
@@ -34,6 +35,7 @@ HTTP = {
             {"name": "istio.stats", "typed_config": {"@type": FILTERS + "http.jwt_authn.v3.JwtAuthentication"}},
             {"name": "envoy.filters.http.router", "typed_config": {"@type": FILTERS + "http.router.v3.Router"}},
         ],
+        "route_config": {"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [ROUTE]}]},
     },
 }
 TCP = {"name": "tcp", "typed_config": {"@type": NETWORK + "tcp_proxy.v3.TcpProxy", "cluster": "inbound|1||"}}
@@ -175,6 +177,109 @@ def test_what_a_router_has_behind_it_is_seen_too():
     _, inner, nested = an_http_filter(typed_config=router(rbac, {"name": "again", "typed_config": router(rbac)}))
     assert inner == m.Filter("codec", f"{V3}.http.rbac.v3.RBAC")
     assert (nested.type, nested.unknown) == ("", "a router in a router")
+
+
+def ending_in(**said):
+    """A chain that ends in an HttpConnectionManager which says this, too."""
+    chain = a_chain(filters=[{"name": "http", "typed_config": {**HTTP["typed_config"], **said}}])
+    assert chain.kind is m.ChainKind.HTTP
+    return chain
+
+
+def with_hosts(*hosts, **said):
+    hosts = [{"name": "v", "domains": ["*"], "routes": [ROUTE], **host} for host in hosts]
+    return ending_in(route_config={"virtual_hosts": hosts, **said}).unusable
+
+
+def with_route(**said):
+    return with_hosts({"routes": [{"match": ROUTE["match"], **said}, ROUTE]})
+
+
+def split(*names):
+    return {"weighted_clusters": {"clusters": [{"name": name, "weight": 1} for name in names]}}
+
+
+def test_a_chain_whose_every_route_leads_to_a_port_of_ours_is_open():
+    assert with_hosts({}, {"domains": ["a.example.org"]}) == ""
+    assert with_route(route={"cluster": "InboundPassthroughCluster"}) == ""
+    assert with_route(route=split("inbound|1||", "inbound|2||")) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"direct_response": {"status": 403}}, "direct_response: is not carried out"),
+        ({"redirect": {"https_redirect": True}}, "redirect: is not carried out"),
+        ({"non_forwarding_action": {}}, "non_forwarding_action: is not carried out"),
+        ({}, "action: is not carried out"),
+        ({"route": {"cluster": "BlackHoleCluster"}}, "route.cluster: BlackHoleCluster drops every connection"),
+        ({"route": {"cluster": "outbound|1||a"}}, "route.cluster: 'outbound|1||a' is not a port of this workload"),
+        ({"route": {"cluster_header": "x"}}, "route.cluster_header: does not say which port is meant"),
+        ({"route": split("inbound|1||", "BlackHoleCluster")}, "route.weighted_clusters.clusters[1].name: BlackHole"),
+        ({"route": {"weighted_clusters": {}}}, "route.weighted_clusters: does not say"),
+    ],
+)
+def test_an_inbound_route_that_denies_closes_its_chain(said, reason):
+    where = "filters[0].typed_config.route_config.virtual_hosts[0].routes[0]."
+    assert with_route(**said).startswith(where + reason)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "reason"),
+    [
+        ([], "virtual_hosts: none is for every name"),
+        ([{"domains": ["a.example.org"]}], "virtual_hosts: none is for every name"),
+        ([{}, {"require_tls": "ALL"}], "virtual_hosts[1].require_tls: is not carried out"),
+        ([{"routes": []}], "virtual_hosts[0].routes: the last is not for every call"),
+        ([{"routes": [{**ROUTE, "match": {"prefix": "/a"}}]}], "virtual_hosts[0].routes: the last is not for every"),
+        (
+            [{"routes": [{**ROUTE, "match": {"prefix": "/", "headers": [{"name": "x", "present_match": True}]}}]}],
+            "virtual_hosts[0].routes: the last is not for every call",
+        ),
+        ([{"routes": [], "matcher": {}}], "virtual_hosts[0].matcher: generic matching trees are not supported"),
+    ],
+)
+def test_virtual_hosts_that_turn_some_calls_away_close_their_chain(hosts, reason):
+    assert with_hosts(*hosts).startswith(f"filters[0].typed_config.route_config.{reason}")
+
+
+def test_routes_from_elsewhere_or_none_and_no_router_close_their_chain():
+    ads = {"ads": {}}
+    place = "filters[0].typed_config."
+    rds = {"name": "http", "typed_config": {**HTTP["typed_config"], "rds": {"config_source": ads}}}
+    del rds["typed_config"]["route_config"]
+    assert a_chain(filters=[rds]).unusable == f"{place}rds: inbound routes of their own are not asked"
+    rds["typed_config"]["scoped_routes"] = {"name": "s"}
+    del rds["typed_config"]["rds"]
+    assert a_chain(filters=[rds]).unusable.startswith(f"{place}scoped_routes: ")
+    del rds["typed_config"]["scoped_routes"]
+    assert a_chain(filters=[rds]).unusable == f"{place}route_config: is missing, so no call comes through"
+    assert with_hosts({}, vhds={"config_source": ads}).startswith(f"{place}route_config.vhds: ")
+    for filters in ([], HTTP["typed_config"]["http_filters"][:1]):
+        found = ending_in(http_filters=filters)
+        assert found.unusable == f"{place}http_filters: none of them is a router, so no call comes through"
+
+
+def test_the_filters_of_an_upgrade_are_seen_too():
+    rbac = {"name": "cors", "typed_config": {"@type": FILTERS + "http.rbac.v3.RBAC"}}
+    found = ending_in(upgrade_configs=[{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT", "filters": [rbac]}])
+    assert found.http_filters[-1] == m.Filter("cors", f"{V3}.http.rbac.v3.RBAC")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({}, "cluster: does not say which port is meant"),
+        ({"cluster": "outbound|1||a"}, "cluster: 'outbound|1||a' is not a port of this workload"),
+        (split("inbound|1||", "BlackHoleCluster"), "weighted_clusters.clusters[1].name: BlackHoleCluster drops every"),
+    ],
+)
+def test_bytes_that_are_not_passed_on_to_a_port_close_their_chain(said, reason):
+    proxy = {"@type": TCP["typed_config"]["@type"], **said}
+    found = a_chain(filters=[{"name": "tcp", "typed_config": proxy}])
+    assert found.kind is m.ChainKind.TCP
+    assert found.unusable.startswith(f"filters[0].typed_config.{reason}")
+    assert a_chain(filters=[TCP]).unusable == ""
 
 
 def test_a_listener_and_its_default_chain():

@@ -6,7 +6,7 @@ Names are chosen freely by whoever writes the configuration, and say nothing abo
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from envoy.extensions.filters.http.router.v3 import router_pb2  # type: ignore[import-untyped]
 from envoy.extensions.filters.network.http_connection_manager.v3 import (  # type: ignore[import-untyped]
@@ -18,6 +18,9 @@ from xds.type.v3 import typed_struct_pb2  # type: ignore[import-untyped]
 
 from xds_client.decode.fields import inside, unpacked
 from xds_client.model import ExtensionConfig, Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _ROUTER = router_pb2.Router.DESCRIPTOR.full_name
 _CONTAINERS = (_ROUTER, http_connection_manager_pb2.HttpConnectionManager.DESCRIPTOR.full_name)
@@ -34,15 +37,22 @@ def connection_filter(message: Any) -> Filter:
     return Filter(message.name, found)
 
 
-def http_filters(messages: Any) -> tuple[Filter, ...]:
-    """Those of an HttpConnectionManager, or of a Router: it may have filters of its own, towards where it goes."""
-    found: list[Filter] = []
-    for number, said in enumerate(messages):
-        found.append(connection_filter(said))
-        if said.typed_config.Is(router_pb2.Router.DESCRIPTOR):
-            router = inside(f"http_filters[{number}].typed_config", _router, said.typed_config)
-            found += map(_behind_router, router.upstream_http_filters)
+def http_filters(manager: Any) -> tuple[Filter, ...]:
+    """Those of an HttpConnectionManager; a router in it may have filters of its own, towards where it goes, and a kind
+    of upgrade may have other ones instead.
+    """
+    found = list(_http_filters("http_filters", manager.http_filters))
+    for number, upgrade in enumerate(manager.upgrade_configs):
+        found += _http_filters(f"upgrade_configs[{number}].filters", upgrade.filters)
     return tuple(found)
+
+
+def _http_filters(field: str, messages: Any) -> Iterator[Filter]:
+    for number, said in enumerate(messages):
+        yield connection_filter(said)
+        if said.typed_config.Is(router_pb2.Router.DESCRIPTOR):
+            router = inside(f"{field}[{number}].typed_config", _router, said.typed_config)
+            yield from map(_behind_router, router.upstream_http_filters)
 
 
 def _behind_router(message: Any) -> Filter:

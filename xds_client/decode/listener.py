@@ -6,7 +6,7 @@ What cannot be honoured closes what it stands in, a chain or the whole listener:
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from envoy.extensions.filters.network.http_connection_manager.v3 import (  # type: ignore[import-untyped]
     http_connection_manager_pb2,
@@ -16,12 +16,13 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2  # type:
 from xds_client.decode.fields import UnsupportedError, each, inside, unpacked
 from xds_client.decode.filter_chain_match import filter_chain_match, refuse_overlaps
 from xds_client.decode.filters import connection_filter, http_filters
+from xds_client.decode.inbound_traffic import refuse_unless_bytes_are_passed_on, refuse_unless_http_is_passed_on
 from xds_client.decode.listener_filter import inspector
 from xds_client.decode.tls import downstream_socket
 from xds_client.model import ChainKind, DownstreamTls, FilterChain, Listener
 
-# Where istiod sends what nobody may have (pilot/pkg/networking/util BlackHoleCluster).
-_BLACK_HOLE = "BlackHoleCluster"
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def listener(message: Any) -> Listener:
@@ -76,9 +77,18 @@ def _with_terminal(chain: FilterChain, filters: Any) -> FilterChain:
     place, packed = f"filters[{len(filters) - 1}].typed_config", filters[-1].typed_config
     if packed.Is(http_connection_manager_pb2.HttpConnectionManager.DESCRIPTOR):
         http = inside(place, lambda p: unpacked(p, http_connection_manager_pb2.HttpConnectionManager), packed)
-        return replace(chain, kind=ChainKind.HTTP, http_filters=inside(place, http_filters, http.http_filters))
+        chain = replace(chain, kind=ChainKind.HTTP, http_filters=inside(place, http_filters, http))
+        return _unless_passed_on(chain, place, refuse_unless_http_is_passed_on, http)
     if packed.Is(tcp_proxy_pb2.TcpProxy.DESCRIPTOR):
         tcp = inside(place, lambda p: unpacked(p, tcp_proxy_pb2.TcpProxy), packed)
-        dropped = f"{place}.cluster: {_BLACK_HOLE} drops every connection" if tcp.cluster == _BLACK_HOLE else ""
-        return replace(chain, kind=ChainKind.TCP, unusable=dropped)
+        return _unless_passed_on(replace(chain, kind=ChainKind.TCP), place, refuse_unless_bytes_are_passed_on, tcp)
+    return chain
+
+
+def _unless_passed_on(chain: FilterChain, place: str, check: Callable[[Any], None], terminal: Any) -> FilterChain:
+    """Closed, and what else is known of it stays to be seen."""
+    try:
+        inside(place, check, terminal)
+    except UnsupportedError as error:
+        return replace(chain, unusable=f"{error.field}: {error.reason}")
     return chain

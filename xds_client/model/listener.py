@@ -88,8 +88,8 @@ class ExtensionConfig:
 class FilterChain:
     """``tls`` None: plaintext. ``unusable``: why connections that fall to it must be refused; empty: they may stay.
 
-    The last of the ``network_filters`` is the terminal one; ``http_filters`` are in order too, and behind a router come
-    those that it has itself.
+    The last of the ``network_filters`` is the terminal one; ``http_filters`` are in order too, behind a router come
+    those that it has itself, and in the end those of upgrades.
     """
 
     name: str

@@ -82,6 +82,14 @@ class Maker:
             self.fill(router.upstream_http_filters.add(), "http")
         where.typed_config.Pack(router)
 
+    def routes(self, host):
+        route = host.routes.add()
+        route.match.prefix = "/"
+        route.route.cluster = "inbound|1||"
+        if self.dice.random() < 0.1:
+            self.harmless = False
+            self.dice.choice((route.direct_response, route.redirect, route.non_forwarding_action)).SetInParent()
+
     def last(self, where):
         where.name = self.dice.choice(NAMES)
         end = self.dice.randrange(10)
@@ -90,6 +98,7 @@ class Maker:
             for _ in range(self.dice.randrange(4)):
                 self.fill(manager.http_filters.add(), "http")
             self.router(manager.http_filters.add())
+            self.routes(manager.route_config.virtual_hosts.add(name="v", domains=["*"]))
             where.typed_config.Pack(manager)
         elif end < 8:
             where.typed_config.Pack(tcp_proxy_pb2.TcpProxy(cluster="inbound|1||"))
