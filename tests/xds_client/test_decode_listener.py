@@ -11,10 +11,14 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from google.protobuf import any_pb2, json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.xds_client.mesh import cluster
+from tests.xds_client.test_decode_route import with_unknown_field
 from tests.xds_client.test_decode_tls import PACKED, agent, validating
 from xds_client import model as m
 from xds_client.decode import parse
@@ -348,6 +352,63 @@ def test_an_upstream_context_in_a_chain_and_proxy_protocol_are_closed():
     assert a_chain(use_proxy_proto=True).unusable == "use_proxy_proto: is not supported"
 
 
+def a_chain_with(place):
+    """A chain with mutual TLS and HTTP, and a field of a later Envoy in one of its messages."""
+    message = json_format.ParseDict(
+        {"name": "l", "filter_chains": [{"name": "c", "filters": [HTTP]}]}, listener_pb2.Listener()
+    )
+    chain = message.filter_chains[0]
+    chain.filter_chain_match.prefix_ranges.add(address_prefix="10.0.0.0").prefix_len.value = 8
+    common = {"tls_certificate_sds_secret_configs": [agent("default")], **validating(), "tls_params": {}}
+    context = json_format.ParseDict({"common_tls_context": common}, tls_pb2.DownstreamTlsContext())
+    manager = http_connection_manager_pb2.HttpConnectionManager.FromString(chain.filters[0].typed_config.value)
+    manager.upgrade_configs.add(upgrade_type="websocket")
+    if place is not None:
+        with_unknown_field(place(chain, context, manager))
+    chain.filters[0].typed_config.Pack(manager)
+    chain.transport_socket.typed_config.Pack(context)
+    return parse(ResourceType.LISTENER, "l", ResourceType.LISTENER.value, message.SerializeToString()).value()
+
+
+COMBINED = "common_tls_context.combined_validation_context."
+
+
+@pytest.mark.parametrize(
+    ("place", "where"),
+    [
+        (lambda c, t, h: c, ""),
+        (lambda c, t, h: c.filter_chain_match, "filter_chain_match."),
+        (lambda c, t, h: c.filter_chain_match.prefix_ranges[0], "filter_chain_match.prefix_ranges."),
+        (lambda c, t, h: c.filters[0], "filters."),
+        (lambda c, t, h: c.transport_socket, "transport_socket."),
+        (lambda c, t, h: t, "transport_socket.typed_config."),
+        (lambda c, t, h: t.common_tls_context, "transport_socket.typed_config.common_tls_context."),
+        (
+            lambda c, t, h: t.common_tls_context.tls_params,
+            "transport_socket.typed_config.common_tls_context.tls_params.",
+        ),
+        (lambda c, t, h: t.common_tls_context.combined_validation_context, f"transport_socket.typed_config.{COMBINED}"),
+        (
+            lambda c, t, h: t.common_tls_context.combined_validation_context.default_validation_context,
+            f"transport_socket.typed_config.{COMBINED}default_validation_context.",
+        ),
+        (lambda c, t, h: h.http_filters[0], "filters[0].typed_config.http_filters[0]."),
+        (lambda c, t, h: h.upgrade_configs[0], "filters[0].typed_config.upgrade_configs[0]."),
+        (lambda c, t, h: h.route_config, "filters[0].typed_config.route_config."),
+        (
+            lambda c, t, h: h.route_config.virtual_hosts[0].routes[0].match,
+            "filters[0].typed_config.route_config.virtual_hosts.routes.match.",
+        ),
+    ],
+)
+def test_a_field_of_a_later_envoy_in_a_match_tls_or_routes_closes_the_chain(place, where):
+    [known] = a_chain_with(None).filter_chains
+    assert known.unusable == ""
+    [chain] = a_chain_with(place).filter_chains
+    assert chain.unusable == f"{where}field 1000: is not known to this release"
+    assert chain.match == known.match
+
+
 def test_a_server_without_a_certificate_makes_no_sense():
     with pytest.raises(DecodeError, match="a server needs a certificate"):
         with_tls({"tls_certificate_sds_secret_configs": []})
@@ -422,3 +483,11 @@ def test_of_several_inspectors_each_looks():
 def test_a_predicate_without_a_rule_makes_no_sense():
     with pytest.raises(DecodeError, match=r"listener_filters\[0\].filter_disabled.rule"):
         inspector_but({})
+
+
+def test_a_field_of_a_later_envoy_in_the_tls_of_a_cluster_stops_the_calls_to_it():
+    message, context = cluster("c"), tls_pb2.UpstreamTlsContext(sni="c")
+    with_unknown_field(context.common_tls_context)
+    message.transport_socket.typed_config.Pack(context)
+    found = parse(ResourceType.CLUSTER, "c", ResourceType.CLUSTER.value, message.SerializeToString()).value()
+    assert found.unusable.endswith("typed_config.common_tls_context.field 1000: is not known to this release")

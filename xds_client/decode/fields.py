@@ -62,6 +62,12 @@ def unknown_field(message: Any) -> str | None:
     return None
 
 
+def refuse_unknown_fields(message: Any) -> None:
+    """For messages that say who may come in, or who is trusted: what is not understood there may be a condition."""
+    if (unknown := unknown_field(message)) is not None:
+        raise UnsupportedError(unknown, "is not known to this release")
+
+
 def inside(field: str, decode: Callable[[Any], T], message: Any) -> T:
     """Decode a sub-message; an error in it is placed under ``field``."""
     try:

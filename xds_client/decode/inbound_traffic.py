@@ -11,7 +11,7 @@ from typing import Any
 from envoy.config.route.v3 import route_components_pb2  # type: ignore[import-untyped]
 from envoy.extensions.filters.http.router.v3 import router_pb2  # type: ignore[import-untyped]
 
-from xds_client.decode.fields import UnsupportedError, each, inside
+from xds_client.decode.fields import UnsupportedError, each, inside, refuse_unknown_fields
 
 # Where istiod sends what nobody may have (pilot/pkg/networking/util BlackHoleCluster).
 _BLACK_HOLE = "BlackHoleCluster"
@@ -23,6 +23,8 @@ _UNDECLARED = ("InboundPassthroughCluster", "InboundPassthroughClusterIpv4", "In
 
 def refuse_unless_http_is_passed_on(manager: Any) -> None:
     """An HttpConnectionManager: a router, and a virtual host for every name each of whose routes leads to a port."""
+    for field in ("http_filters", "upgrade_configs"):
+        each(field, refuse_unknown_fields, getattr(manager, field))
     if not any(said.typed_config.Is(router_pb2.Router.DESCRIPTOR) for said in manager.http_filters):
         raise UnsupportedError("http_filters", "none of them is a router, so no call comes through")
     routes = manager.WhichOneof("route_specifier")
@@ -40,6 +42,7 @@ def refuse_unless_bytes_are_passed_on(proxy: Any) -> None:
 
 
 def _table(table: Any) -> None:
+    refuse_unknown_fields(table)
     if table.HasField("vhds"):
         raise UnsupportedError("vhds", "inbound routes of their own are not asked")
     each("virtual_hosts", _virtual_host, table.virtual_hosts)

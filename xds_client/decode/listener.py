@@ -13,7 +13,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (  # typ
 )
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2  # type: ignore[import-untyped]
 
-from xds_client.decode.fields import UnsupportedError, each, inside, unpacked
+from xds_client.decode.fields import UnsupportedError, each, inside, refuse_unknown_fields, unpacked
 from xds_client.decode.filter_chain_match import filter_chain_match, refuse_overlaps
 from xds_client.decode.filters import connection_filter, http_filters
 from xds_client.decode.inbound_traffic import refuse_unless_bytes_are_passed_on, refuse_unless_http_is_passed_on
@@ -58,6 +58,7 @@ def _chain(message: Any) -> FilterChain:
     if message.use_proxy_proto.value:
         return replace(chain, unusable="use_proxy_proto: is not supported")
     try:
+        refuse_unknown_fields(message)  # its match, above all; what is packed in it is looked at where it is opened
         chain = replace(chain, tls=_tls(message))
         return _with_terminal(chain, message.filters)
     except UnsupportedError as error:

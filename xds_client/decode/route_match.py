@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xds_client.decode.fields import FieldError, UnsupportedError, each, regex, string_match, unknown_field
+from xds_client.decode.fields import FieldError, UnsupportedError, each, refuse_unknown_fields, regex, string_match
 from xds_client.model import (
     HeaderMatch,
     PathMatch,
@@ -52,8 +52,7 @@ def route_match(message: Any) -> RouteMatch:
             raise UnsupportedError(field, "is not a condition this release evaluates")
     if message.HasField("tls_context"):
         raise UnsupportedError("tls_context", "is not a condition this release evaluates")
-    if (unknown := unknown_field(message)) is not None:
-        raise UnsupportedError(unknown, "is not known to this release")
+    refuse_unknown_fields(message)
     return RouteMatch(_path(message), each("headers", _header, message.headers), _fraction(message))
 
 

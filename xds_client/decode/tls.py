@@ -10,7 +10,7 @@ from typing import Any
 from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2  # type: ignore[import-untyped]
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # type: ignore[import-untyped]
 
-from xds_client.decode.fields import FieldError, UnsupportedError, inside, unpacked
+from xds_client.decode.fields import FieldError, UnsupportedError, inside, refuse_unknown_fields, unpacked
 from xds_client.decode.tls_trust import demand, own_certificate
 from xds_client.model import DownstreamTls, TlsVersion, UpstreamTls
 
@@ -36,7 +36,9 @@ def _context(message: Any, message_type: Any) -> Any | None:
     if not config.Is(message_type.DESCRIPTOR):
         what = config.type_url or message.name
         raise UnsupportedError("typed_config", f"{what} is not a transport this release speaks")
-    return inside("typed_config", lambda packed: unpacked(packed, message_type), config)
+    context = inside("typed_config", lambda packed: unpacked(packed, message_type), config)
+    inside("typed_config", refuse_unknown_fields, context)
+    return context
 
 
 def _upstream(context: Any) -> UpstreamTls:
