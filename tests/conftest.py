@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -15,3 +18,21 @@ def pytest_addoption(parser):
     parser.addoption(
         "--hostile-seconds", type=float, default=3.0, help="how long each attack lasts (default: 3; a full run: 60)"
     )
+
+
+@pytest.fixture
+def without_threads(monkeypatch):
+    """Call it, and no thread begins until it is called again."""
+    real, none = threading.Thread.start, []
+
+    def start(thread):
+        if none:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+    def switch():
+        none[:] = [] if none else [True]
+
+    return switch

@@ -24,6 +24,7 @@ from xds_client.observers import Observer, ObserverHandle, ObserverMap
 from xds_client.reconnect import ReconnectSchedule
 from xds_client.resolve import Inbound, Interest, Outcome, Selected, Selection
 from xds_client.resource_type import ResourceType
+from xds_client.threads import Complaint, must_begin
 from xds_client.transport import GrpcTransport
 
 if TYPE_CHECKING:
@@ -83,9 +84,15 @@ class PilotExchanger:
             clock=clock,
             schedule=schedule or ReconnectSchedule(),
         )
+        self._complaint = Complaint()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
-        self.resume()
+        try:
+            self._begin()
+        except BaseException:  # no thread to be had: nothing was opened, and another attempt may follow
+            if self._own_identity is not None:
+                self._own_identity.close()
+            raise
         inherits(self)
 
     def inherit(self) -> None:
@@ -98,15 +105,24 @@ class PilotExchanger:
         self._loop.inherit()
 
     def resume(self) -> None:
-        """In the child of a fork: open a stream of its own, once. Otherwise nothing; cheap, any thread."""
+        """In the child of a fork: open a stream of its own, once. Otherwise nothing; cheap, any thread.
+
+        Where there is no thread to be had now, what is known stays in use, and the next call of this tries again.
+        """
+        try:
+            self._begin()
+        except RuntimeError as error:
+            self._complaint.say("xds-exchanger", error)
+
+    def _begin(self) -> None:
+        """Raises RuntimeError where there is no thread to be had."""
         if self._thread is not None or self._closing:
             return
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="xds-exchanger", daemon=True)
-                self._thread.start()
         if self._own_identity is not None:
             self._own_identity.resume()
+        with self._starting:
+            if self._thread is None:
+                self._thread = must_begin(self._run, "xds-exchanger")
 
     def observe_target(
         self, target: Target, callback: Callable[[TargetConfig | TargetMissing], object]
@@ -188,9 +204,13 @@ class PilotExchanger:
             raise ExchangerClosedError(f"{interest} cannot be observed: this exchanger is closed; open a new one")
         observer = Observer(interest, callback, self._unobserve)
         self._observers.add(observer)
+        try:
+            self._begin()
+        except BaseException:
+            self._observers.remove(observer)
+            raise
         # Replayed on the exchanger's thread: registered first, so nothing is missed, and in order with what comes.
         self._post(lambda: self._loop.added(observer))
-        self.resume()
         return observer.handle
 
     def _unobserve(self, observer: Observer[Interest, Outcome]) -> None:
@@ -227,6 +247,7 @@ class PilotExchanger:
         return f"no answer within {timeout:g} s; {status.address} is {status.connection.phase.value}{why}"
 
     def _run(self) -> None:
+        self._thread = threading.current_thread()  # observers are called before whoever begins it has the result
         self._loop.start()
         while not self._closing:
             try:

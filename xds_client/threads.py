@@ -25,6 +25,18 @@ def begun(target: Callable[..., object], name: str, *arguments: object) -> threa
         return None
 
 
+def begun_after(seconds: float, target: Callable[[], object], name: str) -> threading.Timer | None:
+    """The same for something that is due later; it can be cancelled."""
+    timer = threading.Timer(seconds, target)
+    timer.name, timer.daemon = name, True
+    try:
+        timer.start()
+    except (RuntimeError, MemoryError) as error:
+        _complaint.say(name, error)
+        return None
+    return timer
+
+
 def must_begin(target: Callable[..., object], name: str, *arguments: object) -> threading.Thread:
     """A daemon thread that runs. Raises what the system says, and then nothing was begun."""
     thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
@@ -32,7 +44,7 @@ def must_begin(target: Callable[..., object], name: str, *arguments: object) -> 
     return thread
 
 
-class _Complaint:
+class Complaint:
     """Said once in a while: at the limit every attempt fails, and there may be thousands."""
 
     _EVERY = 10.0  # seconds
@@ -52,4 +64,4 @@ class _Complaint:
         )
 
 
-_complaint = _Complaint()
+_complaint = Complaint()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rpc.fork import inherits
+from xds_client.threads import must_begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,11 +54,15 @@ class Subscriptions:
             self._driver.core.on_state = self._note
             self._last = self._driver.core.connectivity()
             self._subscribers.append(_Subscriber(callback, collections.deque([self._last])))
+            if self._thread is None:
+                try:
+                    self._thread = must_begin(self._run, "rpc connectivity")
+                except BaseException:
+                    self._subscribers.clear()  # without a thread there were no others
+                    self._driver.core.on_state = None
+                    raise
             self._connect |= connect
             self._wake.notify()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="rpc connectivity", daemon=True)
-                self._thread.start()
 
     def unsubscribe(self, callback: Callable[[grpc.ChannelConnectivity], None]) -> None:
         with self._wake:

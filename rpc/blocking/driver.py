@@ -15,6 +15,7 @@ from rpc.deadline import time_left
 from rpc.fork import inherits
 from rpc.plan import Attempt, Dial, Pause, Stand, Wait
 from rpc.transport.dial import dial, reason
+from xds_client.threads import must_begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,9 +88,10 @@ class Driver:
         if isinstance(step, Dial):
             if step.connection.claim():
                 self.core.changed()
-                threading.Thread(
-                    target=self._dial, args=(step.connection,), name=f"dial {step.connection.key}", daemon=True
-                ).start()
+                try:
+                    must_begin(self._dial, f"dial {step.connection.key}", step.connection)
+                except (RuntimeError, MemoryError) as error:  # as a connection that failed: tried again after a while
+                    step.connection.failed(reason(error))
         elif isinstance(step, Wait):
             left = time_left(step.until)
             with self._changed:

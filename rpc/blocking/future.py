@@ -29,6 +29,7 @@ from rpc.errors import (
 from rpc.fork import FORKED, generation
 from rpc.method import undeserializable, unsendable, unserializable
 from rpc.plan import Authorize, Stand, Wait, plan_call
+from xds_client.threads import must_begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -201,12 +202,18 @@ class UnaryFuture(CallFuture):
 
     def _take(self, step: Attempt | Outcome | Pause) -> None:
         """Go on with the plan; later, where it has to wait."""
-        if isinstance(step, (Wait, Stand)):
-            self._driver.when_over(step, self._look_again)
-        elif isinstance(step, Authorize):
-            threading.Thread(target=carried(self._authorize), args=(step,), name="rpc future", daemon=True).start()
-        else:
-            self._go_on(step)
+        try:
+            if isinstance(step, (Wait, Stand)):
+                self._driver.when_over(step, self._look_again)
+                return
+            if isinstance(step, Authorize):
+                must_begin(carried(self._authorize), "rpc future", step)
+                return
+        except (RuntimeError, MemoryError) as error:  # no thread to be had, and nobody else goes on with the call
+            self._plan.close()
+            self._finish(failed(grpc.StatusCode.UNAVAILABLE, f"the call cannot wait: {error}"))
+            return
+        self._go_on(step)
 
     def _look_again(self) -> None:
         if self._outcome is None:

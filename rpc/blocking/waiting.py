@@ -5,13 +5,14 @@ The thread lives while there are any. Calls that a thread waits for wait in that
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from rpc.blocking.turns import in_turn
+from xds_client.threads import must_begin
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from rpc.core import ChannelCore
@@ -28,13 +29,15 @@ class Waiting:
         self._thread: threading.Thread | None = None
 
     def add(self, step: Stand | Wait, then: Callable[[], None]) -> None:
-        """Call ``then`` once, when the step is over. Any thread."""
+        """Call ``then`` once, when the step is over. Any thread.
+
+        Raises RuntimeError where there is no thread to be had; then nobody calls it.
+        """
         with self._changed:
+            if self._thread is None:  # it waits for the lock, and then there is a step
+                self._thread = must_begin(self._run, "rpc futures")
             self._steps.append((step, then))
             self._changed.notify_all()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="rpc futures", daemon=True)
-                self._thread.start()
 
     def _run(self) -> None:
         while due := self._next():

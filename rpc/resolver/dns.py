@@ -14,6 +14,7 @@ from rpc.fork import generation
 from rpc.resolver.static import endpoints_config, written
 from rpc.transport.sockets import look_up
 from xds_client.model import Endpoint, LbPolicy
+from xds_client.threads import begun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,8 @@ class DnsResolution:
             if self._busy or self._on_config is None:
                 return
             self._busy = True
-        threading.Thread(target=self._look_up, name=f"dns {self._host}", daemon=True).start()
+        if begun(self._look_up, f"dns {self._host}") is None:
+            self._done(self._unresolved())  # whoever misses an address asks again
 
     def waiting_for(self) -> str:
         return f"the addresses of {self._host}"
@@ -65,7 +67,9 @@ class DnsResolution:
     def _look_up(self) -> None:
         time.sleep(max(0.0, self._again_at - time.monotonic()))
         self._again_at = time.monotonic() + self._pause
-        endpoints = self._endpoints()
+        self._done(self._endpoints())
+
+    def _done(self, endpoints: tuple[Endpoint, ...]) -> None:
         with self._lock:
             self._busy = False
         if self._on_config is not None and endpoints != self._last:
@@ -78,7 +82,10 @@ class DnsResolution:
             found = look_up(self._host, self._port)
         except OSError as error:
             _log.info("%s was not resolved: %s", self._host, error)
-            # What was good may still be; a name that never was is dialled, fails by its name, and is tried again.
-            return self._last or (Endpoint(self._host, self._port),)
+            return self._unresolved()
         addresses = sorted({str(address[0]) for *_, address in found})
         return tuple(Endpoint(address, self._port) for address in addresses)
+
+    def _unresolved(self) -> tuple[Endpoint, ...]:
+        """What was good may still be; a name that never was is dialled, fails by its name, and is tried again."""
+        return self._last or (Endpoint(self._host, self._port),)

@@ -19,6 +19,7 @@ from rpc.security.filters import not_carried_out
 from rpc.security.material import SecurityError, printable
 from xds_client.inbound import chains_for_port
 from xds_client.model import InboundMissing, MeshSecret
+from xds_client.threads import begun_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,16 +85,23 @@ class Guard:
             self._drain_misfits()
 
     def _drain_misfits(self) -> None:
+        # Without a thread for the timer the time is waited for here: at most the engine's two seconds, and who does not
+        # fit any more goes in any case.
+        while (wait := self._drain_due()) is not None:
+            time.sleep(wait)
+
+    def _drain_due(self) -> float | None:
+        """Drain those that are due, and set the timer for the rest; the seconds until then if there is no timer."""
         if self._hub is None:
-            return
+            return None
         with self._changing:
             drained, wait = self._hub.drain_misfits()
             if wait is not None and self._draining is None:
-                self._draining = threading.Timer(wait, _weakly(self._when_due))
-                self._draining.daemon = True
-                self._draining.start()
+                self._draining = begun_after(wait, _weakly(self._when_due), "mesh-draining")
+            unattended = wait if self._draining is None else None
         if drained:
             _log.info("%s: %d connections no longer fit what the port lets in; they are drained", self.address, drained)
+        return unattended
 
     def _when_due(self) -> None:
         with self._changing:

@@ -14,6 +14,7 @@ from xds_client.errors import IdentityError, IdentityTimeoutError
 from xds_client.fork import inherits
 from xds_client.identity.clock import SYSTEM_CLOCK, Clock
 from xds_client.identity.observer import IdentityObserver
+from xds_client.threads import must_begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,16 +143,22 @@ class IdentityKeeper:
         """Begin to keep it current. Returns at once; `wait` waits."""
         assert not self._started, "started twice"
         self._started = True
-        self.resume()
+        try:
+            self.resume()
+        except BaseException:
+            self._started = False
+            raise
         return self
 
     def resume(self) -> None:
-        """In the child of a fork: keep it current again. Otherwise nothing; any thread."""
+        """In the child of a fork: keep it current again. Otherwise nothing; any thread.
+
+        Raises RuntimeError where there is no thread to be had; called again, it tries again.
+        """
         with self._changed:
             if not self._started or self._thread is not None or self._closing.is_set():
                 return
-            self._thread = threading.Thread(target=self._run, name="mesh-identity", daemon=True)
-            self._thread.start()
+            self._thread = must_begin(self._run, "mesh-identity")
 
     def close(self) -> None:
         self._closing.set()

@@ -1,0 +1,89 @@
+"""The system has no thread to give for a moment: calls, names and ports get over it."""
+
+from __future__ import annotations
+
+import queue
+
+import grpc
+import pytest
+
+import rpc
+from rpc.resolver.dns import DnsResolution
+from rpc.security.inbound import Guard
+from tests.rpc.script import PATIENCE, polite, request
+
+
+@pytest.fixture
+def address(sync_world):
+    return sync_world.serve(polite)
+
+
+def test_a_call_that_cannot_dial_fails_and_the_channel_dials_again(sync_world, address, without_threads):
+    client = sync_world.connect(address)
+    without_threads()
+    with pytest.raises(grpc.RpcError) as failed:
+        client.stub.SayHello(request("one"), timeout=PATIENCE)
+    assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "new thread" in failed.value.details()
+    without_threads()
+    assert client.stub.SayHello(request("two"), timeout=PATIENCE, wait_for_ready=True).message == "Hello, two!"
+
+
+def test_a_future_that_cannot_wait_ends_and_the_next_one_waits(sync_world, address, without_threads):
+    client = sync_world.connect(address)
+    without_threads()
+    future = client.stub.SayHello.future(request("one"), timeout=PATIENCE, wait_for_ready=True)
+    assert future.exception(PATIENCE).code() is grpc.StatusCode.UNAVAILABLE
+    without_threads()
+    future = client.stub.SayHello.future(request("two"), timeout=PATIENCE, wait_for_ready=True)
+    assert future.result(PATIENCE).message == "Hello, two!"
+
+
+def test_a_subscription_that_failed_leaves_the_next_one_free(address, without_threads):
+    states, never = queue.Queue(), queue.Queue()
+    with rpc.insecure_channel(address) as channel:
+        without_threads()
+        with pytest.raises(RuntimeError, match="new thread"):
+            channel.subscribe(never.put)
+        without_threads()
+        channel.subscribe(states.put)
+        assert states.get(timeout=PATIENCE) is grpc.ChannelConnectivity.IDLE
+        assert never.empty()
+
+
+def test_a_name_that_cannot_be_looked_up_is_dialled_by_its_name_and_looked_up_later(without_threads):
+    told = queue.Queue()
+    resolution = DnsResolution("localhost", 80, 0.0)
+    without_threads()
+    resolution.start(told.put)
+    assert hosts(told.get_nowait()) == {"localhost"}
+    without_threads()
+    resolution.refresh()
+    assert hosts(told.get(timeout=PATIENCE)) <= {"127.0.0.1", "::1"}
+
+
+def hosts(config):
+    [locality] = config.clusters[0].endpoints.localities
+    return {endpoint.address for endpoint in locality.endpoints}
+
+
+def test_connections_that_no_longer_fit_are_drained_without_a_timer_too(without_threads):
+    class Hub:
+        asked = 0
+
+        def mark_misfits(self, gate):
+            return 1
+
+        def drain_misfits(self):
+            self.asked += 1
+            return (0, 0.01) if self.asked == 1 else (1, None)
+
+    class Credentials:
+        def follow(self, guard):
+            return None
+
+    guard, hub = Guard(Credentials(), "127.0.0.1:1", 1), Hub()
+    guard.start(hub)
+    without_threads()
+    guard.set([])
+    assert hub.asked == 2, "once they were not due yet, then they were"
