@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from rpc.errors import Metadatum
 
 
-class HasStopping(Protocol):
+class Serves(Protocol):
     stopping: bool
+
+    def still_waits(self, call: ServerCall) -> bool: ...
 
 
 class _AbortError(AbortedError, aio.AbortError):
@@ -32,7 +34,7 @@ class ServicerContext(CallState, aio.ServicerContext):  # type: ignore[misc, typ
     def __init__(
         self,
         call: ServerCall,
-        server: HasStopping,
+        server: Serves,
         loop: asyncio.AbstractEventLoop,
         handler: grpc.RpcMethodHandler[Any, Any],
     ) -> None:

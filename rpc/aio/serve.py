@@ -27,6 +27,9 @@ CANCELLED_HANDLER = {
 
 async def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
     """Answer the call, whatever the handler does."""
+    if not context.server.still_waits(context.call):
+        context.end()
+        return
     try:
         request = requests(context) if payload is None else context.deserialized(handler, payload)
         if handler.response_streaming:

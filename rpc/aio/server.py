@@ -7,6 +7,7 @@ import contextvars
 import functools
 import logging
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LAST_WORDS = 0.5  # seconds that cancelled handlers get to end before the server does
+_LOOK = 0.001  # seconds that first steps may take, one after the other, before one looks who has left meanwhile
 # Earlier a task cannot be entered but by the loop, in its next turn; and handlers need one (`asyncio.timeout`).
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
@@ -66,6 +68,7 @@ class Server(aio.Server):
         self._kept: list[object] = []
         self._maximum = maximum_concurrent_rpcs
         self._running = 0  # calls that handlers answer
+        self._looked = 0.0  # when it was last looked what the connections have brought
         self._hub: Hub | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -175,7 +178,21 @@ class Server(aio.Server):
 
     # ---- serving
 
+    def still_waits(self, call: ServerCall) -> bool:
+        """Whether anybody waits for it; asked before users' code is begun for it.
+
+        First steps follow each other without the loop's looking at the connections between them. Who has left while
+        they took their time is found here.
+        """
+        if time.monotonic() - self._looked > _LOOK and self._hub is not None and self._loop is not None:
+            calls = self._hub.poll(0.0)
+            self._looked = time.monotonic()
+            if calls:
+                self._loop.call_soon(self._on_calls, calls)
+        return call.active
+
     def _on_calls(self, calls: list[ServerCall]) -> None:
+        self._looked = time.monotonic()
         for call in calls:
             try:
                 self._accept(call)
@@ -195,6 +212,8 @@ class Server(aio.Server):
 
     def _look_up(self, call: ServerCall) -> None:
         """In the call's own context: what users' code sets here is for its handler, and for no other call."""
+        if not self.still_waits(call):
+            return
         if self._table.interceptors:
             self._cancel_with(call, self._task(self._intercept(call)))
         elif (found := self._table.find(self._table.details(call))) is not None:
@@ -203,6 +222,9 @@ class Server(aio.Server):
             call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "Method not found!", None)
 
     async def _intercept(self, call: ServerCall) -> None:
+        if not self.still_waits(call):
+            return
+
         async def innermost(details: CallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
             return self._table.find(details)
 
@@ -240,7 +262,9 @@ class Server(aio.Server):
         payload = call.request()
         if payload is not None:
             call.unwatch()
-            self._run(call, handler, payload)
+            assert self._loop is not None
+            # Not here: the engine has more to tell, of calls that are over too, and another thread may tell it.
+            self._loop.call_soon_threadsafe(self._run, call, handler, payload)
         elif wrong_cardinality(call):
             call.unwatch()
             call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], WRONG_CARDINALITY, None)

@@ -213,29 +213,28 @@ class Server(grpc.Server):
     # ---- serving
 
     def _take(self, calls: list[ServerCall]) -> None:
-        """On the serving thread."""
-        if self._queue is None:
-            self._take_in_place(calls)
-            return
-        for job in self._jobs(calls):
-            free = self._linger.others_free(self._running)
-            self._submit(job)
-            if not free:
-                self._linger.call_back(self._hub)
-
-    def _take_in_place(self, calls: list[ServerCall]) -> None:
-        jobs, looked = deque(self._jobs(calls)), time.monotonic()
+        """On the serving thread. Who leaves while users' code takes its time here is found before more of it begins."""
+        came, jobs, looked = deque(calls), deque[_Job](), time.monotonic()
         del calls[:]
-        while jobs:
-            self._submit(jobs.popleft())
-            if jobs and time.monotonic() - looked > _LOOK:
-                jobs.extend(self._jobs(self._hub.poll(0.0)))
+        while came or jobs:
+            if came:
+                jobs.extend(self._jobs([came.popleft()]))
+            if jobs and not (came and self._queue is None):  # in place all that came are counted before one is run
+                self._hand_over(jobs.popleft())
+            if (came or jobs) and time.monotonic() - looked > _LOOK:
+                came.extend(self._hub.poll(0.0))
                 looked = time.monotonic()
+
+    def _hand_over(self, job: _Job) -> None:
+        free = self._queue is None or self._linger.others_free(self._running)
+        self._submit(job)
+        if not free:
+            self._linger.call_back(self._hub)
 
     def _jobs(self, calls: list[ServerCall]) -> Iterator[_Job]:
         for call in calls:
             try:
-                job = self._accept(call)
+                job = self._accept(call) if call.active else None
             except BaseException as error:
                 unserved(call, error)
             else:

@@ -24,23 +24,25 @@ from rpc.blocking.call_queue import CallQueue
 from tests.rpc import frames
 from tests.rpc.costs import MIB
 from tests.rpc.frames import DATA, END_STREAM, RST_STREAM, RawClient, frame, message
-from tests.rpc.peers import LoopThread
-from tests.rpc.script import PATIENCE, READ, SyncServicer, greet
+from tests.rpc.peers import KINDS, LoopThread
+from tests.rpc.script import PATIENCE, READ, AioServicer, SyncServicer, greet, polite
 from tests.rpc.script import request as asked
 from tests.rpc.slow_server import WORKERS
 from tests.rpc.tls.ends import open_files, until
 
-PATHS = {"unary": "/hello.Greeter/SayHello", "bidi": "/hello.Greeter/Chat"}
+PATHS = {kind: f"/hello.Greeter/{method}" for kind, method in KINDS.items()}
 LEAVE = ["close", "reset", "deadline"]
 
 
 def send_calls(client, count, kind="unary", *, payload=b"", end=True, extra=()):
     body = message(asked("dead", payload=payload).SerializeToString())
+    sent = []
     for stream in range(1, 2 * count, 2):
-        client.send(client.headers(stream, frames.request_headers(PATHS[kind], *extra)))
+        sent.append(client.headers(stream, frames.request_headers(PATHS[kind], *extra)))
         for at in range(0, len(body), 16_000):
             last = end and at + 16_000 >= len(body)
-            client.send(frame(DATA, stream, body[at : at + 16_000], END_STREAM if last else 0))
+            sent.append(frame(DATA, stream, body[at : at + 16_000], END_STREAM if last else 0))
+    client.send(*sent)
 
 
 class Gated:
@@ -190,29 +192,116 @@ def test_a_call_that_is_over_before_it_is_queued_asks_for_no_turn():
     assert (submitted, len(left)) == ([], 1)
 
 
-def test_handlers_on_the_serving_thread_do_not_begin_for_who_has_left(dial):
-    """Without a pool: the serving thread looks again between handlers that take a while."""
-    begun = []
+class Busy:
+    """A server whose handlers, or interceptors, begin on the thread that reads the connections, and take a while there:
+    the first until ``go`` is set. ``begun`` are those that have.
+    """
 
-    def script():
-        request = yield READ
-        begun.append(request.name)
-        yield lambda _: time.sleep(0.05)
-        yield greet(request)
+    def __init__(self, kind, *, intercepts=False):
+        self.go, self.begun = threading.Event(), []
+        self.pool = futures.ThreadPoolExecutor(4) if kind == "pool" else None
+        self.loop = LoopThread() if kind == "aio" else None
+        make, servicer, interceptor = rpc.server, SyncServicer, BusyInterceptor
+        if self.loop is not None:
+            make, servicer, interceptor = rpc.aio.server, AioServicer, BusyAioInterceptor
+        self.server = make(self.pool, interceptors=[interceptor(self.take)] if intercepts else None)
+        add_GreeterServicer_to_server(servicer(polite if intercepts else self.script), self.server)
+        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.result(self.server.start())
 
-    server = rpc.server(None)
-    add_GreeterServicer_to_server(SyncServicer(script), server)
-    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    clients = [dial(address) for _ in range(10)]
-    for client in clients:
-        send_calls(client, 20)
-    for client in clients:
+    def result(self, started):
+        return started if self.loop is None else self.loop.run(started)
+
+    def take(self):
+        self.begun.append(1)
+        if len(self.begun) == 1:
+            self.go.wait(PATIENCE)
+        time.sleep(0.002)
+
+    def script(self):
+        self.take()
+        while (asked_for := (yield READ)) is not None:
+            yield greet(asked_for)
+
+    def serves_when_all_have_left(self, client):
+        until(lambda: self.begun)
         client.close()
-    with grpc.insecure_channel(address) as channel:
-        assert GreeterStub(channel).SayHello(asked("honest"), timeout=PATIENCE).message == "Hello, honest!"
-    assert len(begun) < 30
-    server.stop(0).wait(PATIENCE)
+        self.go.set()
+        with grpc.insecure_channel(self.address) as channel:
+            assert GreeterStub(channel).SayHello(asked("honest"), timeout=PATIENCE).message == "Hello, honest!"
+
+    def close(self):
+        self.go.set()
+        stopped = self.result(self.server.stop(0))
+        if self.loop is None:
+            stopped.wait(PATIENCE)
+        else:
+            self.loop.close()
+        if self.pool is not None:
+            self.pool.shutdown()
+
+
+class BusyInterceptor(grpc.ServerInterceptor):
+    def __init__(self, take):
+        self.take = take
+
+    def intercept_service(self, continuation, details):
+        self.take()
+        return continuation(details)
+
+
+class BusyAioInterceptor(grpc.aio.ServerInterceptor):
+    def __init__(self, take):
+        self.take = take
+
+    async def intercept_service(self, continuation, details):
+        self.take()
+        return await continuation(details)
+
+
+@pytest.fixture
+def busy():
+    made = []
+
+    def start(*args, **how):
+        made.append(Busy(*args, **how))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.close()
+
+
+# Without a pool, streams have one of the server's own.
+@pytest.mark.parametrize(
+    ("world", "kind"), [("in place", "unary"), ("aio", "unary"), ("aio", "client_stream"), ("aio", "server_stream")]
+)
+def test_handlers_on_the_reading_thread_do_not_begin_for_who_has_left(busy, dial, world, kind):
+    server = busy(world)
+    client = dial(server.address)
+    send_calls(client, 50, kind, end=kind != "client_stream")
+    server.serves_when_all_have_left(client)
+    assert len(server.begun) == 2, "the first of 50, and the honest one"
+
+
+@pytest.mark.parametrize("world", ["in place", "aio"])
+def test_requests_that_became_whole_and_were_left_are_not_begun(busy, dial, world):
+    server = busy(world)
+    client = dial(server.address)
+    send_calls(client, 50, end=False)
+    until(lambda: server.server.tally()[0] == 50, "they were not taken")
+    client.send(*(frame(DATA, stream, b"", END_STREAM) for stream in range(1, 101, 2)))
+    server.serves_when_all_have_left(client)
+    assert len(server.begun) == 2, "the first of 50, and the honest one"
+
+
+@pytest.mark.parametrize("world", ["pool", "in place", "aio"])
+def test_interceptors_are_not_asked_about_calls_of_who_has_left(busy, dial, world):
+    server = busy(world, intercepts=True)
+    client = dial(server.address)
+    send_calls(client, 50)
+    server.serves_when_all_have_left(client)
+    assert len(server.begun) == 2, "the first of 50, and the honest one"
 
 
 # ---- a server in a process of its own
