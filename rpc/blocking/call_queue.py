@@ -41,23 +41,37 @@ class CallQueue(Generic[Job]):
         self._turns = 0  # asked for and not begun
 
     def put(self, job: Job, work: Callable[[CallQueue[Job]], None]) -> None:
-        """``work`` is called in the pool, and takes one job or finds none. Raises nothing."""
+        """``work`` is called in the pool, and takes one job or finds none. What the pool raises is not raised here."""
         call = job.call
         self._waiting[call] = job
         if not call.watch(functools.partial(self._look, call)):
             self.drop(call)
             return
+        again = False
+        while (turn := self._turn(work)) is not None:
+            try:
+                self._submit(turn)
+            except BaseException as error:
+                # A pool that cannot start a thread has queued it all the same: then another thread may be at it.
+                if not turn.give_back():
+                    return
+                if self.drop(call):
+                    refused(call, error)
+                elif again:
+                    self._refuse_next(error)
+                if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                    raise  # an event loop's thread that the user interrupts
+                again = True  # another call may have come meanwhile, and rely on this turn
+            else:
+                return
+
+    def _turn(self, work: Callable[[CallQueue[Job]], None]) -> _Turn | None:
+        """To be given to the pool; None: there are enough."""
         with self._lock:
             if len(self._waiting) <= self._turns:
-                return
+                return None
             self._turns += 1
-        turn = _Turn(self, work)
-        try:
-            self._submit(turn)
-        except Exception as error:
-            # A pool that cannot start a thread has queued it all the same: then another thread may be at it.
-            if turn.give_back() and self.drop(call):
-                refused(call, error)
+        return _Turn(self, work)
 
     def take(self) -> Job | None:
         """The call that has waited longest."""
@@ -91,9 +105,13 @@ class CallQueue(Generic[Job]):
 
     def lost(self) -> None:
         """The pool has dropped a turn: the call that has waited longest would wait for ever."""
-        if len(self._waiting) > self._turns and (job := self.take()) is not None:
+        if len(self._waiting) > self._turns:
+            self._refuse_next(RuntimeError("the pool has dropped its work"))
+
+    def _refuse_next(self, error: BaseException) -> None:
+        if (job := self.take()) is not None:
             job.left()
-            refused(job.call, RuntimeError("the pool has dropped its work"))
+            refused(job.call, error)
 
 
 class _Turn:

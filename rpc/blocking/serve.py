@@ -34,7 +34,7 @@ def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any
             _reply(context, handler, behaviour(request, context))
     except AbortedError:
         context.finish()
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: the thread is not the handler's to end
         _log.exception("%s: %s", what, context.call.path)
         # A code and details that the handler has set stand, as in grpcio: generated servicers raise after set_code.
         context.fail(failure_code(context), context.message or f"{what}: {error}")
@@ -47,7 +47,7 @@ def unserved(call: ServerCall, error: BaseException) -> None:
     call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Error in service handler! ({reason})", None)
 
 
-def refused(call: ServerCall, error: Exception) -> None:
+def refused(call: ServerCall, error: BaseException) -> None:
     """By the pool: it was shut down (RuntimeError), or is full in a way of its own."""
     if isinstance(error, RuntimeError):
         call.finish(grpc.StatusCode.UNAVAILABLE.value[0], "the server is shutting down", None)

@@ -312,10 +312,7 @@ class Server(grpc.Server):
         if queue is not None:
             queue.put(job, self._work)
         elif job.call.active:
-            try:
-                self._run(job)
-            except Exception as error:
-                unserved(job.call, error)
+            self._run(job)
         else:
             job.left()
 
@@ -333,7 +330,11 @@ class Server(grpc.Server):
                     del other
 
     def _run(self, job: _Job) -> None:
-        job.context.run(self._answer, job)
+        """Whatever users' code raises is the end of its own call, and not of this thread."""
+        try:
+            job.context.run(self._answer, job)
+        except BaseException as error:
+            unserved(job.call, error)
 
     def _answer(self, job: _Job) -> None:
         call = job.call

@@ -192,6 +192,61 @@ def test_a_call_that_is_over_before_it_is_queued_asks_for_no_turn():
     assert (submitted, len(left)) == ([], 1)
 
 
+class Call:
+    active = True
+
+    def __init__(self):
+        self.finished = []
+
+    def watch(self, callback):
+        self.look = callback
+        return True
+
+    def unwatch(self):
+        pass
+
+    def finish(self, code, details, trailing):
+        self.finished.append(code)
+
+    def leave(self):
+        self.active = False
+        self.look()
+
+
+class Waiter:
+    def __init__(self):
+        self.call = Call()
+
+    def left(self):
+        pass
+
+
+@pytest.mark.parametrize("refuses", [1, 2])
+def test_who_relied_on_a_turn_that_the_pool_refuses_gets_another_or_is_refused(refuses):
+    """The first call leaves while its turn is asked for, and the second finds that one is."""
+    first, second = Waiter(), Waiter()
+    asked_for, served = [], []
+
+    def work(queue):
+        served.append(queue.take())
+
+    def submit(turn):
+        asked_for.append(turn)
+        if len(asked_for) == 1:
+            first.call.leave()
+            queue.put(second, work)
+        if len(asked_for) <= refuses:
+            raise RuntimeError("can't start new thread")
+
+    queue = CallQueue(submit)
+    queue.put(first, work)
+    for turn in asked_for:
+        turn()
+    assert len(asked_for) == 2
+    assert served == ([second] if refuses == 1 else [])
+    assert second.call.finished == ([] if refuses == 1 else [grpc.StatusCode.UNAVAILABLE.value[0]])
+
+
 class Busy:
     """A server whose handlers, or interceptors, begin on the thread that reads the connections, and take a while there:
     the first until ``go`` is set. ``begun`` are those that have.

@@ -8,8 +8,10 @@ from concurrent import futures
 import grpc
 import pytest
 
+import rpc
+from examples.hello.hello_pb2_grpc import GreeterStub, add_GreeterServicer_to_server
 from tests.rpc.peers import World
-from tests.rpc.script import PATIENCE, READ, greet, polite, request, stay_until_over, wait_for
+from tests.rpc.script import PATIENCE, READ, SyncServicer, greet, polite, request, stay_until_over, wait_for
 
 THREADS = 16
 
@@ -218,3 +220,64 @@ def test_a_cancelled_future_says_so(world):
         call.result()
     assert call.code() is grpc.StatusCode.CANCELLED
     assert over.wait(PATIENCE)
+
+
+@pytest.fixture
+def serve():
+    ends = []
+
+    def start(pool, script):
+        server = rpc.server(pool)
+        add_GreeterServicer_to_server(SyncServicer(script), server)
+        channel = grpc.insecure_channel(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
+        server.start()
+        ends.append((server, channel))
+        return GreeterStub(channel)
+
+    yield start
+    for server, channel in ends:
+        channel.close()
+        server.stop(0).wait(PATIENCE)
+
+
+def code_of(call):
+    with pytest.raises(grpc.RpcError) as failed:
+        call()
+    return failed.value.code()
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("threads", [0, 1])
+def test_whatever_a_handler_raises_ends_its_own_call_only(serve, threads, raised):
+    def script():
+        asked = yield READ
+        if asked.name == "callback":
+            yield lambda context: context.add_callback(leave) and None
+        elif asked.name == "bad":
+            leave()
+        yield greet(asked)
+
+    def leave():
+        raise raised(3)
+
+    stub = serve(futures.ThreadPoolExecutor(threads) if threads else None, script)
+    for _ in range(3):
+        assert code_of(lambda: stub.SayHello(request("bad"), timeout=PATIENCE)) is grpc.StatusCode.UNKNOWN
+        assert code_of(lambda: list(stub.ListHellos(request("bad"), timeout=PATIENCE))) is grpc.StatusCode.UNKNOWN
+        assert stub.SayHello(request("callback"), timeout=PATIENCE).message == "Hello, callback!"
+        assert stub.SayHello(request("good"), timeout=PATIENCE).message == "Hello, good!"
+
+
+def test_whatever_a_pool_raises_ends_one_call_only(serve):
+    class Leaves(futures.ThreadPoolExecutor):
+        left = False
+
+        def submit(self, *args, **how):
+            if not self.left:
+                self.left = True
+                raise SystemExit(3)
+            return super().submit(*args, **how)
+
+    stub = serve(Leaves(1), polite)
+    assert code_of(lambda: stub.SayHello(request("bad"), timeout=PATIENCE)) is grpc.StatusCode.UNKNOWN
+    assert stub.SayHello(request("good"), timeout=PATIENCE).message == "Hello, good!"
