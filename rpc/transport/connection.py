@@ -73,6 +73,7 @@ class Connection:
         "_closed",
         "_dialling",
         "_former",
+        "_judged",
         "_lock",
         "_past",
         "_patient_until",
@@ -115,6 +116,7 @@ class Connection:
         self._closed = False
         self._attempts = 0  # dials in a row that failed
         self._unused = 0  # links in a row that ended before they had carried anything
+        self._judged = 0.0  # when the last of them ended
         self._began = 0.0  # the last dial
         self._retry_at = 0.0
         self._patient_until = time.monotonic() + _PATIENCE if follows else 0.0
@@ -212,7 +214,9 @@ class Connection:
         if any(link.carried for link in gone) or (self._unused > 0 and retry_at <= now):
             self._unused = 0
             return
-        self._unused += 1
+        if self._began < self._judged:  # it was there beside the one before, and ended for the same reason
+            return
+        self._unused, self._judged = self._unused + 1, now
         if self._unused > 1:
             self._retry_at = retry_at
             if not self.sockets:

@@ -153,7 +153,7 @@ def read_or_refused(folder) -> None:
     try:
         resources = read_folder(folder)
     except ConfigError as error:
-        lines = len((folder / "fuzz.yaml").read_bytes().splitlines()) + 1
+        lines = len((folder / "fuzz.yaml").read_text("utf-8", "replace").splitlines()) + 1  # YAML has Unicode's breaks
         for problem in error.problems:
             assert 1 <= problem.line <= lines, problem
             assert "fault of localmesh" not in problem.reason, problem

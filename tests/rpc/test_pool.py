@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 
 import grpc
 import pytest
@@ -129,6 +130,20 @@ def test_of_connections_that_carried_nothing_the_first_is_forgiven_and_the_next_
         connection._retry_at = 0.0  # it is over
     assert all(longer > shorter for shorter, longer in itertools.pairwise(waits)), waits
     assert core.connectivity() is grpc.ChannelConnectivity.TRANSIENT_FAILURE
+
+
+def test_links_that_end_together_are_one_end_and_not_two_in_a_row(core):
+    core.on_config(config(cluster("c", ONE)))
+    connection = connections(core)["10.0.0.1:9080"]
+    links = [FakeLink(), FakeLink()]
+    for link in links:
+        assert connection.claim()
+        connection.opened(link)
+        connection.link, connection._began = None, time.monotonic()  # as if the first had no stream free
+    for link in links:
+        link.usable = False
+        connection.lost()
+    assert (connection.idle, connection.error) == (True, None)
 
 
 def test_a_connection_that_carried_something_may_be_made_again_at_once(core):
