@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LAST_WORDS = 0.5  # seconds that cancelled handlers get to end before the server does
-_LOOK = 0.001  # seconds that first steps may take, one after the other, before one looks who has left meanwhile
+_LOOK = 0.005  # seconds that first steps may take, one after the other, before one looks who has left meanwhile
 # Earlier a task cannot be entered but by the loop, in its next turn; and handlers need one (`asyncio.timeout`).
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 

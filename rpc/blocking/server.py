@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _STOPPED = "the server stopped"
 _DRAIN_CHECK = 0.01  # seconds between looks at what is still running
-_LOOK = 0.001  # seconds that handlers on the serving thread may take before it looks who has left meanwhile
+_LOOK = 0.005  # seconds that handlers on the serving thread may take before it looks who has left meanwhile
 
 
 class _Job:

@@ -271,7 +271,7 @@ class Busy:
         self.begun.append(1)
         if len(self.begun) == 1:
             self.go.wait(PATIENCE)
-        time.sleep(0.002)
+        time.sleep(0.01)
 
     def script(self):
         self.take()
