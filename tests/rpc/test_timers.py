@@ -99,7 +99,7 @@ def test_connections_that_are_left_alone_are_looked_after_once(sync_world):
 
 def test_a_future_ends_by_its_deadline_though_another_thread_reads_the_connection(sync_world, lingering):
     client = sync_world.connect(lingering[0])
-    waiting = threading.Thread(target=client.call, args=("unary", request("long")), kwargs={"timeout": PATIENCE})
+    waiting = threading.Thread(target=client.call, args=("unary", request("long")), kwargs={"timeout": 10})
     waiting.start()
     time.sleep(0.2)
     future = client.stub.SayHello.future(request("short"), timeout=0.2)
