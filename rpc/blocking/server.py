@@ -215,7 +215,7 @@ class Server(grpc.Server):
     def _take(self, calls: list[ServerCall]) -> None:
         """On the serving thread. Who leaves while users' code takes its time here is found before more of it begins."""
         came, jobs, looked = deque(calls), deque[_Job](), time.monotonic()
-        del calls[:]
+        del calls[:]  # the caller's list would hold calls, and their connections, until all are handed over
         while came or jobs:
             if came:
                 jobs.extend(self._jobs([came.popleft()]))
