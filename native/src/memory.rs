@@ -123,7 +123,7 @@ unsafe impl GlobalAlloc for BigApart {
     }
 }
 
-/// A message of that size passes between Python and the engine.
+/// A message of that size passes between Python and the engine, or so much is held of small blocks that may soon be gone.
 pub fn passed(size: usize) {
     if size < BIG {
         return;

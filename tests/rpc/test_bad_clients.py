@@ -126,6 +126,23 @@ def test_bodies_that_dribble_hold_what_came_of_them(beset, crowd):
     assert beset.counted("given_up") == 0
 
 
+def test_header_lists_that_name_a_large_entry_hold_a_share_and_no_more(beset, crowd):
+    """By HPACK, these fields are fifteen bytes once the table has one. The requests stay open, and so does what they
+    became.
+    """
+    large = [("x", "v" * 3800)] * 15
+    clients = crowd(10)
+    for client in clients:
+        for stream in range(1, 1999, 2):
+            client.send(client.headers(stream, frames.request_headers("/hello.Greeter/SayHello", *large)))
+    beset.until(lambda: beset.counted("malformed") >= 5000, "nothing was refused")
+    beset.serves()
+    assert beset.grown("peak") < 10 * 20 * MIB  # of 600; asyncio's handlers have begun, with what Python made of theirs
+    for client in clients:
+        client.close()
+    beset.until(lambda: beset.grown() < 16 * MIB, "what was held does not go back")
+
+
 @pytest.mark.timeout(120)
 def test_header_blocks_that_dribble_are_given_up_in_time(beset, crowd):
     clients = crowd(100)

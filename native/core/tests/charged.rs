@@ -258,3 +258,43 @@ fn padding_gives_its_room_back_though_nobody_reads() {
     }
     assert!(given > 0);
 }
+
+// ---- what header lists hold
+
+/// Streams that stay open, each with a list that became sixty thousand bytes of a few, until one is refused.
+fn held(end: &mut End, key: impl Fn(u32) -> Key, fields: &[(&str, &str)], flags: u8) -> (usize, Vec<(Key, Headers)>) {
+    let bomb = [&block(fields)[..], &BOMB].concat();
+    let mut heads = Vec::new();
+    for round in 0..900 {
+        end.core.feed(&head(key(round), flags, &bomb), end.now);
+        end.core.advance(&mut heads, &mut Vec::new());
+        if let Some(reset) = end.hear().iter().find(|frame| frame.kind == RST_STREAM) {
+            assert_eq!((reset.stream, reset.code()), (key(round), code::ENHANCE_YOUR_CALM));
+            return (round as usize, heads);
+        }
+    }
+    panic!("all of it is held");
+}
+
+#[test]
+fn requests_hold_no_more_of_a_server_than_their_share_and_only_while_they_are_there() {
+    let mut server = End::server();
+    server.say(&head(1, END_STREAM, &planted(&REQUEST)));
+    let (taken, mut heads) = held(&mut server, |round| 3 + 2 * round, &REQUEST, 0);
+    assert!((100..200).contains(&taken), "{taken} lists of 60,000 bytes");
+    let next = 3 + 2 * (taken as u32 + 1);
+    assert!(server.say(&head(next, 0, &block(&REQUEST))).is_none());
+    assert_eq!(server.core.counters().malformed, 1, "an ordinary request is taken all the same");
+    heads.truncate(50);
+    let (again, _) = held(&mut server, |round| next + 2 + 2 * round, &REQUEST, 0);
+    assert_eq!(again, taken - 50, "what was let go of makes room, and no more");
+}
+
+#[test]
+fn responses_hold_no_more_of_a_client_than_their_share() {
+    let fields = [(":status", "200")];
+    let mut client = End::client(1000);
+    client.say(&head(1, END_STREAM, &planted(&fields)));
+    let (taken, _) = held(&mut client, |round| 3 + 2 * round, &fields, 0);
+    assert!((100..200).contains(&taken), "{taken} lists of 60,000 bytes");
+}

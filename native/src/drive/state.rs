@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use super::fork::Blank;
 use super::news::{News, Watcher};
 use super::socket;
+use crate::memory;
 use crate::py::Outcome;
 
 const READ_BUFFER: usize = 64 * 1024;
@@ -137,6 +138,7 @@ impl State {
                 }
             }
         });
+        memory::passed(self.grpc.growth());
         total >= READ_PER_TURN && !self.socket_dead
     }
 

@@ -159,6 +159,11 @@ impl Connection {
         }
     }
 
+    /// What header lists hold beyond the bytes that they came as, on all connections with these settings.
+    pub fn growth(&self) -> usize {
+        self.http2.growth()
+    }
+
     /// How many bytes wait to be taken, at the least.
     pub fn waiting_output(&self) -> usize {
         self.http2.waiting_output()

@@ -3,12 +3,16 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::growth::Charge;
+
 /// Fields in the order of the wire: pseudo-header fields first. Names are lower case; who pushes sees to it.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub struct Headers {
     pub(super) text: Vec<u8>,
     /// For each field, where its name and where its value ends.
     pub(super) ends: Vec<(u32, u32)>,
+    /// What the peer made of it beyond what it sent.
+    pub(super) charge: Option<Box<Charge>>,
 }
 
 impl Headers {
@@ -17,7 +21,7 @@ impl Headers {
     }
 
     pub fn with_capacity(fields: usize, bytes: usize) -> Self {
-        Self { text: Vec::with_capacity(bytes), ends: Vec::with_capacity(fields) }
+        Self { text: Vec::with_capacity(bytes), ends: Vec::with_capacity(fields), ..Self::default() }
     }
 
     /// Adds a field behind the others, also if there is one of that name.
@@ -73,6 +77,21 @@ impl Headers {
         self.text.len() + 32 * self.ends.len()
     }
 }
+
+/// The copy is not charged: it is made to be read at once.
+impl Clone for Headers {
+    fn clone(&self) -> Self {
+        Self { text: self.text.clone(), ends: self.ends.clone(), ..Self::default() }
+    }
+}
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.text, &self.ends) == (&other.text, &other.ends)
+    }
+}
+
+impl Eq for Headers {}
 
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 
 mod connection;
 mod frame;
+mod growth;
 mod headers;
 mod hpack;
 mod keys;
@@ -15,6 +16,7 @@ use bytes::BytesMut;
 
 pub use connection::Connection;
 pub use frame::code;
+pub use growth::Growth;
 pub use headers::{Headers, Template};
 pub use keys::Scattered;
 pub use outbox::Outbox;
@@ -35,6 +37,8 @@ pub struct Settings {
     /// How long a peer may take from the first byte to its SETTINGS, and from a header block's first frame to its last.
     pub patience: Duration,
     pub pings: Pings,
+    /// Of all connections that are given these settings.
+    pub growth: Growth,
 }
 
 impl Default for Settings {
@@ -47,6 +51,7 @@ impl Default for Settings {
             max_concurrent_streams: 1000,
             patience: Duration::from_secs(20),
             pings: Pings::default(),
+            growth: Growth::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::input::{Block, unpadded};
 use super::stream::{Receiving, Sending, Stream};
 use super::{Connection, Role, going::Leaving, validate};
 use crate::http2::frame::{self, Head, code, flag, kind};
+use crate::http2::growth::Full;
 use crate::http2::{Headers, Key};
 
 /// A CONTINUATION frame below this size carries next to nothing...
@@ -77,7 +78,13 @@ impl Connection {
         } else if depends_on_itself {
             Some((code::PROTOCOL_ERROR, "a stream that depends on itself"))
         } else {
-            None
+            match self.growth.charge(headers.list_size().saturating_sub(block.len())) {
+                Ok(charge) => {
+                    headers.charge = charge;
+                    None
+                }
+                Err(Full) => Some((code::ENHANCE_YOUR_CALM, "the header lists of open streams hold too much")),
+            }
         };
         let Some(stream) = self.streams.get(&key) else {
             return match self.role {

@@ -8,8 +8,8 @@ use crate::http2::Pings;
 /// With no call in progress, gRPC allows a ping in two hours (grpc/doc/keepalive.md).
 const WITHOUT_CALLS: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// What costs a peer a byte may be a field of thousands to us Ten thousand calls
-/// a second whose metadata lies in the table, 8 KiB each, stay below; copying that much takes 1 or 2 % of a core.
+/// What costs a peer a byte may be a field of thousands to us. Ten thousand calls a
+/// second whose metadata lies in the table, 8 KiB each, stay below; copying that much takes 1 or 2 % of a core.
 const MOST_GROWTH: u32 = 128 * 1024 * 1024;
 
 pub struct Budget {

@@ -20,6 +20,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use super::frame::{self, kind, setting};
+use super::growth::Share;
 use super::hpack::{Decoder, Encoder};
 use super::{Broken, Counters, Headers, Key, Outbox, Scattered, Settings, View};
 use budget::{Budgets, Strikes};
@@ -93,6 +94,7 @@ pub struct Connection {
     told: Option<Key>,
     ended: Option<String>,
     budgets: Budgets,
+    growth: Share,
     strikes: Strikes,
     counters: Counters,
 }
@@ -144,6 +146,7 @@ impl Connection {
             told: None,
             ended: None,
             budgets: Budgets::default(),
+            growth: Share::of(&settings.growth),
             strikes: Strikes::default(),
             counters: Counters::default(),
         }
@@ -197,6 +200,11 @@ impl Connection {
     /// How many bytes wait to be taken; more may follow them.
     pub fn waiting_output(&self) -> usize {
         self.output.len()
+    }
+
+    /// What header lists hold beyond the bytes that they came as, on all connections with these settings.
+    pub fn growth(&self) -> usize {
+        self.growth.of_all()
     }
 
     /// New streams can be opened: neither closed nor told to go away.
