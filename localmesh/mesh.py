@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-log = logging.getLogger("localmesh")
+log = logging.getLogger("proxyless.localmesh")
 
 DEFAULT_ADDRESS = "127.0.0.1:0"
 PUSH_TIMEOUT = 10.0

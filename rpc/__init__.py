@@ -31,7 +31,7 @@ from rpc.security import (
     xds_server_credentials,
 )
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())
+logging.getLogger(f"proxyless.{__name__}").addHandler(logging.NullHandler())
 
 __all__ = [
     "CallFailed",

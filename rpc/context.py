@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rpc.errors import Metadatum
 
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 UNSERIALIZABLE = "Failed to serialize response!"
 UNDESERIALIZABLE = "Exception deserializing request!"
 

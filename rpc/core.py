@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rpc.transport.proxy import Proxy
     from xds_client.model import TargetConfig
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 
 
 class ChannelCore:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 CANCELLED: int = grpc.StatusCode.CANCELLED.value[0]
 LOCALLY_CANCELLED = "Locally cancelled by application!"
 

@@ -15,7 +15,7 @@ import grpc
 if TYPE_CHECKING:
     from rpc._native import Outcome
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 
 # How a call ends in the child that its parent had made.
 FORKED: Outcome = (

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rpc.security import Protection, Security
     from xds_client.model import Cluster, ClusterConfig, TargetConfig, UpstreamTls
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 _USABLE = {HealthStatus.UNKNOWN, HealthStatus.HEALTHY, HealthStatus.DEGRADED}
 
 

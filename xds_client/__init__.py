@@ -42,7 +42,7 @@ from xds_client.resolve import Selected
 from xds_client.resource_type import ResourceType
 from xds_client.status import Connection, Phase, Status
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())
+logging.getLogger(f"proxyless.{__name__}").addHandler(logging.NullHandler())
 
 __all__ = [
     "Bootstrap",

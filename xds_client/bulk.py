@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from xds_client.codec import DeltaResponse, WireResource
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"proxyless.{__name__}")
 
 _LARGE = 128 << 10  # bytes; about a thousand endpoints, which take some ten milliseconds
 # What waits here, in bytes; the stream is not read on beyond that, so memory stays bounded. No count of responses: a

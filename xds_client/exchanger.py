@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from xds_client.status import Status
     from xds_client.transport import AdsTransport
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"proxyless.{__name__}")
 
 
 class PilotExchanger:

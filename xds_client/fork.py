@@ -10,7 +10,7 @@ import os
 import weakref
 from typing import Protocol
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"proxyless.{__name__}")
 
 
 class Inheritor(Protocol):

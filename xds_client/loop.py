@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from xds_client.session import AdsSession, Names, Request
     from xds_client.transport import AdsStream, AdsTransport
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"proxyless.{__name__}")
 
 Late = dict[ResourceType, list[DecodeError]]
 

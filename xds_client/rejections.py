@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from xds_client.errors import DecodeError
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"proxyless.{__name__}")
 
 _LINES, _SECONDS = 10, 10.0  # so many lines in so much time
 _LONGEST = 2000  # characters of one

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from xds_client.identity.stream_access import StreamAccess
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"proxyless.{__name__}")
 
 
 class StreamEvents(Protocol):

@@ -12,11 +12,11 @@ from typing import Any
 
 import grpc
 
-import rpc
 from examples.cluster.probes import Probes, membership, not_a_member
 from examples.hello import hello_pb2 as pb
 from examples.hello import hello_pb2_grpc as stubs
-from xds_client import Bootstrap, PilotExchanger
+from proxyless import rpc
+from proxyless.xds import Bootstrap, PilotExchanger
 
 THREADS = 16
 TIMEOUT = 10.0  # seconds

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from xds_client import PilotExchanger
+    from proxyless.xds import PilotExchanger
 
 PORT = 8081
 

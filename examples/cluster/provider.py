@@ -9,11 +9,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import rpc
 from examples.cluster.probes import Probes, membership
 from examples.hello import hello_pb2 as pb
 from examples.hello import hello_pb2_grpc as stubs
-from xds_client import Bootstrap, PilotExchanger
+from proxyless import rpc
+from proxyless.xds import Bootstrap, PilotExchanger
 
 if TYPE_CHECKING:
     import grpc

@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-import rpc
 from examples.hello import hello_pb2 as pb
 from examples.hello import hello_pb2_grpc as stubs
+from proxyless import rpc
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from localmesh.ca.keys import CertifiedKey
 
-log = logging.getLogger("localmesh")
+log = logging.getLogger("proxyless.localmesh")
 
 DEFAULT_LIFETIME = timedelta(hours=24)  # istiod's DefaultWorkloadCertTTL, for a request that asks for nothing
 MAX_LIFETIME = timedelta(days=90)  # istiod's DefaultMaxWorkloadCertTTL

@@ -27,7 +27,7 @@ from localmesh.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from pathlib import Path
 
-log = logging.getLogger("localmesh")
+log = logging.getLogger("proxyless.localmesh")
 
 MESH_FILES = ("mesh.yaml", "mesh.yml")
 DEFAULT_NAMESPACE = "default"

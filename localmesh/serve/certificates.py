@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from localmesh.ca import CertificateAuthority
     from localmesh.serve.doors import Door
 
-log = logging.getLogger("localmesh")
+log = logging.getLogger("proxyless.localmesh")
 
 METHOD = "/istio.v1.auth.IstioCertificateService/CreateCertificate"
 _FAILED = "request authenticate failure"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from localmesh.ca import CertificateAuthority
     from localmesh.serve.doors import Door
 
-log = logging.getLogger("localmesh")
+log = logging.getLogger("proxyless.localmesh")
 
 METHOD = "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets"
 RENEWED_AFTER = DEFAULT_LIFETIME.total_seconds() / 2

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from localmesh.serve.doors import Door
     from localmesh.serve.secrets import Secrets
 
-log = logging.getLogger("localmesh")
+log = logging.getLogger("proxyless.localmesh")
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 _KEPT_REJECTIONS = 1000

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from localmesh.ca import CertificateAuthority
 
-log = logging.getLogger("localmesh")
+log = logging.getLogger("proxyless.localmesh")
 
 MAX_CONNECTIONS = 400  # more are closed at once: each holds two of the usual 1,024 descriptors
 MAX_HANDSHAKES = 100  # at a time; of more the oldest is given up, which is seldom one that means it

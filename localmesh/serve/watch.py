@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-log = logging.getLogger("localmesh")
+log = logging.getLogger("proxyless.localmesh")
 
 _QUIET_MS = 50  # a change is told once nothing changed for so long,
 _LATEST_MS = 400  # or after so long at the latest

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rpc.aio.context import ServicerContext
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 # How a call ends whose handler was cancelled though the client waits; True: the server stops, and another may serve it.
 CANCELLED_HANDLER = {
     False: (grpc.StatusCode.CANCELLED, "the handler was cancelled"),

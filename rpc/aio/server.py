@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rpc.handlers import CallDetails
     from rpc.options import Options
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 _LAST_WORDS = 0.5  # seconds that cancelled handlers get to end before the server does
 _LOOK = 0.005  # seconds that first steps may take, one after the other, before one looks who has left meanwhile
 # Earlier a task cannot be entered but by the loop, in its next turn; and handlers need one (`asyncio.timeout`).

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rpc.blocking.driver import Driver
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 
 
 @dataclass(slots=True, eq=False)

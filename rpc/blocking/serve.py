@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rpc._native import ServerCall
     from rpc.blocking.context import ServicerContext
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 
 
 def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     Handler = grpc.RpcMethodHandler[Any, Any]
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 _STOPPED = "the server stopped"
 _DRAIN_CHECK = 0.01  # seconds between looks at what is still running
 _LOOK = 0.005  # seconds that handlers on the serving thread may take before it looks who has left meanwhile

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
     CallCredentials = tuple
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 
 _NAME = re.compile("[0-9a-z_.-]+").fullmatch
 _TEXT = re.compile("[ -~]*").fullmatch

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from xds_client.model import TargetConfig, TargetMissing
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 
 
 class DnsResolution:

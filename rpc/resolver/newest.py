@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     News = TargetConfig | TargetMissing
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 
 _LARGE = 500  # endpoints, which are built in some ten milliseconds
 _SMALL_IN_A_ROW = 20  # that a large one lets go before it

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from xds_client.identity import IdentitySource
 
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 _NO_PAIR = "At least one private key-certificate chain pair is required!"
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from xds_client.inbound import PortChains
     from xds_client.model import DownstreamTls, FilterChain, Listener
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 _LOG_INTERVAL = 1.0  # seconds between log lines about refused connections of one port
 
 

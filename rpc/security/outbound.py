@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xds_client.identity import IdentitySource
     from xds_client.model import UpstreamTls
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger(f"proxyless.{__name__}")
 
 
 @lru_cache(1024)

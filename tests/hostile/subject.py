@@ -81,8 +81,7 @@ class Lines(logging.Handler):
 
 def main(quiet):
     lines = Lines()
-    logging.getLogger("xds_client").addHandler(lines)
-    logging.getLogger("rpc").addHandler(lines)
+    logging.getLogger("proxyless").addHandler(lines)
     richer = threading.Event()
     with PilotExchanger(Bootstrap.load(), channels=EngineChannels()) as exchanger:
         exchanger.observe_inbound(lambda _: None)

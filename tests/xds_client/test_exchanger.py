@@ -101,7 +101,7 @@ def test_get_without_an_answer_in_time(start_server, open_exchanger):
 def test_no_control_plane_at_start_raises_nothing_says_so_and_works_once_there_is_one(
     start_server, open_exchanger, free_port, caplog
 ):
-    caplog.set_level(logging.WARNING, logger="xds_client")
+    caplog.set_level(logging.WARNING, logger="proxyless")
     exchanger = open_exchanger(f"127.0.0.1:{free_port}")
     news = queue.Queue()
     exchanger.observe_target(TARGET, news.put)

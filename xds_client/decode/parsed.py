@@ -28,7 +28,7 @@ from xds_client.resource_type import ResourceType
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"proxyless.{__name__}")
 
 Value = Cluster | ClusterLoadAssignment | Listener | RouteConfiguration | ExtensionConfig
 

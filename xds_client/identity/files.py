@@ -20,7 +20,7 @@ from xds_client.reading import read_file
 if TYPE_CHECKING:
     from xds_client.identity.svid import Identity
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"proxyless.{__name__}")
 
 LOOK = 5.0  # seconds
 LOOK_AGAIN = 1.0  # seconds, while what is there cannot be used

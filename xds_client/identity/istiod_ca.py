@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from xds_client.identity.roots import Trust
     from xds_client.identity.svid import Identity
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"proxyless.{__name__}")
 
 LOOK_AT_ROOTS = 5.0  # seconds
 # As pilot-agent's citadel client: from 100 ms, doubled, ±10 %; it then leaves the rest to Envoy, which asks again at

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xds_client.identity.svid import Identity
     from xds_client.observers import ObserverHandle
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"proxyless.{__name__}")
 
 _AFTER_A_BUG = 30.0  # seconds
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from xds_client.identity.svid import Identity
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"proxyless.{__name__}")
 
 
 class IdentityObserver:

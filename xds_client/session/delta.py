@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from xds_client.decode import Content
     from xds_client.node import Node
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"proxyless.{__name__}")
 
 # How long a name may stay unanswered before it counts as missing (envoy xds_protocol.rst, "knowing when a requested
 # resource does not exist").

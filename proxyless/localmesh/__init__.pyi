@@ -1,0 +1,3 @@
+"""`localmesh` under its second name, for type checkers; see `proxyless.names`."""
+
+from localmesh import *

@@ -1,0 +1,3 @@
+"""`rpc.aio` under its second name, for type checkers; see `proxyless.names`."""
+
+from rpc.aio import *
