@@ -1,5 +1,5 @@
 //! Bounded fuzz of sniffing and of certificate verification: nothing panics, nothing is let in that should not be,
-//! and memory stays small. PROXYLESS_FUZZ_SECONDS (default 2) bounds each; the seed is printed when one fails.
+//! and memory stays small. FUZZ_SECONDS (default 2) bounds each; the seed is printed when one fails.
 
 mod common;
 

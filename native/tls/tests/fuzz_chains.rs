@@ -1,6 +1,6 @@
 //! Structured fuzz of chains of both kinds. Certificates: nobody is believed without a way to a root, everybody is who has
 //! an unambiguous one, and no order or number of them costs more than its bound. Filter chains: the choice is Envoy's, told
-//! a second time here. PROXYLESS_FUZZ_SECONDS (default 2) bounds each; the seed is printed when one fails.
+//! a second time here. FUZZ_SECONDS (default 2) bounds each; the seed is printed when one fails.
 
 mod common;
 

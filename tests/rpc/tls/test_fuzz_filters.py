@@ -1,6 +1,6 @@
 """Listeners with filters of every type under every name: a chain is open if, and only if, each of them is harmless.
 
-PROXYLESS_FUZZ_SECONDS bounds the time, as for the fuzzers in Rust; PROXYLESS_FUZZ_SEED repeats a run that failed.
+FUZZ_SECONDS bounds the time, as for the fuzzers in Rust; FUZZ_SEED repeats a run that failed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from xds_client.errors import DecodeError
 from xds_client.inbound import chains_for_port
 from xds_client.resource_type import ResourceType
 
-SECONDS = float(os.environ.get("PROXYLESS_FUZZ_SECONDS", "2"))
-SEED = int(os.environ.get("PROXYLESS_FUZZ_SEED", "20261130"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "2"))
+SEED = int(os.environ.get("FUZZ_SEED", "20261130"))
 V3 = "envoy.extensions.filters"
 # Written down once more, so that one who is let in by mistake has to be let in twice.
 HARMLESS = {

@@ -1,4 +1,4 @@
-//! Chance that can be repeated: PROXYLESS_FUZZ_SEED takes up a run where it failed.
+//! Chance that can be repeated: FUZZ_SEED takes up a run where it failed.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,9 @@ impl Random {
 }
 
 pub fn fuzz(mut once: impl FnMut(&mut Random)) {
-    let seconds = std::env::var("PROXYLESS_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
+    let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
     let until = Instant::now() + Duration::from_secs(seconds);
-    let given = std::env::var("PROXYLESS_FUZZ_SEED").ok().and_then(|text| text.parse().ok());
+    let given = std::env::var("FUZZ_SEED").ok().and_then(|text| text.parse().ok());
     let mut seed = given.unwrap_or(0x9e37_79b9_7f4a_7c15);
     while Instant::now() < until {
         let mut random = Random(seed);
@@ -54,7 +54,7 @@ struct Told(u64);
 impl Drop for Told {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("PROXYLESS_FUZZ_SEED={}", self.0);
+            eprintln!("FUZZ_SEED={}", self.0);
         }
     }
 }
