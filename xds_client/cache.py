@@ -172,9 +172,9 @@ class Pool:
         return Pool(self.kind, known, missing, malformed, self.whole or update.whole, size, unnamed)
 
     def retain(self, names: frozenset[str]) -> Pool:
-        """Forget what nobody subscribes to any more: it would go stale unseen."""
+        """Forget what nobody subscribes to any more: it would go stale unseen. Then absence says nothing either."""
         pools = (self.known, self.missing, self.malformed)
-        if WILDCARD in names or all(name in names for pool in pools for name in pool):
+        if WILDCARD in names or (not self.whole and all(name in names for pool in pools for name in pool)):
             return self
         known = {n: v for n, v in self.known.items() if n in names}
         return replace(
@@ -182,6 +182,7 @@ class Pool:
             known=known,
             missing={n: v for n, v in self.missing.items() if n in names},
             malformed={n: v for n, v in self.malformed.items() if n in names},
+            whole=False,
             size=sum(map(_weight, known.values())),
         )
 

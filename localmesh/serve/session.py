@@ -4,6 +4,7 @@ Confined to the thread of its stream. The theory:
 - a type is *watched* from its first request on, which is answered with what it names (CDS: everything);
 - a request with a stale nonce is ignored; one with an error detail is a NACK: it is recorded, its names are dropped;
 - any other changes the subscription; names that are new are answered, alone; an ACK that changes nothing is silent;
+- ``*`` is not remembered as a name, so every subscription to it is new;
 - CDS and LDS are answered whole and report as removed what the client holds (``initial_resource_versions``, or was
   sent) and is gone; EDS and RDS answer every name, known or not, and never remove;
 - a CDS request is followed by all watched EDS, or clusters could stay warming (envoy issue 13009);
@@ -133,7 +134,7 @@ class DeltaSession:
         before = set(watched.names)
         watched.names |= {*request.resource_names_subscribe, *request.initial_resource_versions}
         watched.names -= {*request.resource_names_unsubscribe, "*"}
-        return is_first or watched.names != before
+        return is_first or watched.names != before or "*" in request.resource_names_subscribe
 
     def _answer(self, type_url: str, names: Iterable[str]) -> list[xds.discovery.DeltaDiscoveryResponse]:
         """One response with these names (of a wildcard type: with all there is), or none when nothing was asked."""

@@ -211,3 +211,10 @@ def test_garbage_is_refused_or_ignored_and_nothing_else_is_raised(stream, garbag
         session.receive(parsed(xds.discovery.DeltaDiscoveryRequest, known + garbage))
     with suppress(Unreadable):
         parsed(CertificateRequest, garbage).csr.encode()
+
+
+def test_a_repeated_subscription_to_everything_is_answered_again(stream):
+    everything = summary(stream.send(LISTENER, "*"))
+    assert stream.send(LISTENER, unsubscribe=["*"]) == []
+    assert summary(stream.send(LISTENER, "*")) == everything
+    assert summary(stream.send(LISTENER, "*")) == everything, "istiod never remembers the star"
