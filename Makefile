@@ -12,6 +12,8 @@ RUN := $(VENV)/bin/python
 STAMPS := .build/stamps
 NATIVE := $(shell find native -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 CARGO := cargo --quiet
+# Tests wait more than they work: one more at a time than there are cores.
+WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,unshare --user --map-root-user)
 PROTOS := examples/hello/hello.proto tests/interop/testing.proto
 
@@ -22,7 +24,7 @@ demo: setup
 	$(RUN) -m examples.demo
 
 test: setup
-	$(RUN) -m pytest tests
+	$(RUN) -m pytest tests -n $(WORKERS) --dist loadfile
 
 check: setup
 	$(VENV)/bin/ruff format --check .
@@ -70,15 +72,15 @@ $(STAMPS)/protos: $(STAMPS)/environment $(PROTOS)
 	$(RUN) -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
 	@touch $@
 
-# Pins everything anew, with hashes, for every Python that is supported.
+# Pins what pyproject.toml asks for, with hashes, for every Python that is supported; UPGRADE=--upgrade: all of it anew.
 lock: $(STAMPS)/environment
 	$(RUN) -m pip install --quiet uv
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --all-extras --group dev pyproject.toml --upgrade --output-file requirements/dev.lock
+		--no-header --all-extras --group dev pyproject.toml $(UPGRADE) --output-file requirements/dev.lock
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
-		--no-header pyproject.toml --upgrade --output-file requirements/image.lock
+		--no-header pyproject.toml $(UPGRADE) --output-file requirements/image.lock
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
-		--no-header requirements/image-build.in --upgrade --output-file requirements/image-build.lock
+		--no-header requirements/image-build.in $(UPGRADE) --output-file requirements/image-build.lock
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) tools/supply_chain.py write
 
 clean:
