@@ -22,7 +22,7 @@ from xds_client.model import InvalidTargetError
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from xds_client import Status, TargetConfig
+    from xds_client import TargetConfig
 
 _WIDE = 10_000  # columns when the output is a file or a pipe: nothing is wrapped there
 _POLL = 0.02
@@ -90,7 +90,7 @@ def status(
     bootstrap = _bootstrap(discovery_address)
     end = time.monotonic() + timeout
     with PilotExchanger(bootstrap) as exchanger:
-        while not (ready := _is_member(now := exchanger.status())) and time.monotonic() < end:
+        while not (now := exchanger.status()).ready and time.monotonic() < end:
             time.sleep(_POLL)
     if as_json:
         typer.echo(json.dumps({"bootstrap": plain(bootstrap), "status": plain(now)}, indent=2))
@@ -102,13 +102,8 @@ def status(
             del settings["source"]
         for line in status_lines(now, settings):
             typer.echo(line)
-    if not ready:
+    if not now.ready:
         _fail(_ADVICE)
-
-
-def _is_member(now: Status) -> bool:
-    """Connected, and with a certificate if there is to be one."""
-    return now.connected and (now.identity is None or (now.identity.expires_in or 0) > 0)
 
 
 def _bootstrap(discovery_address: str | None) -> Bootstrap:

@@ -18,6 +18,7 @@ from rpc.blocking.termination import serve_until_terminated
 from rpc.credentials import composite_channel_credentials
 from rpc.errors import CallFailed
 from rpc.extension import extend
+from rpc.resolver.process_mesh import mesh
 from rpc.security import (
     SecurityError,
     dynamic_ssl_server_credentials,
@@ -48,6 +49,7 @@ __all__ = [
     "insecure_server_credentials",
     "local_channel_credentials",
     "local_server_credentials",
+    "mesh",
     "metadata_call_credentials",
     "secure_channel",
     "serve_until_terminated",

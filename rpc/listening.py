@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rpc._native import Hub
     from rpc.options import ServerOptions
     from rpc.security import ServerCredentials
+    from xds_client import PilotExchanger
 
 _BACKLOG = 1024
 
@@ -73,8 +74,9 @@ def _bind(address: str, *, reuse_port: bool) -> socket.socket:
 class Listeners:
     """A server's listening sockets until it starts; then they are the engine's."""
 
-    def __init__(self, options: ServerOptions) -> None:
+    def __init__(self, options: ServerOptions, mesh: PilotExchanger | None) -> None:
         self._options = options
+        self._mesh = mesh
         self._bound: list[tuple[socket.socket, Guard | None]] = []
         self.guards: list[Guard] = []
         self._files: list[str | bytes] = []
@@ -94,7 +96,7 @@ class Listeners:
             self._files.append(listener.getsockname())
         else:
             port = listener.getsockname()[1]
-        guard = Guard(credentials, f"{address} (port {port})", port) if credentials is not None else None
+        guard = Guard(credentials, f"{address} (port {port})", port, self._mesh) if credentials is not None else None
         self._bound.append((listener, guard))
         return port
 

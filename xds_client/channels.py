@@ -51,3 +51,14 @@ class GrpcChannels:
 
 
 GRPCIO = GrpcChannels()
+_preferred: Channels = GRPCIO
+
+
+def prefer(channels: Channels) -> None:
+    """From now on these, wherever no others are named. `rpc` does so when it is imported: its engine takes a fork."""
+    global _preferred  # noqa: PLW0603 - this package stands alone, and cannot look for a better one itself
+    _preferred = channels
+
+
+def preferred() -> Channels:
+    return _preferred

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self, cast, overload
 
-from xds_client.channels import GRPCIO, Channels
+from xds_client.channels import Channels, preferred
 from xds_client.errors import (
     ExchangerClosedError,
     ResourceMissingError,
@@ -53,21 +53,22 @@ class PilotExchanger:
     """Keeps whole, typed, current configuration for whoever observes it.
 
     Opening never fails and never waits: with no control plane in reach it logs a warning, keeps trying, and `status`
-    tells. ``channels`` make the connections to it: grpcio's here, `rpc` has its own. Observers are called on the
-    exchanger's thread, one at a time, each with values in order; they should be quick, because the stream reads on only
-    after them. They may call every method here.
+    tells. ``channels`` make the connections to it: those of our engine once `rpc` is
+    imported, else grpcio's. Observers are called on the exchanger's thread, one at a time, each with values in order;
+    they should be quick, because the stream reads on only after them. They may call every method here.
     """
 
     def __init__(
         self,
         bootstrap: Bootstrap,
         *,
-        channels: Channels = GRPCIO,
+        channels: Channels | None = None,
         transport: AdsTransport | None = None,
         identity: IdentitySource | None = None,
         schedule: ReconnectSchedule | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        channels = channels or preferred()
         self._node_id = bootstrap.node.id
         self._own_identity = None if identity else open_source(bootstrap, channels)
         self.identity: IdentitySource | None = identity or self._own_identity  # None: plaintext
@@ -182,6 +183,15 @@ class PilotExchanger:
         """How it stands: connection, subscriptions, what is known, missing and rejected."""
         own = self._own_identity
         return replace(self._loop.status(), identity=own.status if own else None)
+
+    @property
+    def closed(self) -> bool:
+        return self._closing
+
+    @property
+    def observed(self) -> bool:
+        """Whether anybody observes anything: a channel, a port, or whoever has called one of the observing methods."""
+        return bool(self._observers.keys())
 
     def close(self, timeout: float = 2.0) -> None:
         """End stream and thread; nobody is called afterwards. Waiting `get` calls raise `ExchangerClosedError`."""

@@ -55,3 +55,8 @@ class Status:
     @property
     def connected(self) -> bool:
         return self.connection.phase is Phase.CONNECTED
+
+    @property
+    def ready(self) -> bool:
+        """Connected, and with a certificate if there is to be one."""
+        return self.connected and (self.identity is None or (self.identity.expires_in or 0) > 0)

@@ -49,10 +49,9 @@ def plain(listen: list[str]) -> Any:
 def ours(listen: list[str], control: str) -> Any:
     """It follows PeerAuthentication; the chains that it has for a port are to be had at ``control``."""
     import rpc  # noqa: PLC0415  the plain one must work without ours being built
-    from rpc.resolver.xds import process_exchanger  # noqa: PLC0415
 
     told: list[Listener | InboundMissing] = []
-    process_exchanger().observe_inbound(told.append)
+    rpc.mesh().observe_inbound(told.append)
     answer(control, lambda question: _inbound(told[-1], question["port"]) if told else [])
     server = rpc.server(futures.ThreadPoolExecutor(8))
     for address in listen:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rpc._native import Hub, ServerCall, Tally
     from rpc.handlers import CallDetails
     from rpc.options import Options
+    from xds_client import PilotExchanger
 
 _log = logging.getLogger(f"proxyless.{__name__}")
 _LAST_WORDS = 0.5  # seconds that cancelled handlers get to end before the server does
@@ -54,11 +55,12 @@ class Server(aio.Server):
         options: Options,
         maximum_concurrent_rpcs: int | None,
         compression: grpc.Compression | None,
+        mesh: PilotExchanger | None,
     ) -> None:
         parsed = ServerOptions.parse(options, compression)
         self._compression = parsed.compression
         self._max_send = None if parsed.max_send_message_length >= UNLIMITED else parsed.max_send_message_length
-        self._listeners = Listeners(parsed)
+        self._listeners = Listeners(parsed, mesh)
         self._busy_poll = parsed.busy_poll
         self._pool = pool
         self._threads = Threads(pool)
@@ -341,7 +343,11 @@ def server(
     options: Options = None,
     maximum_concurrent_rpcs: int | None = None,
     compression: grpc.Compression | None = None,
+    *,
+    mesh: PilotExchanger | None = None,
 ) -> Server:
-    """`grpc.aio.server` on our engine. Blocking handlers run in the pool, or in the loop's own."""
+    """`grpc.aio.server` on our engine. Blocking handlers run in the pool, or in the loop's own; ``mesh`` as for
+    `rpc.server`.
+    """
     interceptors = with_aio_server_interceptors(interceptors)
-    return Server(migration_thread_pool, handlers, interceptors, options, maximum_concurrent_rpcs, compression)
+    return Server(migration_thread_pool, handlers, interceptors, options, maximum_concurrent_rpcs, compression, mesh)

@@ -74,9 +74,9 @@ def insecure_channel(
 ) -> grpc.Channel:
     """`grpc.insecure_channel` on our engine, for ``host:port`` and for ``xds:///host[.namespace[.svc…]]:port``.
 
-    ``mesh``: the exchanger that a mesh target is observed on; without it the process's own, opened from the
-    environment. What protects a connection to the mesh is the mesh's word, endpoint by endpoint: an endpoint that it
-    wants called over mutual TLS is called so, or not at all.
+    ``mesh``: the exchanger that a mesh target is observed on; without it the process's own (`rpc.mesh`),
+    opened from the environment. What protects a connection to the mesh is the mesh's word, endpoint by endpoint: an
+    endpoint that it wants called over mutual TLS is called so, or not at all.
     Raises `xds_client.model.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target.
     """
     return extended(Channel(target, options, compression, mesh))

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rpc._native import ServerCall, Tally
     from rpc.handlers import CallDetails
     from rpc.options import Options
+    from xds_client import PilotExchanger
 
     Handler = grpc.RpcMethodHandler[Any, Any]
 
@@ -80,11 +81,12 @@ class Server(grpc.Server):
         options: Options,
         maximum_concurrent_rpcs: int | None,
         compression: grpc.Compression | None,
+        mesh: PilotExchanger | None,
     ) -> None:
         parsed = ServerOptions.parse(options, compression)
         self._compression = parsed.compression
         self._max_send = None if parsed.max_send_message_length >= UNLIMITED else parsed.max_send_message_length
-        self._listeners = Listeners(parsed)
+        self._listeners = Listeners(parsed, mesh)
         self._pool = thread_pool
         self._context = contextvars.copy_context()
         self._linger = Linger(thread_pool)
@@ -371,11 +373,14 @@ def server(
     maximum_concurrent_rpcs: int | None = None,
     compression: grpc.Compression | None = None,
     xds: bool = False,
+    *,
+    mesh: PilotExchanger | None = None,
 ) -> Server:
     """`grpc.server` on our engine. ``thread_pool`` None: unary handlers run on the thread that reads connections.
 
-    ``xds`` changes nothing: the ports follow the mesh whose credentials do (`rpc.xds_server_credentials`).
+    ``xds`` changes nothing: the ports follow the mesh whose credentials do (`rpc.xds_server_credentials`). ``mesh``:
+    the exchanger that they follow it by; without it the process's own (`rpc.mesh`).
     """
     del xds
     interceptors = with_server_interceptors(interceptors)
-    return Server(thread_pool, handlers, interceptors, options, maximum_concurrent_rpcs, compression)
+    return Server(thread_pool, handlers, interceptors, options, maximum_concurrent_rpcs, compression, mesh)

@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rpc.resolver.xds import process_exchanger
+from rpc.resolver.process_mesh import mesh as process_mesh
 from rpc.security import context, material
 from rpc.security.inbound import MeshFollowing
 from rpc.security.material import SecurityError
@@ -280,7 +280,7 @@ class _XdsServerCredentials:
         self._mesh = mesh
 
     def follow(self, guard: Guard) -> Following:
-        return MeshFollowing(self._mesh if self._mesh is not None else process_exchanger(), guard)
+        return MeshFollowing(self._mesh or guard.mesh or process_mesh(), guard)
 
 
 def xds_server_credentials(
@@ -289,9 +289,9 @@ def xds_server_credentials(
     """`grpc.xds_server_credentials`: the port follows the mesh's PeerAuthentication: STRICT, PERMISSIVE (both on the
     one port) or DISABLE. It never falls back to ``fallback_credentials``: a port that lost its mesh must not open.
 
-    ``mesh``: whose node it is; without it the process's own exchanger, opened from the environment when the server
-    starts (raises `xds_client.BootstrapError` then). Nobody is let in before the node's inbound listener and its
-    certificate are there; see ``ready`` of the server.
+    ``mesh``: whose node it is; without it the server's, and without that the process's own (`rpc.mesh`), opened when
+    the server starts (raises `xds_client.BootstrapError` then). Nobody is let in before the node's inbound listener and
+    its certificate are there; see ``ready`` of the server.
     """
     del fallback_credentials
     return _XdsServerCredentials(mesh)

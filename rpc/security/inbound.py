@@ -50,7 +50,10 @@ class ServerCredentials(Protocol):
 class Guard:
     """One port of a server. `set` may be called from any thread."""
 
-    def __init__(self, credentials: ServerCredentials, address: str, port: int) -> None:
+    def __init__(
+        self, credentials: ServerCredentials, address: str, port: int, mesh: PilotExchanger | None = None
+    ) -> None:
+        self.mesh = mesh  # the server's, where it was given one
         self.address = address
         self.port = port
         self.ready = threading.Event()

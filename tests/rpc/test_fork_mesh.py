@@ -9,7 +9,6 @@ from tests.rpc.programs import FORKING, ended
 
 CLIENT = f"""{FORKING}
     import asyncio, time, uvloop
-    from rpc.resolver.xds import process_exchanger
     stub, aio_stub = (GreeterStub(each.insecure_channel("xds:///reviews.demo:9080")) for each in (rpc, rpc.aio))
     who = HelloRequest(name="you")
 
@@ -21,7 +20,7 @@ CLIENT = f"""{FORKING}
         assert len(list(stub.ListHellos(who, timeout=30))) == 1
 
     def connection():
-        return process_exchanger().status().connection
+        return rpc.mesh().status().connection
 
     def until(true):
         ends = time.monotonic() + 45
@@ -68,7 +67,7 @@ def test_parent_and_children_hear_of_changes_each_on_a_stream_of_its_own(mesh):
     def child():
         says("one")
         until(lambda: connection().phase.value == "connected")
-        until(lambda: process_exchanger().status().known)
+        until(lambda: rpc.mesh().status().known)
         print("ready", flush=True)
         follows()
 
@@ -95,7 +94,7 @@ def test_a_child_that_calls_nobody_has_no_stream_and_no_thread(mesh):
     def idle():
         assert stream_threads() == []
         assert connection().phase.value == "waiting" and "forked" in connection().last_error
-        assert process_exchanger().status().known
+        assert rpc.mesh().status().known
 
     def wakes():
         idle()
