@@ -9,6 +9,7 @@ from rpc.method import MethodSpec, limited
 from rpc.options import ChannelOptions
 from rpc.resolver import parse
 from rpc.security import MeshProtection
+from rpc.weakly import weakly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,7 @@ class Calls(Generic[UU, US, SU, SS, D]):
         self._driver.core.resume = self._resolution.resume
         self._driver.core.authority = self._options.default_authority or self._resolution.authority
         self._driver.core.refresh = self._resolution.refresh
-        self._resolution.start(self._driver.core.on_config)
+        self._resolution.start(weakly(self._driver.core.on_config))
 
     def _method(self, path: str, serialize: Serializer, deserialize: Deserializer) -> MethodSpec:
         options = self._options

@@ -1,6 +1,8 @@
 """What a channel is, whichever world it lives in: a target, its configuration, its connections.
 
 Configurations come in from one thread at a time (the exchanger's, or the loop). Calls read `snapshot` without a lock.
+Whoever can make or has a call holds the driver, which holds this and all below it; nothing below holds what is above.
+So a channel that is dropped without being closed ends with its last call.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from rpc.snapshot import Snapshot, keys, place
 from rpc.transport import Pool
 from rpc.transport.connection import CHANNEL_CLOSED
 from rpc.transport.proxy import proxy_for
+from rpc.weakly import weakly
 from xds_client.model import TargetMissing
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ class ChannelCore:
         self._notify = notify
         census.channels[census.number()] = self
         self._lock = threading.Lock()
-        self._pool = Pool(self.changed)
+        self._pool = Pool(weakly(self.changed))
         self._draining: list[ClientLink] = []
 
     def configure(self, options: ChannelOptions, credentials: CallCredentials) -> None:

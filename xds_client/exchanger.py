@@ -224,8 +224,12 @@ class PilotExchanger:
         return observer.handle
 
     def _unobserve(self, observer: Observer[Interest, Outcome]) -> None:
+        # On the exchanger's thread: the garbage collector closes handles, in whatever thread and behind whatever lock.
+        self._post(lambda: self._forget(observer))
+
+    def _forget(self, observer: Observer[Interest, Outcome]) -> None:
         self._observers.remove(observer)
-        self._post(self._loop.removed)
+        self._loop.removed()
 
     def _post(self, job: Callable[[], None]) -> None:
         self._inbox.put(job)

@@ -103,8 +103,10 @@ class ObserverMap(Generic[K, V]):
         self._observers: dict[K, tuple[Observer[K, V], ...]] = {}
 
     def inherit(self) -> None:
-        """In the child of a fork: the observers stay."""
+        """In the child of a fork: the observers stay, but for those that the parent was about to remove."""
         self._lock = ReadWriteLock()
+        kept = {key: tuple(o for o in observers if not o.handle.closed) for key, observers in self._observers.items()}
+        self._observers = {key: observers for key, observers in kept.items() if observers}
 
     def add(self, observer: Observer[K, V]) -> None:
         with self._lock.write():

@@ -17,6 +17,7 @@ from rpc.method import unsendable
 from rpc.plan import Attempt, Authorize, Dial, Pause, Stand, Wait
 from rpc.transport.connection import CHANNEL_CLOSED
 from rpc.transport.dial import dial_in_loop, reason
+from rpc.weakly import weakly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ class Driver:
         self._dials: set[asyncio.Task[None]] = set()
         self._connecting = False  # somebody asked the channel to become ready, and it is not yet
         self._retry: asyncio.TimerHandle | None = None
-        self.core = ChannelCore(target, self._notify)
+        self.core = ChannelCore(target, weakly(self._notify))
         inherits(self)
 
     def inherit(self) -> None:
@@ -135,7 +136,7 @@ class Driver:
                 self._begin_dial(connection)
             retry_in = self.core.retry_in()
             if retry_in is not None:
-                self._retry = loop.call_later(retry_in, self.connect)
+                self._retry = loop.call_later(retry_in, weakly(self.connect))
 
     async def change(self, generation: int | None = None) -> None:
         """Wait until something about the channel is different (from what it was at ``generation``)."""

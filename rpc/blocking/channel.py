@@ -56,6 +56,11 @@ class Channel(Calls[UnaryUnary, UnaryStream, StreamUnary, StreamStream, Driver],
         self._resolution.close()
         self._driver.core.close()
 
+    def __del__(self) -> None:
+        """As in grpcio: who was told of the channel's state is not any more; stubs and calls go on."""
+        if hasattr(self, "_subscriptions"):
+            self._subscriptions.close()
+
     def __enter__(self) -> Self:
         return self
 

@@ -15,6 +15,7 @@ from rpc.deadline import time_left
 from rpc.fork import inherits
 from rpc.plan import Attempt, Dial, Pause, Stand, Wait
 from rpc.transport.dial import dial, reason
+from rpc.weakly import weakly
 from xds_client.threads import must_begin
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Driver:
     def __init__(self, target: str, terms: Terms) -> None:
         self._changed = threading.Condition()
         self._terms = terms
-        self.core = ChannelCore(target, self._notify)
+        self.core = ChannelCore(target, weakly(self._notify))
         self._waiting = Waiting(self.core, self._changed)
         inherits(self)
 

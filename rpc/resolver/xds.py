@@ -19,10 +19,10 @@ class XdsResolution:
     """Observes one target, on the given exchanger or on the process's."""
 
     def __init__(self, target: Target, mesh: PilotExchanger | None) -> None:
-        self._target = target
-        self._mesh = mesh if mesh is not None else process_mesh()
         self._handle: ObserverHandle | None = None
         self._newest: Newest | None = None
+        self._target = target
+        self._mesh = mesh if mesh is not None else process_mesh()
 
     @property
     def identity(self) -> IdentitySource | None:
@@ -42,6 +42,10 @@ class XdsResolution:
         status = self._mesh.status()
         trouble = f" ({status.connection.last_error})" if status.connection.last_error else ""
         return f"control plane {status.address} is {status.connection.phase.value}{trouble}, node {status.node_id}"
+
+    def __del__(self) -> None:
+        """Of a channel that was dropped without being closed."""
+        self.close()
 
     def close(self) -> None:
         if self._handle is not None:

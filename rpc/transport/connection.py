@@ -68,6 +68,7 @@ class Connection:
     """``link`` is where the engine takes new calls while READY, else None. ``error`` is why the last dial failed."""
 
     __slots__ = (
+        "__weakref__",
         "_attempts",
         "_began",
         "_closed",

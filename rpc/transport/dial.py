@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rpc.security.material import printable
 from rpc.transport.sockets import connect, connect_in_loop
+from rpc.weakly import weakly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ def dial(connection: Connection, hub: Hub, terms: Terms, proxy: Proxy | None = N
     tls = key.security.context(connection.connect_timeout) if key.security is not None else None
     heard: SimpleQueue[str | None] = SimpleQueue()
     fd = _admitted(connect(key, proxy, until), key.security)
-    link = hub.connect(fd, terms, connection.lost, heard.put, tls, _on_room(connection))
+    link = hub.connect(fd, terms, weakly(connection.lost), heard.put, tls, _on_room(connection))
     try:
         problem = heard.get(timeout=max(0.0, until - time.monotonic()))
     except Empty:
@@ -60,7 +61,7 @@ async def dial_in_loop(connection: Connection, hub: Hub, terms: Terms, proxy: Pr
     heard: asyncio.Future[str | None] = loop.create_future()
     async with asyncio.timeout_at(until):
         fd = _admitted(await connect_in_loop(key, proxy), key.security)
-        link = hub.connect(fd, terms, connection.lost, _settle(heard), tls, _on_room(connection))
+        link = hub.connect(fd, terms, weakly(connection.lost), _settle(heard), tls, _on_room(connection))
     try:
         async with asyncio.timeout_at(until):
             problem = await heard
@@ -77,7 +78,7 @@ async def dial_in_loop(connection: Connection, hub: Hub, terms: Terms, proxy: Pr
 
 def _on_room(connection: Connection) -> Callable[[], None] | None:
     """Calls beyond the server's limit of streams wait in the connection's queue, or in the engine where it is one."""
-    return connection.seat if connection.bound > 1 else None
+    return weakly(connection.seat) if connection.bound > 1 else None
 
 
 def _admitted(fd: int, security: Security | None) -> int:

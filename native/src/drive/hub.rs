@@ -32,6 +32,8 @@ const OPEN: u64 = 3;
 pub(super) const GREETINGS: u64 = 4;
 const FIRST_FREE: u64 = 5;
 
+/// So many bells are kept for those who lead next.
+const SPARE_BELLS: usize = 16;
 /// How long a sender that does not come back keeps what it has sent from leaving.
 const HELD_AT_MOST: Duration = Duration::from_micros(200);
 
@@ -61,6 +63,8 @@ pub struct Hub {
     /// How often a link was looked at because something was due, or may have been.
     pub(super) looks: AtomicU64,
     bell: Bell,
+    /// For callers that lead: as many as lead at a time, not one per link.
+    bells: ProcessMutex<Vec<Bell>>,
     /// An event loop flushes once per turn; without one, commands flush at once.
     defers_flush: bool,
     pub(super) members: ProcessMutex<Members>,
@@ -128,6 +132,7 @@ impl Hub {
             began: Instant::now(),
             looks: AtomicU64::new(0),
             bell,
+            bells: ProcessMutex::default(),
             defers_flush,
             members: ProcessMutex::default(),
             greetings: ProcessMutex::default(),
@@ -166,7 +171,7 @@ impl Hub {
     ) -> io::Result<Arc<Link>> {
         let token = self.next_token();
         socket::set_nonblocking(fd.fd())?;
-        let link = Arc::new(Link::new(fd, grpc, security, callers_lead, Arc::downgrade(self), token)?);
+        let link = Arc::new(Link::new(fd, grpc, security, callers_lead, Arc::downgrade(self), token));
         let mut members = self.members.lock();
         members.by_token.insert(token, Member::Link(link.clone()));
         drop(members);
@@ -247,8 +252,8 @@ impl Hub {
         let released = self.members.lock().by_token.remove(&token);
         if let Some(Member::Link(link)) = &released {
             let (tally, counters, armed) = {
-                let state = link.lock();
-                link.leave(self.of_links());
+                let mut state = link.lock();
+                link.leave(&mut state, self.of_links());
                 (state.grpc.tally(), state.grpc.counters(), state.armed)
             };
             self.timers.lock().cancel(token, armed);
@@ -296,6 +301,22 @@ impl Hub {
 
     pub fn ignore(&self, fd: RawFd, token: u64) {
         let _ = self.of_links().modify(fd, 0, token);
+    }
+
+    /// None: there was no descriptor to be had.
+    pub fn lend_bell(&self) -> Option<Bell> {
+        let spare = self.bells.lock().pop();
+        spare.or_else(|| Bell::new().ok())
+    }
+
+    pub fn take_bell_back(&self, bell: Bell, rung: bool) {
+        if rung {
+            bell.silence();
+        }
+        let mut bells = self.bells.lock();
+        if bells.len() < SPARE_BELLS {
+            bells.push(bell);
+        }
     }
 
     /// True for the first since the last `flush`: the loop should be asked for one.

@@ -4,7 +4,6 @@
 //! others sleep until their call changed or the lead is free. Whoever leaves passes the lead on. Event loops call
 //! `turn` when the socket is readable. Watchers (Python callables) are told outside the lock.
 
-use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Condvar, MutexGuard, Weak};
 use std::time::{Duration, Instant};
@@ -31,6 +30,8 @@ const FRESH: Duration = Duration::from_millis(1);
 const TOGETHER: Duration = Duration::from_micros(100);
 /// So many bytes of them do not wait for more.
 const ENOUGH: usize = 16 * 1024;
+/// How long who leads waits at a time where there was no descriptor for a bell to be had.
+const UNCALLED: Duration = Duration::from_millis(5);
 /// A loop with many commands in one turn lets the peer begin before the turn ends.
 const COMMANDS_PER_FLUSH: usize = 24;
 
@@ -46,8 +47,6 @@ pub struct Link {
     pub peer: String,
     /// Callers take turns to lead. Otherwise the hub drives alone.
     callers_lead: bool,
-    /// Rung by others for the leader.
-    bell: Option<Bell>,
     /// Server: by what gate it came in.
     pub admission: Option<Admission>,
     /// Who looks after the link when no caller leads it, and by what name it knows it.
@@ -70,32 +69,54 @@ impl Link {
         callers_lead: bool,
         hub: Weak<Hub>,
         token: u64,
-    ) -> io::Result<Self> {
+    ) -> Self {
         socket::set_nodelay(fd.fd());
-        Ok(Self {
+        Self {
             peer: socket::peer_name(fd.fd()),
             fd,
             callers_lead,
-            bell: callers_lead.then(Bell::new).transpose()?,
             admission: security.admission,
             hub,
             token,
             busy_poll: BusyPoll::default(),
             state: ProcessMutex::new(State::new(grpc, security.session)),
-        })
+        }
     }
 
     pub fn fd(&self) -> RawFd {
         self.fd.fd()
     }
 
-    /// Nobody will read it any more. A socket that the hub drives alone is closed at once, however long the owners of its
-    /// calls go on; all that use its number do so under the lock of the state. One whose callers lead may be polled.
-    pub(super) fn leave(&self, epoll: &Epoll) {
+    /// Nobody will read it any more. The socket is closed at once, however long the owners of its calls go on: all that use
+    /// its number do so under the lock of the state, but for those that poll it. The last of them closes it then.
+    pub(super) fn leave(&self, state: &mut State, epoll: &Epoll) {
         epoll.remove(self.fd());
-        if !self.callers_lead {
+        state.left = true;
+        if state.polled > 0 {
+            socket::shut(self.fd());
+        }
+        self.close_unpolled(state);
+    }
+
+    fn close_unpolled(&self, state: &State) {
+        if state.left && state.polled == 0 {
             self.fd.close();
         }
+    }
+
+    /// Waits outside the lock. Who holds the lock again has the result.
+    fn polled<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        poll: impl FnOnce() -> Polled,
+    ) -> (MutexGuard<'a, State>, Polled) {
+        state.polled += 1;
+        drop(state);
+        let polled = poll();
+        let mut state = self.lock();
+        state.polled = state.polled.saturating_sub(1); // in the child of a fork it is another state
+        self.close_unpolled(&state);
+        (state, polled)
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
@@ -158,7 +179,7 @@ impl Link {
     /// Makes the leader look again: something changed that the socket does not tell it.
     fn stir(&self, state: &mut State) {
         if state.led && !std::mem::replace(&mut state.rung, true) {
-            self.bell.as_ref().inspect(|bell| bell.ring());
+            state.bell.as_ref().inspect(|bell| bell.ring());
         }
     }
 
@@ -166,8 +187,12 @@ impl Link {
 
     /// Writes what waits and blocks while the socket has no room. The leader does not wait for room on our behalf.
     pub fn flush_all(&self, until: Option<Instant>) {
-        while !self.flush() {
-            if let Polled::TimedOut = socket::poll(self.fd(), libc::POLLOUT, -1, until) {
+        let mut state = self.lock();
+        while !state.flush(self.fd()) {
+            let fd = self.fd();
+            let (next, polled) = self.polled(state, || socket::poll(fd, libc::POLLOUT, -1, until));
+            state = next;
+            if let Polled::TimedOut = polled {
                 return;
             }
         }
@@ -236,18 +261,20 @@ impl Link {
         // A dead socket is always ready, and never has anything: then only the bell can bring news.
         let fd = if state.socket_dead { -1 } else { self.fd() };
         let alone = state.waiters.is_empty();
-        drop(state);
-        let bell = self.bell.as_ref();
-        let bell_fd = bell.map_or(-1, Bell::fd);
-        let look = || match socket::poll(fd, events, bell_fd, Some(Instant::now())) {
+        let hub = self.hub.upgrade();
+        state.bell = hub.as_ref().and_then(|hub| hub.lend_bell());
+        let bell = state.bell.as_ref().map_or(-1, Bell::fd);
+        let until = if bell < 0 { Some(sooner(until, Instant::now() + UNCALLED)) } else { until };
+        let look = || match socket::poll(fd, events, bell, Some(Instant::now())) {
             Polled::TimedOut => None,
             polled => Some(polled),
         };
-        let polled =
-            self.busy_poll.look(alone, until, look).unwrap_or_else(|| socket::poll(fd, events, bell_fd, until));
-        let mut state = self.lock();
-        if std::mem::take(&mut state.rung) {
-            bell.inspect(|bell| bell.silence());
+        let (mut state, polled) = self.polled(state, || {
+            self.busy_poll.look(alone, until, look).unwrap_or_else(|| socket::poll(fd, events, bell, until))
+        });
+        let rung = std::mem::take(&mut state.rung);
+        if let (Some(bell), Some(hub)) = (state.bell.take(), hub) {
+            hub.take_bell_back(bell, rung);
         }
         if let Polled::Ready = polled {
             state.read(self.fd(), false);

@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 
 use super::fork::Blank;
 use super::news::{News, Watcher};
-use super::socket;
+use super::socket::{self, Bell};
 use crate::memory;
 use crate::py::Outcome;
 
@@ -44,6 +44,12 @@ pub struct State {
     /// A thread polls the socket.
     pub(super) led: bool,
     pub(super) rung: bool,
+    /// Rung by others for who leads, who has it from the hub meanwhile.
+    pub(super) bell: Option<Bell>,
+    /// So many threads poll the socket outside the lock.
+    pub(super) polled: usize,
+    /// The hub has let go of the socket: who polls it last closes it.
+    pub(super) left: bool,
     pub(super) waiters: Vec<(Key, Arc<Condvar>)>,
     pub(super) watchers: HashMap<Key, Watcher>,
     pub(super) on_lost: Option<Py<PyAny>>,
@@ -87,6 +93,9 @@ impl State {
             output: Outbox::default(),
             led: false,
             rung: false,
+            bell: None,
+            polled: 0,
+            left: false,
             waiters: Vec::new(),
             watchers: HashMap::new(),
             on_lost: None,

@@ -239,6 +239,26 @@ impl ClientLink {
     }
 }
 
+impl Drop for ClientLink {
+    /// No new call can come any more: the connection ends after those that are in progress.
+    fn drop(&mut self) {
+        if self.link.inherited() {
+            return;
+        }
+        if !self.link.dead() {
+            self.link.lock().grpc.shut_down();
+            Python::attach(|py| {
+                if let Err(error) = commanded(py, &self.link, self.on_dirty.as_ref()) {
+                    error.write_unraisable(py, None);
+                }
+            });
+        }
+        if self.link.dead() {
+            self.hub.release(&self.link); // there may be no loop any more that would
+        }
+    }
+}
+
 pub fn numbers(tally: Tally) -> (u64, u64, u64, u64, u64, u64) {
     let Tally { started, succeeded, failed, messages_sent, messages_received, keepalives } = tally;
     (started, succeeded, failed, messages_sent, messages_received, keepalives)
