@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rpc._native import Hub, ServerCall, Tally
     from rpc.handlers import CallDetails
     from rpc.options import Options
+    from rpc.security import ServerCredentials
     from xds_client import PilotExchanger
 
 _log = logging.getLogger(f"proxyless.{__name__}")
@@ -101,7 +102,7 @@ class Server(aio.Server):
         """Bind; returns the port. Raises RuntimeError naming the address."""
         return self._listeners.add(address)
 
-    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials | ServerCredentials) -> int:
         """As the threads' server's."""
         return self._listeners.add(address, own_server_credentials(server_credentials))
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rpc._native import ServerCall, Tally
     from rpc.handlers import CallDetails
     from rpc.options import Options
+    from rpc.security import ServerCredentials
     from xds_client import PilotExchanger
 
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -141,7 +142,7 @@ class Server(grpc.Server):
             raise ValueError("ports are added before the server is started")
         return self._listeners.add(address)
 
-    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials | ServerCredentials) -> int:
         """Bind, with credentials of `rpc.xds_server_credentials`, `rpc.ssl_server_credentials` and their like.
 
         Raises RuntimeError naming the address, TypeError for grpcio's own credentials.
@@ -153,7 +154,7 @@ class Server(grpc.Server):
     def add_probe_port(self, address: str) -> int:
         """Bind a plaintext port that answers `grpc.health.v1.Health/Check` by `ready`, and nothing else."""
         self._probed = True
-        return self.add_secure_port(address, ProbeCredentials())  # type: ignore[arg-type]  # grpc's is C's
+        return self.add_secure_port(address, ProbeCredentials())
 
     @property
     def ready(self) -> bool:
