@@ -114,11 +114,13 @@ class Listeners:
 
     @property
     def ready(self) -> bool:
-        """Every port has what it needs to let anybody in."""
-        return all(guard.ready.is_set() for guard in self.guards)
+        """At every port somebody whom its rules allow could be served now."""
+        return not self.waiting_for()
 
     def waiting_for(self) -> str:
         """What is missing until then; empty when nothing is."""
+        for guard in self.guards:
+            guard.look()
         return "; ".join(f"{guard.address} waits for {guard.waiting_for}" for guard in self.guards if guard.waiting_for)
 
     def close(self) -> None:

@@ -158,7 +158,7 @@ class Server(grpc.Server):
 
     @property
     def ready(self) -> bool:
-        """It serves, and every port has its configuration and its certificate: what a readiness probe asks."""
+        """It serves, and at every port somebody whom its rules allow could be served: what a readiness probe asks."""
         leaving = self._leaving or self._stopping is not None
         return self._thread is not None and not leaving and self._listeners.ready
 

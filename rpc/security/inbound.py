@@ -56,8 +56,8 @@ class Guard:
         self.mesh = mesh  # the server's, where it was given one
         self.address = address
         self.port = port
-        self.ready = threading.Event()
-        self.waiting_for = "its first configuration"
+        self.waiting_for = "its first configuration"  # before anybody could be served; empty: somebody could
+        self.look: Callable[[], None] = lambda: None  # for what tells nobody, such as a certificate that has expired
         self.gate = Gate(_weakly(self._refused))
         self._credentials = credentials
         self._hub: Hub | None = None
@@ -82,10 +82,22 @@ class Guard:
             return
         self.gate.set(chains, otherwise)
         self._chains = wanted
-        self.waiting_for = ""
-        self.ready.set()
+        self._note_whether_ready([*chains, *([otherwise] if otherwise is not None else [])])
         if self._hub is not None and self._hub.mark_misfits(self.gate):
             self._drain_misfits()
+
+    def _note_whether_ready(self, chains: Sequence[Chain]) -> None:
+        """Ready is a port whose chains let somebody in: one is enough, who else is refused is the mesh's will."""
+        refused = [f"{name}: {refusal or lapse}" for name, *_, refusal, lapse in chains if refusal or lapse]
+        before = self.waiting_for
+        self.waiting_for = ""
+        if len(refused) == len(chains):
+            self.waiting_for = f"a filter chain that lets anybody in ({'; '.join(refused) or 'there is none'})"
+            _log.warning(
+                "%s: nobody is let in, and the server is not ready: it waits for %s", self.address, self.waiting_for
+            )
+        elif before:
+            _log.info("%s: ready", self.address)
 
     def _drain_misfits(self) -> None:
         # Without a thread for the timer the time is waited for here: at most the engine's two seconds, and who does not
@@ -127,7 +139,7 @@ class Guard:
             self._following.close()
 
     def _refused(self, peer: str, reason: str) -> None:
-        if self.waiting_for:
+        if self.waiting_for and self._chains is None:
             reason = f"{reason}; the port still waits for {self.waiting_for}"
         self._refusals.note(self.address, peer, printable(reason))
 
@@ -200,6 +212,7 @@ class MeshFollowing:
         if mesh.identity is not None:
             self._handles.append(mesh.identity.observe(self._on_identity))
             guard.before_handshakes(self._look_at_identity)
+            guard.look = self._look_at_identity
         inherits(self)
 
     def inherit(self) -> None:
@@ -214,7 +227,8 @@ class MeshFollowing:
 
     def _on_listener(self, listener: Listener | InboundMissing) -> None:
         if isinstance(listener, InboundMissing):
-            self._guard.waiting_for = listener.reason
+            if self._listener is None:
+                self._guard.waiting_for = listener.reason
             _log.warning("%s: %s", self._guard.address, listener.reason)
             return
         with self._lock:
