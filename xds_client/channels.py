@@ -35,7 +35,7 @@ class Channels(Protocol):
 
 class GrpcChannels:
     """grpcio's own, as they are without what instrumentors put around them: interceptors of the program's have no
-    business between us and the control plane, and might show it what is meant for others.
+    business between us and the control plane or an agent, and might show them what is meant for others.
     """
 
     def insecure(self, address: str, options: Options) -> grpc.Channel:

@@ -15,6 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from google.protobuf.message import DecodeError as WireError
 
+from xds_client.channels import GRPCIO
 from xds_client.errors import CertificateError, IdentityError, RootsError
 from xds_client.fork import abandon
 from xds_client.identity.certificate import Expected, make_identity, to_pem
@@ -57,7 +58,7 @@ class SpiffeWorkloadApi(IdentityKeeper):
         self.federated_bundles: Mapping[str, bytes] = {}  # PEM by trust domain; noted, and trusted for nothing yet
 
     def step(self) -> float:
-        with grpc.insecure_channel(self._target, options=_OPTIONS) as channel:
+        with GRPCIO.insecure(self._target, _OPTIONS) as channel:
             method: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(FETCH_X509_SVID)
             with self._lock:
                 if self.closing:

@@ -7,7 +7,12 @@ from datetime import timedelta
 
 import grpc
 import pytest
+from opentelemetry.instrumentation import grpc as otel
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import rpc
 from tests.xds_client.identity.authority import Authority, der, new_key, private_pem
 from tests.xds_client.identity.workload_agent import WorkloadAgent, svid
 from xds_client import IdentityTimeoutError
@@ -204,3 +209,22 @@ def test_an_identity_that_the_agent_does_not_renew_expires(pod, agent, authority
     pod.time.passed += 1
     assert source.current is None
     assert f"the certificate of {WEB} has expired" in source.error
+
+
+def test_instrumentors_and_extensions_stay_out_of_the_way_to_the_agent(pod, agent, authority):
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    wrapped = []
+    instrumentor, extension = otel.GrpcInstrumentorClient(), rpc.extend(channel=wrapped.append)
+    instrumentor.instrument(tracer_provider=provider)
+    try:
+        with pod.source("", source="workload_api", workload_api_address=agent.address) as source:
+            agent.send(svid(authority, new_key(), WEB))
+            assert source.wait(30).spiffe_id == WEB
+            asked = agent.asked.get(timeout=30)
+    finally:
+        instrumentor.uninstrument()
+        extension.close()
+    assert "traceparent" not in asked, "nothing is added to what the agent is asked"
+    assert (exporter.get_finished_spans(), wrapped) == ((), [])
