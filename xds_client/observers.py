@@ -121,8 +121,10 @@ class ObserverMap(Generic[K, V]):
                 self._observers.pop(observer.key, None)
 
     def keys(self) -> frozenset[K]:
+        """What anybody wants to hear of; who has closed its handle does not, though it is removed a moment later."""
         with self._lock.read():
-            return frozenset(self._observers)
+            present = tuple(self._observers.items())
+        return frozenset(key for key, observers in present if any(not o.handle.closed for o in observers))
 
     def notify(self, key: K, value: V) -> None:
         with self._lock.read():
