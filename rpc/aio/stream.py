@@ -144,7 +144,7 @@ class StreamCall(PlannedCall):
         return self._call
 
     async def _end(self) -> Outcome:
-        """Wait for the end. It does not come while responses wait that nobody reads."""
+        """Wait for the end. It comes behind responses that nobody has read, as far as the window has room for them."""
         while self._outcome is None:
             await self._change()
         return self._outcome
@@ -168,9 +168,7 @@ class StreamCall(PlannedCall):
         try:
             return self._method.deserialize(payload)
         except Exception as error:
-            outcome = undeserializable(failed(grpc.StatusCode.INTERNAL, ""), error)
-            self._give_up(outcome)
-            raise aio_error(outcome) from error
+            raise aio_error(self._overruled(undeserializable(failed(grpc.StatusCode.INTERNAL, ""), error))) from error
 
     async def _receive(self) -> bytes | None:
         while (call := await self._placed()) is not None:
@@ -181,10 +179,17 @@ class StreamCall(PlannedCall):
             if call.finished:
                 self._changed()
                 if self._call is call:
+                    self._look_back(call)
                     return None
             else:
                 await self._change()
         return None
+
+    def _look_back(self, call: ClientCall) -> None:
+        """A response that waited unread when the end came may turn out to be none (its compression is broken)."""
+        status = call.status()
+        if status is not None and self._outcome is not None and self._outcome[0] == 0 and status[0] != 0:
+            self._overruled((status[0], status[1], None, *self._outcome[3:]))
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self._responses()
@@ -273,6 +278,12 @@ class StreamCall(PlannedCall):
         self._plan.close()
         self._ended(outcome)
 
+    def _overruled(self, outcome: Outcome) -> Outcome:
+        """Our own verdict, also where the server said OK."""
+        self._give_up(outcome)
+        self._outcome = outcome
+        return outcome
+
     def cancel(self) -> bool:
         if self._outcome is not None:
             return False
@@ -345,9 +356,7 @@ class StreamUnaryCall(StreamCall, aio.StreamUnaryCall):  # type: ignore[type-arg
         outcome = failed(grpc.StatusCode.UNIMPLEMENTED, "a client stream was not answered by exactly one message")
         if response is not aio.EOF and await self.read() is aio.EOF:
             return response
-        self._give_up(outcome)
-        self._outcome = outcome  # also where the server said OK
-        raise aio_error(outcome)
+        raise aio_error(self._overruled(outcome))
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._response.__await__()

@@ -269,7 +269,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         return metadata_tuple(self._end()[4])
 
     def code(self) -> grpc.StatusCode:
-        """Wait for the end of the call. It does not come while responses wait that nobody takes."""
+        """Wait for the end. It comes behind responses that nobody takes, as far as the window has room for them."""
         return STATUS_CODES[self._end()[0]]
 
     def details(self) -> str:
@@ -302,10 +302,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         return not self.is_active() and self._cancelled_here(self._end())
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        """Run ``callback`` at the end of the call, which does not come while responses wait that nobody takes.
-
-        False if it is over already.
-        """
+        """Run ``callback`` at the end of the call, its responses taken or not; False if it is over already."""
         with self._placed:
             if not self.is_active():
                 return False

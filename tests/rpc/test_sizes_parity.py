@@ -54,6 +54,20 @@ def test_a_request_over_the_servers_limit_is_resource_exhausted(world, kind):
     assert client.call(kind, request("small")).code.name == "OK"
 
 
+@pytest.mark.parametrize("before", [1, 5])
+@pytest.mark.parametrize("kind", ["client_stream", "bidi"])
+def test_a_later_request_over_the_servers_limit_is_resource_exhausted_too(world, kind, before):
+    client = world.connect(world.serve(polite, SMALL_LIMIT))
+    for _ in range(20):  # the status must not race with anything
+        begun = client.begin(kind, *[request(str(number)) for number in range(before)])
+        replies = [begun.read().message for _ in range(before)] if kind == "bidi" else []
+        begun.write(request("big", payload=b"x" * 2000))
+        assert begun.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "larger than max" in begun.details()
+        assert replies == [f"Hello, {number}!" for number in range(before)] * (kind == "bidi")
+    assert client.call(kind, request("small")).code.name == "OK"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_reply_over_the_clients_limit_is_resource_exhausted(world, kind):
     def big():

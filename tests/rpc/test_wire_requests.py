@@ -24,10 +24,41 @@ def status(answer):
     return answer["grpc-status"]
 
 
-@pytest.mark.parametrize("content_type", ["text/html", "application/json", None], ids=str)
+OTHERS = [
+    "text/html",
+    "application/json",
+    "application/grpc-web",
+    "application/grpc-web+proto",
+    "application/grpcx",
+    None,
+]
+
+
+@pytest.mark.parametrize("content_type", OTHERS, ids=str)
 def test_another_content_is_unsupported_media(raw, content_type):
     raw.call(b"{}", headers=frames.request_headers(content_type=content_type))
     assert raw.answer()[":status"] == "415"
+
+
+@pytest.mark.parametrize("codec", ["+json", "+thrift", "+json;charset=utf-8"])
+def test_another_codec_is_unimplemented_and_named(raw, codec):
+    raw.call(b"{}", headers=frames.request_headers(content_type=f"application/grpc{codec}"))
+    answer = raw.answer()
+    assert (answer[":status"], status(answer)) == ("200", "12")
+    assert f"application/grpc{codec}" in answer["grpc-message"]
+
+
+@pytest.mark.parametrize("codec", ["", "+proto", "+PROTO", ";charset=utf-8", "+proto;a=b", " ; x=y"])
+def test_protobuf_by_all_its_names_is_served(raw, codec):
+    raw.call(message(HELLO), headers=frames.request_headers(content_type=f"application/grpc{codec}"))
+    assert status(raw.answer()) == OK
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "post", "DELETE"])
+def test_another_method_of_http_than_post_is_not_allowed(raw, method):
+    raw.call(message(HELLO), headers=frames.request_headers(method=method))
+    answer = raw.answer()
+    assert (answer[":status"], answer["allow"]) == ("405", "POST")
 
 
 def test_a_compressed_message_is_refused_by_its_flag(raw):

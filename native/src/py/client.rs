@@ -430,7 +430,7 @@ impl ClientCall {
         wait(py, &self.link, self.key, self.deadline, &|call| call.head.is_some())
     }
 
-    /// Waits for the end of the call. It does not come while messages wait that nobody takes.
+    /// Waits for the end of the call, which comes behind as many messages that nobody takes as the window has room for.
     fn wait_end_blocking(&self, py: Python<'_>) -> PyResult<()> {
         self.link.lock().grpc.want(self.key, 1);
         py.detach(|| self.link.flush());

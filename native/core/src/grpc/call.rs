@@ -39,6 +39,8 @@ pub struct Call {
     /// Client: exactly one message answers it.
     pub(super) unary: bool,
     pub(super) wanted: usize,
+    /// Client: what waits unread at the end was looked at, once: it may be a million messages.
+    looked_ahead: bool,
     /// What the peer's compressed messages are compressed with.
     pub(super) encoding: Encoding,
     pub(super) limit: usize,
@@ -63,6 +65,7 @@ impl Call {
             passed_over: 0,
             unary: false,
             wanted: 0,
+            looked_ahead: false,
             encoding: Encoding::Identity,
             limit,
             trailers_only: None,
@@ -116,18 +119,43 @@ impl Call {
         if self.unary && self.inbox.len() == MORE_THAN_ONE {
             return Err(Status::new(code::UNIMPLEMENTED, "a unary call was answered by more than one message"));
         }
-        if view.ended && self.reads() {
-            if !view.body.is_empty() {
-                return Err(Status::new(code::INTERNAL, "the peer ended the stream inside a message"));
+        if view.ended && self.reads() && !view.body.is_empty() {
+            return Err(Status::new(code::INTERNAL, "the peer ended the stream inside a message"));
+        }
+        if view.ended {
+            if self.reads() || (role == Role::Client && self.unread(&view.body) == Some(view.body.len())) {
+                self.finish_reading(role, view.trailers.take());
             }
-            self.finish_reading(role, view.trailers.take());
-        } else if let Some(broken) = view.broken.as_ref().filter(|_| !view.ended) {
+        } else if let Some(broken) = &view.broken {
             // Whole messages that came before can still be read.
-            if self.reads() || message::is_partial(&view.body) {
+            let over = self.reads() || message::is_partial(&view.body);
+            if let Some(whole) = if over { Some(0) } else { self.unread(&view.body) } {
+                view.body.truncate(whole);
                 self.finished = Some(self.broken_off(broken, peer));
             }
         }
         Ok(())
+    }
+
+    /// Client: how much of the body, to which nothing is added any more, is messages that nobody has asked for and that
+    /// decide nothing about how the call ends. None: one of them does, and the end is known when it is read.
+    fn unread(&mut self, body: &[u8]) -> Option<usize> {
+        if std::mem::replace(&mut self.looked_ahead, true) {
+            return None; // as the first time
+        }
+        message::readable(body, self.limit, self.encoding != Encoding::Identity)
+    }
+
+    /// Client: the next of the messages that waited unread when the end came. One that cannot be read is the end, then.
+    pub(super) fn read_on(&mut self, body: &mut BytesMut) -> Option<Bytes> {
+        match self.cut(body) {
+            Ok(message) => message,
+            Err(malformed) => {
+                body.clear();
+                self.finished = Some(refusal(&malformed));
+                None
+            }
+        }
     }
 
     /// Client: the response's head, or the whole of a Trailers-Only response.
@@ -172,14 +200,16 @@ impl Call {
     /// Cuts messages out of what arrived, as many as are wanted: only what is asked for is decompressed.
     fn fill(&mut self, body: &mut BytesMut) -> Result<(), Malformed> {
         while self.inbox.len() < self.wanted {
-            let Some(message) = message::cut(body, self.limit)? else { break };
-            self.inbox.push_back(if message.compressed {
-                self.encoding.decompress(&message.payload, self.limit)?
-            } else {
-                message.payload
-            });
+            let Some(message) = self.cut(body)? else { break };
+            self.inbox.push_back(message);
         }
         Ok(())
+    }
+
+    fn cut(&self, body: &mut BytesMut) -> Result<Option<Bytes>, Malformed> {
+        let Some(message) = message::cut(body, self.limit)? else { return Ok(None) };
+        let compressed = message.compressed;
+        Ok(Some(if compressed { self.encoding.decompress(&message.payload, self.limit)? } else { message.payload }))
     }
 }
 

@@ -163,11 +163,25 @@ impl Connection {
 
     pub fn take_message(&mut self, key: Key) -> Option<Bytes> {
         let call = self.calls.get_mut(&key)?;
-        let message = call.inbox.pop_front()?;
+        let Some(message) = call.inbox.pop_front() else { return self.take_rest(key) };
         if call.wanted != ANY_NUMBER {
             call.wanted = call.inbox.len(); // one was asked for and one is handed out
         }
         Some(message)
+    }
+
+    /// Client: a message that nobody had asked for yet when the end of the call came.
+    fn take_rest(&mut self, key: Key) -> Option<Bytes> {
+        let call = self.calls.get_mut(&key).filter(|call| self.role == Role::Client && call.finished.is_some())?;
+        let view = self.http2.view(key)?;
+        let message = call.read_on(&mut view.body);
+        self.tally.messages_received += u64::from(message.is_some());
+        if message.is_none() {
+            self.http2.reset(key, http2::code::CANCEL);
+        } else if view.body.is_empty() {
+            self.http2.forget(key);
+        }
+        message
     }
 
     /// Client: gives the call up; the server is told with RST_STREAM(CANCEL).
@@ -217,7 +231,7 @@ impl Connection {
     pub fn forget(&mut self, key: Key) {
         match self.calls.get_mut(&key) {
             None => {}
-            Some(call) if call.finished.is_some() || self.role == Role::Client => self.remove(key),
+            Some(_) if self.role == Role::Client => self.remove(key),
             Some(call) => {
                 call.forgotten = true;
                 self.wind_up(key);

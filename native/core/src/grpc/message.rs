@@ -81,6 +81,23 @@ pub fn is_partial(body: &[u8]) -> bool {
     body.len() < PREFIX || missing(body) > 0
 }
 
+/// How much of the body is whole messages, each of them as it may be (what is compressed is not looked into); a part of
+/// one may follow. None: one is not as it may be.
+pub fn readable(body: &[u8], limit: usize, compressed: bool) -> Option<usize> {
+    let mut whole = 0;
+    while let Some([flags, length @ ..]) = body[whole..].first_chunk::<PREFIX>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        if *flags > u8::from(compressed) || length > limit {
+            return None;
+        }
+        if body.len() - whole < PREFIX + length {
+            break;
+        }
+        whole += PREFIX + length;
+    }
+    Some(whole)
+}
+
 fn length(body: &[u8], limit: usize) -> Result<Option<usize>, Malformed> {
     let Some([flags, length @ ..]) = body.first_chunk::<PREFIX>() else { return Ok(None) };
     if *flags > 1 {
