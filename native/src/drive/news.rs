@@ -42,6 +42,7 @@ impl News {
 
 pub fn tell_all(news: Vec<News>) {
     if !news.is_empty() {
-        Python::attach(|py| news.into_iter().for_each(|item| item.tell(py)));
+        // A thread that is still here when the interpreter ends has nobody to tell.
+        let _ = Python::try_attach(|py| news.into_iter().for_each(|item| item.tell(py)));
     }
 }

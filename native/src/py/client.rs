@@ -247,7 +247,7 @@ impl Drop for ClientLink {
         }
         if !self.link.dead() {
             self.link.lock().grpc.shut_down();
-            Python::attach(|py| {
+            let _ = Python::try_attach(|py| {
                 if let Err(error) = commanded(py, &self.link, self.on_dirty.as_ref()) {
                     error.write_unraisable(py, None);
                 }
@@ -489,7 +489,7 @@ impl Drop for ClientCall {
         state.grpc.cancel(self.key, Status::new(1, "the call was dropped"));
         state.grpc.forget(self.key);
         drop(state);
-        Python::attach(|py| {
+        let _ = Python::try_attach(|py| {
             if let Err(error) = commanded(py, &self.link, self.on_dirty.as_ref()) {
                 error.write_unraisable(py, None);
             }

@@ -264,7 +264,7 @@ impl Drop for ServerCall {
     fn drop(&mut self) {
         self.link.unwatch(self.key);
         self.link.lock().grpc.forget(self.key);
-        Python::attach(|py| {
+        let _ = Python::try_attach(|py| {
             if let Err(error) = self.commanded(py) {
                 error.write_unraisable(py, None);
             }
