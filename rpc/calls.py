@@ -55,7 +55,9 @@ class Calls(Generic[UU, US, SU, SS, D]):
     ) -> None:
         self._options = ChannelOptions.parse(options, compression)
         self._kinds = kinds
-        self._resolution = parse(target, mesh, self._options.lb_policy, self._options.dns_pause)
+        self._resolution = parse(
+            target, mesh, self._options.lb_policy, self._options.dns_pause, self._options.dns_refresh
+        )
         self._driver = driver(target, self._options.terms())
         self._scheme = credentials.scheme if credentials is not None else "http"
         self._driver.core.configure(self._options, channel_call_credentials(credentials))

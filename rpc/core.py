@@ -58,12 +58,13 @@ class ChannelCore:
         self.service: ServiceConfig | None = None
         self.throttle: Throttle | None = None
         self.refresh: Callable[[], None] | None = None  # what is known of the endpoints may be out of date
+        self._connect_timeout: float | None = None  # None: as the configuration says
         self._proxies = True
         self._warned: frozenset[str] = frozenset()  # of the configuration in use
         self._notify = notify
         census.channels[census.number()] = self
         self._lock = threading.Lock()
-        self._pool = Pool(weakly(self.changed))
+        self._pool = Pool(weakly(self.changed), weakly(self._missed))
         self._draining: list[ClientLink] = []
 
     def configure(self, options: ChannelOptions, credentials: CallCredentials) -> None:
@@ -73,6 +74,8 @@ class ChannelCore:
         self.service = options.service_config
         self._proxies = options.http_proxy
         self._pool.bound = options.max_connections
+        self._pool.backoff = options.backoff
+        self._connect_timeout = options.connect_timeout
         if self.service is not None and self.service.throttling is not None:
             self.throttle = Throttle(self.service.throttling)
 
@@ -83,7 +86,10 @@ class ChannelCore:
         self._notify()
         if (on_state := self.on_state) is not None:
             on_state()
-        if self.refresh is not None and any(connection.error is not None for connection in self._pool.connections):
+
+    def _missed(self) -> None:
+        """A connection failed or was lost, politely or not."""
+        if self.refresh is not None and not self.closed:
             self.refresh()
 
     def proxy(self, key: ConnectionKey) -> Proxy | None:
@@ -110,6 +116,8 @@ class ChannelCore:
             self._warned = table.never
             placements = place(config, self.protection)
             wanted = keys(placements)
+            if self._connect_timeout is not None:
+                wanted = dict.fromkeys(wanted, self._connect_timeout)
             connections = self._pool.reconcile(wanted)
             self.snapshot = Snapshot(config, table, placements, connections, self.authority)
             self.problem = None

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from rpc._native import Terms
+from rpc.ignored import tell_ignored
 from rpc.service_config import ServiceConfig
+from rpc.transport.backoff import USUAL, Backoff
 
 if TYPE_CHECKING:
     import grpc
@@ -22,6 +24,13 @@ _TWO_HOURS = 7_200_000
 _HALF_AN_HOUR = 1_800_000
 _FIVE_MINUTES = 300_000
 BUSY_POLL = "proxyless.busy_poll_us"
+DNS_REFRESH = "proxyless.dns_refresh_ms"
+INITIAL_BACKOFF, MIN_BACKOFF, MAX_BACKOFF, FIXED_BACKOFF = (
+    "grpc.initial_reconnect_backoff_ms",
+    "grpc.min_reconnect_backoff_ms",
+    "grpc.max_reconnect_backoff_ms",
+    "grpc.testing.fixed_reconnect_backoff_ms",
+)
 UNLIMITED = 2**32 - 1  # a gRPC message's length has 32 bits
 _MOST_CONNECTIONS = 10  # gRFC A105, "Configuration"
 _DEFAULT_RECEIVE = 4 * 1024 * 1024
@@ -58,6 +67,26 @@ def _busy_poll(given: dict[str, Any]) -> float | None:
     return microseconds / 1e6
 
 
+_LEAST_BACKOFF = 0.1  # seconds; C-core takes no less
+
+
+def _backoff(given: dict[str, Any]) -> Backoff:
+    """How long from one dial to the next, as C-core reads it; its argument for tests goes before the others."""
+    if FIXED_BACKOFF in given:
+        return Backoff(initial=int(given[FIXED_BACKOFF]) / 1000, steady=True)
+    usual = USUAL
+    initial = max(_LEAST_BACKOFF, int(given.get(INITIAL_BACKOFF, usual.initial * 1000)) / 1000)
+    most = max(_LEAST_BACKOFF, int(given.get(MAX_BACKOFF, usual.most * 1000)) / 1000)
+    return Backoff(initial=initial, most=most)
+
+
+def _connect_timeout(given: dict[str, Any]) -> float | None:
+    """What one dial may take; "min reconnect backoff" is gRPC's name for that."""
+    if FIXED_BACKOFF in given:
+        return max(_LEAST_BACKOFF, int(given[FIXED_BACKOFF]) / 1000)
+    return max(_LEAST_BACKOFF, int(given[MIN_BACKOFF]) / 1000) if MIN_BACKOFF in given else None
+
+
 def _header_list(given: dict[str, Any]) -> int | None:
     size = given.get("grpc.absolute_max_metadata_size", given.get("grpc.max_metadata_size"))
     return None if size is None else int(size)
@@ -77,10 +106,11 @@ def _compression(given: dict[str, Any], compression: grpc.Compression | None) ->
 class ChannelOptions:
     """Sizes in bytes; -1 in an option means unlimited. ``compression`` is a number of `grpc.Compression`.
 
-    ``dns_pause``: seconds between two look-ups of a name at least. ``keepalive``: a ping after so many seconds of
-    silence, how many its answer may take, and whether without calls, too. ``max_connections``: to one endpoint, while
-    the server's limit of streams makes calls wait (gRFC A105, but for the default: unless told otherwise as many as its
-    cap allows).
+    ``dns_pause``: seconds between two look-ups of a name at least; ``dns_refresh``: after so many it is looked up
+    though nothing went wrong. ``connect_timeout``: of each dial, None: as the configuration says. ``keepalive``: a
+    ping after so many seconds of silence, how many its answer may take, and whether without calls, too.
+    ``max_connections``: to one endpoint, while the server's limit of streams makes calls wait (gRFC A105, but for
+    the default: unless told otherwise as many as its cap allows).
     """
 
     max_receive_message_length: int = _DEFAULT_RECEIVE
@@ -90,6 +120,9 @@ class ChannelOptions:
     default_authority: str | None = None
     lb_policy: str | None = None
     dns_pause: float = 30.0
+    dns_refresh: float | None = None
+    backoff: Backoff = USUAL
+    connect_timeout: float | None = None
     http_proxy: bool = True
     keepalive: tuple[float, float, bool] | None = None
     max_idle: float | None = None
@@ -102,6 +135,7 @@ class ChannelOptions:
     @classmethod
     def parse(cls, options: Options, compression: grpc.Compression | None = None) -> ChannelOptions:
         given = dict(options or ())
+        tell_ignored(given)
         own = f"grpc-python-proxyless/{importlib.metadata.version('proxyless')}"
         agent = (given.get("grpc.primary_user_agent"), own, given.get("grpc.secondary_user_agent"))
         config = given.get("grpc.service_config")
@@ -117,6 +151,9 @@ class ChannelOptions:
             max_connections=_connections(given, service),
             lb_policy=given.get("grpc.lb_policy_name") or (service.lb_policy if service else None),
             dns_pause=given.get("grpc.dns_min_time_between_resolutions_ms", 30_000) / 1000,
+            dns_refresh=_seconds(given, DNS_REFRESH),
+            backoff=_backoff(given),
+            connect_timeout=_connect_timeout(given),
             http_proxy=bool(given.get("grpc.enable_http_proxy", True)),
             compression=_compression(given, compression),
             keepalive=_keepalive(given, _NEVER),
@@ -156,6 +193,7 @@ class ServerOptions:
     @classmethod
     def parse(cls, options: Options, compression: grpc.Compression | None = None) -> ServerOptions:
         given = dict(options or ())
+        tell_ignored(given)
         return cls(
             max_receive_message_length=_limit(given.get("grpc.max_receive_message_length", _DEFAULT_RECEIVE)),
             max_send_message_length=_limit(given.get("grpc.max_send_message_length", -1)),

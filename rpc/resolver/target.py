@@ -52,8 +52,14 @@ class Resolution(Protocol):
         """End; ``on_config`` is not called afterwards."""
 
 
-def parse(target: str, mesh: PilotExchanger | None, policy: str | None = None, dns_pause: float = 30.0) -> Resolution:
-    """``policy``: how endpoints are picked from, where the target has several; ``dns_pause``: see `DnsResolution`.
+def parse(
+    target: str,
+    mesh: PilotExchanger | None,
+    policy: str | None = None,
+    dns_pause: float = 30.0,
+    dns_refresh: float | None = None,
+) -> Resolution:
+    """``policy``: how endpoints are picked from, where the target has several; for the rest see `DnsResolution`.
 
     Raises `InvalidTargetError` that says what is understood.
     """
@@ -75,7 +81,7 @@ def parse(target: str, mesh: PilotExchanger | None, policy: str | None = None, d
     if scheme == "dns":
         host, port = _host_and_port(target, unquote(rest), _DEFAULT_PORT)
         if lb_policy is LbPolicy.ROUND_ROBIN:
-            return DnsResolution(host, port, dns_pause)
+            return DnsResolution(host, port, dns_pause, dns_refresh)
         return StaticResolution(written(host, port), (Endpoint(host, port),), lb_policy, host, port)
     pairs = [_address(target, part, scheme) for part in unquote(rest).split(",") if part]
     if not pairs:

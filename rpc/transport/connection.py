@@ -7,9 +7,9 @@
      └─────────────────────────────────────────────────┘
 
 Called from any thread. Only `claim` needs the lock: one thread wins the right to dial.
-Back-off: grpc/doc/connection-backoff.md (1 s, then 1.6 times the last, ±20 %, at most 120 s). A connection that ends
-before the server has answered anything on it is one that failed. The first is forgiven: a server that just leaves. From
-the second in a row on the next dial waits, counted from when the last one began.
+Back-off: grpc/doc/connection-backoff.md (1 s, then 1.6 times the last, ±20 %, at most 120 s; options say otherwise).
+A connection that ends before the server has answered anything on it is one that failed. The first is forgiven: a
+server that just leaves. From the second in a row on the next dial waits, counted from when the last one began.
 A connection that follows one of another security to the same address is patient at first: the control plane tells
 both ends of a change, but not at one moment. A dial that fails is then repeated soon, and calls wait and do not fail.
 
@@ -20,13 +20,13 @@ not. The others end when they have been idle for a while, so that one remains.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rpc import census
+from rpc.transport.backoff import USUAL, Backoff, jitter
 from rpc.transport.queue import Place, Queue
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from rpc.security import Security
 
 CHANNEL_CLOSED = "Channel closed!"
-_INITIAL, _MULTIPLIER, _JITTER, _MAX = 1.0, 1.6, 0.2, 120.0
 _PATIENCE, _SOON = 3.0, 0.1  # seconds that the other end has to hear of the change too; between dials until then
 _SPARE_IDLE = 30.0  # seconds without a call, after which a link goes that is not the one for new calls
 
@@ -55,13 +54,8 @@ class ConnectionKey:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
-def _jitter() -> float:
-    return random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, no secret
-
-
-def _backoff(failures: int) -> float:
-    """Seconds from one dial to the next, behind so many in a row that failed before it."""
-    return min(_INITIAL * _MULTIPLIER ** min(failures, 50), _MAX) * _jitter()
+def _nobody() -> None:
+    pass
 
 
 class Connection:
@@ -80,6 +74,7 @@ class Connection:
         "_patient_until",
         "_retry_at",
         "_unused",
+        "backoff",
         "bound",
         "connect_timeout",
         "error",
@@ -87,6 +82,7 @@ class Connection:
         "link",
         "number",
         "on_change",
+        "on_missed",
         "queue",
         "sockets",
     )
@@ -97,13 +93,19 @@ class Connection:
         connect_timeout: float,
         on_change: Callable[[], None],
         *,
+        on_missed: Callable[[], None] = _nobody,
+        backoff: Backoff = USUAL,
         follows: bool = False,
         bound: int = 1,
     ) -> None:
-        """``follows``: there is one to the same address whose security is another. ``bound``: links at the most."""
+        """``on_missed``: told of a dial that failed and of a link that was lost. ``bound``: links at the most.
+        ``follows``: there is one to the same address whose security is another.
+        """
         self.key = key
         self.connect_timeout = connect_timeout
         self.on_change = on_change
+        self.on_missed = on_missed
+        self.backoff = backoff
         self.bound = bound
         self.number = census.number()
         self.link: ClientLink | None = None
@@ -182,14 +184,15 @@ class Connection:
         with self._lock:
             now = time.monotonic()
             if now < self._patient_until:
-                self._retry_at = now + _SOON * _jitter()
+                self._retry_at = now + _SOON * jitter()
             else:
-                self._retry_at = now + _backoff(self._attempts)
+                self._retry_at = now + self.backoff.after(self._attempts)
                 self._attempts += 1
                 self.error = error
             self._dialling = False
         self.seat()
         self.on_change()
+        self.on_missed()
 
     def lost(self) -> None:
         """The engine says that no new call can use a link. Calls in progress on it go on; it ends after them."""
@@ -207,11 +210,12 @@ class Connection:
             self._use(successor)
         self.seat()
         self.on_change()
+        self.on_missed()
 
     def _judge(self, gone: list[ClientLink]) -> None:
         """Links that ended: did the server mean it? Under the lock."""
         now = time.monotonic()
-        retry_at = self._began + _backoff(self._unused - 1)
+        retry_at = self._began + self.backoff.after(self._unused - 1)
         if any(link.carried for link in gone) or (self._unused > 0 and retry_at <= now):
             self._unused = 0
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rpc.transport.backoff import USUAL
 from rpc.transport.connection import Connection, ConnectionKey
 
 if TYPE_CHECKING:
@@ -13,11 +14,16 @@ if TYPE_CHECKING:
 
 
 class Pool:
-    """``on_change`` is told when a connection's state changes. `reconcile` and `close` have one caller at a time."""
+    """``on_change`` is told when a connection's state changes, ``on_missed`` when one failed or was lost.
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    `reconcile` and `close` have one caller at a time.
+    """
+
+    def __init__(self, on_change: Callable[[], None], on_missed: Callable[[], None]) -> None:
         self._on_change = on_change
-        self.bound = 1  # links of one connection; before the first `reconcile`
+        self._on_missed = on_missed
+        self.bound = 1  # links of one connection; before the first `reconcile`, as what follows
+        self.backoff = USUAL
         self._connections: dict[ConnectionKey, Connection] = {}
 
     @property
@@ -34,8 +40,15 @@ class Pool:
         for key, connect_timeout in wanted.items():
             known = connections.get(key)
             if known is None:
-                follows = (key.address, key.port) in reached
-                connections[key] = Connection(key, connect_timeout, self._on_change, follows=follows, bound=self.bound)
+                connections[key] = Connection(
+                    key,
+                    connect_timeout,
+                    self._on_change,
+                    on_missed=self._on_missed,
+                    backoff=self.backoff,
+                    follows=(key.address, key.port) in reached,
+                    bound=self.bound,
+                )
             else:
                 known.connect_timeout = connect_timeout
         self._connections = connections
