@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(f"proxyless.{__name__}")
 
 
-def begun(target: Callable[..., object], name: str, *arguments: object) -> threading.Thread | None:
-    """A daemon thread that runs; None: the system has none to give now, which the log has been told."""
+def begun(target: Callable[..., object], name: str, *arguments: object, daemon: bool = True) -> threading.Thread | None:
+    """A thread that runs; None: the system has none to give now, which the log has been told.
+
+    ``daemon``: the program's end does not wait for it.
+    """
     try:
-        return must_begin(target, name, *arguments)
+        return must_begin(target, name, *arguments, daemon=daemon)
     except (RuntimeError, MemoryError) as error:
         _complaint.say(name, error)
         return None
@@ -37,9 +40,9 @@ def begun_after(seconds: float, target: Callable[[], object], name: str) -> thre
     return timer
 
 
-def must_begin(target: Callable[..., object], name: str, *arguments: object) -> threading.Thread:
-    """A daemon thread that runs. Raises what the system says, and then nothing was begun."""
-    thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
+def must_begin(target: Callable[..., object], name: str, *arguments: object, daemon: bool = True) -> threading.Thread:
+    """The same; raises what the system says, and then nothing was begun."""
+    thread = threading.Thread(target=target, args=arguments, name=name, daemon=daemon)
     thread.start()
     return thread
 

@@ -31,6 +31,7 @@ from rpc.listening import Listeners
 from rpc.options import UNLIMITED, ServerOptions
 from rpc.probes import ProbeCredentials
 from rpc.security import own_server_credentials
+from xds_client.threads import begun, must_begin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -178,19 +179,22 @@ class Server(grpc.Server):
             self._hub.busy_poll(self._busy_poll)
         self._listeners.start(self._hub)
         self._context = contextvars.copy_context()
-        arguments = (weakref.ref(self), self._hub, self._stopped)
-        self._thread = threading.Thread(target=_serve, args=arguments, name="rpc server", daemon=True)
-        self._thread.start()
+        try:
+            self._thread = must_begin(_serve, "rpc server", weakref.ref(self), self._hub, self._stopped)
+        except (RuntimeError, MemoryError):
+            self._listeners.close()
+            self._hub.close(_STOPPED)
+            raise
 
     def stop(self, grace: float | None) -> threading.Event:
         """No new calls; those in progress get ``grace`` seconds, then they are cancelled. The event: all is over."""
         with self._lock:
-            if self._stopping is None:
-                self._stopping = threading.Event()
-                stopper = threading.Thread(target=self._stop, args=(self._stopping, grace), name="rpc stop")
-                stopper.start()
-            elif grace is None:
-                self._hub.close(_STOPPED)
+            requested, self._stopping = self._stopping, self._stopping or threading.Event()
+        if requested is None:
+            if begun(self._stop, "rpc stop", self._stopping, grace, daemon=False) is None:
+                self._stop(self._stopping, grace)  # who asks waits, but the server stops
+        elif grace is None:
+            self._hub.close(_STOPPED)
         return self._stopped
 
     def wait_for_termination(self, timeout: float | None = None) -> bool:

@@ -94,7 +94,12 @@ def for_a_while(*strategies):
     """As `given`: some examples, or as many rounds of them as fit into FUZZ_SECONDS."""
 
     def decorate(check):
-        quiet = [HealthCheck.function_scoped_fixture, HealthCheck.large_base_example, HealthCheck.data_too_large]
+        quiet = [
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.too_slow,
+            HealthCheck.large_base_example,
+            HealthCheck.data_too_large,
+        ]
 
         @pytest.mark.timeout(60 + 2 * FUZZ_SECONDS)
         def rounds(tmp_path):

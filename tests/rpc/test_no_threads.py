@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import socket
 
 import grpc
 import pytest
@@ -87,3 +88,26 @@ def test_connections_that_no_longer_fit_are_drained_without_a_timer_too(without_
     without_threads()
     guard.set([])
     assert hub.asked == 2, "once they were not due yet, then they were"
+
+
+def test_a_server_that_cannot_begin_says_so_and_listens_to_nobody(without_threads):
+    server = rpc.server(None)
+    port = server.add_insecure_port("127.0.0.1:0")
+    without_threads()
+    with pytest.raises(RuntimeError, match="new thread"):
+        server.start()
+    without_threads()
+    assert not server.ready
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_a_server_stops_without_a_thread_of_its_own(without_threads):
+    server = rpc.server(None)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    without_threads()
+    assert server.stop(None).wait(PATIENCE)
+    assert server.stop(None).is_set()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
