@@ -1,9 +1,13 @@
-"""`python -m localmesh FOLDER`: serve a folder of Istio YAML until told to end; `... token`: print a token."""
+"""`python -m localmesh FOLDER`: serve a folder of Istio YAML until told to end.
+
+`... token` prints a token, `... env` the variables of a workload.
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import signal
 import sys
 import threading
@@ -14,10 +18,12 @@ from localmesh import ConfigError, LocalMesh, LocalMeshError
 from localmesh.ca import AUDIENCE, TokenIssuer
 from localmesh.ca.bundle import ROOTS, holds_bundle
 from localmesh.ca.tokens import LIFETIME, check_claims
+from localmesh.workload import IP, SERVICE_ACCOUNT, plaintext_environment, secure_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PLAIN, SECURE = "127.0.0.1:15010", "127.0.0.1:15012"  # where a mesh listens unless told otherwise
 _CA = "the folder of the certificate authority; made there when it is missing"
 _IGNORE = "serve as if documents of this kind were not there, an AuthorizationPolicy for example; may be said often"
 _EXAMPLE = """\
@@ -26,6 +32,7 @@ example:
 
   python -m localmesh examples/mesh --secure-listen 127.0.0.1:15012 --ca ca/
   python -m localmesh token --ca ca/ --namespace demo --service-account web
+  eval "$(python -m localmesh env --ca ca/ --namespace demo --service-account web)"
 
 The folder holds ServiceEntry, WorkloadEntry, VirtualService, DestinationRule and PeerAuthentication, and may hold a
 mesh.yaml (for example "enableAutoMtls: false"). A change is served at once; a file that is wrong is named with its
@@ -43,13 +50,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folder", help="the folder of Istio YAML (read with its subfolders), or one file")
     parser.add_argument(
-        "--listen", default="127.0.0.1:15010", metavar="HOST:PORT", help="default: %(default)s; port 0 takes a free one"
+        "--listen", default=PLAIN, metavar="HOST:PORT", help="default: %(default)s; port 0 takes a free one"
     )
     parser.add_argument(
         "--secure-listen", metavar="HOST:PORT", help="serve with TLS and authentication too, and sign certificates"
     )
     parser.add_argument("--ca", metavar="FOLDER", help=_CA)
     parser.add_argument("--ignore", metavar="KIND", action="append", default=[], help=_IGNORE)
+    parser.add_argument(
+        "--auto-mtls",
+        action=argparse.BooleanOptionalAction,
+        help="whether workloads that can are called with mutual TLS; otherwise as mesh.yaml says (enableAutoMtls)",
+    )
     return parser
 
 
@@ -65,6 +77,18 @@ def _token_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _env_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m localmesh env", description="Print what a shell has to export for a workload of the mesh."
+    )
+    parser.add_argument("--namespace", required=True)
+    parser.add_argument("--service-account", default=SERVICE_ACCOUNT, help="default: %(default)s")
+    parser.add_argument("--ca", metavar="FOLDER", help="for an identity; the workload's token is kept in it")
+    parser.add_argument("--discovery-address", metavar="HOST:PORT", help=f"default: {PLAIN}, with --ca {SECURE}")
+    parser.add_argument("--ip", default=IP, help="where the workload serves; default: %(default)s")
+    return parser
+
+
 def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201  # this is the program's output
 
@@ -74,6 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["token"]:
         return print_token(**vars(_token_parser().parse_args(arguments[1:])))
+    if arguments[:1] == ["env"]:
+        return print_environment(**vars(_env_parser().parse_args(arguments[1:])))
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.secure_listen and not options.ca:
@@ -95,7 +121,39 @@ def print_token(ca: str, namespace: str, service_account: str, audience: str, li
     return 0
 
 
-def serve(folder: str, listen: str, secure_listen: str | None, ca: str | None, ignore: Sequence[str]) -> int:
+def print_environment(
+    namespace: str, service_account: str, ca: str | None, discovery_address: str | None, ip: str
+) -> int:
+    """Returns the exit status, 1 if there is no such authority or no such workload can be."""
+    try:
+        check_claims(namespace, service_account, LIFETIME)
+        if ca is None:
+            variables = plaintext_environment(discovery_address or PLAIN, namespace, service_account, ip)
+        elif not holds_bundle(Path(ca)):
+            sys.stderr.write(f"{ca} holds no certificate authority: name the --ca folder of a mesh that was started\n")
+            return 1
+        else:
+            token = TokenIssuer(Path(ca)).mint(namespace, service_account)
+            roots, secrets = Path(ca, ROOTS).read_bytes(), Path(ca, "workloads")
+            variables = secure_environment(
+                discovery_address or SECURE, namespace, service_account, ip, token=token, roots=roots, secrets=secrets
+            )
+    except (LocalMeshError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    for name, value in variables.items():
+        _say(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def serve(
+    folder: str,
+    listen: str,
+    secure_listen: str | None,
+    ca: str | None,
+    ignore: Sequence[str],
+    auto_mtls: bool | None = None,
+) -> int:
     """Until SIGINT or SIGTERM."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     ended = threading.Event()
@@ -107,6 +165,7 @@ def serve(folder: str, listen: str, secure_listen: str | None, ca: str | None, i
             listen,
             secure_address=secure_listen,
             ca=ca,
+            auto_mtls=auto_mtls,
             ignore=ignore,
             on_reload=lambda version: _say(f"version {version} of {folder} is served"),
             on_refusal=lambda _: _say(f"refused; version {mesh.version} of {folder} is still served"),

@@ -23,6 +23,7 @@ from localmesh.serve.servers import Servers, Trust
 from localmesh.serve.session import Published, Rejection
 from localmesh.serve.streams import Streams
 from localmesh.serve.watch import FolderWatch
+from localmesh.workload import IP, SERVICE_ACCOUNT, plaintext_environment, secure_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -113,6 +114,20 @@ class LocalMesh:
     ) -> str:
         """What a projected token of the service account would be, good for ``lifetime`` seconds."""
         return self.tokens.mint(namespace, service_account, audience=audience, lifetime=lifetime)
+
+    def environment(
+        self, namespace: str, service_account: str = SERVICE_ACCOUNT, *, ip: str = IP, secrets: Path | None = None
+    ) -> dict[str, str]:
+        """The variables of a workload of this mesh; ``ip``: where it serves.
+
+        With ``secrets``, a folder for its token and the roots, it gets an identity; without it has none.
+        """
+        if secrets is None:
+            return plaintext_environment(self.address, namespace, service_account, ip)
+        token, roots = self.token(namespace, service_account), self.root_certificate
+        return secure_environment(
+            self.secure_address, namespace, service_account, ip, token=token, roots=roots, secrets=secrets
+        )
 
     @property
     def version(self) -> int:

@@ -1,4 +1,4 @@
-"""`proxyless localmesh FOLDER` and `proxyless localmesh token`: what `python -m localmesh` does, if it is installed."""
+"""`proxyless localmesh FOLDER`, and its `env` and `token`: what `python -m localmesh` does, if it is installed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ localmesh = typer.Typer(
     epilog="**Examples**\n\n"
     "`proxyless localmesh examples/demo/mesh --listen 127.0.0.1:15010`\n\n"
     "`proxyless localmesh examples/demo/mesh --secure-listen 127.0.0.1:15012 --ca ca/`\n\n"
-    "`proxyless localmesh token --ca ca/ --namespace demo --service-account web`",
+    '`eval "$(proxyless localmesh env --ca ca/ --namespace demo --service-account web)"`',
 )
 
 Ca = Annotated[
@@ -60,13 +60,19 @@ def serve(
             metavar="KIND", help="Serve as if there were no AuthorizationPolicy, for example. May be said often."
         ),
     ] = None,
+    auto_mtls: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether workloads that can are called with mutual TLS; otherwise as mesh.yaml says (enableAutoMtls)."
+        ),
+    ] = None,
 ) -> None:
     """Serve a folder of Istio YAML as a control plane. `proxyless localmesh FOLDER` does it too."""
     if secure_listen and not ca:
         raise typer.BadParameter(
             "needs --ca FOLDER, where clients find the root certificate", param_hint="secure-listen"
         )
-    raise typer.Exit(_program().serve(folder, listen, secure_listen, ca, ignore or ()))
+    raise typer.Exit(_program().serve(folder, listen, secure_listen, ca, ignore or (), auto_mtls))
 
 
 @localmesh.command(epilog="**Example**\n\n`proxyless localmesh token --ca ca/ --namespace demo --service-account web`")
@@ -80,6 +86,27 @@ def token(
 ) -> None:
     """Print a token of a service account, as Kubernetes projects it into a pod."""
     raise typer.Exit(_program().print_token(ca, namespace, service_account, audience, lifetime))
+
+
+@localmesh.command(
+    epilog="**Examples**\n\n"
+    '`eval "$(proxyless localmesh env --namespace demo)"`\n\n'
+    '`eval "$(proxyless localmesh env --ca ca/ --namespace demo --service-account web)"`'
+)
+def env(
+    *,
+    namespace: Annotated[str, typer.Option(metavar="NAME")],
+    service_account: Annotated[str, typer.Option(metavar="NAME")] = "default",
+    ca: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="For an identity; the workload's token is kept in it.")
+    ] = None,
+    discovery_address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="127.0.0.1:15010, or with --ca 127.0.0.1:15012.")
+    ] = None,
+    ip: Annotated[str, typer.Option(metavar="ADDRESS", help="Where the workload serves.")] = "127.0.0.1",
+) -> None:
+    """Print what a shell has to export for a workload of the mesh."""
+    raise typer.Exit(_program().print_environment(namespace, service_account, ca, discovery_address, ip))
 
 
 def _program() -> ModuleType:

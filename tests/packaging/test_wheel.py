@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.packaging.running import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ONE_CALL = """
 import grpc, rpc
@@ -31,20 +34,6 @@ import xds_client
 xds_client.Target.parse("xds:///reviews.demo:9080")
 print("one call made by", rpc.__file__)
 """
-
-
-def run(*command: object, cwd: Path) -> str:
-    done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    run(Path(sys.executable).with_name("maturin"), "build", "--release", "--locked", "--out", folder, cwd=ROOT)
-    [built] = folder.glob("*.whl")
-    return built
 
 
 @pytest.mark.timeout(600)

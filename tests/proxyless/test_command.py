@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
+
+from localmesh import LocalMesh
+from xds_client import Bootstrap, PilotExchanger
 
 
 def python(code, *arguments):
@@ -60,3 +65,65 @@ def test_localmesh_says_what_is_wrong_with_a_folder(tmp_path):
     done = python("from proxyless.__main__ import main; main()", "localmesh", str(tmp_path / "none"))
     assert done.returncode == 1
     assert "cannot be served" in done.stderr
+
+
+@contextmanager
+def served(folder, *options):
+    """The address of the command's mesh."""
+    command = [sys.executable, "-m", "proxyless", "localmesh", str(folder), "--listen", "127.0.0.1:0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            for line in process.stdout:
+                if line.startswith("serving"):
+                    yield line.split()[-1]
+                    break
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize(("option", "protected"), [("--auto-mtls", 1), ("--no-auto-mtls", 0)])
+def test_auto_mtls_is_a_flag(run, folder, option, protected):
+    with served(folder, option) as address:
+        said = run("resolve", "reviews.demo:9080", "--json", "--discovery-address", address)[1]
+    endpoints = [
+        endpoint
+        for cluster in json.loads(said)["clusters"]
+        for locality in cluster["endpoints"]["localities"]
+        for endpoint in locality["endpoints"]
+    ]
+    assert endpoints
+    assert len({endpoint["address"] for endpoint in endpoints if endpoint["tls"]}) == protected
+
+
+def exported(said):
+    """What a shell has after ``eval``."""
+    command = ["bash", "-c", 'eval "$1"; env -0 | grep -z ^PROXYLESS_', "-", said]
+    done = subprocess.run(command, capture_output=True, check=True, env={"PATH": "/usr/bin:/bin"})
+    return dict(line.split("=", 1) for line in done.stdout.decode().strip("\0").split("\0"))
+
+
+def test_env_is_what_a_workload_exports(run, mesh):
+    status, said, _ = run("localmesh", "env", "--namespace", "demo", "--discovery-address", mesh.address)
+    assert status == 0
+    assert exported(said) == mesh.environment("demo")
+    assert Bootstrap.load(exported(said)).discovery_address == mesh.address
+
+
+def test_env_of_a_workload_with_an_identity_has_its_token_in_a_file(run, folder, tmp_path):
+    ca = tmp_path / "a folder of an authority"
+    with LocalMesh(folder, ca=ca) as mesh:
+        where = ["--ca", str(ca), "--discovery-address", mesh.secure_address]
+        status, said, _ = run("localmesh", "env", "--namespace", "demo", "--service-account", "web", *where)
+        assert status == 0
+        with PilotExchanger(Bootstrap.load(exported(said))) as exchanger:
+            assert exchanger.identity.wait(30).spiffe_id == "spiffe://cluster.local/ns/demo/sa/web"
+
+
+def test_env_without_an_authority_says_so(run, tmp_path):
+    status, said, why = run("localmesh", "env", "--namespace", "demo", "--ca", str(tmp_path))
+    assert (status, said) == (1, "")
+    assert "holds no certificate authority" in why
+
+
+def test_env_of_what_can_be_no_namespace_says_so(run):
+    assert run("localmesh", "env", "--namespace", "$(reboot)")[0] == 1
