@@ -207,7 +207,7 @@ class UnaryFuture(CallFuture):
                 self._driver.when_over(step, self._look_again)
                 return
             if isinstance(step, Authorize):
-                must_begin(carried(self._authorize), "rpc future", step)
+                must_begin(self._authorize, "rpc future", step)
                 return
         except (RuntimeError, MemoryError) as error:  # no thread to be had, and nobody else goes on with the call
             self._plan.close()

@@ -2,10 +2,12 @@
 
 grpcio wraps a plugin in objects of its C core, which show what they hold; tests/rpc/tls/test_call_credentials.py
 notices when they no longer do. Plugins run on a thread that may block, and may answer from another one.
+Like grpcio's they see the context variables of where the credentials were made.
 """
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import re
 import threading
@@ -76,8 +78,11 @@ def _ask(plugin: Plugin, url: str, method: str, deadline: float | None) -> list[
         answer.append((metadata, code, details))
         answered.set()
 
+    # The context in which its credentials were made, wherever and for whomever it runs; what it sets, nobody sees.
+    made_in: contextvars.Context | None = getattr(plugin, "_stored_ctx", None)
+    context = contextvars.copy_context() if made_in is None else made_in.copy()
     try:
-        plugin(url, method, take)
+        context.run(plugin, url, method, take)
     except Exception as error:
         _log.exception("a call credentials plugin raised: %r", plugin)
         take(None, grpc.StatusCode.INTERNAL.value[0], str(error))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -134,6 +136,52 @@ def test_nothing_secret_goes_over_an_insecure_channel(world, kind):
     assert answer.code is grpc.StatusCode.UNAUTHENTICATED
     assert "sufficient security level" in answer.details
     assert plugin.contexts == []
+
+
+TENANT: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
+
+
+def of_tenant(context, callback):
+    """A plugin that asks its context for whom it is; what it sets there is for nobody else."""
+    tenant = TENANT.get()
+    TENANT.set("a plugin")
+    callback((("x-extra", tenant),), None)
+
+
+def credentials_of(tenant):
+    TENANT.set(tenant)
+    return grpc.metadata_call_credentials(of_tenant)
+
+
+@pytest.fixture
+def tenants():
+    """Credentials made in contexts of their own, by name."""
+    return {name: contextvars.Context().run(credentials_of, name) for name in ("red", "green")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_plugin_runs_in_the_context_in_which_its_credentials_were_made(world, root, address, kind, tenants):
+    caller = client(world, address, root)
+    for name in ["red", "green"] * 2:
+        assert caller.call(kind, asked(), credentials=tenants[name]).messages == [name]
+    of_channel = client(world, address, root, tenants["red"])
+    assert [of_channel.call(kind, asked()).messages for _ in range(2)] == [["red"]] * 2
+    assert TENANT.get() == "nobody"
+
+
+@pytest.mark.parametrize("make", ["ours", "grpcio"])
+def test_plugins_of_futures_and_of_other_threads_do_too(root, leaf, make, tenants):
+    world = World("sync", make)
+    try:
+        address = world.serve(who, credentials=rpc.ssl_server_credentials([leaf.pair]))
+        stub = client(world, address, root).stub
+        futures = [stub.SayHello.future(asked(), credentials=tenants[name]) for name in ["red", "green"] * 8]
+        assert [future.result(PATIENCE).message for future in futures] == ["red", "green"] * 8
+        with ThreadPoolExecutor(2) as pool:
+            calls = [pool.submit(stub.SayHello, asked(), credentials=tenants[name]) for name in ["red", "green"]]
+            assert [call.result(PATIENCE).message for call in calls] == ["red", "green"]
+    finally:
+        world.close()
 
 
 def test_what_are_no_call_credentials_are_refused(our_world):
