@@ -10,6 +10,7 @@ grpc.RpcError
 from __future__ import annotations
 
 import logging
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 import grpc
@@ -30,6 +31,16 @@ CANCELLED: int = grpc.StatusCode.CANCELLED.value[0]
 LOCALLY_CANCELLED = "Locally cancelled by application!"
 
 
+class Origin(IntEnum):
+    """Who ended a call, as the engine numbers it (native/core/src/grpc/status.rs). No wording says it: a peer may say
+    anything.
+    """
+
+    LOCAL = 0  # this side of the call: whoever made it, its deadline, what cannot be sent or read
+    PEER = 1  # the other side of the call
+    CHANNEL = 2  # what all calls of a channel or connection have in common: it was closed or lost
+
+
 class Metadatum(NamedTuple):
     """One metadata entry; equals the plain pair."""
 
@@ -48,13 +59,24 @@ def metadata_tuple(pairs: Iterable[tuple[str, str | bytes]] | None) -> tuple[Met
     return tuple(Metadatum(key, value) for key, value in pairs) if pairs else ()
 
 
-def failed(code: grpc.StatusCode, details: str, *, unprocessed: bool = False) -> Outcome:
+def failed(code: grpc.StatusCode, details: str, *, unprocessed: bool = False, origin: Origin = Origin.LOCAL) -> Outcome:
     """The outcome of a call that failed on this side."""
-    return (code.value[0], details, None, None, None, False, unprocessed)
+    return (code.value[0], details, None, None, None, False, unprocessed, origin)
+
+
+def given_up(outcome: Outcome) -> bool:
+    """Whoever made the call has cancelled it."""
+    return outcome[0] == CANCELLED and outcome[7] == Origin.LOCAL
+
+
+def of_closed_channel(outcome: Outcome) -> bool:
+    return outcome[0] == CANCELLED and outcome[7] == Origin.CHANNEL
 
 
 # What an attempt on a link that turned out to be lost comes to: the plan goes on to the next link.
-NOT_SENT = failed(grpc.StatusCode.UNAVAILABLE, "the connection was lost before the call", unprocessed=True)
+NOT_SENT = failed(
+    grpc.StatusCode.UNAVAILABLE, "the connection was lost before the call", unprocessed=True, origin=Origin.CHANNEL
+)
 
 
 def described(call: object, outcome: Outcome | None) -> str:

@@ -26,6 +26,7 @@ FORKED: Outcome = (
     None,
     False,
     False,
+    2,  # rpc.errors.Origin.CHANNEL, which needs grpc.aio; this is known before any of it
 )
 
 

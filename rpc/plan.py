@@ -21,7 +21,7 @@ import grpc
 
 from rpc.credentials.call import NOT_SECURE, NoCredentialsError
 from rpc.deadline import sooner
-from rpc.errors import NOT_SENT, ChannelClosedError, failed, listed
+from rpc.errors import NOT_SENT, ChannelClosedError, Origin, failed, listed
 from rpc.retrying import Retries
 from rpc.routing import RequestHead, TextTooLongError
 from rpc.transport.queue import Place
@@ -110,9 +110,9 @@ _PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts"
 class _EndedError(Exception):
     """The call is over before it was sent."""
 
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+    def __init__(self, code: grpc.StatusCode, details: str, origin: Origin = Origin.LOCAL) -> None:
         super().__init__(details)
-        self.outcome = failed(code, details)
+        self.outcome = failed(code, details, origin=origin)
 
 
 def plan_call(  # noqa: C901 - the whole way of a call, in one place
@@ -217,8 +217,10 @@ def _configuration(
         if (snapshot := core.snapshot) is not None:
             return snapshot
         problem = core.problem
-        if problem is not None and (core.closed or not wait_for_ready):
-            raise _EndedError(grpc.StatusCode.CANCELLED if core.closed else grpc.StatusCode.UNAVAILABLE, problem)
+        if problem is not None and core.closed:
+            raise _EndedError(grpc.StatusCode.CANCELLED, problem, Origin.CHANNEL)
+        if problem is not None and not wait_for_ready:
+            raise _EndedError(grpc.StatusCode.UNAVAILABLE, problem)
         if _passed(deadline):
             raise _late(f"{core.target}: {problem or f'no configuration yet: {core.waiting_for()}'}")
         yield Wait(generation, deadline)

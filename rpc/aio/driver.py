@@ -11,11 +11,10 @@ import grpc
 from rpc.aio.hub import shared_hub
 from rpc.core import ChannelCore
 from rpc.credentials.call import NoCredentialsError, gather
-from rpc.errors import CANCELLED, ChannelClosedError, failed
+from rpc.errors import ChannelClosedError, failed, of_closed_channel
 from rpc.fork import inherits
 from rpc.method import unsendable
 from rpc.plan import Attempt, Authorize, Dial, Pause, Stand, Wait
-from rpc.transport.connection import CHANNEL_CLOSED
 from rpc.transport.dial import dial_in_loop, reason
 from rpc.weakly import weakly
 
@@ -244,7 +243,7 @@ class PlannedCall:
 
     def _of_closed_channel(self, outcome: Outcome) -> bool:
         """A channel that is closed cancels its calls, as grpc.aio has it."""
-        return outcome[0] == CANCELLED and outcome[1] == CHANNEL_CLOSED and self._driver.core.closed
+        return of_closed_channel(outcome) and self._driver.core.closed
 
     def _ended(self, outcome: Outcome) -> None:
         raise NotImplementedError

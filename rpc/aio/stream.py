@@ -14,7 +14,7 @@ from rpc.aio.driver import Driver, PlannedCall
 from rpc.aio.unary import aio_error, aio_metadata
 from rpc.aio.writes import FINISHED, HALF_CLOSED, ONE_STYLE
 from rpc.deadline import deadline_of, time_left, time_remaining
-from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, described, failed, told
+from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, described, failed, given_up, told
 from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
 from rpc.weakly import weakly
@@ -99,10 +99,10 @@ class StreamCall(PlannedCall):
         if self._outcome is not None:
             return
         if self._of_closed_channel(outcome):
-            outcome = (CANCELLED, LOCALLY_CANCELLED, *outcome[2:])
+            outcome = failed(grpc.StatusCode.CANCELLED, LOCALLY_CANCELLED)
         self._outcome = outcome
         self._call_off = None
-        if self._sender is not None and outcome[0] != CANCELLED:
+        if self._sender is not None:
             self._sender.cancel()
         told(functools.partial(callback, self) for callback in self._callbacks)
         self._wake()
@@ -112,10 +112,10 @@ class StreamCall(PlannedCall):
         if call is not None and self._outcome is None:
             status = call.status()
             if status is not None:
-                code, details, trailing, unprocessed = status
+                code, details, trailing, unprocessed, origin = status
                 initial, answered = call.initial_metadata(), call.answered
-                outcome: Outcome = (code, details, None, initial, trailing, answered, unprocessed)
-                if self._again and code != CANCELLED:
+                outcome: Outcome = (code, details, None, initial, trailing, answered, unprocessed, origin)
+                if self._again:
                     self._call = None  # the plan may send it anew
                     self._go_on(outcome)
                     if self._outcome is not None:  # it does not
@@ -162,7 +162,7 @@ class StreamCall(PlannedCall):
             outcome = await self._end()
             if outcome[0] == 0:
                 return aio.EOF
-            if self.cancelled() and outcome[1] == LOCALLY_CANCELLED:
+            if given_up(outcome):
                 raise asyncio.CancelledError
             raise aio_error(outcome)
         try:

@@ -15,8 +15,10 @@ from rpc.errors import (
     NOT_SENT,
     STATUS_CODES,
     Metadatum,
+    Origin,
     described,
     failed,
+    given_up,
     metadata_tuple,
     told,
 )
@@ -186,7 +188,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         return self._call.initial_metadata() if self._call is not None else None
 
     def _outcome_now(self) -> Outcome:
-        return (CANCELLED, "", None, self._initial(), None, True, False)
+        return (CANCELLED, "", None, self._initial(), None, True, False, Origin.LOCAL)
 
     def _end(self) -> Outcome:
         """Wait for the end of the call."""
@@ -206,12 +208,12 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         status = call.status()
         if status is None:
             return failed(grpc.StatusCode.UNKNOWN, "the call ended without a status")
-        code, details, trailing, unprocessed = status
-        outcome: Outcome = (code, details, None, call.initial_metadata(), trailing, call.answered, unprocessed)
+        code, details, trailing, unprocessed, origin = status
+        outcome: Outcome = (code, details, None, call.initial_metadata(), trailing, call.answered, unprocessed, origin)
         with self._ending:
             if self._call is not call:  # another thread has sent it anew
                 return None
-            if self._only is None or code == CANCELLED:
+            if self._only is None or given_up(outcome):
                 return outcome
             return self._send_anew(call, self._only, outcome)
 
@@ -239,7 +241,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         status = call.status()
         if status is None:
             return None
-        return (status[0], status[1], None, call.initial_metadata(), status[2], call.answered, False)
+        return (status[0], status[1], None, call.initial_metadata(), status[2], call.answered, False, status[4])
 
     def take_all(self, payloads: list[bytes]) -> Outcome:
         """Wait for all messages and the end."""
@@ -299,7 +301,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         return True
 
     def cancelled(self) -> bool:
-        return not self.is_active() and self._cancelled_here(self._end())
+        return not self.is_active() and given_up(self._end())
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
         """Run ``callback`` at the end of the call, its responses taken or not; False if it is over already."""
@@ -334,7 +336,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
             if self.add_callback(over.set) and not over.wait(timeout):
                 raise grpc.FutureTimeoutError
         outcome = self._end()
-        if self._cancelled_here(outcome):
+        if given_up(outcome):
             raise grpc.FutureCancelledError
         return None if outcome[0] == 0 else self
 
@@ -344,10 +346,6 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         except grpc.RpcError as error:
             return error.__traceback__
         return None
-
-    @staticmethod
-    def _cancelled_here(outcome: Outcome) -> bool:
-        return outcome[0] == CANCELLED and outcome[1] == LOCALLY_CANCELLED
 
     def __repr__(self) -> str:
         return described(self, None if self.is_active() else self._end())

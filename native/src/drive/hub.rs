@@ -19,7 +19,7 @@ use super::link::Link;
 use super::members::{Member, Members};
 use super::news::News;
 use super::socket::{self, Alarm, Bell, Epoll};
-use proxyless_core::grpc::status::{Status, code};
+use proxyless_core::grpc::status::{Origin, Status, code};
 use proxyless_core::grpc::{self, Keeping, Tally};
 use proxyless_core::http2::{Counters, Key, Settings};
 use proxyless_core::timers::Timers;
@@ -448,7 +448,10 @@ impl Hub {
         turn.news.append(&mut look(&mut accepted));
         if !accepted.is_empty() && link.admission.as_ref().is_some_and(Admission::overstays) {
             accepted.clear();
-            turn.news.append(&mut link.close(&Status::new(code::UNAVAILABLE, "told to go away, the client stayed")));
+            turn.news.append(
+                &mut link
+                    .close(&Status::new(code::UNAVAILABLE, "told to go away, the client stayed").by(Origin::Channel)),
+            );
         }
         turn.accepted.extend(accepted.into_iter().map(|key| (link.clone(), key)));
         if link.dead() {

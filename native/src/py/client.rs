@@ -18,7 +18,7 @@ use crate::drive::link::{Link, Waited};
 use crate::drive::news::{Watcher, tell_all};
 use crate::drive::socket;
 use proxyless_core::grpc::encoding::Encoding;
-use proxyless_core::grpc::status::{Status, code};
+use proxyless_core::grpc::status::{Origin, Status, code};
 use proxyless_core::grpc::{Call, Tally};
 use proxyless_core::http2::Key;
 
@@ -235,7 +235,7 @@ impl ClientLink {
 
     /// Ends the connection now; calls in progress end with CANCELLED and these details.
     fn close(&self, py: Python<'_>, details: &str) {
-        super::hub::close(py, &self.hub, &self.link, &Status::new(code::CANCELLED, details));
+        super::hub::close(py, &self.hub, &self.link, &Status::new(code::CANCELLED, details).by(Origin::Channel));
     }
 }
 
@@ -443,11 +443,11 @@ impl ClientCall {
         head.map(|head| metadata::to_py(py, &head)).transpose().map(Option::flatten)
     }
 
-    /// `(code, details, trailing metadata | None, unprocessed)` once the call is over, else None.
+    /// `(code, details, trailing metadata | None, unprocessed, origin)` once the call is over, else None.
     #[allow(clippy::type_complexity)]
-    fn status<'py>(&self, py: Python<'py>) -> PyResult<Option<(i32, String, Option<Bound<'py, PyList>>, bool)>> {
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Option<(i32, String, Option<Bound<'py, PyList>>, bool, u8)>> {
         let status = if self.link.inherited() {
-            Some(Status::new(code::CANCELLED, "the process was forked: this call is its parent's"))
+            Some(Status::new(code::CANCELLED, "the process was forked: this call is its parent's").by(Origin::Channel))
         } else {
             self.link.lock().grpc.call(self.key).and_then(|call| call.finished.clone())
         };
@@ -455,7 +455,7 @@ impl ClientCall {
             None => Ok(None),
             Some(status) => {
                 let trailing = metadata::to_py(py, &status.trailers)?;
-                Ok(Some((status.code, status.message, trailing, status.unprocessed)))
+                Ok(Some((status.code, status.message, trailing, status.unprocessed, status.origin as u8)))
             }
         }
     }

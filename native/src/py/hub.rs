@@ -21,7 +21,7 @@ use crate::drive::link::Link;
 use crate::drive::news::tell_all;
 use crate::drive::socket;
 use proxyless_core::grpc;
-use proxyless_core::grpc::status::{Status, code};
+use proxyless_core::grpc::status::{Origin, Status, code};
 
 /// A set of connections and listeners driven together.
 ///
@@ -188,7 +188,7 @@ impl Hub {
     /// Ends every connection at once; their calls end with CANCELLED and these details.
     fn close(&self, py: Python<'_>, details: &str) {
         for link in self.hub.stop_listening() {
-            close(py, &self.hub, &link, &Status::new(code::UNAVAILABLE, details));
+            close(py, &self.hub, &link, &Status::new(code::UNAVAILABLE, details).by(Origin::Channel));
         }
     }
 }

@@ -48,16 +48,16 @@ impl Outcome {
         self.status.code
     }
 
-    /// `(code, details, payload | None, initial | None, trailing | None, answered, unprocessed)`; metadata that is
-    /// empty is None; `answered`: the response has begun, with a head.
+    /// `(code, details, payload | None, initial | None, trailing | None, answered, unprocessed, origin)`; metadata that
+    /// is empty is None; `answered`: the response has begun, with a head; `origin`: who ended the call, as a number.
     pub fn into_py(self, py: Python<'_>) -> PyResult<Py<PyTuple>> {
         // A Trailers-Only answer has no head of its own: the call may be retried (gRFC A6, "when retries are valid").
         let answered = self.head.as_ref().is_some_and(|head| !head.is_empty());
         let payload = self.payload.map(|bytes| payload::to_py(py, &bytes));
         let initial = self.head.map(|map| metadata::to_py(py, &map)).transpose()?.flatten();
         let trailing = metadata::to_py(py, &self.status.trailers)?;
-        let outcome =
-            (self.status.code, self.status.message, payload, initial, trailing, answered, self.status.unprocessed);
+        let Status { code, message, unprocessed, origin, .. } = self.status;
+        let outcome = (code, message, payload, initial, trailing, answered, unprocessed, origin as u8);
         Ok(outcome.into_pyobject(py)?.unbind())
     }
 }

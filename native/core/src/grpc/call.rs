@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::encoding::{self, Encoding};
 use super::message::{self, Malformed};
-use super::status::{Status, code};
+use super::status::{Origin, Status, code};
 use super::{ANY_NUMBER, MORE_THAN_ONE, Role};
 use crate::http2::{self, Headers, View};
 
@@ -183,9 +183,9 @@ impl Call {
         }
         let trailers = self.trailers_only.take().or(trailers);
         let status = trailers.and_then(Status::from_trailers);
-        self.finished = Some(
-            status.unwrap_or_else(|| Status::new(code::UNKNOWN, "the server ended the call without a grpc-status")),
-        );
+        self.finished = Some(status.unwrap_or_else(|| {
+            Status::new(code::UNKNOWN, "the server ended the call without a grpc-status").by(Origin::Peer)
+        }));
     }
 
     /// How the call ended that the peer reset. Both ends know the deadline, and the peer may be the first to act on it.
@@ -227,6 +227,7 @@ fn not_grpc(head: &Headers) -> Option<Status> {
             code::UNKNOWN,
             format!("the server answered HTTP status 200 with content-type {said:?}, which is no gRPC"),
         )
+        .by(Origin::Peer)
     })
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::keeping::Due;
 use super::message::Framed;
-use super::status::{self, Status, code};
+use super::status::{self, Origin, Status, code};
 use super::{ANY_NUMBER, CONTENT_TYPE, Call, Connection, MORE_THAN_ONE, Role};
 use crate::http2::{self, Headers, Key, Template};
 
@@ -107,7 +107,9 @@ impl Connection {
                 Due::Dead => self.http2.abandon("the peer did not answer a keepalive ping in time"),
                 Due::Leave => self.http2.shut_down(),
                 Due::End => {
-                    self.end_all(&Status::new(code::UNAVAILABLE, "the connection has reached its age"));
+                    self.end_all(
+                        &Status::new(code::UNAVAILABLE, "the connection has reached its age").by(Origin::Channel),
+                    );
                     self.http2.abandon("the connection has reached its age, and the grace is over");
                 }
             }

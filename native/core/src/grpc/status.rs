@@ -17,6 +17,17 @@ pub mod code {
     pub const UNAUTHENTICATED: i32 = 16;
 }
 
+/// Who ended a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This side of the call: its owner, its deadline, or what it cannot read.
+    Local = 0,
+    /// The other side of the call: its status, its answer that is no gRPC, its RST_STREAM.
+    Peer = 1,
+    /// What all calls of a connection have in common: it was closed or lost.
+    Channel = 2,
+}
+
 #[derive(Clone, Debug)]
 pub struct Status {
     pub code: i32,
@@ -24,11 +35,16 @@ pub struct Status {
     pub trailers: Headers,
     /// No application code saw the call: it may be sent again, once, for free (gRFC A6, transparent retry).
     pub unprocessed: bool,
+    pub origin: Origin,
 }
 
 impl Status {
     pub fn new(code: i32, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), trailers: Headers::new(), unprocessed: false }
+        Self { code, message: message.into(), trailers: Headers::new(), unprocessed: false, origin: Origin::Local }
+    }
+
+    pub fn by(self, origin: Origin) -> Self {
+        Self { origin, ..self }
     }
 
     /// From trailers (or the headers of a Trailers-Only answer). None when they carry no grpc-status.
@@ -42,7 +58,7 @@ impl Status {
             Some(other) => Self::new(code::UNKNOWN, format!("{message} (grpc-status {other})")),
             None => Self::new(code::UNKNOWN, format!("unreadable grpc-status {:?}", String::from_utf8_lossy(raw))),
         };
-        Some(Self { trailers, ..status })
+        Some(Self { trailers, ..status }.by(Origin::Peer))
     }
 
     /// For an answer without a grpc-status.
@@ -55,7 +71,7 @@ impl Status {
             429 | 502 | 503 | 504 => code::UNAVAILABLE,
             _ => code::UNKNOWN,
         };
-        Self::new(code, format!("the server answered HTTP status {status} without a grpc-status"))
+        Self::new(code, format!("the server answered HTTP status {status} without a grpc-status")).by(Origin::Peer)
     }
 
     /// ``peer``, where there is one to name, tells whose fault it was.
@@ -68,7 +84,8 @@ impl Status {
             Some(_) => code::INTERNAL,
         };
         let message = if peer.is_empty() { broken.reason.clone() } else { format!("{peer}: {}", broken.reason) };
-        Self { unprocessed: broken.unprocessed, ..Self::new(code, message) }
+        let origin = if broken.code.is_some() { Origin::Peer } else { Origin::Channel };
+        Self { unprocessed: broken.unprocessed, ..Self::new(code, message) }.by(origin)
     }
 
     pub fn deadline_exceeded() -> Self {
