@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 from rich.tree import Tree
 
-from xds_client.model import ForwardAction, PresentMatch, RangeMatch
+from xds_client.model import ForwardAction, LbPolicy, PresentMatch, RangeMatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     )
 
 
+_OBEYED = frozenset({LbPolicy.ROUND_ROBIN, LbPolicy.RANDOM, LbPolicy.PICK_FIRST})
+
+
 def config_tree(config: TargetConfig) -> Tree:
     """Routes in the order in which they are tried; clusters by name."""
     tree = Tree(_line(str(config.target), f"is {config.host}, route table {config.route_name}"))
@@ -34,6 +37,7 @@ def config_tree(config: TargetConfig) -> Tree:
         branch = routes.add(_line(f"{number}. {_match(route.match)}", route.name))
         for line in _action(route):
             branch.add(Text(line))
+        _add_left_out(branch, route.left_out)
     clusters = tree.add(_line("clusters"))
     for cluster in config.clusters:
         _add_cluster(clusters, cluster)
@@ -53,6 +57,9 @@ def status_lines(status: Status, settings: Mapping[str, Any] | None = None) -> I
         for name, reason in missing.items():
             yield f"{kind!s:<22} {name} is missing: {reason}"
     yield from (f"rejected: {error}" for error in status.rejected)
+    if status.left_out:
+        yield f"not carried out: {len(status.left_out)}"
+        yield from (f"  {line}" for line in status.left_out)
     if settings is not None:
         yield "settings"
         width = max(map(len, settings)) + 1
@@ -130,6 +137,7 @@ def _add_cluster(tree: Tree, config: ClusterConfig) -> None:
         tree.add(_line(config.name, "")).add(Text(f"cannot be used: {config.error}", style="red"))
         return
     branch = tree.add(_line(config.name, _cluster(cluster)))
+    _add_left_out(branch, cluster.left_out)
     localities = config.endpoints.localities if config.endpoints else ()
     if not any(group.endpoints for group in localities):
         branch.add(Text("no endpoints", style="red"))
@@ -139,9 +147,15 @@ def _add_cluster(tree: Tree, config: ClusterConfig) -> None:
             places.add(_line(f"{endpoint.address}:{endpoint.port}", _endpoint(endpoint, cluster.tls_for(endpoint))))
 
 
+def _add_left_out(branch: Tree, left_out: tuple[str, ...]) -> None:
+    for what in left_out:
+        branch.add(Text(f"not carried out: {what}", style="yellow"))
+
+
 def _cluster(cluster: Cluster) -> str:
-    limit = f", at most {cluster.max_requests} requests" if cluster.max_requests is not None else ""
-    return f"{cluster.discovery.value}, {cluster.lb_policy.value}, connect within {cluster.connect_timeout:g} s{limit}"
+    policy = cluster.lb_policy.value
+    obeyed = policy if cluster.lb_policy in _OBEYED else f"{policy} as weighted round robin"
+    return f"{cluster.discovery.value}, {obeyed}, connect within {cluster.connect_timeout:g} s"
 
 
 def _locality(group: LocalityEndpoints) -> str:

@@ -17,6 +17,7 @@ from xds_client.codec import decode_delta_response
 from xds_client.errors import DecodeError, ProtocolError
 from xds_client.fork import abandon
 from xds_client.model import InboundMissing, Listener
+from xds_client.omissions import Omissions
 from xds_client.rejections import Rejections
 from xds_client.resolve import Inbound, Interest, Outcome, Resolution, resolve
 from xds_client.resource_type import WILDCARD, ResourceType
@@ -70,6 +71,7 @@ class AdsLoop:
         self._announced: dict[Interest, Outcome] = {}
         self._complained: dict[Key, DecodeError] = {}
         self._rejections = Rejections(clock)
+        self._omissions = Omissions()
         self._unsettled = False
         self._owner: int | None = None
         # Read by `status` on any thread: immutable values behind one reference each.
@@ -165,6 +167,7 @@ class AdsLoop:
             missing={kind: {n: m.reason for n, m in pool.missing.items()} for kind, pool in caches.pools.items()},
             rejected=tuple(error for pool in caches.pools.values() for error in pool.errors()),
             retry_in=None if connection.retry_at is None else max(0.0, connection.retry_at - self._clock()),
+            left_out=self._omissions.current,
             inbound=cast("Listener | InboundMissing | None", self._announced.get(Inbound())),
         )
 
@@ -283,6 +286,7 @@ class AdsLoop:
         self._ask_again(key for interest in changed for key in self._resolutions[interest].again)
         for interest in changed:
             self._announce(interest, self._resolutions[interest].outcome)
+        self._omissions.take({interest: self._announced.get(interest) for interest in changed}, gone)
         return late
 
     def _subscribe(self) -> None:

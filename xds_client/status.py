@@ -38,7 +38,8 @@ class Status:
 
     ``rejected``: what is malformed now; its last good form, if there was one, stays in use. ``retry_in``: seconds until
     the next attempt, while waiting for one. ``inbound``: what servers go by, or why they have nothing to go by; None
-    while no server asks or istiod has not answered yet.
+    while no server asks or istiod has not answered yet. ``left_out``: what routes and clusters of
+    observed targets ask for and this release does not carry out.
     """
 
     node_id: str
@@ -50,6 +51,7 @@ class Status:
     rejected: tuple[DecodeError, ...]
     retry_in: float | None = None
     inbound: Listener | InboundMissing | None = None
+    left_out: tuple[str, ...] = ()
     identity: IdentityStatus | None = None  # None: there is no source of identities, or it is not the exchanger's own
 
     @property

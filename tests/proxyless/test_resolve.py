@@ -23,10 +23,10 @@ TREE = """\
 │       ├── 75 % to outbound|9080|v1|reviews.demo.svc.cluster.local
 │       └── 25 % to outbound|9080|v2|reviews.demo.svc.cluster.local
 └── clusters
-    ├── outbound|9080|v1|reviews.demo.svc.cluster.local  EDS, LEAST_REQUEST, connect within 10 s
+    ├── outbound|9080|v1|reviews.demo.svc.cluster.local  EDS, LEAST_REQUEST as weighted round robin, connect within 10 s
     │   └── eu/west/a  priority 0, weight 1
     │       └── 127.0.0.1:9080  weight 1, UNKNOWN, plaintext
-    └── outbound|9080|v2|reviews.demo.svc.cluster.local  EDS, LEAST_REQUEST, connect within 10 s
+    └── outbound|9080|v2|reviews.demo.svc.cluster.local  EDS, LEAST_REQUEST as weighted round robin, connect within 10 s
         └── eu/west/b  priority 0, weight 4
             └── 127.0.0.2:9080  weight 4, UNKNOWN, mTLS, SNI outbound_.9080_.v2_.reviews.demo.svc.cluster.local
 """

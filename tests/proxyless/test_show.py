@@ -20,6 +20,7 @@ from xds_client.model import (
     FilterChainMatch,
     HeaderMatch,
     InlineCertificate,
+    LbPolicy,
     PathMatch,
     PathMatchKind,
     PresentMatch,
@@ -74,15 +75,26 @@ def test_an_action_that_is_not_carried_out_is_named():
 
 
 def test_clusters_that_take_no_call_say_why():
-    cluster = Cluster("empty", DiscoveryType.EDS, max_requests=7)
+    cluster = Cluster("empty", DiscoveryType.EDS)
     shown = tree(
         ROUTE,
         ClusterConfig("broken", None, None, "cluster 'broken': there is none"),
         ClusterConfig("empty", cluster, ClusterLoadAssignment("empty", ())),
     )
     assert "cannot be used: cluster 'broken': there is none" in shown
-    assert "connect within 5 s, at most 7 requests" in shown
+    assert "connect within 5 s\n" in shown
     assert "no endpoints" in shown
+
+
+def test_what_is_not_carried_out_stands_beside_what_is_obeyed():
+    cluster = Cluster("ring", DiscoveryType.EDS, lb_policy=LbPolicy.RING_HASH, left_out=("outlierDetection",))
+    shown = tree(
+        replace(ROUTE, left_out=("mirror",)),
+        ClusterConfig("ring", cluster, ClusterLoadAssignment("ring", ())),
+    )
+    assert "not carried out: mirror\n" in shown
+    assert "EDS, RING_HASH as weighted round robin, connect within 5 s\n" in shown
+    assert "not carried out: outlierDetection\n" in shown
 
 
 def test_plain_values():

@@ -8,6 +8,7 @@ from typing import Any
 from xds_client.decode.cluster_tls import cluster_tls
 from xds_client.decode.endpoint import cluster_load_assignment
 from xds_client.decode.fields import FieldError, inside, known_name, seconds
+from xds_client.decode.left_out import of_cluster
 from xds_client.model import Cluster, ClusterLoadAssignment, DiscoveryType, LbPolicy
 
 # Envoy's defaults (cluster.proto, circuit_breaker.proto); istiod's way to say "no limit" is the largest uint32.
@@ -35,6 +36,7 @@ def cluster(message: Any) -> Cluster:
         inline_endpoints=_inline_endpoints(message, discovery),
         max_requests=_max_requests(message),
         unusable=security.unusable,
+        left_out=of_cluster(message),
     )
 
 

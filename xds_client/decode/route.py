@@ -5,9 +5,11 @@ Envoy's rules hold, read for a gRPC request: a POST without a query string.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from xds_client.decode.fields import FieldError, UnsupportedError, each, inside, regex_substitution, seconds
+from xds_client.decode.left_out import of_route
 from xds_client.decode.route_match import never_for_grpc, route_match
 from xds_client.model import (
     ForwardAction,
@@ -40,13 +42,13 @@ def _virtual_host(message: Any) -> VirtualHost:
         raise FieldError("domains", "at least one is required")
     if message.HasField("matcher"):
         raise FieldError("matcher", "generic matching trees are not supported")
-    routes = each("routes", _route, message.routes)
+    routes = each("routes", partial(_route, message), message.routes)
     # EXTERNAL_ONLY spares requests that a gateway marked as internal; a sidecar's own are not marked.
     tls = message.require_tls != message.NONE
     return VirtualHost(message.name, tuple(message.domains), tuple(r for r in routes if r is not None), tls)
 
 
-def _route(message: Any) -> Route | None:
+def _route(virtual_host: Any, message: Any) -> Route | None:
     """One route, or None when no gRPC call can ever take it: it would only cost every call a look."""
     if never_for_grpc(message.match):
         return None
@@ -54,7 +56,7 @@ def _route(message: Any) -> Route | None:
         match = inside("match", route_match, message.match)
     except UnsupportedError as error:
         match = RouteMatch(_NO_PATH, never=f"{error.field}: {error.reason}")
-    return Route(message.name, match, _action(message))
+    return Route(message.name, match, _action(message), of_route(message, virtual_host))
 
 
 def _action(message: Any) -> ForwardAction | UnsupportedAction:

@@ -95,7 +95,8 @@ class Cluster:
     """One CDS resource. ``eds_name`` is what EDS is asked for; times in seconds; ``max_requests`` None = no limit said.
 
     ``tls`` None: plaintext, unless an entry of ``transport_matches`` fits the endpoint. ``unusable``: why no connection
-    may be made, because it would be less secure than the mesh demands; empty: it may.
+    may be made, because it would be less secure than the mesh demands; empty: it may. ``left_out``: what else it asks
+    for, in Istio's words, and this release does not carry out.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Cluster:
     inline_endpoints: ClusterLoadAssignment | None = None
     max_requests: int | None = None
     unusable: str = ""
+    left_out: tuple[str, ...] = ()
 
     def tls_for(self, endpoint: Endpoint) -> UpstreamTls | None:
         """The TLS that this endpoint demands: first match whose labels it carries, else the cluster's own."""

@@ -99,9 +99,12 @@ class UnsupportedAction:
 
 @dataclass(frozen=True, slots=True)
 class Route:
+    """``left_out``: what else the route asks for, in Istio's words, and this release does not carry out."""
+
     name: str
     match: RouteMatch
     action: ForwardAction | UnsupportedAction
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

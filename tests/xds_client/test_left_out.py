@@ -1,0 +1,169 @@
+"""What a mesh asks for and this release does not carry out is named: once in the log, and in the status."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from google.protobuf import json_format
+
+from tests.xds_client.mesh import REVIEWS_ROUTE, cluster, endpoints, response, route, subset
+from xds_client import Target
+from xds_client.decode import parse
+from xds_client.resource_type import ResourceType
+
+CLUSTER, ENDPOINT, ROUTE = ResourceType.CLUSTER, ResourceType.ENDPOINT, ResourceType.ROUTE
+V1 = subset("v1")
+DEFAULT_RETRIES = {
+    "retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
+    "num_retries": 2,
+    "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts"}],
+    "host_selection_retry_max_attempts": 5,
+}
+A_HEADER = [{"header": {"key": "a", "value": "b"}}]
+NO_LIMIT = 2**32 - 1
+OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+FAULT = {"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"}
+
+
+def with_route(said, host=None):
+    """A table of this one route, as JSON says it."""
+    message = route(REVIEWS_ROUTE, V1)
+    del message.virtual_hosts[0].routes[:]
+    whole = {"match": {"prefix": "/"}, **said, "route": {"cluster": V1, **said.get("route", {})}}
+    json_format.ParseDict(whole, message.virtual_hosts[0].routes.add())
+    json_format.ParseDict(host or {}, message.virtual_hosts[0])
+    return message
+
+
+def left_out_of_route(said, host=None):
+    message = with_route(said, host)
+    table = parse(ROUTE, message.name, ROUTE.value, message.SerializeToString()).value()
+    return table.virtual_hosts[0].routes[0].left_out
+
+
+def with_cluster(said, name=V1):
+    return json_format.ParseDict(said, cluster(name))
+
+
+def left_out_of_cluster(said):
+    return parse(CLUSTER, V1, CLUSTER.value, with_cluster(said).SerializeToString()).value().left_out
+
+
+def http_options(said):
+    return {"typed_extension_protocol_options": {OPTIONS: {"@type": f"type.googleapis.com/{OPTIONS}", **said}}}
+
+
+@pytest.mark.parametrize(
+    ("said", "left_out"),
+    [
+        ({"route": {"retry_policy": {"retry_on": "5xx", "num_retries": 3}}}, "retries (3 on 5xx)"),
+        (
+            {"route": {"retry_policy": {**DEFAULT_RETRIES, "per_try_timeout": "1s"}}},
+            f"retries (2 on {DEFAULT_RETRIES['retry_on']})",
+        ),
+        ({"typed_per_filter_config": {"envoy.filters.http.fault": FAULT}}, "fault"),
+        ({"typed_per_filter_config": {"envoy.filters.http.cors": FAULT}}, "corsPolicy"),
+        ({"typed_per_filter_config": {"envoy.filters.http.lua": FAULT}}, "envoy.filters.http.lua"),
+        ({"route": {"request_mirror_policies": [{"cluster": "m"}]}}, "mirror"),
+        ({"route": {"prefix_rewrite": "/a"}}, "rewrite"),
+        ({"route": {"host_rewrite_literal": "a"}}, "rewrite"),
+        ({"request_headers_to_add": A_HEADER}, "headers"),
+        ({"response_headers_to_remove": ["a"]}, "headers"),
+    ],
+)
+def test_what_a_route_asks_for(said, left_out):
+    assert left_out_of_route(said) == (left_out,)
+
+
+def test_what_clusters_of_a_route_and_its_virtual_host_ask_for():
+    weighted = {"clusters": [{"name": V1, "weight": 1, "request_headers_to_add": A_HEADER}]}
+    message = with_route({})
+    json_format.ParseDict({"weighted_clusters": weighted}, message.virtual_hosts[0].routes[0].route)
+    table = parse(ROUTE, message.name, ROUTE.value, message.SerializeToString()).value()
+    assert table.virtual_hosts[0].routes[0].left_out == ("headers",)
+    assert left_out_of_route({}, {"retry_policy": {"retry_on": "5xx"}}) == ("retries (1 on 5xx)",)
+    assert left_out_of_route({}, {"response_headers_to_add": A_HEADER}) == ("headers",)
+
+
+@pytest.mark.parametrize("retries", [DEFAULT_RETRIES, {"retry_on": "5xx", "num_retries": 0}, None])
+def test_what_istio_says_of_every_route_is_nobodys_wish(retries):
+    said = {"timeout": "0s", "max_grpc_timeout": "0s", **({"retry_policy": retries} if retries else {})}
+    assert (
+        left_out_of_route({"route": said, "decorator": {"operation": "o"}}, {"include_request_attempt_count": True})
+        == ()
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "left_out"),
+    [
+        ({"lb_policy": "RING_HASH"}, "loadBalancer.consistentHash (RING_HASH)"),
+        ({"lb_policy": "MAGLEV"}, "loadBalancer.consistentHash (MAGLEV)"),
+        (
+            {"circuit_breakers": {"thresholds": [{"max_requests": 1, "max_retries": NO_LIMIT}]}},
+            "connectionPool.http.http2MaxRequests (1)",
+        ),
+        (
+            {"circuit_breakers": {"thresholds": [{"max_connections": 7}]}},
+            "connectionPool.tcp.maxConnections (7)",
+        ),
+        ({"outlier_detection": {}}, "outlierDetection"),
+        ({"least_request_lb_config": {"slow_start_config": {}}}, "loadBalancer.warmup"),
+        ({"round_robin_lb_config": {"slow_start_config": {}}}, "loadBalancer.warmup"),
+        ({"common_lb_config": {"locality_weighted_lb_config": {}}}, "loadBalancer.localityLbSetting.distribute"),
+        ({"upstream_connection_options": {"tcp_keepalive": {}}}, "connectionPool.tcp.tcpKeepalive"),
+        (
+            http_options({"common_http_protocol_options": {"max_requests_per_connection": 1}}),
+            "connectionPool.http.maxRequestsPerConnection",
+        ),
+        (
+            http_options({"explicit_http_config": {"http2_protocol_options": {"max_concurrent_streams": 1}}}),
+            "connectionPool.http.maxConcurrentStreams",
+        ),
+    ],
+)
+def test_what_a_cluster_asks_for(said, left_out):
+    assert left_out_of_cluster(said) == (left_out,)
+
+
+def test_what_istio_says_of_every_cluster_is_nobodys_wish():
+    breakers = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), NO_LIMIT)
+    said = {
+        "lb_policy": "LEAST_REQUEST",
+        "circuit_breakers": {"thresholds": [breakers, {"priority": "HIGH", "max_requests": 1}]},
+        "common_lb_config": {"healthy_panic_threshold": {}},
+        **http_options({"explicit_http_config": {"http2_protocol_options": {}}}),
+    }
+    assert left_out_of_cluster(said) == ()
+
+
+def serve(wire, route_said, cluster_said):
+    wire.receive(response(CLUSTER, with_cluster(cluster_said)))
+    wire.receive(response(ROUTE, with_route(route_said)))
+    wire.receive(response(ENDPOINT, endpoints(V1, "10.0.0.1")))
+
+
+def warned(caplog):
+    lines = [record.getMessage() for record in caplog.records if record.name == "proxyless.xds_client.omissions"]
+    caplog.clear()
+    return lines
+
+
+def test_each_route_or_cluster_and_reason_is_one_warning_and_stands_in_the_status(wire, caplog):
+    caplog.set_level(logging.WARNING)
+    observations = [wire.observe(Target("reviews", 9080)), wire.observe(Target("reviews.demo", 9080))]
+    asks = {"name": "main", "route": {"request_mirror_policies": [{"cluster": "m"}]}}
+    serve(wire, asks, {"outlier_detection": {}})
+    expected = (
+        f"cluster {V1} asks for outlierDetection, which this release does not carry out",
+        f"route 1 (main) of {REVIEWS_ROUTE} asks for mirror, which this release does not carry out",
+    )
+    del observations
+    assert tuple(warned(caplog)) == wire.loop.status().left_out == expected
+    serve(wire, asks, {"outlier_detection": {"consecutive_5xx": 1}})
+    assert warned(caplog) == []
+    serve(wire, {}, {"outlier_detection": {}})
+    assert (warned(caplog), wire.loop.status().left_out) == ([], expected[:1])
+    serve(wire, asks, {})
+    assert (warned(caplog), wire.loop.status().left_out) == ([expected[1]], expected[1:])
