@@ -24,20 +24,26 @@ def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any
     what = "Exception calling application"
     try:
         request = requests(context, handler) if payload is None else context.deserialized(handler, payload)
-        behaviour = _behaviour(handler)
+        behaviour = behaviour_of(handler)
         if handler.response_streaming:
             responses = behaviour(request, context)
             what = "Exception iterating responses"
-            _send_all(context, handler, responses)
-            context.finish()
+            if _send_all(context, handler, responses):
+                finish(context)
         else:
             _reply(context, handler, behaviour(request, context))
-    except AbortedError:
-        context.finish()
     except BaseException as error:  # SystemExit too: the thread is not the handler's to end
-        _log.exception("%s: %s", what, context.call.path)
-        # A code and details that the handler has set stand, as in grpcio: generated servicers raise after set_code.
-        context.fail(failure_code(context), context.message or f"{what}: {error}")
+        fail(context, what, error)
+
+
+def fail(context: ServicerContext, what: str, error: BaseException) -> None:
+    """End the call that users' code has left by raising this; ``what`` was being done."""
+    if isinstance(error, AbortedError):
+        context.finish()
+        return
+    _log.error("%s: %s", what, context.call.path, exc_info=error)
+    # A code and details that the handler has set stand, as in grpcio: generated servicers raise after set_code.
+    context.fail(failure_code(context), context.message or f"{what}: {error}")
 
 
 def unserved(call: ServerCall, error: BaseException) -> None:
@@ -55,7 +61,7 @@ def refused(call: ServerCall, error: BaseException) -> None:
         unserved(call, error)
 
 
-def _behaviour(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
+def behaviour_of(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
     return handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
 
@@ -73,17 +79,29 @@ def _reply(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], r
     context.reply(payload)
 
 
-def _send_all(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], responses: Iterator[Any]) -> None:
+def _send_all(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], responses: Iterator[Any]) -> bool:
+    """False: the call is over."""
     for response in responses:
-        payload = context.serialized(handler, response)
-        if not context.head_sent:
-            context.head_sent = True
-            context.call.send_head(None)
-        if not context.call.send_blocking(payload, context.plain()):
+        if not send(context, handler, response):
             close = getattr(responses, "close", None)
             if close is not None:
                 close()
-            return
+            return False
+    return True
+
+
+def send(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], response: Any) -> bool:
+    """One of several responses; waits for room in the client's window. False: the call is over."""
+    payload = context.serialized(handler, response)
+    if not context.head_sent:
+        context.head_sent = True
+        context.call.send_head(None)
+    return context.call.send_blocking(payload, context.plain())
+
+
+def finish(context: ServicerContext) -> None:
+    """All responses were sent."""
     if not context.head_sent and code_number(context.status) == 0:
         context.head_sent = True
         context.call.send_head(None)
+    context.finish()

@@ -22,6 +22,7 @@ from rpc import census, probes
 from rpc._native import Hub
 from rpc.blocking.call_queue import CallQueue
 from rpc.blocking.context import ServicerContext
+from rpc.blocking.later import begin_call, own_pool, sends_later
 from rpc.blocking.linger import Linger
 from rpc.blocking.serve import serve_call, unserved
 from rpc.extension import with_server_interceptors
@@ -100,6 +101,7 @@ class Server(grpc.Server):
         self._probed = False
         self._leaving = False
         self._running = 0  # and those that wait for their turn
+        self._later = 0  # answered by nobody's thread: their handlers have returned, and send on
         self._make_locks()
         self._stopping: threading.Event | None = None
         self._stopped = threading.Event()
@@ -122,6 +124,7 @@ class Server(grpc.Server):
         self._asking = threading.Lock()
         self._queue = None if self._pool is None else self._queue_for(self._pool)
         self._stream_queue: CallQueue[_Job] | None = None  # made for the first stream, where the user gave no pool
+        self._own_queues: dict[futures.Executor, CallQueue[_Job]] = {}  # of handlers with a pool of their own
 
     @staticmethod
     def _queue_for(pool: futures.Executor) -> CallQueue[_Job]:
@@ -253,7 +256,7 @@ class Server(grpc.Server):
         self._listeners.close()
         self._hub.drain()
         until = time.monotonic() + (grace or 0.0)
-        while self._running and time.monotonic() < until:
+        while (self._running or self._later) and time.monotonic() < until:
             self._stopped.wait(_DRAIN_CHECK)
         self._hub.close(_STOPPED)
         self._stopped.set()
@@ -311,11 +314,7 @@ class Server(grpc.Server):
 
     def _submit(self, job: _Job) -> None:
         """Whatever comes of it, who submits goes on: it reads for others, too."""
-        queue = self._queue
-        if queue is None and (job.handler.request_streaming or job.handler.response_streaming):
-            if self._stream_queue is None:
-                self._stream_queue = self._queue_for(ThreadPoolExecutor(thread_name_prefix="rpc streams"))
-            queue = self._stream_queue
+        queue = self._queue_of(job)
         if queue is not None:
             queue.put(job, self._work)
         elif job.call.active:
@@ -323,18 +322,35 @@ class Server(grpc.Server):
         else:
             job.left()
 
+    def _queue_of(self, job: _Job) -> CallQueue[_Job] | None:
+        """In which pool the call is answered; None: where it was read."""
+        handler = job.handler
+        pool = own_pool(handler)
+        if pool is not None:
+            with self._lock:
+                queue = self._own_queues.get(pool)
+                if queue is None:
+                    queue = self._own_queues[pool] = self._queue_for(pool)
+                return queue
+        if self._queue is None and (handler.request_streaming or handler.response_streaming):
+            if self._stream_queue is None:
+                self._stream_queue = self._queue_for(ThreadPoolExecutor(thread_name_prefix="rpc streams"))
+            return self._stream_queue
+        return self._queue
+
     def _work(self, queue: CallQueue[_Job]) -> None:
         """In the pool. Nothing holds on to a call that was served: it holds what it was sent."""
         job = queue.take()
         while job is not None:
             self._run(job)
             job = None
-            if not self._stopped.is_set():
-                jobs = self._jobs(self._linger.calls(self._hub, alone=not self._running))
-                job = next(jobs, None)
-                for other in jobs:
-                    self._submit(other)
-                    del other
+            if queue is self._queue and not self._stopped.is_set():
+                for came in self._jobs(self._linger.calls(self._hub, alone=not self._running)):
+                    if job is None and self._queue_of(came) is queue:
+                        job = came
+                    else:
+                        self._submit(came)
+                    del came
 
     def _run(self, job: _Job) -> None:
         """Whatever users' code raises is the end of its own call, and not of this thread."""
@@ -349,11 +365,29 @@ class Server(grpc.Server):
         context.max_send = self._max_send
         if self._compression:
             call.compress(self._compression)
+        if sends_later(job.handler):
+            self._begin(context, job)
+            return
         try:
             serve_call(context, job.handler, job.payload)
         finally:
             self._done()
             context.run_callbacks()
+
+    def _begin(self, context: ServicerContext, job: _Job) -> None:
+        """As in grpcio the limit counts the call until its handler has returned; a grace is for it until it is over."""
+        with self._lock:
+            self._later += 1
+        try:
+            begin_call(context, job.handler, job.payload)
+        finally:
+            self._done()
+            if not context.add_callback(self._over):
+                self._over()
+
+    def _over(self) -> None:
+        with self._lock:
+            self._later -= 1
 
     def _done(self) -> None:
         with self._lock:
