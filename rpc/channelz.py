@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import grpc
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc  # type: ignore[import-untyped]  # has none
@@ -167,8 +168,8 @@ def _socket(number: int, peer: str, local: str, tally: Tally) -> Any:
 
 
 def _address(name: str) -> Any:
-    """From the engine's ``ipv4:1.2.3.4:5``, ``ipv6:[::1]:5`` or ``unix:``."""
-    scheme, _, rest = name.partition(":")
+    """From the engine's ``ipv4:1.2.3.4:5``, ``ipv6:%5B::1%5D:5`` or ``unix:``."""
+    scheme, _, rest = unquote(name).partition(":")
     if scheme not in {"ipv4", "ipv6"}:
         return channelz_pb2.Address(uds_address=channelz_pb2.Address.UdsAddress(filename=rest))
     host, _, port = rest.rpartition(":")

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rpc.security import Guard
-from rpc.transport.sockets import unix_path
+from rpc.transport.sockets import look_up, unix_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from rpc._native import Hub
     from rpc.options import ServerOptions
     from rpc.security import ServerCredentials
     from xds_client import PilotExchanger
 
 _BACKLOG = 1024
+_MAX_PORT = 65535
+_NAMED_PORTS = {"http": "80", "https": "443"}  # the two that grpcio knows
+_ANY = {"0.0.0.0", "::", "::ffff:0.0.0.0"}  # noqa: S104 - it is what users write
+_NO_IPV6 = {errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL}
+_TRIES = 10  # to find a port that is free at all addresses of a name
 
 
-def bind(address: str, *, reuse_port: bool) -> socket.socket:
-    """A listening socket, as grpcio has it before the start too; raises RuntimeError naming the address."""
+def bind(address: str, *, reuse_port: bool) -> list[socket.socket]:
+    """Listening sockets, as grpcio has them before the start too, all of one port; RuntimeError names the address.
+
+    A name is bound at each of its addresses, and one that cannot be had is left out while there are others. Every
+    address (``0.0.0.0``, ``[::]``) means those of IPv6 and IPv4, of IPv4 alone where the system has no others.
+    """
     path = unix_path(_without_slashes(address))
-    return _bind(address, reuse_port=reuse_port) if path is None else _bind_unix(address, path)
+    try:
+        return _bind(*_host_and_port(address), reuse_port=reuse_port) if path is None else [_bind_unix(path)]
+    except (OSError, ValueError) as error:
+        raise RuntimeError(f"Failed to bind to address {address!r}: {error}") from error
 
 
 def _without_slashes(address: str) -> str:
@@ -31,33 +46,85 @@ def _without_slashes(address: str) -> str:
     return f"{scheme}:{rest[2:]}" if scheme == "unix" and rest.startswith("///") else address
 
 
-def _bind_unix(address: str, path: str) -> socket.socket:
+def _bind_unix(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    with _kept_if_whole(listener):
         with contextlib.suppress(FileNotFoundError):
             if not path.startswith("\0") and stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116
                 os.unlink(path)  # noqa: PTH108 - what a server left behind; grpcio takes its place, too
         listener.bind(path)
         listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise RuntimeError(f"Failed to bind to address {address!r}: {error}") from error
     return listener
 
 
-def _bind(address: str, *, reuse_port: bool) -> socket.socket:
+@contextlib.contextmanager
+def _kept_if_whole(listener: socket.socket) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        listener.close()
+        raise
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    """Without a port it is that of HTTPS, as in grpcio. Raises ValueError."""
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit():
-        raise RuntimeError(f"Failed to bind to address {address!r}: it is written host:port")
-    host = host.removeprefix("[").removesuffix("]")
+    if not colon or address.endswith("]") or (":" in host and not host.startswith("[")):  # the last is of IPv6, bare
+        host, port = address, "https"
+    port = _NAMED_PORTS.get(port, port)
+    if not address or not port.isascii() or not port.isdigit() or int(port) > _MAX_PORT:
+        raise ValueError("it is written host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _bind(host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
+    found = look_up(host or "::", port)
+    names = list(dict.fromkeys((family, address) for family, *_, address in found))
+    if any(name[0] in _ANY for _, name in names):
+        return [_bind_any(port, reuse_port=reuse_port)]
+    tries = _TRIES
+    while True:
+        listeners, problem = _bind_all(names, port, reuse_port=reuse_port)
+        if problem is not None and not listeners:
+            raise problem
+        tries -= 1
+        # A free port of one address was not free at another.
+        taken = port == 0 and problem is not None and problem.errno == errno.EADDRINUSE
+        if not taken or tries == 0:
+            return listeners
+        for listener in listeners:
+            listener.close()
+
+
+def _bind_all(
+    names: Sequence[tuple[int, Any]], port: int, *, reuse_port: bool
+) -> tuple[list[socket.socket], OSError | None]:
+    """What could be bound, and the last reason why something could not. Port 0: what the first gets."""
+    listeners: list[socket.socket] = []
+    problem: OSError | None = None
+    for family, name in names:
+        try:
+            listener = _listening(family, (name[0], port, *name[2:]), reuse_port=reuse_port)
+        except OSError as error:
+            problem = error
+        else:
+            port = listener.getsockname()[1]
+            listeners.append(listener)
+    return listeners, problem
+
+
+def _bind_any(port: int, *, reuse_port: bool) -> socket.socket:
     try:
-        family, kind, protocol, _, name = socket.getaddrinfo(
-            host or "::", int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:  # UnicodeError: Python's word for a name with an empty or a long label
-        raise RuntimeError(f"Failed to bind to address {address!r}: {error}") from error
-    try:
+        return _listening(socket.AF_INET6, ("::", port), reuse_port=reuse_port)
+    except OSError as error:
+        if error.errno not in _NO_IPV6:
+            raise
+        return _listening(socket.AF_INET, ("0.0.0.0", port), reuse_port=reuse_port)  # noqa: S104 - as asked
+
+
+def _listening(family: int, name: tuple[Any, ...], *, reuse_port: bool) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    with _kept_if_whole(listener):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -65,9 +132,6 @@ def _bind(address: str, *, reuse_port: bool) -> socket.socket:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(name)
         listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise RuntimeError(f"Failed to bind to address {address!r}: {error}") from error
     return listener
 
 
@@ -77,40 +141,42 @@ class Listeners:
     def __init__(self, options: ServerOptions, mesh: PilotExchanger | None) -> None:
         self._options = options
         self._mesh = mesh
-        self._bound: list[tuple[socket.socket, Guard | None]] = []
+        self._bound: list[tuple[list[socket.socket], Guard | None]] = []
         self.guards: list[Guard] = []
         self._files: list[str | bytes] = []
 
     def add(self, address: str, credentials: ServerCredentials | None = None) -> int:
         """Bind; returns the port. Raises RuntimeError naming the address. Without ``credentials`` it is plaintext."""
-        listener = bind(address, reuse_port=self._options.reuse_port)
+        listeners = bind(address, reuse_port=self._options.reuse_port)
         check = getattr(credentials, "check", None)  # what is wrong from the beginning is told at once
         if check is not None:
             try:
-                check(listener)
+                for listener in listeners:
+                    check(listener)
             except OSError as error:
-                listener.close()
+                for listener in listeners:
+                    listener.close()
                 raise RuntimeError(f"Failed to bind to address {address!r}: {error}") from error
         port: int = 1  # what grpcio says of ports without a number
-        if listener.family == socket.AF_UNIX:
-            self._files.append(listener.getsockname())
+        if listeners[0].family == socket.AF_UNIX:
+            self._files.append(listeners[0].getsockname())
         else:
-            port = listener.getsockname()[1]
+            port = listeners[0].getsockname()[1]
         guard = Guard(credentials, f"{address} (port {port})", port, self._mesh) if credentials is not None else None
-        self._bound.append((listener, guard))
+        self._bound.append((listeners, guard))
         return port
 
     def start(self, hub: Hub) -> None:
         """Hand the descriptors to the engine, which accepts."""
         bound, self._bound = self._bound, []
-        for listener, guard in bound:
+        for listeners, guard in bound:
             gate = None
             if guard is not None:
                 guard.start(hub)
                 self.guards.append(guard)
                 gate = guard.gate
-            options = self._options
-            hub.listen(listener.detach(), options.terms(), gate)
+            for listener in listeners:
+                hub.listen(listener.detach(), self._options.terms(), gate)
 
     @property
     def ready(self) -> bool:
@@ -135,5 +201,6 @@ class Listeners:
 
     def __del__(self) -> None:
         """A server that was never started leaves nothing open."""
-        for listener, _ in self._bound:
-            listener.close()
+        for listeners, _ in self._bound:
+            for listener in listeners:
+                listener.close()

@@ -17,6 +17,7 @@ from rpc.method import unsendable
 from rpc.plan import Attempt, Authorize, Dial, Pause, Stand, Wait
 from rpc.transport.dial import dial_in_loop, reason
 from rpc.weakly import weakly
+from rpc.workers import PLUGINS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,16 +100,16 @@ class Driver:
         return waiting.call_off
 
     def _authorize(self, step: Authorize, then: Callable[[Answer], None]) -> Callable[[], None]:
-        """In a thread: plugins may block."""
+        """In a thread: plugins may block. Not in one of the loop's, all of which handlers may be waiting in."""
 
         def gathered(future: asyncio.Future[Answer]) -> None:
             if not future.cancelled():
                 error = future.exception()
+                if isinstance(error, OSError):  # there was no thread for it
+                    error = NoCredentialsError(grpc.StatusCode.UNAVAILABLE, str(error))
                 then(error if isinstance(error, NoCredentialsError) else future.result())
 
-        future: asyncio.Future[Answer] = self.loop.run_in_executor(
-            None, gather, step.credentials, step.authority, step.path, step.deadline
-        )
+        future: asyncio.Future[Answer] = PLUGINS.run(gather, step.credentials, step.authority, step.path, step.deadline)
         future.add_done_callback(gathered)
 
         def call_off() -> None:

@@ -99,17 +99,22 @@ class Server(aio.Server):
         self._kept.append(method_handlers)  # so that no other handler gets the same id
 
     def add_insecure_port(self, address: str) -> int:
-        """Bind; returns the port. Raises RuntimeError naming the address."""
-        return self._listeners.add(address)
+        """Bind; returns the port. Raises RuntimeError naming the address, ValueError once the server is started."""
+        return self._add_port(address)
 
     def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials | ServerCredentials) -> int:
         """As the threads' server's."""
-        return self._listeners.add(address, own_server_credentials(server_credentials))
+        return self._add_port(address, own_server_credentials(server_credentials))
 
     def add_probe_port(self, address: str) -> int:
         """As the threads' server's."""
         self._probed = True
-        return self._listeners.add(address, ProbeCredentials())
+        return self._add_port(address, ProbeCredentials())
+
+    def _add_port(self, address: str, credentials: Any = None) -> int:
+        if self._hub is not None:
+            raise ValueError("ports are added before the server is started")
+        return self._listeners.add(address, credentials)
 
     @property
     def ready(self) -> bool:

@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from rpc.transport.proxy import HEAD_LIMIT, ProxyError
+from rpc.workers import LOOK_UPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,7 +71,13 @@ def connect(key: ConnectionKey, proxy: Proxy | None, until: float) -> int:
 
 
 def look_up(host: str, port: int) -> Sequence[_Info]:
-    """As the system does; raises OSError."""
+    """As the system does; raises OSError. Localhost is this machine by both families, whatever it says (RFC 6761)."""
+    if host.lower() == "localhost" or host.lower().endswith(".localhost"):
+        here: list[_Info] = [
+            (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port)),
+        ]
+        return here
     with _no_name_is_an_os_error(host):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
@@ -168,12 +175,11 @@ async def connect_in_loop(key: ConnectionKey, proxy: Proxy | None) -> int:
 
 
 async def _addresses(host: str, port: int) -> Sequence[_Info]:
-    """An IP address is no name: nothing is looked up, and no thread of the loop's few needed."""
+    """An IP address is no name: nothing is looked up, and no thread needed."""
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):
-        with _no_name_is_an_os_error(host):
-            return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return await LOOK_UPS.run(look_up, host, port)
 
 
 async def _race_in_loop(candidates: list[_Info]) -> socket.socket:

@@ -168,7 +168,8 @@ pub fn shut(fd: RawFd) {
     unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
 }
 
-/// How the peer is called in gRPC: `ipv4:127.0.0.1:50051`, `ipv6:[::1]:50051`, `unix:`.
+/// How the peer is called in gRPC, which writes it as a URI: `ipv4:127.0.0.1:50051` (so, too, where it came by a socket of
+/// IPv6), `ipv6:%5B::1%5D:50051`, `unix:`.
 pub fn peer_name(fd: RawFd) -> String {
     name(fd, libc::getpeername)
 }
@@ -199,8 +200,12 @@ fn name(fd: RawFd, get: Getter) -> String {
         libc::AF_INET6 => {
             // SAFETY: as above.
             let v6 = unsafe { *(&raw const storage).cast::<libc::sockaddr_in6>() };
-            let ip = std::net::Ipv6Addr::from(v6.sin6_addr.s6_addr);
-            format!("ipv6:[{ip}]:{}", u16::from_be(v6.sin6_port))
+            let (ip, port) = (std::net::Ipv6Addr::from(v6.sin6_addr.s6_addr), u16::from_be(v6.sin6_port));
+            match (ip.to_ipv4_mapped(), v6.sin6_scope_id) {
+                (Some(ip), _) => format!("ipv4:{ip}:{port}"),
+                (None, 0) => format!("ipv6:%5B{ip}%5D:{port}"),
+                (None, scope) => format!("ipv6:%5B{ip}%25{scope}%5D:{port}"),
+            }
         }
         _ => String::from("unix:"),
     }
