@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import subprocess
 import threading
 import weakref
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import rpc
 import rpc.aio
 from examples.hello.hello_pb2_grpc import GreeterStub
+from tests.rpc.programs import PROLOGUE, ended, python
 from tests.rpc.script import PATIENCE, READ, greet, polite, request
 from tests.rpc.tls.ends import until
 from xds_client import Bootstrap, PilotExchanger
@@ -218,3 +220,41 @@ def test_a_connection_of_threads_is_one_descriptor(elsewhere):
     for channel in kept:
         assert list(zip("a", GreeterStub(channel).ListHellos(request("quick")), strict=True))
     assert descriptors() <= before + CHANNELS + SPARE
+
+
+# Three streams on connections of their own, each read in a thread, where no descriptor is to be had any more.
+WITHOUT_DESCRIPTORS = (
+    PROLOGUE
+    + """
+    import os, resource, grpc
+
+    def read(call):
+        try:
+            list(call)
+        except grpc.RpcError as error:
+            print(error.code().name, flush=True)
+
+    calls = [GreeterStub(rpc.insecure_channel(sys.argv[1])).ListHellos(HelloRequest(name="mute")) for _ in range(3)]
+    sys.stdin.readline()
+    used = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used - 1, used - 1))
+    readers = [threading.Thread(target=read, args=[call]) for call in calls]
+    for reader in readers:
+        reader.start()
+    for call, reader in zip(calls, readers):
+        reader.join(0.2)  # it waits by then
+        call.cancel()
+        reader.join(20)
+        assert not reader.is_alive(), "the reader was not told"
+"""
+)
+
+
+def test_who_waits_is_told_by_another_thread_though_no_descriptor_is_to_be_had(elsewhere):
+    address, next_call = elsewhere
+    with python(WITHOUT_DESCRIPTORS, address, stdin=subprocess.PIPE) as process:
+        for _ in range(3):
+            assert next_call().strip() == "arrived"
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert ended(process) == (0, ["CANCELLED"] * 3, "")
