@@ -49,6 +49,10 @@ class BulkDecoding:
         self._turn: str | None = None
         self._bytes = 0
 
+    def holds(self, kind: ResourceType) -> bool:
+        """Whether something of the type waits here."""
+        return bool(self._waiting.get(kind.value))
+
     @property
     def full(self) -> bool:
         return self._bytes >= _MOST

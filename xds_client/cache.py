@@ -204,25 +204,63 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class Departure:
+    """Clusters that a push took away, and the route tables that have not come since: those may still name them.
+
+    A push comes in pieces, clusters first and routes last. So until the routes had their chance nobody can tell whether
+    such a cluster is missed.
+    """
+
+    clusters: frozenset[str] = _NOBODY
+    tables: frozenset[str] = _NOBODY
+
+    def after(self, update: Update, before: Mapping[ResourceType, Pool]) -> Departure:
+        if update.kind is ResourceType.CLUSTER:
+            known = before[ResourceType.CLUSTER].known
+            gone = [name for name in update.removed if isinstance(known.get(name), Known)]  # the others nobody has read
+            tables = frozenset(before[ResourceType.ROUTE].known)
+            return Departure(self.clusters.union(gone), tables) if gone and tables else self
+        if update.kind is ResourceType.ROUTE and self.tables:
+            came = {*update.accepted, *update.removed, *(error.name for error in update.rejected)}
+            return self.waiting_for(self.tables - came)
+        return self
+
+    def waiting_for(self, tables: frozenset[str]) -> Departure:
+        return replace(self, tables=tables) if tables else Departure()
+
+
+@dataclass(frozen=True, slots=True)
 class Caches:
+    """``coming``: more clusters have arrived than are known here; they are being decoded."""
+
     pools: Mapping[ResourceType, Pool] = field(default_factory=lambda: {kind: Pool(kind) for kind in ResourceType})
+    departure: Departure = field(default_factory=Departure)
+    coming: bool = False
 
     def look(self, kind: ResourceType, name: str) -> Found:
-        return self.pools[kind].look(name)
+        found = self.pools[kind].look(name)
+        if found is _NEVER_SENT and kind is ResourceType.CLUSTER and (self.coming or name in self.departure.clusters):
+            return NOT_YET
+        return found
 
     def apply(self, update: Update) -> Caches:
-        return Caches({**self.pools, update.kind: self.pools[update.kind].apply(update)})
+        pools = {**self.pools, update.kind: self.pools[update.kind].apply(update)}
+        return replace(self, pools=pools, departure=self.departure.after(update, self.pools))
 
     def retain(self, names: Names) -> Caches:
-        return Caches({kind: pool.retain(names.get(kind, _NOBODY)) for kind, pool in self.pools.items()})
+        pools = {kind: pool.retain(names.get(kind, _NOBODY)) for kind, pool in self.pools.items()}
+        left = self.departure.tables & names.get(ResourceType.ROUTE, _NOBODY)
+        return replace(self, pools=pools, departure=self.departure.waiting_for(left))
 
     def forget(self, keys: Iterable[Key]) -> Caches:
         """As if these had never been answered."""
         pools = dict(self.pools)
         for kind, name in keys:
             pools[kind] = pools[kind].retain(frozenset((*pools[kind].known, *pools[kind].missing)) - {name})
-        return Caches(pools)
+        return replace(self, pools=pools)
 
     def new_stream(self) -> Caches:
         """Absence on the last stream says nothing about what the next one is about to send."""
-        return Caches({kind: replace(pool, whole=False) for kind, pool in self.pools.items()})
+        return replace(
+            self, pools={kind: replace(pool, whole=False) for kind, pool in self.pools.items()}, coming=False
+        )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from xds_client.bulk import BulkDecoding
-from xds_client.cache import Caches, Key
+from xds_client.cache import Caches, Departure, Key
 from xds_client.codec import decode_delta_response
 from xds_client.errors import DecodeError, ProtocolError
 from xds_client.fork import abandon
@@ -21,7 +21,7 @@ from xds_client.omissions import Omissions
 from xds_client.rejections import Rejections
 from xds_client.resolve import Inbound, Interest, Outcome, Resolution, resolve
 from xds_client.resource_type import WILDCARD, ResourceType
-from xds_client.session import DeltaSession
+from xds_client.session import PATIENCE, DeltaSession
 from xds_client.status import Connection, Phase, Status
 from xds_client.turns import in_turns
 
@@ -66,6 +66,7 @@ class AdsLoop:
         self._stream: AdsStream | None = None
         self._bulk = BulkDecoding(post, self._decoded)
         self._owes_read = False  # the stream is not read on before some of the bulk is dealt with
+        self._routes_due: float | None = None  # until when the routes have the chance to follow clusters that went
         self._serial = 0  # which stream an event belongs to; an older stream's are history
         self._resolutions: dict[Interest, Resolution] = {}
         self._announced: dict[Interest, Outcome] = {}
@@ -100,7 +101,7 @@ class AdsLoop:
 
     def wait(self) -> float | None:
         """Seconds until `tick` has something to do; None: nothing is due."""
-        due = [t for t in (self._session.next_expiry(), self._connection.retry_at) if t is not None]
+        due = [t for t in (self._session.next_expiry(), self._connection.retry_at, self._routes_due) if t is not None]
         return max(0.0, min(due) - self._clock()) if due else None
 
     def tick(self) -> None:
@@ -111,6 +112,9 @@ class AdsLoop:
         for update in self._session.expire(now):
             self._caches = self._caches.apply(update)
             self._complain(self._settle())
+        if self._routes_due is not None and self._routes_due <= now:
+            self._caches = replace(self._caches, departure=Departure())
+            self._complain(self._settle())
 
     def inherit(self) -> None:
         """In the child of a fork: what is known stays; all that it led to is derived anew, by `start`.
@@ -120,6 +124,8 @@ class AdsLoop:
         abandon(self._stream)
         self._stream = None
         self._bulk.inherit()
+        self._caches = replace(self._caches, coming=False)
+        self._routes_due = None
         self._serial += 1
         self._session = DeltaSession(self._node, held={k: frozenset(p.known) for k, p in self._caches.pools.items()})
         self._resolutions, self._announced, self._wanted = {}, {}, {}
@@ -179,6 +185,7 @@ class AdsLoop:
             return
         self._caches = self._caches.new_stream()
         self._session.on_wire(self._clock())
+        self._give_routes_time()
 
     def received(self, serial: int, data: bytes) -> None:
         self._confined()
@@ -197,6 +204,7 @@ class AdsLoop:
         if self._bulk.takes(response, len(data)):
             self._bulk.put(serial, response, len(data))
             self._owes_read = self._bulk.full
+            self._note_what_comes()
         else:
             self._take(response)
         if not self._owes_read:
@@ -207,10 +215,24 @@ class AdsLoop:
         self._confined()
         if serial != self._serial or self._stream is None:
             return
+        self._note_what_comes()
         self._take(response)
         if self._owes_read and not self._bulk.full:
             self._owes_read = False
             self._stream.read()
+
+    def _note_what_comes(self) -> None:
+        coming = self._bulk.holds(ResourceType.CLUSTER)
+        if coming != self._caches.coming:
+            self._caches = replace(self._caches, coming=coming)
+            self._unsettled = True
+
+    def _give_routes_time(self) -> None:
+        """To follow the clusters that went before them. Without a stream they cannot, and nothing is missing."""
+        if not self._caches.departure.clusters or self._stream is None:
+            self._routes_due = None
+        elif self._routes_due is None:
+            self._routes_due = self._clock() + PATIENCE
 
     def _take(self, response: DeltaResponse) -> None:
         update = self._session.receive(response, self._clock())
@@ -234,6 +256,7 @@ class AdsLoop:
         self._serial += 1
         self._stream = None
         self._session.close()
+        self._give_routes_time()
         delay = self._schedule.failed()
         streams = self._connection.streams
         self._connection = Connection(Phase.WAITING, streams, reason, self._clock() + delay)
@@ -267,6 +290,7 @@ class AdsLoop:
     def _settle(self) -> Late:
         """Bring subscriptions, then observers, in line with the caches. Returns malformed resources newly met."""
         self._unsettled = False
+        self._give_routes_time()
         observed = self._observers.keys()
         gone = self._resolutions.keys() - observed
         for interest in gone:
@@ -299,7 +323,9 @@ class AdsLoop:
         self._complained = {key: error for key, error in self._complained.items() if key in read}
         self._wanted = {kind: frozenset(wanted) for kind, wanted in names.items()}
         self._send(self._session.want(self._wanted, self._clock()))
+        departure = self._caches.departure
         self._caches = self._caches.retain(self._wanted)
+        self._unsettled |= self._caches.departure is not departure  # who waits for routes must look again
 
     def _ask_again(self, keys: Iterable[Key]) -> None:
         for kind, name in set(keys):
