@@ -9,6 +9,7 @@ from rpc.method import MethodSpec, limited
 from rpc.options import ChannelOptions
 from rpc.resolver import parse
 from rpc.security import MeshProtection
+from rpc.security.context import Sessions, sessions_of
 from rpc.weakly import weakly
 
 if TYPE_CHECKING:
@@ -63,10 +64,12 @@ class Calls(Generic[UU, US, SU, SS, D]):
         self._driver.core.configure(self._options, channel_call_credentials(credentials))
         self._driver.core.waiting_for = self._resolution.waiting_for
         identity = self._resolution.identity
+        cache = self._options.session_cache
+        sessions = Sessions() if cache is None else sessions_of(cache)
         self._driver.core.protection = (
-            credentials.protection(identity, self._options.target_name)
+            credentials.protection(identity, self._options.target_name, sessions)
             if credentials is not None
-            else MeshProtection(identity)
+            else MeshProtection(identity, sessions)
         )
         self._driver.core.resume = self._resolution.resume
         self._driver.core.authority = self._options.default_authority or self._resolution.authority

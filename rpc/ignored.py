@@ -40,7 +40,6 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
     "it is C-core's inside, or has a pointer of C as its value": (
         "grpc.socket_mutator",
         "grpc.socket_factory",
-        "grpc.ssl_session_cache",
         "grpc.authorization_policy_provider",
         "grpc.experimental.stats_plugins",
         "grpc.experimental.grpclb_channel_args",

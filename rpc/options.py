@@ -131,6 +131,7 @@ class ChannelOptions:
     max_connections: int = _MOST_CONNECTIONS
     max_send_message_length: int = UNLIMITED
     busy_poll: float | None = None
+    session_cache: object = None
 
     @classmethod
     def parse(cls, options: Options, compression: grpc.Compression | None = None) -> ChannelOptions:
@@ -160,6 +161,7 @@ class ChannelOptions:
             max_idle=_seconds(given, "grpc.client_idle_timeout_ms", _HALF_AN_HOUR),
             max_header_list=_header_list(given),
             busy_poll=_busy_poll(given),
+            session_cache=given.get("grpc.ssl_session_cache"),
         )
 
     def terms(self) -> Terms:

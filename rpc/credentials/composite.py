@@ -11,6 +11,7 @@ from rpc.security import own_channel_credentials, ssl_channel_credentials
 if TYPE_CHECKING:
     from rpc.credentials.call import CallCredentials
     from rpc.security import ChannelCredentials, Protection
+    from rpc.security.context import Sessions
     from xds_client.identity import IdentitySource
 
 
@@ -23,8 +24,8 @@ class _Composite:
     def scheme(self) -> str:
         return self.channel.scheme
 
-    def protection(self, identity: IdentitySource | None, target_name: str | None) -> Protection:
-        return self.channel.protection(identity, target_name)
+    def protection(self, identity: IdentitySource | None, target_name: str | None, sessions: Sessions) -> Protection:
+        return self.channel.protection(identity, target_name, sessions)
 
 
 def opened(credentials: Any) -> ChannelCredentials:

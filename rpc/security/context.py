@@ -1,7 +1,7 @@
 """From values (what the configuration demands, what the files and the identity hold) to the engine's TLS.
 
-Cached by value: connections of one kind share a context, and so their resumption tickets; a rotated certificate is
-another value.
+Cached by value: a rotated certificate is another one. A client's contexts hold its resumption tickets, which no other
+channel is to show: each channel has contexts of its own, or those of its `grpc.ssl_session_cache`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rpc._native import ClientTls, ServerTls
-from rpc.fork import abandon
+from rpc.fork import abandon, inherits
 from rpc.security import material
 from rpc.security.material import SecurityError
 from xds_client.model import MeshSecret
@@ -30,7 +30,27 @@ _MESH_MARK = "istio"
 _CONTEXTS = 256
 
 
-def client(tls: UpstreamTls, host: str, identity: Identity | None) -> ClientTls:
+class Sessions:
+    """Whose connections resume each other's TLS sessions, where they are of one kind: one channel's, mostly."""
+
+    def __init__(self) -> None:
+        self.made = lru_cache(_CONTEXTS)(_client)
+        inherits(self)
+
+    def inherit(self) -> None:
+        """Tickets are shared under locks of their own, whose holders may be threads that the child does not have."""
+        abandon(self.made)
+        self.made = lru_cache(_CONTEXTS)(_client)
+
+
+@lru_cache(_CONTEXTS)
+def sessions_of(cache: object) -> Sessions:
+    """Of all channels that name this one as their `grpc.ssl_session_cache`."""
+    del cache  # grpcio's own; it is only who it is, and what it can hold lies in C
+    return Sessions()
+
+
+def client(tls: UpstreamTls, host: str, identity: Identity | None, sessions: Sessions) -> ClientTls:
     """``host`` is the call's authority without its port. Raises `SecurityError`."""
     chain, key = material.certificate(tls.certificate, identity)
     roots = material.roots(tls.roots, identity)
@@ -39,7 +59,7 @@ def client(tls: UpstreamTls, host: str, identity: Identity | None) -> ClientTls:
     # Without any name to look for, Envoy takes whatever the roots vouch for. We look for the host then: any other
     # site's certificate is good enough otherwise (docs/security.md).
     demanded = host if tls.auto_san_validation else None if of_mesh or tls.subject_alt_names else sni or host
-    return _client(
+    return sessions.made(
         roots,
         chain,
         key,
@@ -70,7 +90,6 @@ def server(tls: DownstreamTls, identity: Identity | None) -> ServerTls:
     )
 
 
-@lru_cache(_CONTEXTS)
 def _client(
     roots: bytes | None,
     chain: bytes | None,
@@ -125,10 +144,10 @@ def _server(
 
 
 def _in_child() -> None:
-    """Contexts share tickets under locks of their own, whose holders may be threads that the child does not have."""
-    global _client, _server
-    abandon((_client, _server))
-    _client, _server = lru_cache(_CONTEXTS)(_client.__wrapped__), lru_cache(_CONTEXTS)(_server.__wrapped__)
+    """As `Sessions.inherit`."""
+    global _server  # noqa: PLW0603 - one cache per process
+    abandon(_server)
+    _server = lru_cache(_CONTEXTS)(_server.__wrapped__)
 
 
 os.register_at_fork(after_in_child=_in_child)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rpc._native import Chain
+    from rpc.security.context import Sessions
     from rpc.security.inbound import Following, Guard, ServerCredentials
     from rpc.security.outbound import Protection, Security
     from xds_client import PilotExchanger
@@ -40,8 +41,10 @@ class ChannelCredentials(Protocol):
     @property
     def scheme(self) -> str: ...
 
-    def protection(self, identity: IdentitySource | None, target_name: str | None) -> Protection:
-        """``identity``: the process's, on a mesh target; ``target_name``: grpc.ssl_target_name_override."""
+    def protection(self, identity: IdentitySource | None, target_name: str | None, sessions: Sessions) -> Protection:
+        """``identity``: the process's, on a mesh target; ``target_name``: grpc.ssl_target_name_override;
+        ``sessions``: the channel's, or those that its grpc.ssl_session_cache shares.
+        """
 
 
 def own_channel_credentials(credentials: Any) -> ChannelCredentials:
@@ -73,21 +76,22 @@ class _SslChannelCredentials:
     tls: UpstreamTls
     scheme: str = "https"
 
-    def protection(self, identity: IdentitySource | None, target_name: str | None) -> Protection:
+    def protection(self, identity: IdentitySource | None, target_name: str | None, sessions: Sessions) -> Protection:
         del identity
-        return _SslProtection(self.tls, target_name)
+        return _SslProtection(self.tls, target_name, sessions)
 
 
 @dataclass(frozen=True, slots=True)
 class _SslProtection:
     tls: UpstreamTls
     target_name: str | None
+    sessions: Sessions
 
     def of(self, tls: UpstreamTls | None, host: str) -> Security:
         """Whatever a mesh would demand: the caller has said how."""
         del tls
         name = self.target_name or host
-        return TlsSecurity(replace(self.tls, sni="" if _is_address(name) else name), name, None)
+        return TlsSecurity(replace(self.tls, sni="" if _is_address(name) else name), name, None, self.sessions)
 
 
 def ssl_channel_credentials(
@@ -115,11 +119,11 @@ class _XdsChannelCredentials:
     fallback: ChannelCredentials | None
     scheme: str = "http"
 
-    def protection(self, identity: IdentitySource | None, target_name: str | None) -> Protection:
+    def protection(self, identity: IdentitySource | None, target_name: str | None, sessions: Sessions) -> Protection:
         if identity is None:  # outside of the mesh: as grpc, never plaintext for want of a word
             fallback = self.fallback if self.fallback is not None else ssl_channel_credentials()
-            return fallback.protection(identity, target_name)
-        return MeshProtection(identity)
+            return fallback.protection(identity, target_name, sessions)
+        return MeshProtection(identity, sessions)
 
 
 def xds_channel_credentials(fallback_credentials: ChannelCredentials | None = None) -> ChannelCredentials:

@@ -18,6 +18,7 @@ from rpc.security.material import SecurityError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rpc.security.context import Sessions
     from rpc.security.credentials import ChannelCredentials
     from rpc.security.inbound import Following, Guard, ServerCredentials
     from rpc.security.outbound import Protection, Security
@@ -72,8 +73,8 @@ class _LocalChannelCredentials:
     kind: LocalConnectionType
     scheme: str = "http"
 
-    def protection(self, identity: IdentitySource | None, target_name: str | None) -> Protection:
-        del identity, target_name
+    def protection(self, identity: IdentitySource | None, target_name: str | None, sessions: Sessions) -> Protection:
+        del identity, target_name, sessions
         return self
 
     def of(self, tls: UpstreamTls | None, host: str) -> Security:

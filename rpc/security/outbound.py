@@ -6,11 +6,12 @@ Values name sources (the process's identity, files), not certificates, so a rota
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from rpc.security import context
+from rpc.security.context import Sessions
 from rpc.security.material import SecurityError
 from xds_client.model import MeshSecret, NamedSecret
 
@@ -65,6 +66,7 @@ class TlsSecurity:
     tls: UpstreamTls
     host: str
     identity: IdentitySource | None
+    sessions: Sessions = field(default_factory=Sessions)
 
     @property
     def prepared(self) -> bool:
@@ -81,7 +83,7 @@ class TlsSecurity:
             except Exception as error:
                 raise SecurityError(self.lapsed() or str(error)) from error
         current = self.identity.current if self.identity is not None else None
-        return context.client(self.tls, self.host, current)
+        return context.client(self.tls, self.host, current, self.sessions)
 
     def admit(self, connected: int) -> None:
         """The handshake tells."""
@@ -97,6 +99,7 @@ class MeshProtection:
     """What the mesh says, endpoint by endpoint (auto-mTLS). ``identity`` None: the control plane gives us none."""
 
     identity: IdentitySource | None
+    sessions: Sessions = field(default_factory=Sessions)
 
     def of(self, tls: UpstreamTls | None, host: str) -> Security | None:
         if tls is None:
@@ -112,4 +115,4 @@ class MeshProtection:
                 raise SecurityError(f"wants the secret {secret.name!r}, which this release does not fetch")
         if tls.roots is None:
             _warn_of_anybody(host)
-        return TlsSecurity(tls, host, self.identity if needs_identity else None)
+        return TlsSecurity(tls, host, self.identity if needs_identity else None, self.sessions)
