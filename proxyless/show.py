@@ -81,7 +81,7 @@ def _connection(status: Status) -> str:
     connection = status.connection
     said = connection.phase.value
     if not status.connected:
-        said += f" after {connection.streams} attempt{'s' if connection.streams != 1 else ''}"
+        said += f" after {connection.attempts} attempt{'s' if connection.attempts != 1 else ''}"
     if connection.last_error:
         said += f", last error: {connection.last_error}"
     if status.retry_in is not None:

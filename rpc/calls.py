@@ -76,6 +76,10 @@ class Calls(Generic[UU, US, SU, SS, D]):
         self._driver.core.refresh = self._resolution.refresh
         self._resolution.start(weakly(self._driver.core.on_config))
 
+    def __repr__(self) -> str:
+        core = self._driver.core
+        return f"<{type(self).__module__}.{type(self).__qualname__} to {core.target}, {core.connectivity().name}>"
+
     def _method(self, path: str, serialize: Serializer, deserialize: Deserializer) -> MethodSpec:
         options = self._options
         serialize = limited(serialize, options.max_send_message_length)

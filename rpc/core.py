@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from rpc import census
+from rpc.errors import listed
 from rpc.retrying import Throttle
 from rpc.routing import InvalidPatternError, RouteTable
 from rpc.security import MeshProtection, Protection
@@ -25,7 +26,7 @@ from rpc.weakly import weakly
 from xds_client.model import TargetMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rpc._native import ClientLink
     from rpc.credentials import CallCredentials
@@ -103,6 +104,7 @@ class ChannelCore:
         if self.closed:
             return
         if isinstance(config, TargetMissing):
+            _log.debug("%s: %s", self.target, config.reason)
             self.problem, self.snapshot = config.reason, None
             self._pool.retire({})
         else:
@@ -122,6 +124,8 @@ class ChannelCore:
             self.snapshot = Snapshot(config, table, placements, connections, self.authority)
             self.problem = None
             self._pool.retire(wanted)
+            if _log.isEnabledFor(logging.DEBUG):
+                _log.debug("%s: in use: %s", self.target, _summed_up(config, wanted))
         self.changed()
 
     @property
@@ -186,3 +190,10 @@ class ChannelCore:
             link.close(CHANNEL_CLOSED)
         self._draining = []  # whoever keeps a closed channel keeps no descriptors
         self.changed()
+
+
+def _summed_up(config: TargetConfig, wanted: Mapping[ConnectionKey, float]) -> str:
+    """A configuration in one line."""
+    routes = len(config.virtual_host.routes)
+    clusters = ", ".join(one.name for one in config.clusters)
+    return f"{routes} routes, clusters {clusters or 'none'}, endpoints {listed([str(key) for key in wanted]) or 'none'}"

@@ -10,6 +10,7 @@ grpc.RpcError
 from __future__ import annotations
 
 import logging
+import time
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
@@ -28,6 +29,7 @@ STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc
 
 _log = logging.getLogger(f"proxyless.{__name__}")
 CANCELLED: int = grpc.StatusCode.CANCELLED.value[0]
+DEADLINE_EXCEEDED: int = grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
 LOCALLY_CANCELLED = "Locally cancelled by application!"
 
 
@@ -85,8 +87,27 @@ def described(call: object, outcome: Outcome | None) -> str:
     if outcome is None:
         return f"<{name} of in-flight RPC>"
     code = STATUS_CODES[outcome[0]]
-    lines = f"status = {code}", f'details = "{outcome[1]}"', f'debug_error_string = "{code.name}: {outcome[1]}"'
+    lines = f"status = {code}", f'details = "{outcome[1]}"'  # the debug string of grpcio's says the same once more
     return "\n\t".join((f"<{name} of RPC that terminated with:", *lines)) + "\n>"
+
+
+class RouteLimit(NamedTuple):
+    """A deadline (monotonic) that is a route's and not the caller's, and how to say so."""
+
+    deadline: float
+    words: str
+
+
+_ROUNDED = 0.01  # seconds: a peer, who is told the deadline, ends a call that much sooner
+
+
+def explained(outcome: Outcome, limit: RouteLimit | None) -> Outcome:
+    """Says whose time was over, where it was the route's, whichever side noticed first."""
+    if limit is None or outcome[0] != DEADLINE_EXCEEDED or outcome[1].endswith(limit.words):
+        return outcome
+    if outcome[7] != Origin.LOCAL and time.monotonic() < limit.deadline - _ROUNDED:
+        return outcome
+    return (outcome[0], f"{outcome[1]}: {limit.words}", *outcome[2:])
 
 
 def told(callbacks: Iterable[Callable[[], None]]) -> None:

@@ -13,6 +13,7 @@ or sends by itself: the drivers (`rpc.blocking`, `rpc.aio`) do, and both are a l
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -21,7 +22,7 @@ import grpc
 
 from rpc.credentials.call import NOT_SECURE, NoCredentialsError
 from rpc.deadline import sooner
-from rpc.errors import NOT_SENT, ChannelClosedError, Origin, failed, listed
+from rpc.errors import NOT_SENT, ChannelClosedError, Origin, RouteLimit, explained, failed, listed
 from rpc.retrying import Retries
 from rpc.routing import RequestHead, TextTooLongError
 from rpc.transport.queue import Place
@@ -42,11 +43,16 @@ if TYPE_CHECKING:
 
 
 class Attempt:
-    """Send the request on ``link``; answered with the `Outcome`, or `NOT_SENT`. ``deadline`` on the monotonic clock."""
+    """Send the request on ``link``; answered with the `Outcome`, or `NOT_SENT`. ``deadline`` on the monotonic clock,
+    ``limit`` is it where it is the route's (`rpc.errors.explained`).
+    """
 
-    __slots__ = ("authority", "deadline", "link", "metadata")
+    __slots__ = ("authority", "deadline", "limit", "link", "metadata")
 
-    def __init__(self, link: ClientLink, authority: str, deadline: float | None, metadata: Pairs | None) -> None:
+    def __init__(
+        self, link: ClientLink, authority: str, deadline: float | None, metadata: Pairs | None, limit: RouteLimit | None
+    ) -> None:
+        self.limit = limit
         self.link = link
         self.authority = authority
         self.deadline = deadline
@@ -96,6 +102,7 @@ class Authorize:
 Pause = Authorize | Stand | Wait
 Step = Attempt | Dial | Pause
 
+_log = logging.getLogger(f"proxyless.{__name__}")
 # A stream that the peer never processed is sent again without counting as a retry. gRFC A6 allows it once per call for
 # streams that reached the server's transport, whatever became of their connection: a server may end each one. What
 # never left this side may go on to the next link: how often there is one, the back-off of connections bounds.
@@ -130,6 +137,7 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
     free_retries = _TRANSPARENT_RETRIES
     retries: Retries | None = None
     routed: float | None = None
+    whose: RouteLimit | None = None
     if core.service is not None:
         deadline, wait_for_ready, retries = _terms(core, core.service, path, deadline, wait_for_ready)
     try:
@@ -137,12 +145,14 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
             snapshot = core.snapshot or (yield from _configuration(core, deadline, wait_for_ready=wait_for_ready))
             head = RequestHead(path, snapshot.authority, metadata, core.user_agent, deadline)
             route = _route(core, snapshot, head)
-            limit = deadline
+            limit, whose = deadline, None
             if route.timeout is not None:
                 # Envoy's route time-out spans all attempts, from when the request was whole.
                 routed = routed or time.monotonic()
                 limit = sooner(deadline, routed + route.timeout)
-            connection = yield from _connection(core, route.pick_cluster(), limit, wait_for_ready=wait_for_ready)
+                whose = RouteLimit(limit, route.limit) if limit is not deadline else None
+            cluster = _cluster(core, route, path)
+            connection = yield from _connection(core, cluster, limit, wait_for_ready=wait_for_ready)
             if connection is None:  # the configuration changed
                 continue
             sent = metadata
@@ -154,7 +164,7 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
             link = _live(core, connection)
             if link is None:  # lost since it was picked
                 continue
-            attempt = Attempt(link, snapshot.authority, limit, sent)
+            attempt = Attempt(link, snapshot.authority, limit, sent, whose)
             # Nobody overtakes the queue.
             outcome = NOT_SENT if connection.queue.places else (yield from _sent(attempt))
             if outcome is NOT_SENT and link.usable:
@@ -163,9 +173,9 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
             if outcome[6] and free_retries > 0 and not _passed(limit):
                 free_retries -= int(outcome is not NOT_SENT)
             elif retries is None or not (yield from _worth_another(core, retries, outcome, limit)):
-                return outcome
+                return explained(outcome, whose)
     except _EndedError as ended:
-        return ended.outcome
+        return explained(ended.outcome, whose)
 
 
 def _terms(
@@ -237,6 +247,13 @@ def _route(core: ChannelCore, snapshot: Snapshot, head: RequestHead) -> Compiled
         what = f"route {route.name!r} says {route.unsupported}, which this release does not carry out"
         raise _EndedError(grpc.StatusCode.UNAVAILABLE, f"{core.target}: {what}")
     return route
+
+
+def _cluster(core: ChannelCore, route: CompiledRoute, path: str) -> str:
+    name = route.pick_cluster()
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug("%s: %s takes %s, to cluster %s", core.target, path, route, name)
+    return name
 
 
 def _connection(

@@ -258,8 +258,8 @@ class AdsLoop:
         self._session.close()
         self._give_routes_time()
         delay = self._schedule.failed()
-        streams = self._connection.streams
-        self._connection = Connection(Phase.WAITING, streams, reason, self._clock() + delay)
+        streams, attempts = self._connection.streams, self._connection.attempts
+        self._connection = Connection(Phase.WAITING, streams, reason, self._clock() + delay, attempts)
         # The first failure and every doubling: an outage of an hour is ten lines, not a thousand.
         failures = self._schedule.failures
         logger.log(
@@ -268,7 +268,7 @@ class AdsLoop:
             self._transport.address,
             self._node.id,
             reason,
-            streams + 1,
+            attempts + 1,
             delay,
         )
 
@@ -277,8 +277,9 @@ class AdsLoop:
     def _connect(self) -> None:
         self._serial += 1
         self._owes_read = False
-        self._connection = Connection(Phase.CONNECTING, self._connection.streams + 1, self._connection.last_error)
-        logger.debug("attempt %d at control plane %s", self._connection.streams, self._transport.address)
+        last = self._connection
+        self._connection = Connection(Phase.CONNECTING, last.streams + 1, last.last_error, attempts=last.attempts + 1)
+        logger.debug("attempt %d at control plane %s", self._connection.attempts, self._transport.address)
         try:
             self._stream = self._transport.connect(self._session.method, _Events(self, self._serial, self._post))
         except Exception as error:  # no descriptor, no thread, no memory: it may be otherwise at the next attempt

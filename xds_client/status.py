@@ -24,12 +24,15 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """``retry_at`` is on the monotonic clock; ``streams`` counts the attempts so far."""
+    """``retry_at`` is on the monotonic clock; ``streams`` counts the attempts so far, ``attempts`` those since the last
+    one that was answered.
+    """
 
     phase: Phase
     streams: int = 0
     last_error: str = ""
     retry_at: float | None = None
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

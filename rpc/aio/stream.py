@@ -14,7 +14,17 @@ from rpc.aio.driver import Driver, PlannedCall
 from rpc.aio.unary import aio_error, aio_metadata
 from rpc.aio.writes import FINISHED, HALF_CLOSED, ONE_STYLE
 from rpc.deadline import deadline_of, time_left, time_remaining
-from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, described, failed, given_up, told
+from rpc.errors import (
+    CANCELLED,
+    LOCALLY_CANCELLED,
+    NOT_SENT,
+    STATUS_CODES,
+    described,
+    explained,
+    failed,
+    given_up,
+    told,
+)
 from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
 from rpc.weakly import weakly
@@ -23,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
 
     from rpc._native import ClientCall, Outcome, Pairs
+    from rpc.errors import RouteLimit
     from rpc.method import MethodSpec
     from rpc.plan import Attempt
 
@@ -58,6 +69,7 @@ class StreamCall(PlannedCall):
         self._again = only is not None
         self._call: ClientCall | None = None
         self._outcome: Outcome | None = None
+        self._limit: RouteLimit | None = None
         self._waiters: set[asyncio.Future[None]] = set()
         self._callbacks: list[Callable[[Any], None]] = []
         self._sender: asyncio.Task[None] | None = None
@@ -86,6 +98,7 @@ class StreamCall(PlannedCall):
 
     def _attempt(self, step: Attempt) -> None:
         native = self._method.native(step.authority)
+        self._limit = step.limit
         call = step.link.start(native, step.metadata, time_left(step.deadline), weakly(self._changed))
         if call is None:
             self._go_on(NOT_SENT)
@@ -115,6 +128,7 @@ class StreamCall(PlannedCall):
                 code, details, trailing, unprocessed, origin = status
                 initial, answered = call.initial_metadata(), call.answered
                 outcome: Outcome = (code, details, None, initial, trailing, answered, unprocessed, origin)
+                outcome = explained(outcome, self._limit)
                 if self._again:
                     self._call = None  # the plan may send it anew
                     self._go_on(outcome)

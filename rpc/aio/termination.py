@@ -6,7 +6,7 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING
 
-from rpc.blocking.termination import ENDPOINT_DELAY, GRACE
+from rpc.blocking.termination import ENDPOINT_DELAY, GRACE, say_what_follows
 
 if TYPE_CHECKING:
     from rpc.aio.server import Server
@@ -20,11 +20,11 @@ async def serve_until_terminated(
     Times in seconds, as for `rpc.serve_until_terminated`. A second signal ends at once.
     """
     loop = asyncio.get_running_loop()
-    asked: asyncio.Queue[None] = asyncio.Queue()
+    asked: asyncio.Queue[int] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.put_nowait, None)
+        loop.add_signal_handler(number, asked.put_nowait, number)
     try:
-        await asked.get()
+        say_what_follows(await asked.get(), endpoint_delay, grace)
         server.announce_end()
         patience = grace
         try:
@@ -38,7 +38,7 @@ async def serve_until_terminated(
             loop.remove_signal_handler(number)
 
 
-async def _stop(server: Server, asked: asyncio.Queue[None], grace: float) -> None:
+async def _stop(server: Server, asked: asyncio.Queue[int], grace: float) -> None:
     stopping = asyncio.ensure_future(server.stop(grace))
     again = asyncio.ensure_future(asked.get())
     await asyncio.wait({stopping, again}, return_when=asyncio.FIRST_COMPLETED)

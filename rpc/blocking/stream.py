@@ -17,6 +17,7 @@ from rpc.errors import (
     Metadatum,
     Origin,
     described,
+    explained,
     failed,
     given_up,
     metadata_tuple,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from rpc._native import ClientCall, Metadata, Outcome, Pairs
     from rpc.blocking.driver import Driver
+    from rpc.errors import RouteLimit
     from rpc.method import MethodSpec
     from rpc.plan import Answer, Plan
 
@@ -74,6 +76,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         self._generation = generation()
         self._call: ClientCall | None = None
         self._failure: Outcome | None = None
+        self._limit: RouteLimit | None = None
         # While set, the call can still be sent anew: its only request, and nothing of an answer was handed out.
         self._only = requests if isinstance(requests, One) else None
         self._ending = threading.Lock()  # held by who looks whether the call is to be sent anew, and does it
@@ -105,6 +108,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         while isinstance(step, Attempt) and call is None and self._failure is None:
             try:
                 native = self._method.native(step.authority)
+                self._limit = step.limit
                 call = step.link.start(native, step.metadata, time_left(step.deadline), self._on_change)
             except (TypeError, ValueError) as error:
                 step = unsendable(error)
@@ -210,6 +214,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
             return failed(grpc.StatusCode.UNKNOWN, "the call ended without a status")
         code, details, trailing, unprocessed, origin = status
         outcome: Outcome = (code, details, None, call.initial_metadata(), trailing, call.answered, unprocessed, origin)
+        outcome = explained(outcome, self._limit)
         with self._ending:
             if self._call is not call:  # another thread has sent it anew
                 return None
@@ -241,7 +246,8 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         status = call.status()
         if status is None:
             return None
-        return (status[0], status[1], None, call.initial_metadata(), status[2], call.answered, False, status[4])
+        initial = call.initial_metadata()
+        return explained((status[0], status[1], None, initial, status[2], call.answered, False, status[4]), self._limit)
 
     def take_all(self, payloads: list[bytes]) -> Outcome:
         """Wait for all messages and the end."""

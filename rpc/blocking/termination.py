@@ -7,13 +7,16 @@ calls in progress finish), then end. `terminationGracePeriodSeconds` has to be l
 
 from __future__ import annotations
 
+import logging
 import signal
+import sys
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rpc.blocking.server import Server
 
+_log = logging.getLogger(f"proxyless.{__name__}")
 ENDPOINT_DELAY = 5.0
 GRACE = 20.0
 _LOOK = 0.05  # seconds between looks whether the server has stopped
@@ -25,11 +28,11 @@ def serve_until_terminated(server: Server, *, endpoint_delay: float = ENDPOINT_D
     ``endpoint_delay``: seconds to go on serving while clients hear that this endpoint goes; ``grace``: seconds that
     calls in progress get after that. A second signal ends at once.
     """
-    asked: SimpleQueue[None] = SimpleQueue()  # its put may interrupt its get: a signal handler does
+    asked: SimpleQueue[int] = SimpleQueue()  # its put may interrupt its get: a signal handler does
     numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, lambda *_: asked.put(None)) for number in numbers}
+    before = {number: signal.signal(number, lambda number, _: asked.put(number)) for number in numbers}
     try:
-        asked.get()
+        say_what_follows(asked.get(), endpoint_delay, grace)
         server.announce_end()
         stopped = server.stop(0 if _again(asked, endpoint_delay) else grace)
         while not stopped.is_set():
@@ -40,7 +43,18 @@ def serve_until_terminated(server: Server, *, endpoint_delay: float = ENDPOINT_D
             signal.signal(number, handler)
 
 
-def _again(asked: SimpleQueue[None], seconds: float) -> bool:
+def say_what_follows(number: int, endpoint_delay: float, grace: float) -> None:
+    """Whoever has pressed Ctrl-C sits before it, and would take the seconds that follow for a program that hangs."""
+    told = (
+        f"ending: serves on for {endpoint_delay:g} s while clients hear of it, then calls in progress have "
+        f"{grace:g} s; a second signal ends at once"
+    )
+    _log.info("%s", told)
+    if number == signal.SIGINT:
+        print(told.replace("signal", "Ctrl-C"), file=sys.stderr, flush=True)  # noqa: T201 - not all programs show their log
+
+
+def _again(asked: SimpleQueue[int], seconds: float) -> bool:
     """A further signal came in this time."""
     try:
         asked.get(timeout=seconds)

@@ -17,24 +17,29 @@ if TYPE_CHECKING:
 
 
 class CompiledRoute:
-    """One route, ready to be asked per call. ``timeout`` in seconds, None = no limit from the route."""
+    """One route, ready to be asked per call. ``timeout`` in seconds, None = no limit; ``limit`` is it in words."""
 
-    __slots__ = ("_bounds", "_names", "matches", "name", "timeout", "unsupported")
+    __slots__ = ("_bounds", "_names", "limit", "matches", "name", "timeout", "unsupported")
 
     def __init__(self, route: Route) -> None:
         self.name = route.name
         self.matches = compile_match(route.match)
         self.timeout: float | None = None
+        self.limit = ""
         self.unsupported: str | None = None
         self._names: tuple[str, ...] = ()
         self._bounds: tuple[int, ...] = ()
         if isinstance(route.action, ForwardAction):
             weighted = [cluster for cluster in route.action.clusters if cluster.weight > 0]
             self.timeout = route.action.timeout
+            self.limit = "" if self.timeout is None else f"{self} allows {self.timeout:g} s"
             self._names = tuple(cluster.name for cluster in weighted)
             self._bounds = tuple(itertools.accumulate(cluster.weight for cluster in weighted))
         else:
             self.unsupported = route.action.kind
+
+    def __str__(self) -> str:
+        return f"route {self.name!r}" if self.name else "the route, which has no name,"
 
     def pick_cluster(self) -> str:
         """One of the route's clusters, by weight."""

@@ -20,6 +20,7 @@ not. The others end when they have been idle for a while, so that one remains.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 CHANNEL_CLOSED = "Channel closed!"
 _PATIENCE, _SOON = 3.0, 0.1  # seconds that the other end has to hear of the change too; between dials until then
+_log = logging.getLogger(f"proxyless.{__name__}")
 _SPARE_IDLE = 30.0  # seconds without a call, after which a link goes that is not the one for new calls
 
 
@@ -160,7 +162,8 @@ class Connection:
                 return False
             self._dialling = True
             self._began = time.monotonic()
-            return True
+        _log.debug("%s: connecting, %s", self.key, "over TLS" if self.key.security is not None else "in plaintext")
+        return True
 
     def opened(self, link: ClientLink) -> None:
         with self._lock:
@@ -170,6 +173,7 @@ class Connection:
                 self.error, self._attempts, self._retry_at = None, 0, 0.0
                 self.sockets = {**self.sockets, census.number(): link}
                 self.link = self.link or link
+        _log.debug("%s: connected, and the peer has spoken", self.key)
         if closed:
             link.close(CHANNEL_CLOSED)
         elif not link.usable:  # lost before it was found
@@ -190,6 +194,7 @@ class Connection:
                 self._attempts += 1
                 self.error = error
             self._dialling = False
+        _log.debug("%s: not connected: %s", self.key, error)
         self.seat()
         self.on_change()
         self.on_missed()
@@ -206,6 +211,8 @@ class Connection:
                 self.link = None
             if gone:
                 self._judge(gone)
+        for link in gone:
+            _log.debug("%s: takes no new calls: %s", self.key, link.ended or "the server closes it")
         if replaced and successor is not None:
             self._use(successor)
         self.seat()

@@ -59,7 +59,9 @@ def connect(key: ConnectionKey, proxy: Proxy | None, until: float) -> int:
             sock.connect(path)
             return sock.detach()
     host, port = (key.address, key.port) if proxy is None else (proxy.host, proxy.port)
-    with _kept_if_whole(_race(_by_turns(look_up(host, port)), until)) as sock:
+    with _named(proxy):
+        made = _race(_by_turns(look_up(host, port)), until)
+    with _kept_if_whole(made) as sock:
         if proxy is not None:
             sock.settimeout(_left(until))
             sock.sendall(proxy.request(key))
@@ -80,6 +82,19 @@ def look_up(host: str, port: int) -> Sequence[_Info]:
         return here
     with _no_name_is_an_os_error(host):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+@contextlib.contextmanager
+def _named(proxy: Proxy | None) -> Iterator[None]:
+    """What fails on the way to a proxy is the proxy's, and not the peer's."""
+    try:
+        yield
+    except OSError as error:
+        if proxy is None:
+            raise
+        number = error.errno or 0  # a look-up's are negative
+        why = os.strerror(number) if number > 0 else error.strerror or str(error) or "no answer in time"
+        raise ProxyError(f"the HTTP proxy {proxy} cannot be reached: {why}") from error
 
 
 @contextlib.contextmanager
@@ -164,7 +179,8 @@ async def connect_in_loop(key: ConnectionKey, proxy: Proxy | None) -> int:
     if path is not None:
         return (await _connected(socket.AF_UNIX, 0, path)).detach()
     host, port = (key.address, key.port) if proxy is None else (proxy.host, proxy.port)
-    sock = await _race_in_loop(_by_turns(await _addresses(host, port)))
+    with _named(proxy):
+        sock = await _race_in_loop(_by_turns(await _addresses(host, port)))
     with _kept_if_whole(sock):
         if proxy is not None:
             await loop.sock_sendall(sock, proxy.request(key))

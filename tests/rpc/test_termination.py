@@ -1,10 +1,12 @@
 """SIGTERM ends a server in the order that Kubernetes needs: not ready, still serving, GOAWAY, calls finish, end."""
 
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import grpc
 import pytest
@@ -61,7 +63,10 @@ def start(request):
     def start(delay, grace):
         script = textwrap.dedent(SERVICER + request.param)
         process = subprocess.Popen(
-            [sys.executable, "-c", script, str(delay), str(grace)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", script, str(delay), str(grace)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         started.append(process)
         return process, *process.stdout.readline().split()
@@ -71,6 +76,7 @@ def start(request):
         process.kill()
         process.wait()
         process.stdout.close()
+        process.stderr.close()
 
 
 def test_after_sigterm_it_is_not_ready_serves_on_and_loses_no_call(start):
@@ -101,3 +107,34 @@ def test_a_second_signal_ends_it_at_once(start):
         time.sleep(0.2)  # two signals at once may be one
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def until_it_takes_signals(process):
+    """It has told its ports before."""
+    until = time.monotonic() + 20
+    sigterm = 1 << (signal.SIGTERM - 1)
+    while True:
+        [caught] = re.findall(r"^SigCgt:\s+(\w+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+        if int(caught, 16) & sigterm:
+            return
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_after_ctrl_c_it_says_what_it_waits_for_and_that_a_second_one_ends_at_once(start):
+    process, *_ = start(60, 20)
+    until_it_takes_signals(process)
+    process.send_signal(signal.SIGINT)
+    said = process.stderr.readline()
+    assert said.startswith("ending: serves on for 60 s while clients hear of it, then calls in progress have 20 s; ")
+    assert said.endswith("a second Ctrl-C ends at once\n")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+
+
+def test_after_sigterm_nothing_is_printed(start):
+    process, *_ = start(0, 0)
+    until_it_takes_signals(process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert process.stderr.read() == ""

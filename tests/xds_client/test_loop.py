@@ -312,3 +312,16 @@ def test_the_first_connection_may_be_one_that_cannot_be_begun(node):
     assert wire.loop.status().retry_in == pytest.approx(0.5)
     wire.pass_time(0.6)
     assert len(wire.transport.streams) == 1
+
+
+def test_attempts_are_counted_anew_after_one_that_was_answered(wire, caplog):
+    caplog.set_level(logging.WARNING)
+    wire.lose()
+    assert "attempt 2 in" in caplog.text
+    wire.pass_time(wire.loop.wait())
+    wire.open()
+    serve_reviews(wire)
+    caplog.clear()
+    wire.lose()
+    assert "attempt 1 in" in caplog.text
+    assert (wire.loop.status().connection.attempts, wire.loop.status().connection.streams) == (0, 2)
