@@ -192,3 +192,28 @@ def test_loops_that_are_over_leave_no_descriptors(factory):
         once()
     # What other tests left may go meanwhile, or take its time to go; five lives' worth must not stay.
     until(lambda: descriptors() < before + 5, "descriptors are left")
+
+
+def test_a_channel_that_connects_begins_nothing_more_when_its_loop_ends():
+    """Whoever ends a loop cancels its tasks once, as `asyncio.run` does."""
+    nobody_there = [f"127.0.0.{number}:1" for number in range(1, 201)]  # more than it dials in the turns that it gets
+    loop = asyncio.new_event_loop()
+
+    async def begin():
+        target = f"ipv4:{','.join(nobody_there)}"
+        channel = rpc.aio.insecure_channel(target, [("grpc.lb_policy_name", "round_robin")])
+        channel.get_state(try_to_connect=True)
+        await asyncio.sleep(0)
+        return channel
+
+    channel = loop.run_until_complete(begin())
+    tasks = asyncio.all_tasks(loop)
+    assert tasks
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    for _ in range(5):
+        loop.run_until_complete(asyncio.sleep(0))
+    assert not asyncio.all_tasks(loop)
+    loop.close()
+    del channel
