@@ -23,7 +23,7 @@ DEFAULT_RETRIES = {
 A_HEADER = [{"header": {"key": "a", "value": "b"}}]
 NO_LIMIT = 2**32 - 1
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-FAULT = {"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"}
+OF_A_FILTER = {"@type": "type.googleapis.com/google.protobuf.Duration", "value": "1s"}  # what it says is not looked at
 
 
 def with_route(said, host=None):
@@ -62,9 +62,9 @@ def http_options(said):
             {"route": {"retry_policy": {**DEFAULT_RETRIES, "per_try_timeout": "1s"}}},
             f"retries (2 on {DEFAULT_RETRIES['retry_on']})",
         ),
-        ({"typed_per_filter_config": {"envoy.filters.http.fault": FAULT}}, "fault"),
-        ({"typed_per_filter_config": {"envoy.filters.http.cors": FAULT}}, "corsPolicy"),
-        ({"typed_per_filter_config": {"envoy.filters.http.lua": FAULT}}, "envoy.filters.http.lua"),
+        ({"typed_per_filter_config": {"envoy.filters.http.fault": OF_A_FILTER}}, "fault"),
+        ({"typed_per_filter_config": {"envoy.filters.http.cors": OF_A_FILTER}}, "corsPolicy"),
+        ({"typed_per_filter_config": {"envoy.filters.http.lua": OF_A_FILTER}}, "envoy.filters.http.lua"),
         ({"route": {"request_mirror_policies": [{"cluster": "m"}]}}, "mirror"),
         ({"route": {"prefix_rewrite": "/a"}}, "rewrite"),
         ({"route": {"host_rewrite_literal": "a"}}, "rewrite"),
