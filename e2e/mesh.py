@@ -38,6 +38,7 @@ class Mesh(ABC):
         auto_mtls: bool = False,
         host: str = "127.0.0.1",
         environment: Mapping[str, str] | None = None,
+        outbound: str = "ALLOW_ANY",
     ) -> None:
         self.state = Path(tempfile.mkdtemp(prefix=f"{self.kind}-{next(self._numbers)}-", dir=folder))
         self.config = self.state / "config"
@@ -47,6 +48,7 @@ class Mesh(ABC):
         self.host = host
         self.address, self.secure_address = (f"{host}:{port}" for port in free_ports(2, host))
         self.auto_mtls = auto_mtls
+        self.outbound = outbound  # what becomes of calls to unknown hosts
         self._write_mesh_config()
         self.child = Child(
             self.kind,
@@ -101,6 +103,7 @@ class Mesh(ABC):
     def _write_mesh_config(self) -> None:
         self.mesh_config.write_text(
             f"trustDomain: cluster.local\nrootNamespace: istio-system\nenableAutoMtls: {str(self.auto_mtls).lower()}\n"
+            f"outboundTrafficPolicy: {{mode: {self.outbound}}}\n"
         )
 
 

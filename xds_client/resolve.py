@@ -198,6 +198,9 @@ def _target(target: Target, reader: _Reader, node: Node) -> TargetConfig | Targe
     When istiod generates two names of one service at once, it gives the virtual host to one of them and leaves the
     other table empty (route/httproute getVirtualHostsForSniffedServicePort). That happens to a host that appears after
     both its names were asked in vain; the virtual host's own name tells which name was meant.
+
+    Hosts that only a wildcard of a VirtualService covers have no table of their own: a sidecar finds them in the table
+    of the whole port, which is asked for last.
     """
     answers: dict[str, str] = {}
     for host in target.candidates(node.namespace, node.domain):
@@ -215,8 +218,39 @@ def _target(target: Target, reader: _Reader, node: Node) -> TargetConfig | Targe
             if virtual_host is not None:
                 return _whole(TargetConfig(target, host, name, virtual_host, ()), reader)
         answers[name] = _absence(name, table)
+    return _by_whole_port(target, reader, node, answers, silence=table if isinstance(table, Missing) else None)
+
+
+# How the virtual host is called that takes all hosts unknown to the mesh (istiod, buildCatchAllVirtualHost), by what
+# MeshConfig and Sidecar say under outboundTrafficPolicy.
+_UNKNOWN_HOSTS = {
+    "allow_any": (
+        "lets unknown hosts be called (ALLOW_ANY), but past the mesh and by their address: call it as dns:///HOST:PORT"
+    ),
+    "block_all": "lets no unknown host be called (REGISTRY_ONLY): a ServiceEntry makes it known",
+}
+
+
+def _by_whole_port(
+    target: Target, reader: _Reader, node: Node, answers: dict[str, str], silence: Missing | None
+) -> TargetConfig | TargetMissing | None:
+    """A control plane that says nothing about the host is not asked about the port: that would take as long again."""
+    name = str(target.port)
+    table = silence or reader.value(ResourceType.ROUTE, name)
+    if table is None:
+        return None
+    policy = "has no such host either"
+    if not isinstance(table, RouteConfiguration):
+        policy = f"is not to be had: {_why(table)}"
+    else:
+        for host in target.candidates(node.namespace, node.domain):
+            virtual_host = virtual_host_for(host, target.port, table)
+            if virtual_host is not None and virtual_host.name not in _UNKNOWN_HOSTS:
+                return _whole(TargetConfig(target, host, name, virtual_host, ()), reader)
+            policy = _UNKNOWN_HOSTS[virtual_host.name] if virtual_host is not None else policy
     reason = (
-        f"no host {target.host!r} with an HTTP or gRPC port {target.port} in the mesh: {'; '.join(answers.values())} "
+        f"no host {target.host!r} with an HTTP or gRPC port {target.port} in the mesh: {'; '.join(answers.values())}; "
+        f"the route table of the whole port {policy} "
         f"(asked by node {node.id}); check the name, the namespace and the port's protocol"
     )
     return TargetMissing(target, reason)

@@ -24,10 +24,11 @@ from localmesh.compile.route_action import (
     retry_policy,
     set_timeout,
 )
+from localmesh.config.mesh_config import OutboundMode
 from localmesh.config.virtual_service import MESH_GATEWAY, RouteDestination, VirtualService
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from localmesh.compile.policy import Rule, Rules
     from localmesh.compile.registry import Registry
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from localmesh.config.virtual_service import Destination, HttpMatch, HttpRoute
 
 _HTTP_PORT = 80
+_BAD_GATEWAY = 502
 _MAX_DIRECT_RESPONSE = 1024 * 1024
 
 
@@ -66,6 +68,10 @@ class VirtualServices:
                     name = fully_qualified(host, resource.namespace, domain).lower()
                     self._by_host.setdefault(name, resource)
 
+    @property
+    def hosts(self) -> Iterable[str]:
+        return self._by_host
+
     def for_host(self, host: str) -> Resource[VirtualService] | None:
         found = most_specific(host, self._by_host)
         return self._by_host[found] if found is not None else None
@@ -76,18 +82,69 @@ def route_configuration(
 ) -> xds.route.RouteConfiguration:
     """What istiod answers to an on-demand name; without virtual hosts for unknown hosts and TCP ports."""
     host = name.rpartition(":")[0].lower()
-    out = xds.route.RouteConfiguration(
+    out = _table(name)
+    out.virtual_hosts = _virtual_hosts(host, ["*"], virtual_services, scope)
+    return out
+
+
+def port_table(
+    name: str, virtual_services: VirtualServices, scope: RouteScope, unknown: OutboundMode
+) -> xds.route.RouteConfiguration:
+    """All hosts of the port, and what becomes of the others. A sidecar finds there what only wildcards cover."""
+    out = _table(name)
+    services = [
+        service.hostname for service in scope.registry.services(scope.view.namespace) if has_routes(service, scope.port)
+    ]
+    for host in sorted({*virtual_services.hosts, *services}):
+        out.virtual_hosts += _virtual_hosts(host, _domains(host, scope), virtual_services, scope)
+    out.virtual_hosts.append(_unknown_hosts(unknown))
+    return out
+
+
+def _table(name: str) -> xds.route.RouteConfiguration:
+    return xds.route.RouteConfiguration(
         name=name,
         validate_clusters=False,
         max_direct_response_body_size_bytes=_MAX_DIRECT_RESPONSE,
         ignore_port_in_host_matching=True,
     )
+
+
+def _virtual_hosts(
+    host: str, domains: list[str], virtual_services: VirtualServices, scope: RouteScope
+) -> list[xds.route.VirtualHost]:
+    """The host's, or none."""
     routes = _routes_for(host, virtual_services, scope)
-    if routes:
-        virtual_host = xds.route.VirtualHost(name=f"{host}:{scope.port}", domains=["*"], routes=routes)
-        virtual_host.include_request_attempt_count = True
-        out.virtual_hosts = [virtual_host]
-    return out
+    if not routes:
+        return []
+    virtual_host = xds.route.VirtualHost(name=f"{host}:{scope.port}", domains=domains, routes=routes)
+    virtual_host.include_request_attempt_count = True
+    return [virtual_host]
+
+
+def _domains(host: str, scope: RouteScope) -> list[str]:
+    """The host, and the short names that Kubernetes' DNS knows it by from where the node is."""
+    if scope.registry.service(host, scope.view.namespace) is None:
+        return [host]
+    names = [host, f"{host}."]
+    short, _, suffix = host.partition(f".svc.{scope.domain}")
+    name, dot, namespace = short.partition(".")
+    if not suffix and dot and short != host:
+        names += [name] if namespace == scope.view.namespace else []
+        names += [f"{short}.svc", short]
+    return names
+
+
+def _unknown_hosts(mode: OutboundMode) -> xds.route.VirtualHost:
+    """`buildCatchAllVirtualHost`."""
+    name = "allow_any" if mode is OutboundMode.ALLOW_ANY else "block_all"
+    route = xds.route.Route(name=name, match=route_match(None))
+    if mode is OutboundMode.ALLOW_ANY:
+        route.route = xds.route.RouteAction(cluster="PassthroughCluster")
+        set_timeout(route.route, None)
+    else:
+        route.direct_response = xds.route.DirectResponseAction(status=_BAD_GATEWAY)
+    return xds.route.VirtualHost(name=name, domains=["*"], routes=[route], include_request_attempt_count=True)
 
 
 def _routes_for(host: str, virtual_services: VirtualServices, scope: RouteScope) -> list[xds.route.Route]:

@@ -19,7 +19,13 @@ from localmesh.compile.mesh import Mesh
 from localmesh.compile.peer_policy import PeerPolicies
 from localmesh.compile.policy import NO_POLICY, Rules
 from localmesh.compile.registry import Registry, locality_of, topology_labels
-from localmesh.compile.route import RouteScope, VirtualServices, route_configuration, unknown_route_configuration
+from localmesh.compile.route import (
+    RouteScope,
+    VirtualServices,
+    port_table,
+    route_configuration,
+    unknown_route_configuration,
+)
 from localmesh.compile.view import View
 from localmesh.config.service_entry import MAX_PORT
 
@@ -152,9 +158,11 @@ class Snapshot:
 
     def _routes(self, name: str, view: View) -> xds.route.RouteConfiguration:
         _, colon, port = name.rpartition(":")
-        if not (colon and _is_port(port)):
+        if not _is_port(port):
             return unknown_route_configuration(name)
         scope = RouteScope(self._registry, self._rules, view, int(port), self._domain)
+        if not colon:
+            return port_table(name, self._virtual_services, scope, self.resources.mesh.outbound_traffic_policy.mode)
         return route_configuration(name, self._virtual_services, scope)
 
     def _load_assignment(self, name: str, view: View) -> xds.endpoint.ClusterLoadAssignment:

@@ -3,9 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 from localmesh.config.decode import Spec
+
+
+class OutboundMode(Enum):
+    """What becomes of calls to hosts that the mesh does not know."""
+
+    REGISTRY_ONLY = 0
+    ALLOW_ANY = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundTrafficPolicy(Spec):
+    mode: OutboundMode = OutboundMode.ALLOW_ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +31,7 @@ class MeshConfig(Spec):
     enable_auto_mtls: bool = True
     connect_timeout: timedelta = timedelta(seconds=10)
     dns_refresh_rate: timedelta = timedelta(seconds=60)
+    outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
     default_config: Mapping[str, Any] = field(default_factory=dict)
 
     @property

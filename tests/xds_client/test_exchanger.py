@@ -67,7 +67,7 @@ def test_istiod_hears_who_asks(start_server, open_exchanger, node):
 
 
 def test_an_unknown_host(start_server, open_exchanger):
-    server = start_server(route(REVIEWS_ROUTE))
+    server = start_server(route(REVIEWS_ROUTE), route("9080"))
     news = queue.Queue()
     open_exchanger(server.address).observe_target(TARGET, news.put)
     missing = news.get(timeout=10)

@@ -99,12 +99,13 @@ def test_a_host_that_appears_after_both_its_names_were_asked_in_vain(wire):
     wire.receive(response(CLUSTER, cluster(V1)))
     wire.receive(response(ROUTE, route(REVIEWS_ROUTE)))
     wire.receive(response(ROUTE, route(literal)))
+    wire.receive(response(ROUTE, route("9080")))
     assert isinstance(news[-1], TargetMissing)
     robber = route(literal, V1)
     robber.virtual_hosts[0].name = REVIEWS_ROUTE
     log = wire.receive(response(ROUTE, route(REVIEWS_ROUTE), robber))
     changes = [(list(r.resource_names_unsubscribe), list(r.resource_names_subscribe)) for r in sent(log)]
-    assert changes == [([literal], []), ([REVIEWS_ROUTE], []), ([], [REVIEWS_ROUTE]), ([], [])]
+    assert changes == [(["9080", literal], []), ([REVIEWS_ROUTE], []), ([], [REVIEWS_ROUTE]), ([], [])]
     wire.receive(response(ROUTE, route(REVIEWS_ROUTE, V1)))
     wire.receive(response(ENDPOINT, endpoints(V1, "10.0.0.1")))
     assert news[-1].host == REVIEWS
@@ -116,6 +117,8 @@ def test_a_deleted_host_is_announced(wire):
     wire.open()
     serve_reviews(wire)
     wire.receive(response(ROUTE, route(REVIEWS_ROUTE)))
+    assert len(news) == 1, "it may be in the table of the whole port"
+    wire.receive(response(ROUTE, route("9080")))
     assert isinstance(news[-1], TargetMissing)
     assert REVIEWS in news[-1].reason
 

@@ -53,7 +53,8 @@ def test_a_cluster_is_missing_when_no_routes_come_for_a_while(wire):
 def test_other_targets_tables_are_no_chance_for_this_one(wire):
     others = wire.observe(Target("ratings", 9080))
     news = moved(wire)
-    wire.receive(response(ROUTE, route("ratings.demo.svc.cluster.local:9080")))
+    wire.receive(response(ROUTE, route("ratings.demo.svc.cluster.local:9080"), route("9080")))
+    wire.receive(response(ROUTE, route("ratings.demo.svc.cluster.local:9080"), route("9080")))
     assert (len(others), len(news)) == (1, 1)
     wire.receive(response(ROUTE, route(REVIEWS_ROUTE, subset("v1"))))
     assert len(news) == 2

@@ -91,7 +91,7 @@ def test_the_last_good_form_stays_when_the_newest_makes_no_sense(node):
 
 
 def test_an_unknown_host_names_host_answer_and_node(node):
-    missing = resolve(TARGET, caches(route(REVIEWS_ROUTE)), node).outcome
+    missing = resolve(TARGET, caches(route(REVIEWS_ROUTE), route("9080")), node).outcome
     assert isinstance(missing, TargetMissing)
     for part in ("'reviews'", f"empty route table for {REVIEWS_ROUTE}", node.id):
         assert part in missing.reason
@@ -103,6 +103,8 @@ def test_the_next_candidate_is_asked_only_when_the_one_before_is_known_to_be_unk
     assert asked(resolve(target, caches(), node)) == {("ROUTE", first)}
     state = caches(route(first))
     assert asked(resolve(target, state, node)) == {("ROUTE", first), ("ROUTE", second)}
+    unknown = resolve(target, caches(route(second), base=state), node)
+    assert (unknown.outcome, asked(unknown)) == (None, {("ROUTE", first), ("ROUTE", second), ("ROUTE", "80")})
     state = caches(route(second, "c"), cluster("c"), endpoints("c"), base=state)
     resolution = resolve(target, state, node)
     assert resolution.outcome.host == "example.org"
@@ -112,7 +114,7 @@ def test_the_next_candidate_is_asked_only_when_the_one_before_is_known_to_be_unk
 def test_a_table_left_empty_because_its_other_name_was_asked_too_is_asked_again(node):
     target = Target("reviews.demo", 9080)
     literal = "reviews.demo:9080"
-    state = caches(route(REVIEWS_ROUTE), route(literal))
+    state = caches(route(REVIEWS_ROUTE), route(literal), route("9080"))
     assert isinstance(resolve(target, state, node).outcome, TargetMissing)
     robber = route(literal, "c")
     robber.virtual_hosts[0].name = REVIEWS_ROUTE  # the service appeared, and only one of its names got it
@@ -128,8 +130,41 @@ def test_a_table_left_empty_because_its_other_name_was_asked_too_is_asked_again(
 
 
 def test_a_table_without_a_virtual_host_of_that_name_is_an_absence(node):
-    missing = resolve(TARGET, caches(route(REVIEWS_ROUTE, "c", domains=("other",))), node).outcome
+    other = route(REVIEWS_ROUTE, "c", domains=("other",))
+    missing = resolve(TARGET, caches(other, route("9080")), node).outcome
     assert "no virtual host of that name" in missing.reason
+
+
+def whole_port(*virtual_hosts):
+    """The table of port 80 as istiod makes it."""
+    table = route("80")
+    table.ignore_port_in_host_matching = True
+    for name, domain, target in virtual_hosts:
+        table.virtual_hosts.add().CopyFrom(route("80", target, domains=(domain,)).virtual_hosts[0])
+        table.virtual_hosts[-1].name = name
+    return table
+
+
+ALLOW_ANY = ("allow_any", "*", "PassthroughCluster")
+WILDCARD_ONLY = ("*.unknown.example.com:80", "*.unknown.example.com", "c")
+
+
+def test_a_host_that_only_a_wildcard_covers_is_found_in_the_table_of_the_whole_port(node):
+    target = Target("a.unknown.example.com", 80)
+    state = caches(route("a.unknown.example.com:80"), whole_port(WILDCARD_ONLY, ALLOW_ANY), cluster("c"))
+    config = resolve(target, caches(endpoints("c", "10.0.0.1"), base=state), node).outcome
+    assert (config.host, config.route_name) == ("a.unknown.example.com", "80")
+    assert [(c.name, c.error) for c in config.clusters] == [("c", None)]
+
+
+@pytest.mark.parametrize(
+    ("unknown", "says"), [(ALLOW_ANY, "ALLOW_ANY"), (("block_all", "*", "c"), "REGISTRY_ONLY"), (None, "no such host")]
+)
+def test_what_becomes_of_hosts_that_the_mesh_does_not_know_is_said_by_name(node, unknown, says):
+    table = whole_port(WILDCARD_ONLY, *([unknown] if unknown else []))
+    missing = resolve(Target("b.example.com", 80), caches(route("b.example.com:80"), table), node).outcome
+    assert isinstance(missing, TargetMissing)
+    assert says in missing.reason
 
 
 def test_a_malformed_table_that_was_never_good_is_said(node):
