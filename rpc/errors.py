@@ -4,7 +4,8 @@ ChannelClosedError      a call on a channel that is closed; what grpcio raises, 
 
 grpc.RpcError
 ├── CallFailed          a blocking call ended with a status other than OK
-└── grpc.aio.AioRpcError  the same in asyncio (grpc's own class)
+└── grpc.aio.AioRpcError
+    └── AioCallFailed   the same in asyncio
 """
 
 from __future__ import annotations
@@ -86,9 +87,12 @@ def described(call: object, outcome: Outcome | None) -> str:
     name = type(call).__name__
     if outcome is None:
         return f"<{name} of in-flight RPC>"
-    code = STATUS_CODES[outcome[0]]
-    lines = f"status = {code}", f'details = "{outcome[1]}"'  # the debug string of grpcio's says the same once more
-    return "\n\t".join((f"<{name} of RPC that terminated with:", *lines)) + "\n>"
+    return _terminated(name, STATUS_CODES[outcome[0]], outcome[1])
+
+
+def _terminated(name: str, code: grpc.StatusCode, details: str | None) -> str:
+    """Without the debug string, which says the same once more."""
+    return f'<{name} of RPC that terminated with:\n\tstatus = {code}\n\tdetails = "{details}"\n>'
 
 
 class RouteLimit(NamedTuple):
@@ -207,6 +211,15 @@ class CallFailed(EndedCall, grpc.RpcError):  # type: ignore[misc]  # an untyped 
         return self.__traceback__
 
     __str__ = EndedCall.__repr__
+
+
+class AioCallFailed(grpc.aio.AioRpcError):
+    """The same in asyncio: grpc's own class, which says its text once."""
+
+    def __repr__(self) -> str:
+        return _terminated(grpc.aio.AioRpcError.__name__, self.code(), self.details())
+
+    __str__ = __repr__
 
 
 _LISTED = 5

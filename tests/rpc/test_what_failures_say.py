@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import pickle
 import threading
 import time
 
@@ -88,13 +90,26 @@ def test_a_proxy_that_is_not_there_is_named(our_world, monkeypatch):
 
 
 def test_an_error_says_its_text_once():
-    with (
-        rpc.insecure_channel("127.0.0.1:1") as channel,
-        pytest.raises(grpc.RpcError) as caught,
-    ):
+    with rpc.insecure_channel("127.0.0.1:1") as channel, pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary("/a/b")(b"", timeout=PATIENCE)
-    for text in (str(caught.value), repr(caught.value)):
-        assert text.count(caught.value.details()) == 1
+    assert_once(caught.value)
+
+
+def test_an_error_of_asyncio_says_its_text_once_and_goes_through_pickle():
+    async def call():
+        async with rpc.aio.insecure_channel("127.0.0.1:1") as channel:
+            await channel.unary_unary("/a/b")(b"", timeout=PATIENCE)
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        asyncio.run(call())
+    assert_once(caught.value)
+    assert_once(pickle.loads(pickle.dumps(caught.value)))
+
+
+def assert_once(error):
+    for text in (str(error), repr(error)):
+        assert text.count(error.details()) == 1
+        assert "UNAVAILABLE" in text
 
 
 def test_a_channel_says_its_target_and_state(our_world):
