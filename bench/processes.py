@@ -92,16 +92,10 @@ class Usage(NamedTuple):
         return Usage(*(now - then for now, then in zip(self, before, strict=True)))
 
 
-class Worker:
-    """One process. Ends when its standard input does, at the latest with `end`."""
+class Program:
+    """One process, a module of ours. Ends when its standard input does, at the latest with `end`."""
 
-    def __init__(self, role: str, core: int | None, stack: str, *arguments: str) -> None:
-        """``stack`` names one in Python (`bench.stacks`) or a program of `bench.peers`."""
-        if peer := PEERS.get(stack):
-            command = ["bench.pinned", "-" if core is None else str(core), str(peer.program), role, *arguments]
-        else:
-            command = ["bench.worker", role, "--stack", stack, *arguments]
-            command += [] if core is None else ["--core", str(core)]
+    def __init__(self, *command: str) -> None:
         # A session of its own: Ctrl-C reaches the parent only, which then ends its workers in order.
         self._process = subprocess.Popen(
             [sys.executable, "-m", *command],
@@ -169,6 +163,18 @@ class Worker:
             self._process.stdout.close()
 
 
+class Worker(Program):
+    """A client or a server."""
+
+    def __init__(self, role: str, core: int | None, stack: str, *arguments: str) -> None:
+        """``stack`` names one in Python (`bench.stacks`) or a program of `bench.peers`."""
+        if peer := PEERS.get(stack):
+            super().__init__("bench.pinned", "-" if core is None else str(core), str(peer.program), role, *arguments)
+        else:
+            pinned = () if core is None else ("--core", str(core))
+            super().__init__("bench.worker", role, "--stack", stack, *arguments, *pinned)
+
+
 @dataclass(frozen=True)
 class Sample:
     """What a pair did in one round and what it cost: ``grown_bytes`` both processes together."""
@@ -194,6 +200,7 @@ class Pair:
             self._server = self._started(Worker("server", cores.server, server, *mode))
             self._client_arguments = [client, *mode]
             self._load = row.client_arguments
+            self._one_way_ms = row.one_way_ms
             self._core = cores.client
             self._ends = self._ends.pop_all()
 
@@ -204,6 +211,10 @@ class Pair:
     def connect(self) -> None:
         """Start the client. Apart from `__init__`, so that both servers of a row start at the same time."""
         port = self._server.hear(_START_SECONDS)
+        if self._one_way_ms:
+            line = Program("bench.relay", port, "--one-way-ms", str(self._one_way_ms))
+            self._ends.callback(line.end)
+            port = line.hear(_START_SECONDS)
         self._client = self._started(Worker("client", self._core, *self._client_arguments, "--port", port, *self._load))
 
     def run(self, seconds: float) -> Sample:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from bench.processes import Sample
 
 _MIB = 1 << 20
+_PIECE = 64 << 10
 
 
 def p50(sample: Sample) -> float:
@@ -30,13 +31,19 @@ def _megabytes_of_1mib_echoes(sample: Sample) -> float:
     return 2 * _MIB * rate(sample) / 1e6
 
 
+def _megabytes_of_pieces(sample: Sample) -> float:
+    return _PIECE * rate(sample) / 1e6
+
+
 def _kib_per_connection(sample: Sample) -> float:
     return sample.grown_bytes / sample.done.calls / 1024
 
 
 @dataclass(frozen=True)
 class Row:
-    """``ours`` names the stacks of our run's client and server; the rival's are both grpcio."""
+    """``ours`` names the stacks of our run's client and server; the rival's are both grpcio. ``one_way_ms``: how far
+    they are apart.
+    """
 
     name: str
     unit: str
@@ -46,6 +53,7 @@ class Row:
     load: str = "unary"
     concurrency: int = 1
     payload: int = 100
+    one_way_ms: float = 0.0
     more_is_better: bool = False
     ours: tuple[str, str] = field(default=("ours", "ours"))
     rival: tuple[str, str] = field(default=("grpcio", "grpcio"))
@@ -58,7 +66,8 @@ class Row:
     def beside_peers(self) -> bool:
         """Whether others beside grpcio have its shape: tonic, grpc-go, a raw socket."""
         whole = (self.ours, self.rival) == (("ours", "ours"), ("grpcio", "grpcio"))
-        return whole and self.loop == "uvloop" and self.load in ("unary", "stream")
+        near = not self.one_way_ms
+        return whole and near and self.loop == "uvloop" and self.load in ("unary", "stream")
 
     def ratio(self, ours: float, rival: float) -> float:
         """Above 1: ours is better."""
@@ -85,6 +94,15 @@ ROWS = (
     Row("server_stream_msgs_per_s", "msgs/s", rate, load="stream", more_is_better=True),
     Row("server_stream_msgs_per_s_aio", "msgs/s", rate, "aio", load="stream", more_is_better=True),
     Row("unary_1mib_mb_per_s", "MB/s", _megabytes_of_1mib_echoes, payload=_MIB, more_is_better=True),
+    Row(
+        "stream_mb_per_s_at_50ms",
+        "MB/s",
+        _megabytes_of_pieces,
+        load="stream",
+        payload=_PIECE,
+        one_way_ms=25.0,
+        more_is_better=True,
+    ),
     Row("client_only_p50_sync", "µs", p50, ours=("ours", "grpcio")),
     Row(
         "server_only_calls_per_s_sync_16",

@@ -1,6 +1,7 @@
-from typing import Self
+from typing import ClassVar, Self
 
 class Pattern:
+    MOST_WORK: ClassVar[int]
     def __new__(cls, source: str) -> Self: ...
     def fullmatch(self, text: str) -> bool: ...
     @property

@@ -62,6 +62,8 @@ class Terms:
         *,
         max_concurrent_streams: int | None = None,
         max_header_list: int | None = None,
+        stream_window: int | None = None,
+        bdp_probe: bool = True,
         keepalive: tuple[float, float, bool] | None = None,
         pings: tuple[float, bool, int | None] | None = None,
         max_idle: float | None = None,

@@ -15,8 +15,6 @@ _log = logging.getLogger(f"proxyless.{__name__}")
 
 _REASONS: Mapping[str, tuple[str, ...]] = {
     "it is about C-core's own buffers, reads, frames and memory, which are not this engine's": (
-        "grpc.http2.lookahead_bytes",
-        "grpc.http2.bdp_probe",
         "grpc.http2.max_frame_size",
         "grpc.http2.write_buffer_size",
         "grpc.http2.hpack_table_size.decoder",

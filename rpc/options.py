@@ -34,6 +34,7 @@ INITIAL_BACKOFF, MIN_BACKOFF, MAX_BACKOFF, FIXED_BACKOFF = (
 UNLIMITED = 2**32 - 1  # a gRPC message's length has 32 bits
 _MOST_CONNECTIONS = 10  # gRFC A105, "Configuration"
 _DEFAULT_RECEIVE = 4 * 1024 * 1024
+_LARGEST_WINDOW = 2**31 - 1  # RFC 9113, section 6.9.1
 
 
 def _limit(value: Any) -> int:
@@ -92,6 +93,12 @@ def _header_list(given: dict[str, Any]) -> int | None:
     return None if size is None else int(size)
 
 
+def _stream_window(given: dict[str, Any]) -> int | None:
+    """What a peer may send ahead on a stream from its start. With ``grpc.http2.bdp_probe`` it grows with the line."""
+    size = given.get("grpc.http2.lookahead_bytes")
+    return None if size is None else min(max(int(size), 0), _LARGEST_WINDOW)
+
+
 def _connections(given: dict[str, Any], service: ServiceConfig | None) -> int:
     cap = int(given.get("grpc.max_connections_per_subchannel_cap", _MOST_CONNECTIONS))
     told = service.max_connections if service is not None else None
@@ -127,6 +134,8 @@ class ChannelOptions:
     keepalive: tuple[float, float, bool] | None = None
     max_idle: float | None = None
     max_header_list: int | None = None
+    stream_window: int | None = None
+    bdp_probe: bool = True
     service_config: ServiceConfig | None = None
     max_connections: int = _MOST_CONNECTIONS
     max_send_message_length: int = UNLIMITED
@@ -160,6 +169,8 @@ class ChannelOptions:
             keepalive=_keepalive(given, _NEVER),
             max_idle=_seconds(given, "grpc.client_idle_timeout_ms", _HALF_AN_HOUR),
             max_header_list=_header_list(given),
+            stream_window=_stream_window(given),
+            bdp_probe=bool(given.get("grpc.http2.bdp_probe", True)),
             busy_poll=_busy_poll(given),
             session_cache=given.get("grpc.ssl_session_cache"),
         )
@@ -169,6 +180,8 @@ class ChannelOptions:
         return Terms(
             self.max_receive_message_length,
             max_header_list=self.max_header_list,
+            stream_window=self.stream_window,
+            bdp_probe=self.bdp_probe,
             keepalive=self.keepalive,
             max_idle=self.max_idle,
             busy_poll=self.busy_poll,
@@ -185,6 +198,8 @@ class ServerOptions:
     compression: int = 0
     max_send_message_length: int = UNLIMITED
     max_header_list: int | None = None
+    stream_window: int | None = None
+    bdp_probe: bool = True
     keepalive: tuple[float, float, bool] | None = None
     pings: tuple[float, bool, int | None] | None = None
     max_idle: float | None = None
@@ -203,6 +218,8 @@ class ServerOptions:
             reuse_port=bool(given.get("grpc.so_reuseport", True)),
             compression=_compression(given, compression),
             max_header_list=_header_list(given),
+            stream_window=_stream_window(given),
+            bdp_probe=bool(given.get("grpc.http2.bdp_probe", True)),
             keepalive=_keepalive(given, _TWO_HOURS),
             pings=_pings(given),
             max_idle=_seconds(given, "grpc.max_connection_idle_ms"),
@@ -217,6 +234,8 @@ class ServerOptions:
             self.max_receive_message_length,
             max_concurrent_streams=self.max_concurrent_streams,
             max_header_list=self.max_header_list,
+            stream_window=self.stream_window,
+            bdp_probe=self.bdp_probe,
             keepalive=self.keepalive,
             pings=self.pings,
             max_idle=self.max_idle,

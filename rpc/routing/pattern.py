@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LONGEST_SHOWN = 200
-_MOST_WORK = 1 << 27  # of one request, and of one match (MAX_WORK in native/patterns/src/lib.rs)
 _MOST_SECONDS = 0.05  # of processor time: what so much work takes with the worst pattern known to us
 _in_use: WeakValueDictionary[str, Pattern] = WeakValueDictionary()
 
@@ -44,9 +43,9 @@ class PatternWork:
         before, self._work = self._work, self._work + work
         if not before:
             self._since = time.thread_time()
-        elif self._work > _MOST_WORK:
+        elif self._work > Pattern.MOST_WORK:
             spent = time.thread_time() - self._since
-            if spent + work * _MOST_SECONDS / _MOST_WORK > _MOST_SECONDS:
+            if spent + work * _MOST_SECONDS / Pattern.MOST_WORK > _MOST_SECONDS:
                 raise TextTooLongError(
                     f"the path and headers are too long for the routes' patterns: {spent * 1000:.0f} ms are spent, and "
                     f"the next could take more than is left of {_MOST_SECONDS * 1000:.0f} ms"

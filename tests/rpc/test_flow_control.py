@@ -14,7 +14,7 @@ from tests.rpc.tls.ends import resident
 
 PIECE = 64 * 1024
 # What both kernels' socket buffers and both windows may hold; a writer that nobody stops passes it in a second or two.
-# grpcio's client measures the bandwidth (BDP) and was seen to let 36 MiB come; ours has a fixed window.
+# Both measure the bandwidth (BDP); grpcio's client was seen to let 36 MiB come.
 MOST = 64 * 1024 * 1024 // PIECE
 
 

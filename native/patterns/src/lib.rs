@@ -21,7 +21,7 @@ pub const MAX_PROGRAM: usize = 1 << 20;
 pub const MAX_TEXT: usize = 64 << 10;
 /// The text's bytes times the program's: matching is linear in each, so this bounds what a match may cost (0.05 s for
 /// the worst pattern known to us). `rpc/routing/pattern.py` bounds all matches of one request together by the same.
-const MAX_WORK: usize = 1 << 27;
+pub const MOST_WORK: usize = 1 << 27;
 
 /// What the lazy automaton of one thread may take; beyond that it starts anew, and gives way to a slower one.
 const MAX_LAZY: usize = 256 << 10;
@@ -53,7 +53,7 @@ impl Pattern {
     }
 
     pub fn matches(&self, text: &str) -> Result<bool, TooLong> {
-        let longest = MAX_TEXT.min(MAX_WORK / self.size());
+        let longest = MAX_TEXT.min(MOST_WORK / self.size());
         if text.len() > longest {
             return Err(TooLong(longest));
         }

@@ -387,9 +387,9 @@ impl ClientCall {
     /// The next message if it is there, else None, and asks for it. At the end None: look at `finished`.
     fn receive<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.sending.store(false, Ordering::Relaxed);
-        let message = receive(&self.link, self.key);
-        if message.is_none() {
-            commanded(py, &self.link, self.on_dirty.as_ref())?; // the window's release has to go out
+        let (message, says_room) = receive(&self.link, self.key);
+        if message.is_none() || says_room {
+            commanded(py, &self.link, self.on_dirty.as_ref())?;
         }
         Ok(message.map(|message| to_py(py, &message)))
     }
@@ -400,7 +400,11 @@ impl ClientCall {
         loop {
             // First whether more can come: what has come is there then.
             let over = self.link.lock().grpc.call(self.key).is_none_or(Call::over);
-            if let Some(message) = receive(&self.link, self.key) {
+            let (message, says_room) = receive(&self.link, self.key);
+            if let Some(message) = message {
+                if says_room {
+                    py.detach(|| self.link.flush());
+                }
                 return Ok(Some(to_py(py, &message)));
             }
             if over {
@@ -471,14 +475,15 @@ impl ClientCall {
     }
 }
 
-fn receive(link: &Link, key: Key) -> Option<Bytes> {
+/// A message, and whether the server has to be told that there is room for more.
+fn receive(link: &Link, key: Key) -> (Option<Bytes>, bool) {
     let mut state = link.lock();
-    let message = state.grpc.take_message(key);
+    let mut message = state.grpc.take_message(key);
     if message.is_none() {
         state.grpc.want(key, 1);
-        return state.grpc.take_message(key);
+        message = state.grpc.take_message(key);
     }
-    message
+    (message, state.grpc.waiting_output() > 0)
 }
 
 impl Drop for ClientCall {

@@ -14,6 +14,10 @@ pub struct Pattern(patterns::Pattern);
 
 #[pymethods]
 impl Pattern {
+    /// Bytes of text times bytes of program, of one match.
+    #[classattr]
+    const MOST_WORK: usize = patterns::MOST_WORK;
+
     #[new]
     fn new(source: &str) -> PyResult<Self> {
         patterns::Pattern::new(source).map(Self).map_err(PyValueError::new_err)

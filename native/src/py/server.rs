@@ -151,7 +151,7 @@ impl ServerCall {
 
     /// The next message if it is there, else None, and asks for more. At the end None: look at `ended`.
     fn receive<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let message = self.take();
+        let (message, _) = self.take();
         self.commanded(py)?;
         Ok(message.map(|message| to_py(py, &message)))
     }
@@ -161,7 +161,11 @@ impl ServerCall {
         loop {
             // First whether more can come: what has come is there then.
             let over = self.link.lock().grpc.call(self.key).is_none_or(Call::over);
-            if let Some(message) = self.take() {
+            let (message, says_room) = self.take();
+            if let Some(message) = message {
+                if says_room {
+                    py.detach(|| tell_all(self.link.flush_now()));
+                }
                 return Ok(Some(to_py(py, &message)));
             }
             if over {
@@ -250,13 +254,15 @@ impl ServerCall {
 }
 
 impl ServerCall {
-    fn take(&self) -> Option<Bytes> {
+    /// A message, and whether the client has to be told that there is room for more.
+    fn take(&self) -> (Option<Bytes>, bool) {
         self.sending.store(false, Ordering::Relaxed);
         let mut state = self.link.lock();
         let message = state.grpc.take_message(self.key);
         // One ahead, so that the client's next message is on its way while this one is worked on.
         state.grpc.want(self.key, 1);
-        message.or_else(|| state.grpc.take_message(self.key))
+        let message = message.or_else(|| state.grpc.take_message(self.key));
+        (message, state.grpc.waiting_output() > 0)
     }
 }
 

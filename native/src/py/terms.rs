@@ -24,13 +24,15 @@ impl Terms {
     /// `pings`, of a server: the least time between a client's, whether without calls, and how many may come earlier
     /// (None: any number). `grace`: what calls in progress get after `max_age`.
     #[new]
-    #[pyo3(signature = (max_message, *, max_concurrent_streams=None, max_header_list=None, keepalive=None, pings=None,
-                        max_idle=None, max_age=None, grace=None, busy_poll=None))]
+    #[pyo3(signature = (max_message, *, max_concurrent_streams=None, max_header_list=None, stream_window=None,
+                        bdp_probe=true, keepalive=None, pings=None, max_idle=None, max_age=None, grace=None, busy_poll=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         max_message: usize,
         max_concurrent_streams: Option<u32>,
         max_header_list: Option<u32>,
+        stream_window: Option<u32>,
+        bdp_probe: bool,
         keepalive: Option<(f64, f64, bool)>,
         pings: Option<(f64, bool, Option<u32>)>,
         max_idle: Option<f64>,
@@ -41,6 +43,8 @@ impl Terms {
         let defaults = Settings::default();
         let http2 = Settings {
             max_concurrent_streams: max_concurrent_streams.unwrap_or(defaults.max_concurrent_streams),
+            stream_window: stream_window.unwrap_or(defaults.stream_window),
+            widest_stream: if bdp_probe { defaults.widest_stream } else { 0 },
             max_header_list_size: max_header_list.unwrap_or(defaults.max_header_list_size),
             pings: match pings {
                 None => defaults.pings,

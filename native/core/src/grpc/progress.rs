@@ -91,7 +91,7 @@ impl Connection {
                 let missing = message::missing(&view.body);
                 self.http2.release(key, missing);
             }
-            Ok(()) => {}
+            Ok(()) => self.http2.taken(key),
         }
         if before != call.progress() || call.finished.is_some() {
             self.changed.push(key);

@@ -30,6 +30,8 @@ pub struct Settings {
     pub stream_window: u32,
     /// Covers all the stalled streams allowed, so that one stalled reader does not slow its neighbours.
     pub connection_window: u32,
+    /// As far as a stream's window grows with what the line can carry, while it is read; zero: it does not.
+    pub widest_stream: u32,
     pub max_frame_size: u32,
     pub max_header_list_size: u32,
     /// How many streams a client may have open at once; more wait at the client.
@@ -46,6 +48,7 @@ impl Default for Settings {
         Self {
             stream_window: 256 * 1024,
             connection_window: 256 * 1024 * 1024,
+            widest_stream: 16 * 1024 * 1024,
             max_frame_size: 128 * 1024,
             max_header_list_size: 64 * 1024,
             max_concurrent_streams: 1000,

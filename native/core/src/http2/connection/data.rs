@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::Connection;
+use super::bandwidth::PROBE;
 use super::fault::Fault;
 use super::input::unpadded;
 use super::stream::Receiving;
@@ -32,7 +33,7 @@ impl Connection {
             if let Some(stream) = self.streams.get_mut(&head.stream).filter(|stream| stream.view.broken.is_none()) {
                 stream.held -= padding;
                 self.held -= padding;
-                self.make_room(head.stream, 0);
+                self.let_in(head.stream, 0);
             }
         }
         self.deliver(head.stream, data, head.has(flag::END_STREAM))
@@ -79,6 +80,9 @@ impl Connection {
                 return Err(Fault::stream(key, code::PROTOCOL_ERROR, "more data than content-length says"));
             };
             *left = less;
+        }
+        if self.bandwidth.received(size, self.local_window, self.now) {
+            self.ping(PROBE);
         }
         Ok(())
     }
@@ -173,17 +177,33 @@ impl Connection {
         }
         let Some(stream) = self.streams.get_mut(&key) else { return };
         self.held -= std::mem::take(&mut stream.held);
-        self.make_room(key, missing);
+        self.make_room(key, (missing as i64).min(frame::LARGEST_WINDOW));
+    }
+
+    /// The stream's owner has taken some of what arrived, and the peer gets the room of that back.
+    pub fn taken(&mut self, key: Key) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let taken = stream.held - stream.view.body.len() as i64;
+        if taken > 0 {
+            stream.held -= taken;
+            self.held -= taken;
+            self.make_room(key, 0);
+        }
+    }
+
+    /// Who is read has as much on the way as the line can carry; who is not keeps to the window that all begin with.
+    fn make_room(&mut self, key: Key, missing: i64) {
+        self.let_in(key, missing.max(self.bandwidth.product()));
         self.top_up();
     }
 
     /// Gives the stream's room back that nobody holds, half a window at a time.
-    fn make_room(&mut self, key: Key, missing: usize) {
+    fn let_in(&mut self, key: Key, at_least: i64) {
         let Some(stream) = self.streams.get_mut(&key) else { return };
         if stream.receiving == Receiving::Ended || stream.view.broken.is_some() {
             return;
         }
-        let target = self.local_window.max((missing as i64).min(frame::LARGEST_WINDOW));
+        let target = self.local_window.max(at_least);
         let room = target - stream.held - stream.recv_window;
         if room >= (self.local_window / 2).max(1) {
             stream.recv_window += room;

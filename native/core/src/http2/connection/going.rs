@@ -1,5 +1,6 @@
 //! How connections and streams end: GOAWAY both ways, RST_STREAM both ways, and what is known of streams that are gone.
 
+use super::bandwidth::PROBE;
 use super::fault::Fault;
 use super::stream::{Receiving, Sending, Stream};
 use super::{Closed, Connection, Role};
@@ -59,6 +60,9 @@ impl Connection {
     }
 
     pub(super) fn on_pong(&mut self, opaque: u64) {
+        if opaque == PROBE {
+            self.bandwidth.answered(self.local_window, self.now);
+        }
         if opaque == LAST_CALL && self.leaving == Leaving::Announced {
             self.leaving = Leaving::Final(self.last_peer);
             self.say_goaway(self.last_peer, code::NO_ERROR, "");

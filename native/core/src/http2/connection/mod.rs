@@ -2,6 +2,7 @@
 //! take effect at once (`send`); what waits for the peer's window or for its turn lies in its stream's queue until
 //! `schedule` moves it to the output. Memory is bounded by the windows, the limits in `Settings`, and `Output`'s mark.
 
+mod bandwidth;
 mod block;
 mod budget;
 mod data;
@@ -23,6 +24,7 @@ use super::frame::{self, kind, setting};
 use super::growth::Share;
 use super::hpack::{Decoder, Encoder};
 use super::{Broken, Counters, Headers, Key, Outbox, Scattered, Settings, View};
+use bandwidth::Bandwidth;
 use budget::{Budgets, Strikes};
 use fault::Fault;
 use going::Leaving;
@@ -95,6 +97,7 @@ pub struct Connection {
     ended: Option<String>,
     budgets: Budgets,
     growth: Share,
+    bandwidth: Bandwidth,
     strikes: Strikes,
     counters: Counters,
 }
@@ -147,6 +150,7 @@ impl Connection {
             ended: None,
             budgets: Budgets::default(),
             growth: Share::of(&settings.growth),
+            bandwidth: Bandwidth::new(i64::from(settings.widest_stream)),
             strikes: Strikes::default(),
             counters: Counters::default(),
         }
