@@ -60,6 +60,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
         "localmesh",
         "proxyless",
     }
+    assert {"proxyless/rpc/__init__.pyi", "proxyless/rpc/aio.pyi", "proxyless/xds/model.pyi"} <= set(names)
     assert {"rpc/py.typed", "xds_client/py.typed", "rpc/_native.pyi"} <= set(names)
     assert any(name.startswith("proxyless_native/_native") and name.endswith(".so") for name in names)
     assert not [name for name in names if "__pycache__" in name or name.endswith("_pb2.py")]
