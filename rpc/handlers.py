@@ -26,9 +26,16 @@ def wrong_cardinality(call: ServerCall) -> bool:
     return call.active and (call.ended or call.waiting > 1)
 
 
+def behaviour_of(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
+    """What answers; users' own handlers need no more than the attribute of their kind."""
+    if handler.response_streaming:
+        return handler.stream_stream if handler.request_streaming else handler.unary_stream
+    return handler.stream_unary if handler.request_streaming else handler.unary_unary
+
+
 def is_blocking(handler: grpc.RpcMethodHandler[Any, Any]) -> bool:
     """The handler is neither a coroutine nor an asynchronous generator: in an asyncio server it needs a thread."""
-    behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    behaviour = behaviour_of(handler)
     return not (inspect.iscoroutinefunction(behaviour) or inspect.isasyncgenfunction(behaviour))
 
 
@@ -46,8 +53,13 @@ class HandlerTable:
 
     def __init__(self, generic: Iterable[grpc.GenericRpcHandler], interceptors: Iterable[Any]) -> None:
         self._registered: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-        self._generic: list[grpc.GenericRpcHandler] = list(generic)
+        self._generic: list[grpc.GenericRpcHandler] = []
+        self.add_generic(generic)
         self.interceptors = tuple(interceptors)
+        for interceptor in self.interceptors:
+            if not callable(getattr(interceptor, "intercept_service", None)):
+                why = f"{interceptor!r} is no interceptor of servers: it has no intercept_service"
+                raise ValueError(why)  # noqa: TRY004 - grpc.aio's own
 
     def add_generic(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         for handler in handlers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -35,6 +35,13 @@ UNLIMITED = 2**32 - 1  # a gRPC message's length has 32 bits
 _MOST_CONNECTIONS = 10  # gRFC A105, "Configuration"
 _DEFAULT_RECEIVE = 4 * 1024 * 1024
 _LARGEST_WINDOW = 2**31 - 1  # RFC 9113, section 6.9.1
+
+
+def _given(options: Options) -> dict[str, Any]:
+    """Raises ValueError where they are no pairs, as in grpcio."""
+    if isinstance(options, Mapping):
+        raise ValueError("options are pairs of a name and a value: write list(options.items())")  # noqa: TRY004
+    return dict(options or ())
 
 
 def _limit(value: Any) -> int:
@@ -144,7 +151,7 @@ class ChannelOptions:
 
     @classmethod
     def parse(cls, options: Options, compression: grpc.Compression | None = None) -> ChannelOptions:
-        given = dict(options or ())
+        given = _given(options)
         tell_ignored(given)
         own = f"grpc-python-proxyless/{importlib.metadata.version('proxyless')}"
         agent = (given.get("grpc.primary_user_agent"), own, given.get("grpc.secondary_user_agent"))
@@ -209,7 +216,7 @@ class ServerOptions:
 
     @classmethod
     def parse(cls, options: Options, compression: grpc.Compression | None = None) -> ServerOptions:
-        given = dict(options or ())
+        given = _given(options)
         tell_ignored(given)
         return cls(
             max_receive_message_length=_limit(given.get("grpc.max_receive_message_length", _DEFAULT_RECEIVE)),

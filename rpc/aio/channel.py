@@ -39,10 +39,14 @@ class Channel(Calls[Any, Any, Any, Any, Driver], aio.Channel):
         super().__init__(target, options, compression, credentials, mesh, Driver, kinds)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        """The channel's state. With ``try_to_connect`` it connects, and goes on trying until it is ready."""
+        """The channel's state. With ``try_to_connect`` it connects, and goes on trying until it is ready.
+
+        The state is then the one before, as in grpcio: who waits for another one does not miss the first.
+        """
+        state = self._driver.core.connectivity()
         if try_to_connect:
             self._driver.connect()
-        return self._driver.core.connectivity()
+        return state
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
         """Wait until the state is another one; raises `grpc.aio.UsageError` when the channel is closed."""

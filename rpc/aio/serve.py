@@ -11,6 +11,7 @@ import grpc
 from grpc import aio
 
 from rpc.context import AbortedError, code_number, failure_code
+from rpc.handlers import behaviour_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,8 +36,7 @@ async def serve_call(context: ServicerContext, handler: grpc.RpcMethodHandler[An
         if handler.response_streaming:
             await _stream(context, handler, request)
         else:
-            behaviour: Any = handler.unary_unary or handler.stream_unary
-            _reply(context, handler, await behaviour(request, context))
+            _reply(context, handler, await behaviour_of(handler)(request, context))
     except AbortedError:
         context.finish()
     except asyncio.CancelledError:
@@ -64,8 +64,7 @@ def _reply(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], r
 
 
 async def _stream(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any], request: Any) -> None:
-    behaviour: Any = handler.unary_stream or handler.stream_stream
-    responses = behaviour(request, context)
+    responses = behaviour_of(handler)(request, context)
     if inspect.isawaitable(responses):
         await responses  # the handler wrote by context.write
     else:

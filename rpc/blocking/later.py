@@ -9,8 +9,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from rpc.blocking.serve import behaviour_of, fail, finish, requests, send
+from rpc.blocking.serve import fail, finish, requests, send
 from rpc.context import AbortedError
+from rpc.handlers import behaviour_of
 
 if TYPE_CHECKING:
     import grpc

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from rpc.context import AbortedError, CallOverError, code_number, failure_code
+from rpc.handlers import behaviour_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,10 +60,6 @@ def refused(call: ServerCall, error: BaseException) -> None:
         call.finish(grpc.StatusCode.UNAVAILABLE.value[0], "the server is shutting down", None)
     else:
         unserved(call, error)
-
-
-def behaviour_of(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
-    return handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
 
 def requests(context: ServicerContext, handler: grpc.RpcMethodHandler[Any, Any]) -> Iterator[Any]:

@@ -194,6 +194,8 @@ class Server(grpc.Server):
         with self._lock:
             requested, self._stopping = self._stopping, self._stopping or threading.Event()
         if requested is None:
+            self._listeners.close()
+            self._hub.drain()  # ports are closed, and names of the Unix domain free, when this returns
             if begun(self._stop, "rpc stop", self._stopping, grace, daemon=False) is None:
                 self._stop(self._stopping, grace)  # who asks waits, but the server stops
         elif grace is None:
@@ -253,8 +255,6 @@ class Server(grpc.Server):
 
     def _stop(self, requested: threading.Event, grace: float | None) -> None:
         requested.set()
-        self._listeners.close()
-        self._hub.drain()
         until = time.monotonic() + (grace or 0.0)
         while (self._running or self._later) and time.monotonic() < until:
             self._stopped.wait(_DRAIN_CHECK)

@@ -33,6 +33,9 @@ def opened(credentials: Any) -> ChannelCredentials:
     inner = getattr(credentials, "_credentials", credentials)
     if hasattr(inner, "_channel_credentials") and hasattr(inner, "_call_credentialses"):
         return composite_channel_credentials(inner._channel_credentials, *inner._call_credentialses)  # noqa: SLF001
+    if getattr(inner, "_private_key_signer", None) is not None:
+        what = "ssl_channel_credentials_with_custom_signer: keys that sign elsewhere"
+        raise TypeError(f"{what} are not used in this release; give ssl_channel_credentials the key itself")
     if hasattr(inner, "_pem_root_certificates"):
         return ssl_channel_credentials(inner._pem_root_certificates, inner._private_key, inner._certificate_chain)  # noqa: SLF001
     return own_channel_credentials(credentials)

@@ -20,14 +20,13 @@ from xds_client.model import (
     RouteMatch,
     Target,
     TargetConfig,
+    TargetMissing,
     VirtualHost,
     WeightedCluster,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from xds_client.model import TargetMissing
 
 _CONNECT_TIMEOUT = 20.0  # seconds, as gRPC's (grpc/doc/connection-backoff.md, MIN_CONNECT_TIMEOUT)
 
@@ -59,6 +58,29 @@ class StaticResolution:
 
     def waiting_for(self) -> str:
         return "nothing"
+
+    def close(self) -> None:
+        pass
+
+
+class NowhereResolution:
+    """A target that says nothing: calls fail, and not the making of the channel, as in grpcio.
+
+    Clients that are generated make channels for no target, and throw them away.
+    """
+
+    identity = None
+    authority = None
+    refresh = None
+
+    def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
+        on_config(TargetMissing(Target("", 0), "the channel's target is empty; it is written host:port"))
+
+    def resume(self) -> None:
+        """Nothing ever sleeps here."""
+
+    def waiting_for(self) -> str:
+        return "a target"
 
     def close(self) -> None:
         pass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
 from rpc.resolver.dns import DnsResolution
-from rpc.resolver.static import StaticResolution, written
+from rpc.resolver.static import NowhereResolution, StaticResolution, written
 from rpc.resolver.xds import XdsResolution
 from xds_client.model import Endpoint, InvalidTargetError, LbPolicy, Target
 
@@ -63,6 +63,8 @@ def parse(
 
     Raises `InvalidTargetError` that says what is understood.
     """
+    if target == "":  # and not None, which is an AttributeError, as in grpcio
+        return NowhereResolution()
     scheme, colon, rest = target.partition(":")
     if any(c < " " or c == "\x7f" for c in target):
         raise InvalidTargetError(f"{target!r}: no name has control characters")
@@ -73,10 +75,7 @@ def parse(
         return XdsResolution(Target.parse(target), mesh)
     if scheme in {"unix", "unix-abstract"}:
         return _unix(target, scheme, unquote(rest))
-    if rest.startswith("//"):
-        authority, slash, rest = rest[2:].partition("/")
-        if authority or not slash:
-            raise InvalidTargetError(f"{target!r}: a name server of its own is not understood; write {scheme}:///…")
+    rest = _without_server(target, scheme, rest)
     lb_policy = _POLICIES.get(policy or "pick_first", LbPolicy.PICK_FIRST)
     if scheme == "dns":
         host, port = _host_and_port(target, unquote(rest), _DEFAULT_PORT)
@@ -88,6 +87,15 @@ def parse(
         raise InvalidTargetError(f"{target!r}: it has no address; write {scheme}:address:port")
     endpoints = tuple(Endpoint(host, port) for host, port in pairs)
     return StaticResolution(target, endpoints, lb_policy, *pairs[0])
+
+
+def _without_server(target: str, scheme: str, rest: str) -> str:
+    if not rest.startswith("//"):
+        return rest
+    server, slash, rest = rest[2:].partition("/")
+    if server or not slash:
+        raise InvalidTargetError(f"{target!r}: a name server of its own is not understood; write {scheme}:///…")
+    return rest
 
 
 def _unix(target: str, scheme: str, rest: str) -> Resolution:

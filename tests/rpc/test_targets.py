@@ -104,7 +104,6 @@ def test_a_plain_target_is_one_endpoint_as_written(text, host, port):
 @pytest.mark.parametrize(
     "text",
     [
-        "",
         ":80",
         "localhost:0",
         "dns://8.8.8.8/a:1",

@@ -25,11 +25,13 @@ impl Method {
     /// `encoding`: what requests are compressed with, by gRPC's number for it.
     #[pyo3(signature = (path, authority, user_agent, encoding=0, scheme="http"))]
     fn new(path: &str, authority: &str, user_agent: &str, encoding: u8, scheme: &str) -> PyResult<Self> {
-        // Only looked at: what is no authority or no path must not reach the wire.
+        // Only looked at: what is no authority or no path must not reach the wire. As in grpcio a method's name need not
+        // begin with a slash; it goes as it is.
+        let rooted = if path.starts_with('/') || path.is_empty() { path.to_owned() } else { format!("/{path}") };
         Uri::builder()
             .scheme(scheme)
             .authority(authority)
-            .path_and_query(path)
+            .path_and_query(rooted)
             .build()
             .map_err(|error| PyValueError::new_err(format!("{authority:?}, {path:?}: {error}")))?;
         let encoding = Encoding::from_number(encoding)
