@@ -190,7 +190,8 @@ class Listeners:
         return "; ".join(f"{guard.address} waits for {guard.waiting_for}" for guard in self.guards if guard.waiting_for)
 
     def close(self) -> None:
-        """The guards follow nothing any more, and the Unix domain's names are free."""
+        """The guards follow nothing any more, ports that were never served and the Unix domain's names are free."""
+        self._unbind()
         files, self._files = self._files, []
         for file in files:
             if isinstance(file, str) and file:  # an abstract name is bytes, and leaves nothing behind
@@ -201,6 +202,10 @@ class Listeners:
 
     def __del__(self) -> None:
         """A server that was never started leaves nothing open."""
-        for listeners, _ in self._bound:
+        self._unbind()
+
+    def _unbind(self) -> None:
+        bound, self._bound = self._bound, []
+        for listeners, _ in bound:
             for listener in listeners:
                 listener.close()
