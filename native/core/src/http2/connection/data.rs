@@ -18,6 +18,9 @@ const WORTH_LANDING: usize = 8 * 1024;
 /// How much of the connection's window one stream's may grow to: a 64th.
 const STREAM_SHARE: i64 = 64;
 
+/// What may be on its way at the most, on streams that ended here one after the other: the connection's window, which is
+/// topped up meanwhile, says nothing about that.
+const MOST_LATE: i64 = 256 << 20;
 /// So much may come late over a connection's life for no good reason: a peer that miscounts loses its stream only.
 pub const LATE_LENIENCY: i64 = 1 << 20;
 
@@ -100,9 +103,9 @@ impl Connection {
 
     /// A stream ends on this side before its peer has ended it: so much may be on its way.
     pub(super) fn expect_late(&mut self, window: i64) {
-        let most = i64::from(self.settings.connection_window.max(frame::DEFAULT_WINDOW));
+        let not_acknowledged = if self.greeting_acknowledged { 0 } else { i64::from(self.settings.stream_window) };
         let one_that_ends_it = 1;
-        self.late_window = (self.late_window + window.max(0) + one_that_ends_it).min(most);
+        self.late_window = (self.late_window + window.max(not_acknowledged) + one_that_ends_it).min(MOST_LATE);
     }
 
     /// A piece of a DATA frame that was admitted.
@@ -225,6 +228,7 @@ impl Connection {
             return;
         }
         self.local_window = wanted;
+        self.expect_late(by * STREAM_SHARE); // on streams that ended here and, for the peer, have not yet
         self.streams.values_mut().for_each(|stream| stream.recv_window += by);
         let value = (wanted as u32).to_be_bytes();
         self.output.frame(kind::SETTINGS, 0, 0, &[&setting::INITIAL_WINDOW_SIZE.to_be_bytes()[..], &value].concat());
