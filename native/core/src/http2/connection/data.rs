@@ -9,7 +9,7 @@ use super::Connection;
 use super::bandwidth::PROBE;
 use super::fault::Fault;
 use super::input::unpadded;
-use super::stream::Receiving;
+use super::stream::{Receiving, Sending};
 use crate::http2::Key;
 use crate::http2::frame::{self, Head, code, flag, kind, setting};
 
@@ -203,7 +203,8 @@ impl Connection {
     /// Gives the stream's room back that nobody holds, half a window at a time.
     fn let_in(&mut self, key: Key, at_least: i64) {
         let Some(stream) = self.streams.get_mut(&key) else { return };
-        if stream.receiving == Receiving::Ended || stream.view.broken.is_some() {
+        // The peer knows nothing yet of a stream that waits for its turn.
+        if stream.sending == Sending::Waiting || stream.receiving == Receiving::Ended || stream.view.broken.is_some() {
             return;
         }
         let target = self.local_window.max(at_least);
