@@ -24,7 +24,7 @@ demo: setup
 	$(RUN) -m examples.demo
 
 test: setup
-	$(RUN) -m pytest tests -n $(WORKERS) --dist loadfile
+	$(RUN) -m pytest tests -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(VENV)/bin/ruff format --check .

@@ -5,7 +5,7 @@ ChannelClosedError      a call on a channel that is closed; what grpcio raises, 
 grpc.RpcError
 ├── CallFailed          a blocking call ended with a status other than OK
 └── grpc.aio.AioRpcError
-    └── AioCallFailed   the same in asyncio
+    └── AioRpcError     the same in asyncio
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ class CallFailed(EndedCall, grpc.RpcError):  # type: ignore[misc]  # an untyped 
     __str__ = EndedCall.__repr__
 
 
-class AioCallFailed(grpc.aio.AioRpcError):
+class AioRpcError(grpc.aio.AioRpcError):
     """The same in asyncio: grpc's own class, which says its text once."""
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ from grpc import aio
 
 from rpc.aio.driver import Driver, PlannedCall
 from rpc.deadline import deadline_of, time_left, time_remaining
-from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, AioCallFailed, described, failed
+from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, AioRpcError, described, failed
 from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
 
@@ -27,7 +27,7 @@ def aio_metadata(pairs: Any) -> aio.Metadata:
 
 
 def aio_error(outcome: Outcome) -> aio.AioRpcError:
-    return AioCallFailed(
+    return AioRpcError(
         STATUS_CODES[outcome[0]], aio_metadata(outcome[3]), aio_metadata(outcome[4]), outcome[1], outcome[1]
     )
 

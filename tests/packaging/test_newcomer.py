@@ -48,7 +48,11 @@ class Shell:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ip = f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PROXYLESS_", "PYTHON"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PROXYLESS_", "PYTEST_", "PYTHON"))
+        }
         self._environment = kept | {"PATH": f"{folder}/.venv/bin:{os.environ['PATH']}", "GRPC_VERBOSITY": "ERROR"}
 
     def _here(self, block: str) -> str:

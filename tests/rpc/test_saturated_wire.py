@@ -7,7 +7,6 @@ import threading
 
 import grpc
 
-from rpc.transport import connection as connections
 from tests.rpc import frames
 from tests.rpc.frames import GOAWAY, SETTINGS, frame
 from tests.rpc.saturation import TWO_STREAMS_SETTING, at_most, endpoint_of, queued
@@ -165,8 +164,7 @@ def test_calls_that_wait_are_not_failed_by_a_further_connection_that_cannot_be_m
     assert [call.read().message for call in calls] == ["hi"] * 4
 
 
-def test_a_further_connection_is_tried_again_after_the_back_off(our_world, start, monkeypatch):
-    monkeypatch.setattr(connections, "_INITIAL", 0.2)
+def test_a_further_connection_is_tried_again_after_the_back_off(our_world, start):
     together, go = threading.Semaphore(0), threading.Event()
 
     def script(connection, number):
@@ -181,7 +179,8 @@ def test_a_further_connection_is_tried_again_after_the_back_off(our_world, start
             connection.reply(stream)
         connection.serve_on()
 
-    client = our_world.connect(start(script).address, at_most(2))
+    options = [*at_most(2), ("grpc.initial_reconnect_backoff_ms", 200)]
+    client = our_world.connect(start(script).address, options)
     calls = [client.begin("server_stream", request(str(number))) for number in range(4)]
     for _ in calls:
         assert together.acquire(timeout=PATIENCE), "no further connection is tried again"
