@@ -115,5 +115,5 @@ def _parsed(kind: ResourceType, resource: WireResource) -> WireResource:
         if kind in _DECODED_AT_ONCE and isinstance(parsed, Parsed):
             parsed.settle()
     except DecodeError as error:
-        return replace(resource, parsed=error)
+        return replace(resource, parsed=error.kept())
     return replace(resource, parsed=parsed)

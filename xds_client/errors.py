@@ -19,7 +19,7 @@ XdsError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from xds_client.resource_type import ResourceType
@@ -61,6 +61,11 @@ class DecodeError(XdsError):
         self.name = name
         self.field = field
         self.reason = reason
+
+    def kept(self) -> Self:
+        """As a value, without the frames that raised it: they hold the response, megabytes perhaps, in a cycle."""
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
 
 
 class ExchangerClosedError(XdsError):

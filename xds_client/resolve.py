@@ -118,7 +118,7 @@ class _Reader:
         try:
             return found.value()
         except DecodeError as error:
-            return error
+            return error.kept()
         finally:
             if found.error is not None:
                 self.errors.append(found.error)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import threading
+
+import pytest
 
 from tests.xds_client.mesh import REVIEWS_ROUTE, cluster, endpoints, inbound, response, route, subset, with_garbage
 from tests.xds_client.wire import sent
 from xds_client import ResourceType, Target
+from xds_client.codec import Resources
 from xds_client.resolve import Inbound
 
 CLUSTER, ENDPOINT, LISTENER, ROUTE = (
@@ -89,6 +93,22 @@ def test_a_malformed_one_among_many_is_refused_by_name_and_the_last_good_one_sta
     [nack] = sent(arrive(wire, with_garbage(response(ENDPOINT, many(), nonce="e2"), V1)))
     assert "appears twice" in nack.error_detail.message
     assert not [entry for entry in wire.log if entry[0] == "target"]
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["beside", "in place"])
+def test_what_was_refused_is_let_go_of_at_once(wire, monkeypatch, beside):
+    """Not when the garbage collector comes: few objects can be gigabytes."""
+    served(wire, wire.log)
+    monkeypatch.setattr("xds_client.decode.parsed._MOST", 1000)
+    bad = response(ENDPOINT, many(8000 if beside else 100), nonce="e")
+    gc.collect()
+    gc.disable()
+    try:
+        [nack] = sent(arrive(wire, bad))
+        assert "more than 1000" in nack.error_detail.message
+        assert not [each for each in gc.get_objects() if isinstance(each, Resources)]
+    finally:
+        gc.enable()
 
 
 def test_one_of_a_stream_that_is_gone_is_asked_for_again(wire):

@@ -62,7 +62,7 @@ class Parsed:
         self.settle()
         assert self._outcome is not None
         if isinstance(self._outcome, DecodeError):
-            raise self._outcome
+            raise self._outcome.kept()
         return self._outcome
 
     def settle(self) -> None:

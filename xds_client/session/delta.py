@@ -197,7 +197,7 @@ class DeltaSession:
             try:
                 accepted[name] = _content(kind, resource, resource.data)
             except DecodeError as error:
-                rejected[name] = error
+                rejected[name] = error.kept()
         gone = {n: "the control plane removed it" for n in response.removed if n in wanted or WILDCARD in wanted}
         return Update(
             kind,
