@@ -163,17 +163,22 @@ def test_who_proves_nothing_is_refused_with_the_reason(pod: Pod, wrong: str) -> 
         until(lambda: exchanger.status().connected, 20, "the stream is admitted, too")
 
 
+def of_another_root(reason: str) -> bool:
+    """In our engine's words: the roots of two meshes may have one name."""
+    return "reaches none of our roots" in reason or "is refused: InvalidSignature" in reason
+
+
 def test_another_meshs_root_is_believed_nothing(pod: Pod, start_mesh: StartMesh) -> None:
     pod.roots.write_bytes(start_mesh({}).root.read_bytes())
     for reason in refused(pod.join()):
-        assert "CERTIFICATE_VERIFY_FAILED" in reason
+        assert of_another_root(reason)
         assert f"is {pod.roots} the root of that mesh" in reason
 
 
 def test_the_plaintext_port_is_told_nothing(pod: Pod) -> None:
     pod.mesh.secure_address = pod.mesh.address
     for reason in refused(pod.join()):
-        assert "does not speak TLS there" in reason
+        assert "does not speak TLS" in reason
 
 
 @pytest.mark.timeout(120)
@@ -216,7 +221,7 @@ def test_the_root_rotates_and_both_are_trusted_meanwhile(pod: Pod) -> None:
     pod.mesh.start()
     new = pod.mesh.root.read_bytes()
     assert new != old
-    until(lambda: "CERTIFICATE_VERIFY_FAILED" in exchanger.status().connection.last_error, 20, "the new one is unknown")
+    until(lambda: of_another_root(exchanger.status().connection.last_error), 20, "the new one is unknown")
     assert source(exchanger).current == first
     pod.roots.write_bytes(new)
 

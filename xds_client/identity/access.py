@@ -99,6 +99,7 @@ class IstiodAccess:
         advice = {
             # our engine's words
             "reaches none of our roots": f"is {self._roots.path} the root of that mesh?",
+            "InvalidSignature": f"is {self._roots.path} the root of that mesh? It has the name, and another key",
             "is a clock off": "look at this host's clock",
             "the peer's certificate is for": "set PROXYLESS_SERVER_NAME to a name that istiod's certificate has, "
             "such as istiod.istio-system.svc",
