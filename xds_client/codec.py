@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, overload
 
 from envoy.config.core.v3 import base_pb2  # type: ignore[import-untyped]
 from envoy.service.discovery.v3 import discovery_pb2  # type: ignore[import-untyped]
+from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError as WireError
 from google.rpc import code_pb2  # type: ignore[import-untyped]
 
-from xds_client.envelope import pieces
+from xds_client.envelope import fields, pieces
 from xds_client.errors import ProtocolError
 from xds_client.turns import in_turns
+
+_NOTHING = memoryview(b"")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +61,7 @@ class DeltaRequest:
 
 @dataclass(frozen=True, slots=True)
 class WireResource:
-    """One resource still packed. ``data`` None: a heartbeat, nothing but the name.
+    """One resource still packed. ``data`` None: a heartbeat, nothing but the name; a view: it is too large to be taken.
 
     ``parsed``: what is in it, or what is wrong with it, if somebody has looked already.
     """
@@ -66,7 +69,7 @@ class WireResource:
     name: str
     version: str
     type_url: str
-    data: bytes | None
+    data: bytes | memoryview | None
     parsed: Content | DecodeError | None = None
 
 
@@ -77,7 +80,7 @@ class Resources(Sequence[WireResource]):
         self.names: list[str] = []
         self._versions: list[str] = []
         self._types: list[str] = []
-        self._data: list[bytes | None] = []
+        self._data: list[bytes | memoryview | None] = []
         self._parsed: list[Content | DecodeError | None] = []
 
     def append(self, resource: WireResource) -> None:
@@ -121,6 +124,9 @@ def decode_delta_response(data: bytes) -> DeltaResponse:
     type_url = version = nonce = ""
     resources, removed = Resources(), list[str]()
     for piece in pieces(data):
+        if isinstance(piece, memoryview):
+            resources.append(_too_large(piece))
+            continue
         try:
             message = discovery_pb2.DeltaDiscoveryResponse.FromString(piece)
         except WireError as error:
@@ -133,6 +139,25 @@ def decode_delta_response(data: bytes) -> DeltaResponse:
             resources.append(WireResource(one.name, one.version, one.resource.type_url, content))
         removed += message.removed_resources
     return DeltaResponse(type_url, version, nonce, resources, tuple(removed))
+
+
+def _too_large(field: memoryview) -> WireResource:
+    """Who it is, to refuse it by name: what is in it is not even copied."""
+    resource = fields(field).get(discovery_pb2.DeltaDiscoveryResponse.RESOURCES_FIELD_NUMBER)
+    if resource is None:
+        raise ProtocolError(f"a field of {len(field)} bytes that is no resource")
+    of = discovery_pb2.Resource
+    said = fields(resource)
+    packed = fields(said.get(of.RESOURCE_FIELD_NUMBER, _NOTHING))
+    name, version, type_url = (
+        bytes(text).decode(errors="replace")
+        for text in (
+            said.get(of.NAME_FIELD_NUMBER, _NOTHING),
+            said.get(of.VERSION_FIELD_NUMBER, _NOTHING),
+            packed.get(any_pb2.Any.TYPE_URL_FIELD_NUMBER, _NOTHING),
+        )
+    )
+    return WireResource(name, version, type_url, packed.get(any_pb2.Any.VALUE_FIELD_NUMBER, _NOTHING))
 
 
 def _node(node: Node) -> base_pb2.Node:

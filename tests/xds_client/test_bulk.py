@@ -99,7 +99,7 @@ def test_a_malformed_one_among_many_is_refused_by_name_and_the_last_good_one_sta
 def test_what_was_refused_is_let_go_of_at_once(wire, monkeypatch, beside):
     """Not when the garbage collector comes: few objects can be gigabytes."""
     served(wire, wire.log)
-    monkeypatch.setattr("xds_client.decode.parsed._MOST", 1000)
+    monkeypatch.setattr("xds_client.decode.parsed.LARGEST_RESOURCE", 1000)
     bad = response(ENDPOINT, many(8000 if beside else 100), nonce="e")
     gc.collect()
     gc.disable()

@@ -9,8 +9,9 @@ from google.protobuf import any_pb2
 from tests.xds_client.mesh import cluster, response
 from xds_client import ResourceType, envelope
 from xds_client.codec import decode_delta_response
+from xds_client.decode import content
 from xds_client.envelope import pieces
-from xds_client.errors import ProtocolError
+from xds_client.errors import DecodeError, ProtocolError
 from xds_client.turns import in_turns
 
 CLUSTER = ResourceType.CLUSTER
@@ -42,6 +43,24 @@ def test_the_pieces_say_what_the_whole_says(large):
         (r.name, r.version, r.resource.type_url, r.resource.value if r.HasField("resource") else None)
         for r in large.resources
     ]
+
+
+def test_what_is_too_large_to_be_taken_is_named_and_not_copied(large):
+    answer = discovery_pb2.DeltaDiscoveryResponse.FromString(large.SerializeToString())
+    huge = any_pb2.Any(type_url=CLUSTER.value, value=bytes(envelope.LARGEST_RESOURCE + PIECE))
+    answer.resources.add(name="huge", version="7", resource=huge)
+    answer.resources.add(name="behind", version="8", resource=any_pb2.Any(type_url="x", value=b"y"))
+    *before, named, behind = decode_delta_response(answer.SerializeToString()).resources
+    assert (named.name, named.version, named.type_url, len(named.data)) == ("huge", "7", CLUSTER.value, len(huge.value))
+    assert isinstance(named.data, memoryview)
+    assert (behind.name, behind.data, len(before)) == ("behind", b"y", len(large.resources))
+    with pytest.raises(DecodeError, match="'huge': is of 16842752 bytes"):
+        content(CLUSTER, named.name, named.type_url, named.data)
+
+
+def test_a_huge_field_that_is_no_resource_is_no_response():
+    with pytest.raises(ProtocolError, match="no resource"):
+        decode_delta_response(b"\x22" + b"\x81\x80\x80\x10" + bytes((32 << 20) + 1))
 
 
 def test_bytes_after_which_no_field_ends_are_no_response(large):

@@ -21,6 +21,7 @@ from xds_client.decode.fields import FieldError, bounded_patterns
 from xds_client.decode.filters import extension_config
 from xds_client.decode.listener import listener
 from xds_client.decode.route import route_configuration
+from xds_client.envelope import LARGEST_RESOURCE
 from xds_client.errors import DecodeError
 from xds_client.model import Cluster, ClusterLoadAssignment, ExtensionConfig, Listener, RouteConfiguration
 from xds_client.resource_type import ResourceType
@@ -40,9 +41,6 @@ _MESSAGES: dict[ResourceType, tuple[Any, str, Callable[[Any], Value]]] = {
     ResourceType.ROUTE: (route_pb2.RouteConfiguration, "name", route_configuration),
     ResourceType.EXTENSION: (extension_pb2.TypedExtensionConfig, "name", extension_config),
 }
-
-
-_MOST = 16 << 20  # bytes of one resource: 100,000 endpoints; parsing holds up all threads of the process
 
 
 class Parsed:
@@ -94,21 +92,21 @@ class Parsed:
 Content = Parsed | bytes  # bytes: what came by wildcard and nobody has looked at, checked as `parse` checks
 
 
-def content(kind: ResourceType, name: str, type_url: str, data: bytes) -> Content:
+def content(kind: ResourceType, name: str, type_url: str, data: bytes | memoryview) -> Content:
     """First decode, in the form to keep: of 200,000 clusters a program calls three. Raises `DecodeError`."""
     parsed = parse(kind, name, type_url, data)
-    return data if kind.by_wildcard else parsed
+    return parsed.data if kind.by_wildcard else parsed
 
 
-def parse(kind: ResourceType, name: str, type_url: str, data: bytes) -> Parsed:
+def parse(kind: ResourceType, name: str, type_url: str, data: bytes | memoryview) -> Parsed:
     """First decode: is it protobuf of the promised type, and is the name inside the name outside?
 
     Raises `DecodeError`.
     """
     if type_url != kind.value:
         raise DecodeError(kind, name, "", f"is packed as {type_url[:200] or 'nothing'}")
-    if len(data) > _MOST:
-        raise DecodeError(kind, name, "", f"is of {len(data)} bytes, more than {_MOST}")
+    if len(data) > LARGEST_RESOURCE or isinstance(data, memoryview):
+        raise DecodeError(kind, name, "", f"is of {len(data)} bytes, more than {LARGEST_RESOURCE} are too many")
     message_type, name_field, _ = _MESSAGES[kind]
     try:
         message = message_type.FromString(data)

@@ -226,7 +226,7 @@ def _summary(errors: Sequence[DecodeError]) -> str:
     return said if len(errors) <= _MOST_SAID else f"{said}; and {len(errors) - _MOST_SAID} more"
 
 
-def _content(kind: ResourceType, resource: WireResource, data: bytes) -> Content:
+def _content(kind: ResourceType, resource: WireResource, data: bytes | memoryview) -> Content:
     parsed = resource.parsed
     if parsed is None:
         return content(kind, resource.name, resource.type_url, data)
