@@ -106,7 +106,7 @@ def test_flips_under_load(town: Village, server: str) -> None:
             until(lambda calls=calls: len(calls.answers) > RATE, True, f"{calls.kind} calls", 30.0)
         stays = flip_through(town, running)
     for calls in running:
-        # The control: on a busy machine the one's push may come before the other's, and Envoy speaks TLS to a plain port.
+        # The control: where one push comes before the other, Envoy speaks TLS to a plain port.
         between_envoys = calls.kind == "envoy" and server == "shop"
         for stay in stays:
             made = stay.calls(calls.answers)
