@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
-    from rpc._native import Outcome
+    from rpc._native import ClientCall, Outcome
 
 # By number, as the wire says it; what gRPC does not define never leaves the engine.
 STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
@@ -112,6 +112,16 @@ def explained(outcome: Outcome, limit: RouteLimit | None) -> Outcome:
     if outcome[7] != Origin.LOCAL and time.monotonic() < limit.deadline - _ROUNDED:
         return outcome
     return (outcome[0], f"{outcome[1]}: {limit.words}", *outcome[2:])
+
+
+def ended(call: ClientCall, limit: RouteLimit | None) -> Outcome | None:
+    """How a stream's attempt ended; None: it goes on."""
+    status = call.status()
+    if status is None:
+        return None
+    code, details, trailing, unprocessed, origin = status
+    initial, answered = call.initial_metadata(), call.answered
+    return explained((code, details, None, initial, trailing, answered, unprocessed, origin), limit)
 
 
 def told(callbacks: Iterable[Callable[[], None]]) -> None:

@@ -13,7 +13,7 @@ from rpc.security import Guard
 from rpc.transport.sockets import look_up, unix_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rpc._native import Hub
     from rpc.options import ServerOptions
@@ -92,8 +92,7 @@ def _bind(host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
         taken = port == 0 and problem is not None and problem.errno == errno.EADDRINUSE
         if not taken or tries == 0:
             return listeners
-        for listener in listeners:
-            listener.close()
+        _close(listeners)
 
 
 def _bind_all(
@@ -135,6 +134,11 @@ def _listening(family: int, name: tuple[Any, ...], *, reuse_port: bool) -> socke
     return listener
 
 
+def _close(listeners: Iterable[socket.socket]) -> None:
+    for listener in listeners:
+        listener.close()
+
+
 class Listeners:
     """A server's listening sockets until it starts; then they are the engine's."""
 
@@ -154,8 +158,7 @@ class Listeners:
                 for listener in listeners:
                     check(listener)
             except OSError as error:
-                for listener in listeners:
-                    listener.close()
+                _close(listeners)
                 raise RuntimeError(f"Failed to bind to address {address!r}: {error}") from error
         port: int = 1  # what grpcio says of ports without a number
         if listeners[0].family == socket.AF_UNIX:
@@ -207,5 +210,4 @@ class Listeners:
     def _unbind(self) -> None:
         bound, self._bound = self._bound, []
         for listeners, _ in bound:
-            for listener in listeners:
-                listener.close()
+            _close(listeners)

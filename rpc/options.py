@@ -82,9 +82,8 @@ def _backoff(given: dict[str, Any]) -> Backoff:
     """How long from one dial to the next, as C-core reads it; its argument for tests goes before the others."""
     if FIXED_BACKOFF in given:
         return Backoff(initial=int(given[FIXED_BACKOFF]) / 1000, steady=True)
-    usual = USUAL
-    initial = max(_LEAST_BACKOFF, int(given.get(INITIAL_BACKOFF, usual.initial * 1000)) / 1000)
-    most = max(_LEAST_BACKOFF, int(given.get(MAX_BACKOFF, usual.most * 1000)) / 1000)
+    initial = max(_LEAST_BACKOFF, int(given.get(INITIAL_BACKOFF, USUAL.initial * 1000)) / 1000)
+    most = max(_LEAST_BACKOFF, int(given.get(MAX_BACKOFF, USUAL.most * 1000)) / 1000)
     return Backoff(initial=initial, most=most)
 
 

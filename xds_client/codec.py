@@ -19,8 +19,6 @@ from xds_client.envelope import fields, pieces
 from xds_client.errors import ProtocolError
 from xds_client.turns import in_turns
 
-_NOTHING = memoryview(b"")
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,6 +26,8 @@ if TYPE_CHECKING:
     from xds_client.errors import DecodeError
     from xds_client.node import Node
     from xds_client.resource_type import ResourceType
+
+_NOTHING = memoryview(b"")
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def fields(data: memoryview) -> dict[int, memoryview]:
 
 
 def _ends_of_fields(data: bytes | memoryview) -> Iterator[int]:
-    at = fields = 0
+    at = count = 0
     while at < len(data):
         tag, at = _varint(data, at)
         match tag & 7:
@@ -70,8 +70,8 @@ def _ends_of_fields(data: bytes | memoryview) -> Iterator[int]:
                 at += 4
             case wire_type:
                 raise ProtocolError(f"{len(data)} bytes that are no discovery response: a field of type {wire_type}")
-        fields += 1
-        if fields > _MOST_FIELDS:
+        count += 1
+        if count > _MOST_FIELDS:
             raise ProtocolError(f"a discovery response of more than {_MOST_FIELDS} resources")
         yield at
     if at > len(data):

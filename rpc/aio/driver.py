@@ -156,13 +156,9 @@ class Driver:
             )
         except OSError as error:  # TimeoutError is one
             connection.failed(reason(error))
-        except (
-            asyncio.CancelledError
-        ) as error:  # by the end of the channel or of the loop: no other dial is begun for it
-            self._connecting = False
-            connection.failed(reason(error))
-            raise
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):  # the channel or the loop ends: no other dial is begun for it
+                self._connecting = False
             connection.failed(reason(error))
             raise
         else:

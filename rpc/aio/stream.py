@@ -20,7 +20,7 @@ from rpc.errors import (
     NOT_SENT,
     STATUS_CODES,
     described,
-    explained,
+    ended,
     failed,
     given_up,
     told,
@@ -123,12 +123,8 @@ class StreamCall(PlannedCall):
     def _changed(self) -> None:
         call = self._call
         if call is not None and self._outcome is None:
-            status = call.status()
-            if status is not None:
-                code, details, trailing, unprocessed, origin = status
-                initial, answered = call.initial_metadata(), call.answered
-                outcome: Outcome = (code, details, None, initial, trailing, answered, unprocessed, origin)
-                outcome = explained(outcome, self._limit)
+            outcome = ended(call, self._limit)
+            if outcome is not None:
                 if self._again:
                     self._call = None  # the plan may send it anew
                     self._go_on(outcome)

@@ -17,7 +17,7 @@ from rpc.errors import (
     Metadatum,
     Origin,
     described,
-    explained,
+    ended,
     failed,
     given_up,
     metadata_tuple,
@@ -209,12 +209,9 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
             assert self._failure is not None
             return self._failure
         call.wait_end_blocking()
-        status = call.status()
-        if status is None:
+        outcome = ended(call, self._limit)
+        if outcome is None:
             return failed(grpc.StatusCode.UNKNOWN, "the call ended without a status")
-        code, details, trailing, unprocessed, origin = status
-        outcome: Outcome = (code, details, None, call.initial_metadata(), trailing, call.answered, unprocessed, origin)
-        outcome = explained(outcome, self._limit)
         with self._ending:
             if self._call is not call:  # another thread has sent it anew
                 return None
@@ -243,11 +240,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
             return self._failure
         while (payload := call.receive()) is not None:
             payloads.append(payload)
-        status = call.status()
-        if status is None:
-            return None
-        initial = call.initial_metadata()
-        return explained((status[0], status[1], None, initial, status[2], call.answered, False, status[4]), self._limit)
+        return ended(call, self._limit)
 
     def take_all(self, payloads: list[bytes]) -> Outcome:
         """Wait for all messages and the end."""

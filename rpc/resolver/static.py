@@ -48,7 +48,7 @@ class StaticResolution:
     ) -> None:
         """``name`` as messages say it; ``host`` and ``port`` are who is meant to answer: the ``authority``, else."""
         self.authority = authority
-        self._config = endpoints_config(name, endpoints, policy, host, port)
+        self._config: TargetConfig | TargetMissing = endpoints_config(name, endpoints, policy, host, port)
 
     def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
         on_config(self._config)
@@ -63,27 +63,15 @@ class StaticResolution:
         pass
 
 
-class NowhereResolution:
+class NowhereResolution(StaticResolution):
     """A target that says nothing: calls fail, and not the making of the channel, as in grpcio.
 
     Clients that are generated make channels for no target, and throw them away.
     """
 
-    identity = None
-    authority = None
-    refresh = None
-
-    def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
-        on_config(TargetMissing(Target("", 0), "the channel's target is empty; it is written host:port"))
-
-    def resume(self) -> None:
-        """Nothing ever sleeps here."""
-
-    def waiting_for(self) -> str:
-        return "a target"
-
-    def close(self) -> None:
-        pass
+    def __init__(self) -> None:
+        self.authority = None
+        self._config = TargetMissing(Target("", 0), "the channel's target is empty; it is written host:port")
 
 
 def written(host: str, port: int) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, Protocol
 
 from rpc._native import Gate
@@ -17,6 +16,7 @@ from rpc.fork import inherits
 from rpc.security import context
 from rpc.security.filters import not_carried_out
 from rpc.security.material import SecurityError, printable
+from rpc.weakly import weakly
 from xds_client.inbound import chains_for_port
 from xds_client.model import InboundMissing, MeshSecret
 from xds_client.threads import begun_after
@@ -58,7 +58,9 @@ class Guard:
         self.port = port
         self.waiting_for = "its first configuration"  # before anybody could be served; empty: somebody could
         self.look: Callable[[], None] = lambda: None  # for what tells nobody, such as a certificate that has expired
-        self.gate = Gate(_weakly(self._refused))
+        # The garbage collector does not see what the gate holds: by a way back to the guard a server that is over would
+        # keep its keys and descriptors for ever.
+        self.gate = Gate(weakly(self._refused))
         self._credentials = credentials
         self._hub: Hub | None = None
         self._following: Following | None = None
@@ -112,7 +114,7 @@ class Guard:
         with self._changing:
             drained, wait = self._hub.drain_misfits()
             if wait is not None and self._draining is None:
-                self._draining = begun_after(wait, _weakly(self._when_due), "mesh-draining")
+                self._draining = begun_after(wait, weakly(self._when_due), "mesh-draining")
             unattended = wait if self._draining is None else None
         if drained:
             _log.info("%s: %d connections no longer fit what the port lets in; they are drained", self.address, drained)
@@ -126,7 +128,7 @@ class Guard:
     def before_handshakes(self, ask: Callable[[], None]) -> None:
         """Call ``ask`` for each new connection, before its handshake goes on."""
         self._ask = ask
-        self.gate.before_handshakes(_weakly(self._before_handshake))
+        self.gate.before_handshakes(weakly(self._before_handshake))
 
     def _before_handshake(self) -> None:
         self._ask()
@@ -142,20 +144,6 @@ class Guard:
         if self.waiting_for and self._chains is None:
             reason = f"{reason}; the port still waits for {self.waiting_for}"
         self._refusals.note(self.address, peer, printable(reason))
-
-
-def _weakly(method: Callable[..., None]) -> Callable[..., None]:
-    """The method, as long as its object lives. The garbage collector does not see what the engine's gate holds: with
-    a reference back to the guard, a server that is over would keep its keys and descriptors for ever.
-    """
-    reference = weakref.WeakMethod(method)
-
-    def call(*arguments: object) -> None:
-        alive = reference()
-        if alive is not None:
-            alive(*arguments)
-
-    return call
 
 
 class _Refusals:

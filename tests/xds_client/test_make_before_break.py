@@ -10,13 +10,19 @@ from xds_client.session import PATIENCE
 CLUSTER, ENDPOINT, ROUTE = ResourceType.CLUSTER, ResourceType.ENDPOINT, ResourceType.ROUTE
 
 
-def moved(wire):
-    """A target on subset v1; then a push that has v2 instead of it, of which only the clusters have come."""
+def on_v1(wire):
+    """What a target on subset v1 is told."""
     news = wire.observe(Target("reviews", 9080))
     wire.open()
     wire.receive(response(CLUSTER, cluster(subset("v1"))))
     wire.receive(response(ROUTE, route(REVIEWS_ROUTE, subset("v1"))))
     wire.receive(response(ENDPOINT, endpoints(subset("v1"), "10.0.0.1")))
+    return news
+
+
+def moved(wire):
+    """As before; then a push that has v2 instead of it, of which only the clusters have come."""
+    news = on_v1(wire)
     [before] = news
     wire.receive(response(CLUSTER, cluster(subset("v2")), removed=[subset("v1")]))
     assert news == [before], "the routes have not had their chance"
@@ -102,11 +108,7 @@ def test_a_target_that_is_left_is_no_longer_waited_for(wire):
 
 def test_routes_that_overtake_many_clusters_wait_for_them(wire):
     """A large response is decoded aside; the routes of the same push are small and read at once."""
-    news = wire.observe(Target("reviews", 9080))
-    wire.open()
-    wire.receive(response(CLUSTER, cluster(subset("v1"))))
-    wire.receive(response(ROUTE, route(REVIEWS_ROUTE, subset("v1"))))
-    wire.receive(response(ENDPOINT, endpoints(subset("v1"), "10.0.0.1")))
+    news = on_v1(wire)
     many = [cluster(subset("v1", host=f"service-{n}.demo.svc.cluster.local")) for n in range(1500)]
     push = [
         response(CLUSTER, cluster(subset("v2")), *many, removed=[subset("v1")]),
