@@ -53,6 +53,15 @@ pub fn commanded(py: Python<'_>, link: &Arc<Link>, on_dirty: Option<&Arc<Py<PyAn
     Ok(())
 }
 
+/// The same where nobody is left to raise to. At the end of the interpreter there is nobody to ask either.
+fn commanded_unheard(link: &Arc<Link>, on_dirty: Option<&Arc<Py<PyAny>>>) {
+    let _ = Python::try_attach(|py| {
+        if let Err(error) = commanded(py, link, on_dirty) {
+            error.write_unraisable(py, None);
+        }
+    });
+}
+
 #[pymethods]
 impl ClientLink {
     /// False once the connection is lost or told to go away.
@@ -247,11 +256,7 @@ impl Drop for ClientLink {
         }
         if !self.link.dead() {
             self.link.lock().grpc.shut_down();
-            let _ = Python::try_attach(|py| {
-                if let Err(error) = commanded(py, &self.link, self.on_dirty.as_ref()) {
-                    error.write_unraisable(py, None);
-                }
-            });
+            commanded_unheard(&self.link, self.on_dirty.as_ref());
         }
         if self.link.dead() {
             self.hub.release(&self.link); // there may be no loop any more that would
@@ -494,10 +499,6 @@ impl Drop for ClientCall {
         state.grpc.cancel(self.key, Status::new(1, "the call was dropped"));
         state.grpc.forget(self.key);
         drop(state);
-        let _ = Python::try_attach(|py| {
-            if let Err(error) = commanded(py, &self.link, self.on_dirty.as_ref()) {
-                error.write_unraisable(py, None);
-            }
-        });
+        commanded_unheard(&self.link, self.on_dirty.as_ref());
     }
 }
