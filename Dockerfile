@@ -40,5 +40,5 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 # By number: Kubernetes' runAsNonRoot cannot look a name up.
 USER 65532:65532
-EXPOSE 9080 8081
+EXPOSE 9080 9081 8081
 CMD ["python", "-m", "examples.cluster.provider"]

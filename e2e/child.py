@@ -45,6 +45,10 @@ class Child:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
     def start(self) -> None:
         assert not self.running, f"{self.name} runs already"
         # setpriv: whatever becomes of the test process, its children end with it.

@@ -2,7 +2,8 @@
 
 A mesh port under STRICT lets no kubelet in, and a plaintext port with the application on it would let anybody in. So a
 probe port answers this one question, on the thread or loop that reads: a busy handler pool does not make a pod unready.
-Kubernetes: `readinessProbe: {grpc: {port: ...}}`.
+Kubernetes: `readinessProbe: {grpc: {port: …}}`, `livenessProbe: {grpc: {port: …, service: liveness}}`: a pod that is
+not ready, for want of a certificate say, becomes no better by a restart.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ CHAIN = "probes"
 _CHECK = "/grpc.health.v1.Health/Check"
 # grpc.health.v1.HealthCheckResponse: status = 1 (SERVING), 2 (NOT_SERVING).
 _SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"
+# grpc.health.v1.HealthCheckRequest: service = 1. This one asks whether the process answers, ready or not.
+_LIVENESS = b"\x0a\x08liveness"
 
 
 class ProbeCredentials:
@@ -44,7 +47,7 @@ def answer(call: ServerCall, ready: Callable[[], bool]) -> None:
         if call.ended:
             call.unwatch()
             if call.active:
-                call.reply(_SERVING if ready() else _NOT_SERVING, None, None, "")
+                call.reply(_SERVING if call.request() == _LIVENESS or ready() else _NOT_SERVING, None, None, "")
 
     call.watch(when_whole)
     when_whole()

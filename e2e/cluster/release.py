@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HELM = ROOT / ".build" / "helm"
 CHART = ROOT / "charts" / "proxyless-demo"
-PROBES = 8081  # examples/cluster/probes.py
+STATUS = 8081  # examples/cluster/status_page.py
 
 Object = dict[str, Any]
 Values = dict[str, Any]
@@ -84,7 +84,7 @@ class Release:
 
     def stats(self, pod: Object) -> Object:
         """What the program in the pod tells about itself."""
-        return dict(json.loads(self.api.pod_get(self.namespace, pod["metadata"]["name"], PROBES, "stats")))
+        return dict(json.loads(self.api.pod_get(self.namespace, pod["metadata"]["name"], STATUS, "stats")))
 
     def members(self) -> list[Object]:
         """What each pod that is not going away tells about itself."""

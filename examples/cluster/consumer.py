@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -12,13 +13,14 @@ from typing import Any
 
 import grpc
 
-from examples.cluster.probes import Probes, membership, not_a_member
+from examples.cluster.status_page import StatusPage, membership
 from examples.hello import hello_pb2 as pb
 from examples.hello import hello_pb2_grpc as stubs
 from proxyless import rpc
-from proxyless.xds import Bootstrap, PilotExchanger
 
+PROBES = 9081
 THREADS = 16
+PATIENCE = 60.0  # seconds until there has to be a certificate
 TIMEOUT = 10.0  # seconds
 ERRORS_KEPT = 20
 
@@ -76,21 +78,25 @@ def work(stub: stubs.GreeterStub, tally: Tally, ended: threading.Event, gap: flo
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # a container's first process ignores it, unless told
     target, rate = os.environ["TARGET"], float(os.environ.get("CALLS_PER_SECOND", "10"))
+    probes = rpc.server(None)  # it serves nobody else; the port opens once there is a certificate
+    probes.add_probe_port(f"[::]:{PROBES}")
 
-    tally = Tally()
-    mesh = PilotExchanger(Bootstrap.load())
-    with mesh, Probes(lambda: not_a_member(mesh), lambda: membership(mesh) | tally.told()):
-        channel = rpc.insecure_channel(target, mesh=mesh)
+    tally, ended = Tally(), threading.Event()
+    with rpc.mesh() as mesh, StatusPage(lambda: membership(mesh) | tally.told()):
+        if mesh.identity is not None:
+            mesh.identity.wait(PATIENCE)
+        channel = rpc.insecure_channel(target)
         stub = stubs.GreeterStub(channel)
         arguments = (stub, tally, ended, THREADS / rate)
         threads = [threading.Thread(target=work, args=arguments, name=f"calls-{n}") for n in range(THREADS)]
         for thread in threads:
             thread.start()
-        print(f"ready: {rate:g} calls per second to {target}", flush=True)
-        ended.wait()
+        probes.start()
+        print(f"started: {rate:g} calls per second to {target}", flush=True)
+        rpc.serve_until_terminated(probes, endpoint_delay=0, grace=0)  # nobody calls it, so nobody has to hear of it
+        ended.set()
         for thread in threads:
             thread.join()
         channel.close()

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from examples.cluster.probes import Probes, membership
+from examples.cluster.status_page import StatusPage, membership
 from examples.hello import hello_pb2 as pb
 from examples.hello import hello_pb2_grpc as stubs
 from proxyless import rpc
-from proxyless.xds import Bootstrap, PilotExchanger
 
 if TYPE_CHECKING:
     import grpc
 
-PORT = 9080
+PORT, PROBES = 9080, 9081
 THREADS = 16
-GRACE = 15.0  # seconds that calls in progress are given; with the chart's preStop it fits into the pod's own grace
 
 
 class Greeter(stubs.GreeterServicer):
@@ -35,25 +31,17 @@ class Greeter(stubs.GreeterServicer):
 
 
 def main() -> None:
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
     name = f"{os.environ.get('VERSION', 'v0')}/{os.environ.get('POD_NAME', 'provider')}"
-
-    mesh = PilotExchanger(Bootstrap.load())
     server = rpc.server(ThreadPoolExecutor(THREADS))
     stubs.add_GreeterServicer_to_server(Greeter(name, float(os.environ.get("WORK_SECONDS", "0"))), server)
-    server.add_secure_port(f"0.0.0.0:{PORT}", rpc.xds_server_credentials(mesh=mesh))  # as PeerAuthentication says
+    server.add_secure_port(f"[::]:{PORT}", rpc.xds_server_credentials())  # who comes in is PeerAuthentication's matter
+    server.add_probe_port(f"[::]:{PROBES}")
 
-    def unready() -> str | None:
-        if ended.is_set():
-            return "shutting down"
-        return None if server.ready else server.waiting_for()
-
-    with mesh, Probes(unready, lambda: membership(mesh) | {"server": name}):
+    with rpc.mesh() as mesh, StatusPage(lambda: membership(mesh) | {"server": name}):
         server.start()
-        print(f"ready: {name}", flush=True)
-        ended.wait()
-        server.stop(GRACE).wait()
+        print(f"started: {name}", flush=True)
+        # SIGTERM: not ready, serve on while callers hear of it, GOAWAY, finish what is in progress, end.
+        rpc.serve_until_terminated(server, endpoint_delay=float(os.environ.get("DRAIN_SECONDS", "5")), grace=20)
 
 
 if __name__ == "__main__":

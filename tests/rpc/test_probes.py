@@ -28,9 +28,10 @@ class NeverReady:
         pass
 
 
-def check(port):
+def check(port, service=""):
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10).status
+        request = health_pb2.HealthCheckRequest(service=service)
+        return health_pb2_grpc.HealthStub(channel).Check(request, timeout=10).status
 
 
 @pytest.fixture
@@ -58,6 +59,17 @@ def test_a_server_that_still_waits_for_its_configuration_says_not_serving(busy_s
     busy_server.start()
     assert check(port) == NOT_SERVING
     assert "waits for a configuration" in busy_server.waiting_for()
+    assert check(port, "any other") == NOT_SERVING
+
+
+def test_a_server_that_is_not_ready_is_alive(busy_server):
+    """A restart would help nobody who waits for the mesh, and would end the calls of who is leaving it."""
+    busy_server.add_secure_port("127.0.0.1:0", NeverReady())
+    port = busy_server.add_probe_port("127.0.0.1:0")
+    busy_server.start()
+    assert check(port, "liveness") == SERVING
+    busy_server.announce_end()
+    assert check(port, "liveness") == SERVING
 
 
 def test_a_server_that_is_about_to_end_says_not_serving_and_serves(busy_server):
@@ -85,7 +97,8 @@ def test_an_asyncio_server_answers_probes_too():
         first = await asyncio.to_thread(check, port)
         server.announce_end()
         second = await asyncio.to_thread(check, port)
+        alive = await asyncio.to_thread(check, port, "liveness")
         await server.stop(0)
-        return first, second
+        return first, second, alive
 
-    assert asyncio.run(run()) == (SERVING, NOT_SERVING)
+    assert asyncio.run(run()) == (SERVING, NOT_SERVING, SERVING)

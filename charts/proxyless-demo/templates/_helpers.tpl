@@ -67,15 +67,15 @@ securityContext:
   capabilities: {drop: [ALL]}
 resources: {{- toYaml .resources | nindent 2 }}
 startupProbe:                  # the first certificate and the first configuration
-  httpGet: {path: /readyz, port: probes}
+  grpc: {port: 9081}
   periodSeconds: 1
   failureThreshold: 120
 readinessProbe:
-  httpGet: {path: /readyz, port: probes}
+  grpc: {port: 9081}
   periodSeconds: 2
   timeoutSeconds: 2
-livenessProbe:
-  httpGet: {path: /livez, port: probes}
+livenessProbe:                 # it answers, ready or not: no restart mends an outage of istiod
+  grpc: {port: 9081, service: liveness}
   periodSeconds: 10
   timeoutSeconds: 5
 volumeMounts:

@@ -1,4 +1,4 @@
-"""The plaintext port beside the mesh: what the kubelet probes, and what the program tells about itself."""
+"""What the program tells about itself, on a plaintext port of its own beside the mesh and the probes."""
 
 from __future__ import annotations
 
@@ -20,21 +20,18 @@ if TYPE_CHECKING:
 PORT = 8081
 
 
-class Probes:
-    """``/livez`` as long as the process answers; ``/readyz`` while ``unready`` returns None; ``/stats`` as JSON."""
+class StatusPage:
+    """``/stats`` as JSON."""
 
-    def __init__(self, unready: Callable[[], str | None], stats: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, stats: Callable[[], dict[str, Any]]) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                if self.path == "/readyz":
-                    why = unready()
-                    self._answer(503 if why else 200, why or "ready")
-                elif self.path == "/stats":
+                if self.path == "/stats":
                     self._answer(200, json.dumps(stats()), "application/json")
                 else:
-                    self._answer(200 if self.path == "/livez" else 404, "alive")
+                    self._answer(404, "there is /stats", "text/plain")
 
-            def _answer(self, code: int, text: str, kind: str = "text/plain") -> None:
+            def _answer(self, code: int, text: str, kind: str) -> None:
                 body = text.encode()
                 self.send_response(code)
                 self.send_header("Content-Type", kind)
@@ -43,11 +40,11 @@ class Probes:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
-                """Probes are no news."""
+                """Who looks is no news."""
 
         self._server = ThreadingHTTPServer(("0.0.0.0", PORT), Handler)
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="probes", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="status", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -58,15 +55,6 @@ class Probes:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
-
-
-def not_a_member(mesh: PilotExchanger) -> str | None:
-    """Why this process cannot take part in the mesh yet, or None."""
-    if mesh.identity is not None and mesh.identity.current is None:
-        return f"no identity: {mesh.identity.error}"
-    if not (status := mesh.status()).connected:
-        return f"istiod at {status.address} has not answered: {status.connection.last_error or 'connecting'}"
-    return None
 
 
 def membership(mesh: PilotExchanger) -> dict[str, Any]:
