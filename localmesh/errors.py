@@ -18,7 +18,11 @@ LONGEST_REASON = 500
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, and where. ``line`` counts from 1; the reason is cut and made printable."""
+    """One thing that is wrong, and where. ``line`` counts from 1; the reason is cut and made printable.
+
+    >>> print(Problem("routing.yaml", 7, "no such host"))
+    routing.yaml:7: no such host
+    """
 
     file: str
     line: int
@@ -39,11 +43,25 @@ def printable(text: str) -> str:
 
 
 class LocalMeshError(Exception):
-    """Everything localmesh raises."""
+    """Everything localmesh raises.
+
+    >>> LocalMesh("mesh", secure_address=None).secure_address
+    Traceback (most recent call last):
+    localmesh.errors.LocalMeshError: the mesh of mesh has no secure port: give it a secure_address
+    """
 
 
 class ConfigError(LocalMeshError):
-    """The folder cannot be served as it is; ``problems`` lists all that was found, in the order of the files."""
+    """The folder cannot be served as it is; ``problems`` lists all that was found, in the order of the files.
+
+    >>> size = Path("broken.yaml").write_text("kind: VirtualService")
+    >>> try:
+    ...     LocalMesh("broken.yaml").start()
+    ... except ConfigError as error:
+    ...     problem = error.problems[0]
+    >>> problem.file, problem.line
+    ('broken.yaml', 1)
+    """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)

@@ -40,15 +40,16 @@ _LOGGED_PROBLEMS = 50
 class LocalMesh:
     """An embedded control plane.
 
-    >>> with LocalMesh("mesh/") as mesh:          # doctest: +SKIP
-    ...     run_the_program(mesh.address)
-
     Without authentication on ``address``, with it on ``secure_address`` (None: no such port), where certificates are
     signed too. ``ca`` is the authority, or a folder where it is kept; by default it is as short-lived as this object.
     Starting raises `ConfigError` if the folder cannot be served. Later on, a folder that becomes bad changes nothing
     but ``errors``: the last good config is served until it is mended. A folder with an AuthorizationPolicy or a
     RequestAuthentication is bad, because nobody carries them out here, unless ``ignore`` names their kind.
     ``on_reload`` and ``on_refusal`` are called after each, from the thread that noticed.
+
+    >>> with LocalMesh("mesh") as mesh:
+    ...     subprocess.run(["env"], env=mesh.environment("demo"), check=True, capture_output=True).returncode
+    0
     """
 
     def __init__(

@@ -3,7 +3,8 @@
     channel = rpc.insecure_channel("xds:///reviews.demo:9080")
     stub = GreeterStub(channel)                       # as generated
 
-`insecure_channel` and `server` are for threads; the same names in `rpc.aio` are for asyncio.
+`insecure_channel` and `server` are for threads; the same names in `rpc.aio` are for asyncio. Users import it by its
+longer name, `from proxyless import rpc`, as the examples of all docstrings do; their Greeter is `examples/hello`'s.
 """
 
 import logging

@@ -206,6 +206,13 @@ class CallFailed(EndedCall, grpc.RpcError):  # type: ignore[misc]  # an untyped 
     """A call that ended with a status other than OK, raised where its result was asked for.
 
     Interceptors are handed it as the call's future, too.
+
+    >>> with rpc.insecure_channel("127.0.0.1:1") as channel:  # nobody is there
+    ...     try:
+    ...         GreeterStub(channel).SayHello(HelloRequest(name="you"), timeout=10)
+    ...     except grpc.RpcError as error:
+    ...         print(error.code(), isinstance(error, rpc.CallFailed))
+    StatusCode.UNAVAILABLE True
     """
 
     def result(self, timeout: float | None = None) -> NoReturn:

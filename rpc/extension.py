@@ -48,7 +48,18 @@ def extend(
     aio_channel_interceptors: Iterable[Any] = (),
     aio_server_interceptors: Iterable[Any] = (),
 ) -> Extension:
-    """Add to all channels and servers made from now on. ``channel`` is handed each new one for threads and wraps it."""
+    """Add to all channels and servers made from now on. ``channel`` is handed each new one for threads and wraps it.
+
+    >>> class Tell(grpc.UnaryUnaryClientInterceptor):
+    ...     def intercept_unary_unary(self, continuation, details, request):
+    ...         print("calling", details.method)
+    ...         return continuation(details, request)
+    >>> extension = rpc.extend(channel=lambda channel: grpc.intercept_channel(channel, Tell()))
+    >>> with rpc.insecure_channel("xds:///greeter.demo:9080") as channel:
+    ...     reply = GreeterStub(channel).SayHello(HelloRequest(name="you"), timeout=10)
+    calling /hello.Greeter/SayHello
+    >>> extension.close()
+    """
     global _extensions  # noqa: PLW0603 - idem
     made = Extension(
         channel, tuple(server_interceptors), tuple(aio_channel_interceptors), tuple(aio_server_interceptors)

@@ -40,9 +40,16 @@ _NOBODY_SIGNS = (
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """``security`` says how the ADS stream is carried: ``tls`` or ``plaintext``.
+    """Where the control plane is, and who we are to it.
+
+    ``security`` says how the ADS stream is carried: ``tls`` or ``plaintext``.
 
     ``identity``: where the mesh identity comes from; None: from istiod over ``tls``, from nowhere over ``plaintext``.
+
+    >>> settings = {"PROXYLESS_DISCOVERY_ADDRESS": "127.0.0.1:15010", "PROXYLESS_NAMESPACE": "demo"}
+    >>> bootstrap = Bootstrap.load(settings)  # without an argument: the environment
+    >>> bootstrap.security, bootstrap.node.namespace
+    ('plaintext', 'demo')
     """
 
     node: Node

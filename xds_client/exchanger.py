@@ -56,6 +56,11 @@ class PilotExchanger:
     tells. ``channels`` make the connections to it: those of our engine once `rpc` is
     imported, else grpcio's. Observers are called on the exchanger's thread, one at a time, each with values in order;
     they should be quick, because the stream reads on only after them. They may call every method here.
+
+    >>> with PilotExchanger(Bootstrap.load()) as exchanger:  # of the process: rpc.mesh()
+    ...     cluster = exchanger.get(ResourceType.CLUSTER, "outbound|9080||greeter.demo.svc.cluster.local", timeout=10)
+    >>> cluster.name
+    'outbound|9080||greeter.demo.svc.cluster.local'
     """
 
     def __init__(

@@ -13,7 +13,11 @@ ISTIO_VERSION = "1.31.0"
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One workload, as an ordinary sidecar would introduce it (no GENERATOR: sidecar-kind resources)."""
+    """One workload, as an ordinary sidecar would introduce it (no GENERATOR: sidecar-kind resources).
+
+    >>> Node(ip="10.0.0.1", pod="web-1", namespace="demo").id
+    'sidecar~10.0.0.1~web-1.demo~demo.svc.cluster.local'
+    """
 
     ip: str
     pod: str

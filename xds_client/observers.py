@@ -56,7 +56,14 @@ class ReadWriteLock:
 
 
 class ObserverHandle:
-    """One observation, given to whoever started it. `close` (or leaving a ``with`` block) ends it."""
+    """One observation, given to whoever started it. `close` (or leaving a ``with`` block) ends it.
+
+    >>> with rpc.mesh().observe_target(Target.parse("xds:///greeter.demo:9080"), print) as handle:
+    ...     handle.closed
+    False
+    >>> handle.closed
+    True
+    """
 
     def __init__(self, on_close: Callable[[], None]) -> None:
         self.closed = False

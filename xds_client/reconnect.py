@@ -21,7 +21,13 @@ JITTER = 0.2
 
 
 class ReconnectSchedule:
-    """Counts the failures since the last success, and says how long to wait before the next attempt (seconds)."""
+    """Counts the failures since the last success, and says how long to wait before the next attempt (seconds).
+
+    >>> patient = ReconnectSchedule(first=1.0, longest=30.0)
+    >>> with PilotExchanger(Bootstrap.load(), schedule=patient) as exchanger:
+    ...     exchanger.status().connection.phase is not Phase.CLOSED
+    True
+    """
 
     def __init__(
         self,

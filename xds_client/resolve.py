@@ -53,7 +53,15 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """What is decided about a `Selection`: typed values, or why there are none. In neither: not answered yet."""
+    """What is decided about a `Selection`: typed values, or why there are none. In neither: not answered yet.
+
+    >>> told = Queue()
+    >>> name = "outbound|9080||greeter.demo.svc.cluster.local"
+    >>> with rpc.mesh().observe(ResourceType.CLUSTER, [name], told.put):
+    ...     selected = told.get(timeout=10)
+    >>> list(selected.found), dict(selected.missing)
+    (['outbound|9080||greeter.demo.svc.cluster.local'], {})
+    """
 
     kind: ResourceType
     found: Mapping[str, Value]

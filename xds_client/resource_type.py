@@ -8,9 +8,16 @@ WILDCARD = "*"
 
 
 class ResourceType(Enum):
-    """Members are in istiod's push order (pilot/pkg/xds/ads.go PushOrder), which is also the order of asking.
+    """A kind of xDS resource, by its type URL.
+
+    Members are in istiod's push order (pilot/pkg/xds/ads.go PushOrder), which is also the order of asking.
 
     What is not in it istiod pushes last.
+
+    >>> str(ResourceType.CLUSTER)
+    'Cluster'
+    >>> ResourceType("type.googleapis.com/envoy.config.route.v3.RouteConfiguration")
+    <ResourceType.ROUTE: 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration'>
     """
 
     CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 
 class Phase(Enum):
+    """Where the stream to the control plane is between two attempts.
+
+    >>> rpc.mesh().status().connection.phase
+    <Phase.CONNECTED: 'connected'>
+    """
+
     CONNECTING = "connecting"
     CONNECTED = "connected"  # the control plane has answered on this stream
     WAITING = "waiting"  # for the next attempt
@@ -24,8 +30,14 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """``retry_at`` is on the monotonic clock; ``streams`` counts the attempts so far, ``attempts`` those since the last
+    """How the stream to the control plane stands.
+
+    ``retry_at`` is on the monotonic clock; ``streams`` counts the attempts so far, ``attempts`` those since the last
     one that was answered.
+
+    >>> connection = rpc.mesh().status().connection
+    >>> connection.phase, connection.last_error
+    (<Phase.CONNECTED: 'connected'>, '')
     """
 
     phase: Phase
@@ -37,12 +49,18 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """``wanted``: what is subscribed to (``*`` is all); ``known``: how many of it arrived.
+    """How an exchanger stands; `proxyless status` prints it.
+
+    ``wanted``: what is subscribed to (``*`` is all); ``known``: how many of it arrived.
 
     ``rejected``: what is malformed now; its last good form, if there was one, stays in use. ``retry_in``: seconds until
     the next attempt, while waiting for one. ``inbound``: what servers go by, or why they have nothing to go by; None
     while no server asks or istiod has not answered yet. ``left_out``: what routes and clusters of
     observed targets ask for and this release does not carry out.
+
+    >>> status = rpc.mesh().status()
+    >>> status.connected, status.left_out, status.rejected
+    (True, (), ())
     """
 
     node_id: str

@@ -38,7 +38,12 @@ _WILDCARD_TYPES = (CLUSTER, LISTENER)
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A NACK: which node refused which response, and why."""
+    """A NACK: which node refused which response, and why.
+
+    >>> with LocalMesh("mesh") as mesh:
+    ...     [f"{rejection.node}: {rejection.reason}" for rejection in mesh.rejections]
+    []
+    """
 
     node: str
     type_url: str

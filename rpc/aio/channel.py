@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 
 class Channel(Calls[Any, Any, Any, Any, Driver], aio.Channel):
-    """One target, seen through the mesh or as written. It lives in the event loop of its first call."""
+    """One target, seen through the mesh or as written. It lives in the event loop of its first call.
+
+    >>> async def main():
+    ...     async with rpc.aio.insecure_channel("xds:///greeter.demo:9080") as channel:
+    ...         await asyncio.wait_for(channel.channel_ready(), timeout=10)
+    ...         return channel.get_state()
+    >>> asyncio.run(main())
+    <ChannelConnectivity.READY: (2, 'ready')>
+    """
 
     def __init__(
         self,
@@ -88,7 +96,14 @@ def insecure_channel(
     *,
     mesh: PilotExchanger | None = None,
 ) -> Channel:
-    """`grpc.aio.insecure_channel` on our engine; see `rpc.insecure_channel` for targets, ``mesh`` and errors."""
+    """`grpc.aio.insecure_channel` on our engine; see `rpc.insecure_channel` for targets, ``mesh`` and errors.
+
+    >>> async def main():
+    ...     async with rpc.aio.insecure_channel("xds:///greeter.demo:9080") as channel:
+    ...         return await GreeterStub(channel).SayHello(HelloRequest(name="you"), timeout=10)
+    >>> asyncio.run(main()).message
+    'Hello you, says spiffe://cluster.local/ns/demo/sa/web!'
+    """
     return Channel(target, options, compression, with_aio_channel_interceptors(interceptors), mesh)
 
 
@@ -101,6 +116,14 @@ def secure_channel(
     *,
     mesh: PilotExchanger | None = None,
 ) -> Channel:
-    """`grpc.aio.secure_channel` on our engine; see `rpc.secure_channel`."""
+    """`grpc.aio.secure_channel` on our engine; see `rpc.secure_channel`.
+
+    >>> async def main():
+    ...     credentials = rpc.ssl_channel_credentials(Path("roots.pem").read_bytes())
+    ...     async with rpc.aio.secure_channel("localhost:50051", credentials) as channel:
+    ...         return channel.get_state()
+    >>> asyncio.run(main())
+    <ChannelConnectivity.IDLE: (0, 'idle')>
+    """
     all_interceptors = with_aio_channel_interceptors(interceptors)
     return Channel(target, options, compression, all_interceptors, mesh, opened(credentials))

@@ -46,7 +46,20 @@ _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) el
 
 
 class Server(aio.Server):
-    """It lives in the loop that starts it."""
+    """`grpc.aio.Server`, made by `rpc.aio.server`; also `add_probe_port`, `ready`, `waiting_for` and `announce_end`.
+
+    It lives in the loop that starts it.
+
+    >>> async def main():
+    ...     server = rpc.aio.server()
+    ...     server.add_probe_port("127.0.0.1:0")
+    ...     await server.start()
+    ...     ready = server.ready
+    ...     await server.stop(grace=None)
+    ...     return ready
+    >>> asyncio.run(main())
+    True
+    """
 
     def __init__(
         self,
@@ -354,6 +367,21 @@ def server(
 ) -> Server:
     """`grpc.aio.server` on our engine. Blocking handlers run in the pool, or in the loop's own; ``mesh`` as for
     `rpc.server`.
+
+    >>> class AsyncGreeter(GreeterServicer):
+    ...     async def SayHello(self, request, context):
+    ...         return HelloReply(message=f"Hello {request.name}!")
+    >>> async def main():
+    ...     server = rpc.aio.server()
+    ...     add_GreeterServicer_to_server(AsyncGreeter(), server)
+    ...     port = server.add_insecure_port("127.0.0.1:0")
+    ...     await server.start()
+    ...     async with rpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    ...         reply = await GreeterStub(channel).SayHello(HelloRequest(name="you"), timeout=10)
+    ...     await server.stop(grace=5)
+    ...     return reply.message
+    >>> asyncio.run(main())
+    'Hello you!'
     """
     interceptors = with_aio_server_interceptors(interceptors)
     return Server(migration_thread_pool, handlers, interceptors, options, maximum_concurrent_rpcs, compression, mesh)

@@ -18,6 +18,12 @@ async def serve_until_terminated(
     """Wait for SIGTERM or SIGINT, then end the server without losing a call. In the main thread's loop only.
 
     Times in seconds, as for `rpc.serve_until_terminated`. A second signal ends at once.
+
+    >>> async def main():
+    ...     server = rpc.aio.server()
+    ...     await server.start()
+    ...     await rpc.aio.serve_until_terminated(server, endpoint_delay=5, grace=20)
+    >>> asyncio.run(main())  # doctest: +SKIP
     """
     loop = asyncio.get_running_loop()
     asked: asyncio.Queue[int] = asyncio.Queue()

@@ -71,9 +71,19 @@ class _Job:
 
 
 class Server(grpc.Server):
-    """``thread_pool`` None: handlers run on the thread that reads the connections, for handlers that never block.
+    """`grpc.Server`, made by `rpc.server`; also `add_probe_port`, `ready`, `waiting_for` and `announce_end`.
+
+    ``thread_pool`` None: handlers run on the thread that reads the connections, for handlers that never block.
 
     Those of streams do, they wait for their peer: they run in a pool of the server's own.
+
+    >>> server = rpc.server(None)
+    >>> port = server.add_probe_port("127.0.0.1:0")
+    >>> server.start()
+    >>> server.ready, server.waiting_for()
+    (True, '')
+    >>> server.stop(grace=None).wait()
+    True
     """
 
     def __init__(
@@ -419,6 +429,16 @@ def server(
 
     ``xds`` changes nothing: the ports follow the mesh whose credentials do (`rpc.xds_server_credentials`). ``mesh``:
     the exchanger that they follow it by; without it the process's own (`rpc.mesh`).
+
+    >>> server = rpc.server(ThreadPoolExecutor(8))
+    >>> add_GreeterServicer_to_server(Greeter(), server)
+    >>> port = server.add_insecure_port("127.0.0.1:0")  # 0: one that is free
+    >>> server.start()
+    >>> with rpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    ...     GreeterStub(channel).SayHello(HelloRequest(name="you"), timeout=10).message
+    'Hello you, says somebody!'
+    >>> server.stop(grace=5).wait()
+    True
     """
     del xds
     interceptors = with_server_interceptors(interceptors)

@@ -27,6 +27,9 @@ def serve_until_terminated(server: Server, *, endpoint_delay: float = ENDPOINT_D
 
     ``endpoint_delay``: seconds to go on serving while clients hear that this endpoint goes; ``grace``: seconds that
     calls in progress get after that. A second signal ends at once.
+
+    >>> server.start()  # doctest: +SKIP
+    >>> rpc.serve_until_terminated(server, endpoint_delay=5, grace=20)  # doctest: +SKIP
     """
     asked: SimpleQueue[int] = SimpleQueue()  # its put may interrupt its get: a signal handler does
     numbers = (signal.SIGTERM, signal.SIGINT)

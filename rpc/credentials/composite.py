@@ -42,7 +42,13 @@ def opened(credentials: Any) -> ChannelCredentials:
 
 
 def composite_channel_credentials(channel_credentials: Any, *call_credentials: Any) -> ChannelCredentials:
-    """`grpc.composite_channel_credentials`: every call of the channel carries what these plugins say."""
+    """`grpc.composite_channel_credentials`: every call of the channel carries what these plugins say.
+
+    >>> token = rpc.access_token_call_credentials("secret")
+    >>> credentials = rpc.composite_channel_credentials(rpc.ssl_channel_credentials(), token)
+    >>> channel = rpc.secure_channel("shop.example.com:443", credentials)
+    >>> channel.close()
+    """
     own = opened(channel_credentials)
     plugins = tuple(plugin for credentials in call_credentials for plugin in plugins_of(credentials))
     return _Composite(own, (*channel_call_credentials(own), *plugins))

@@ -35,6 +35,11 @@ def mesh() -> PilotExchanger:
     this process is. After `close()`, and once other ``PROXYLESS_…`` variables are set (a test may do so), the next use
     opens another; channels and servers stay with the one that they were made with.
     Raises `xds_client.BootstrapError` naming file and field.
+
+    >>> rpc.mesh().identity.wait(timeout=10).spiffe_id  # identity is None over plaintext
+    'spiffe://cluster.local/ns/demo/sa/web'
+    >>> rpc.mesh().status().ready
+    True
     """
     global _current  # noqa: PLW0603 - one stream per process is the point; it is made on demand, never at import
     with _lock:

@@ -103,6 +103,13 @@ def ssl_channel_credentials(
 
     Raises `SecurityError` when the default roots cannot be read or a key has no chain, TypeError for what is not bytes;
     wrong PEM fails the channel's calls and says why.
+
+    >>> credentials = rpc.ssl_channel_credentials(
+    ...     root_certificates=Path("roots.pem").read_bytes(),
+    ...     private_key=Path("key.pem").read_bytes(),  # for mutual TLS
+    ...     certificate_chain=Path("chain.pem").read_bytes(),
+    ... )
+    >>> rpc.secure_channel("localhost:50051", credentials).close()
     """
     _bytes(root_certificates, private_key, certificate_chain)
     own = None
@@ -132,6 +139,9 @@ def xds_channel_credentials(fallback_credentials: ChannelCredentials | None = No
 
     A mesh target needs no credentials here: `rpc.insecure_channel` follows the mesh as well.
     Raises TypeError for grpcio's own credentials, and for insecure ones, which would be plaintext by omission.
+
+    >>> channel = rpc.secure_channel("xds:///greeter.demo:9080", rpc.xds_channel_credentials())
+    >>> channel.close()
     """
     if fallback_credentials is None:
         return _XdsChannelCredentials(None)
@@ -168,6 +178,11 @@ class CertificateConfiguration:
 def ssl_server_certificate_configuration(
     private_key_certificate_chain_pairs: Sequence[tuple[bytes, bytes]], root_certificates: bytes | None = None
 ) -> CertificateConfiguration:
+    """`grpc.ssl_server_certificate_configuration`: what `dynamic_ssl_server_credentials` is given at first and later.
+
+    >>> pair = Path("key.pem").read_bytes(), Path("chain.pem").read_bytes()
+    >>> configuration = rpc.ssl_server_certificate_configuration([pair])
+    """
     if not private_key_certificate_chain_pairs:
         raise ValueError(_NO_PAIR)
     pairs = tuple((key, chain) for key, chain in private_key_certificate_chain_pairs)
@@ -249,6 +264,10 @@ def ssl_server_credentials(
     `add_secure_port`.
 
     Of several pairs the one for the name that the client asks for (SNI) is shown, else the first.
+
+    >>> pair = Path("key.pem").read_bytes(), Path("chain.pem").read_bytes()
+    >>> server = rpc.server(None)
+    >>> port = server.add_secure_port("127.0.0.1:0", rpc.ssl_server_credentials([pair]))
     """
     configuration = ssl_server_certificate_configuration(private_key_certificate_chain_pairs, root_certificates)
     return _ssl_server_credentials(configuration, None, require_client_auth)
@@ -259,7 +278,14 @@ def dynamic_ssl_server_credentials(
     certificate_configuration_fetcher: Callable[[], CertificateConfiguration | None],
     require_client_authentication: bool = False,
 ) -> ServerCredentials:
-    """`grpc.dynamic_ssl_server_credentials`: the fetcher is asked before each handshake; None means no change."""
+    """`grpc.dynamic_ssl_server_credentials`: the fetcher is asked before each handshake; None means no change.
+
+    >>> def read():
+    ...     pair = Path("key.pem").read_bytes(), Path("chain.pem").read_bytes()
+    ...     return rpc.ssl_server_certificate_configuration([pair])
+    >>> credentials = rpc.dynamic_ssl_server_credentials(read(), read)
+    >>> port = rpc.server(None).add_secure_port("127.0.0.1:0", credentials)
+    """
     if not isinstance(initial_certificate_configuration, CertificateConfiguration):
         raise TypeError("make the configuration with rpc.ssl_server_certificate_configuration: same arguments")
     if not callable(certificate_configuration_fetcher):
@@ -296,6 +322,10 @@ def xds_server_credentials(
     ``mesh``: whose node it is; without it the server's, and without that the process's own (`rpc.mesh`), opened when
     the server starts (raises `xds_client.BootstrapError` then). Nobody is let in before the node's inbound listener and
     its certificate are there; see ``ready`` of the server.
+
+    >>> server = rpc.server(ThreadPoolExecutor(8))
+    >>> port = server.add_secure_port("127.0.0.1:0", rpc.xds_server_credentials())
+    >>> probes = server.add_probe_port("127.0.0.1:0")  # plaintext, for the kubelet
     """
     del fallback_credentials
     return _XdsServerCredentials(mesh)

@@ -86,7 +86,11 @@ class _LocalChannelCredentials:
 def local_channel_credentials(
     local_connect_type: LocalConnectionType = LocalConnectionType.LOCAL_TCP,
 ) -> ChannelCredentials:
-    """`grpc.local_channel_credentials`: a server by loopback, or by a Unix domain; others are refused."""
+    """`grpc.local_channel_credentials`: a server by loopback, or by a Unix domain; others are refused.
+
+    >>> channel = rpc.secure_channel("127.0.0.1:50051", rpc.local_channel_credentials())
+    >>> channel.close()
+    """
     return _LocalChannelCredentials(LocalConnectionType(local_connect_type))
 
 
@@ -114,10 +118,16 @@ class _PlainServerCredentials:
 def local_server_credentials(
     local_connect_type: LocalConnectionType = LocalConnectionType.LOCAL_TCP,
 ) -> ServerCredentials:
-    """`grpc.local_server_credentials`, for a port that only this machine reaches: else adding it is a RuntimeError."""
+    """`grpc.local_server_credentials`, for a port that only this machine reaches: else adding it is a RuntimeError.
+
+    >>> port = rpc.server(None).add_secure_port("127.0.0.1:0", rpc.local_server_credentials())
+    """
     return _PlainServerCredentials(LocalConnectionType(local_connect_type))
 
 
 def insecure_server_credentials() -> ServerCredentials:
-    """`grpc.insecure_server_credentials`: `add_secure_port` with them is `add_insecure_port`."""
+    """`grpc.insecure_server_credentials`: `add_secure_port` with them is `add_insecure_port`.
+
+    >>> port = rpc.server(None).add_secure_port("127.0.0.1:0", rpc.insecure_server_credentials())
+    """
     return _PlainServerCredentials(None)

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 
 class SecurityError(OSError):
-    """A connection cannot be protected as demanded, so it is not made; the message says what to mend."""
+    """A connection cannot be protected as demanded, so it is not made; the message says what to mend.
+
+    >>> rpc.ssl_channel_credentials(private_key=Path("key.pem").read_bytes())
+    Traceback (most recent call last):
+    rpc.security.material.SecurityError: ...
+    """
 
 
 _LONGEST_REASON = 1000  # characters

@@ -30,7 +30,14 @@ _Material = tuple[bytes, bytes, bytes]
 
 
 class CertificateFiles(IdentityKeeper):
-    """``certificate`` has the chain, leaf first; ``private_key`` is without a password; ``roots`` is a bundle."""
+    """An `IdentitySource`: PEM files that somebody else keeps current.
+
+    ``certificate`` has the chain, leaf first; ``private_key`` is without a password; ``roots`` is a bundle.
+
+    >>> with CertificateFiles("chain.pem", "key.pem", "roots.pem") as identity:
+    ...     identity.wait(timeout=10).spiffe_id
+    'spiffe://cluster.local/ns/demo/sa/web'
+    """
 
     def __init__(
         self,

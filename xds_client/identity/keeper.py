@@ -29,7 +29,14 @@ _AFTER_A_BUG = 30.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class IdentityStatus:
-    """For people and the admin page. ``not_after`` is ISO 8601; ``expires_in`` and ``renewal_in`` are seconds."""
+    """How the identity of a process stands.
+
+    For people and the admin page. ``not_after`` is ISO 8601; ``expires_in`` and ``renewal_in`` are seconds.
+
+    >>> status = rpc.mesh().status().identity
+    >>> status.spiffe_id, 0 < status.renewal_in < status.expires_in
+    ('spiffe://cluster.local/ns/demo/sa/web', True)
+    """
 
     source: str
     spiffe_id: str

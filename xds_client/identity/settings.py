@@ -13,10 +13,15 @@ SOURCES = ("istiod", "files", "workload_api", "none")
 
 @dataclass(frozen=True, slots=True)
 class IdentitySettings:
-    """``source`` is one of `SOURCES`; ``certificate_ttl`` is in seconds; empty addresses and names mean the default.
+    """Where the identity comes from; what is not given is as in an ordinary pod.
+
+    ``source`` is one of `SOURCES`; ``certificate_ttl`` is in seconds; empty addresses and names mean the default.
 
     ``ca_address``: who signs, by default the discovery address. ``server_name``: the name in istiod's certificate, by
     default the host of the address. ``trust_domain``: by default whatever the certificate says.
+
+    >>> hourly = IdentitySettings(certificate_ttl=3600.0)
+    >>> bootstrap = dataclasses.replace(Bootstrap.load(), identity=hourly)
     """
 
     source: str = "istiod"

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
 
 class IdentitySource(Protocol):
-    """Keeps one `Identity` current: `IstiodCa`, `CertificateFiles` and `SpiffeWorkloadApi` are such sources."""
+    """Keeps one `Identity` current: `IstiodCa`, `CertificateFiles` and `SpiffeWorkloadApi` are such sources.
+
+    >>> source = rpc.mesh().identity
+    >>> handle = source.observe(lambda identity: print(identity.spiffe_id))  # now, and at every change
+    spiffe://cluster.local/ns/demo/sa/web
+    >>> handle.close()
+    >>> source.error  # None: all is well
+    """
 
     @property
     def current(self) -> Identity | None:

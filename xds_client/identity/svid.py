@@ -16,6 +16,10 @@ class Identity:
     All material is PEM. ``certificate_chain`` has the leaf first and no root; ``private_key`` is PKCS#8;
     ``roots`` has every root that is trusted now, old and new while they rotate. ``not_before`` and ``not_after`` are
     the leaf's, aware and in UTC. ``trust_domains`` has our own first, then its aliases.
+
+    >>> identity = rpc.mesh().identity.wait(timeout=10)
+    >>> identity.spiffe_id, identity.trust_domains
+    ('spiffe://cluster.local/ns/demo/sa/web', ('cluster.local',))
     """
 
     spiffe_id: str

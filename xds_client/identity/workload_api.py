@@ -46,7 +46,14 @@ _OPTIONS = (
 
 
 class SpiffeWorkloadApi(IdentityKeeper):
-    """``address`` as in SPIFFE_ENDPOINT_SOCKET: ``unix:///path`` or ``tcp://ip:port``."""
+    """An `IdentitySource`: a SPIFFE agent, such as SPIRE's.
+
+    ``address`` as in SPIFFE_ENDPOINT_SOCKET: ``unix:///path`` or ``tcp://ip:port``.
+
+    >>> with SpiffeWorkloadApi("unix:///run/spire/agent.sock") as identity:  # doctest: +SKIP
+    ...     identity.wait(timeout=10).spiffe_id
+    'spiffe://example.org/shop'
+    """
 
     def __init__(self, address: str, expected: Expected = ANYBODY, *, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(f"SPIFFE Workload API {address}", clock)

@@ -23,7 +23,14 @@ class ClusterConfig:
 
 @dataclass(frozen=True, slots=True)
 class TargetConfig:
-    """Everything a call to the target needs. ``host`` is the FQDN that answered; clusters are sorted by name."""
+    """Everything a call to the target needs. ``host`` is the FQDN that answered; clusters are sorted by name.
+
+    >>> told = Queue()
+    >>> with rpc.mesh().observe_target(Target.parse("xds:///greeter.demo:9080"), told.put):
+    ...     config = told.get(timeout=10)
+    >>> config.host, [cluster.name for cluster in config.clusters]
+    ('greeter.demo.svc.cluster.local', ['outbound|9080||greeter.demo.svc.cluster.local'])
+    """
 
     target: Target
     host: str
@@ -34,7 +41,13 @@ class TargetConfig:
 
 @dataclass(frozen=True, slots=True)
 class TargetMissing:
-    """The control plane answered that it knows no such target; ``reason`` names host, answer and asking node."""
+    """The control plane answered that it knows no such target; ``reason`` names host, answer and asking node.
+
+    >>> told = Queue()
+    >>> with rpc.mesh().observe_target(Target.parse("xds:///nobody.demo:9080"), told.put):
+    ...     told.get(timeout=10).reason
+    "no host 'nobody.demo' with an HTTP or gRPC port 9080 in the mesh: ..."
+    """
 
     target: Target
     reason: str

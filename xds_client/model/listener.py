@@ -116,9 +116,16 @@ class Inspector:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """``tls_inspector`` None: nobody tells TLS from plaintext; ``http_inspector`` None: nor HTTP from anything else.
+    """What comes in: filter chains, and what tells connections apart.
+
+    ``tls_inspector`` None: nobody tells TLS from plaintext; ``http_inspector`` None: nor HTTP from anything else.
 
     ``listener_filters`` are all of them, in order.
+
+    >>> listener = rpc.mesh().get_inbound(timeout=10)
+    >>> listener.name
+    'virtualInbound'
+    >>> chain = next(chain for chain in listener.filter_chains if chain.match.destination_port)
     """
 
     name: str
@@ -133,6 +140,12 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class InboundMissing:
-    """There is no inbound listener; ``reason`` names the asking node, what was answered and what to check."""
+    """There is no inbound listener; ``reason`` names the asking node, what was answered and what to check.
+
+    >>> told = Queue()
+    >>> with rpc.mesh().observe_inbound(told.put):
+    ...     isinstance(told.get(timeout=10), InboundMissing)  # else a Listener
+    False
+    """
 
     reason: str

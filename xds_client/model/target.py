@@ -9,12 +9,21 @@ _MAX_PORT = 65535
 
 
 class InvalidTargetError(ValueError):
-    """The target is not ``xds:///host[.namespace[.svc[.domain]]]:port``; the message names it and what is wrong."""
+    """The target is not ``xds:///host[.namespace[.svc[.domain]]]:port``; the message names it and what is wrong.
+
+    >>> Target.parse("xds:///reviews.demo")
+    Traceback (most recent call last):
+    xds_client.model.target.InvalidTargetError: 'xds:///reviews.demo': a mesh target needs a port, as in xds:///reviews.demo:9080
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One port of one host, as the caller wrote it (``reviews``, ``reviews.demo``, a ServiceEntry's host, ...)."""
+    """One port of one host, as the caller wrote it (``reviews``, ``reviews.demo``, a ServiceEntry's host, ...).
+
+    >>> Target.parse("xds:///reviews.demo:9080")
+    Target(host='reviews.demo', port=9080)
+    """
 
     host: str
     port: int
