@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from rpc import plan
 from tests.docs.pages import ROOT
 
 if TYPE_CHECKING:
@@ -33,3 +35,17 @@ def test_links_lead_somewhere(page: Path) -> None:
         headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE) if anchor else []
         anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
         assert not anchor or anchor in anchors, f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_are_named_are_there(page: Path) -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = {f"/{name}" for name in listed.stdout.splitlines()}
+    named = re.findall(r"`([\w.-]+(?:/[\w.-]+)*\.(?:py|rs|toml|yaml|sh))`", page.read_text())
+    assert [name for name in named if not any(file.endswith(f"/{name}") for file in files)] == []
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "adr/0004-one-plan-two-drivers.md"])
+def test_the_steps_of_a_call_are_those_of_the_plan(page: str) -> None:
+    [said] = re.findall(r"(?:The steps are|Steps are few:)\s(.*?)\.", (ROOT / "docs" / page).read_text(), re.DOTALL)
+    assert sorted(re.findall(r"`(\w+)`", said)) == sorted(step.__name__ for step in plan.Step.__args__)
