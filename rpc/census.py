@@ -6,13 +6,12 @@ import itertools
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
+from rpc._native import Tally
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rpc._native import Tally
     from rpc.core import ChannelCore
-
-NOTHING: Tally = (0, 0, 0, 0, 0, 0)
 
 number = itertools.count(1).__next__  # one C call: atomic under the GIL
 
@@ -32,5 +31,4 @@ servers: weakref.WeakValueDictionary[int, Serving] = weakref.WeakValueDictionary
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
-    started, succeeded, failed, sent, received, pings = map(sum, zip(NOTHING, *tallies, strict=True))
-    return started, succeeded, failed, sent, received, pings
+    return sum(tallies, start=Tally())

@@ -107,7 +107,7 @@ def _socket_id(server: int, token: int) -> int:
 
 
 def _calls(tally: Tally) -> dict[str, int]:
-    return {"calls_started": tally[0], "calls_succeeded": tally[1], "calls_failed": tally[2]}
+    return {"calls_started": tally.started, "calls_succeeded": tally.succeeded, "calls_failed": tally.failed}
 
 
 def _channel(number: int, core: ChannelCore) -> Any:
@@ -151,16 +151,15 @@ def _server(number: int, server: census.Serving) -> Any:
 
 
 def _socket(number: int, peer: str, local: str, tally: Tally) -> Any:
-    started, succeeded, failed, sent, received, pings = tally
     return channelz_pb2.Socket(
         ref=channelz_pb2.SocketRef(socket_id=number, name=peer),
         data=channelz_pb2.SocketData(
-            streams_started=started,
-            streams_succeeded=succeeded,
-            streams_failed=failed,
-            messages_sent=sent,
-            messages_received=received,
-            keep_alives_sent=pings,
+            streams_started=tally.started,
+            streams_succeeded=tally.succeeded,
+            streams_failed=tally.failed,
+            messages_sent=tally.messages_sent,
+            messages_received=tally.messages_received,
+            keep_alives_sent=tally.keepalives,
         ),
         local=_address(local),
         remote=_address(peer),

@@ -9,7 +9,6 @@ import grpc
 
 from rpc.errors import metadata_tuple
 from rpc.method import too_large
-from rpc.security.local import LOCAL_CHAIN
 from rpc.security.peer import auth_context, identity_key
 
 if TYPE_CHECKING:
@@ -84,11 +83,11 @@ class CallState:
         return None if key is None else self.auth_context()[key]
 
     def peer_identity_key(self) -> str | None:
-        return identity_key(self.auth_context(), self.call.protection())
+        return identity_key(self.auth_context(), self.call.tls_info())
 
     def auth_context(self) -> dict[str, list[bytes]]:
         """What TLS says of the peer, with grpcio's keys."""
-        return auth_context(self.call.protection(), local=self.call.chain == LOCAL_CHAIN)
+        return auth_context(self.call.tls_info(), local=self.call.policy is not None and self.call.policy.local)
 
     def set_compression(self, compression: grpc.Compression) -> None:
         """Compress the responses of this call, if the client takes it so; before initial metadata is sent."""

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import logging
 import time
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 import grpc
 import grpc.aio
 
+from rpc._native import Origin, Outcome
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
-
-    from rpc._native import ClientCall, Outcome
 
 # By number, as the wire says it; what gRPC does not define never leaves the engine.
 STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
@@ -32,16 +31,6 @@ _log = logging.getLogger(f"proxyless.{__name__}")
 CANCELLED: int = grpc.StatusCode.CANCELLED.value[0]
 DEADLINE_EXCEEDED: int = grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
 LOCALLY_CANCELLED = "Locally cancelled by application!"
-
-
-class Origin(IntEnum):
-    """Who ended a call, as the engine numbers it (native/core/src/grpc/status.rs). No wording says it: a peer may say
-    anything.
-    """
-
-    LOCAL = 0  # this side of the call: whoever made it, its deadline, what cannot be sent or read
-    PEER = 1  # the other side of the call
-    CHANNEL = 2  # what all calls of a channel or connection have in common: it was closed or lost
 
 
 class Metadatum(NamedTuple):
@@ -64,16 +53,16 @@ def metadata_tuple(pairs: Iterable[tuple[str, str | bytes]] | None) -> tuple[Met
 
 def failed(code: grpc.StatusCode, details: str, *, unprocessed: bool = False, origin: Origin = Origin.LOCAL) -> Outcome:
     """The outcome of a call that failed on this side."""
-    return (code.value[0], details, None, None, None, False, unprocessed, origin)
+    return Outcome(code.value[0], details, unprocessed=unprocessed, origin=origin)
 
 
 def given_up(outcome: Outcome) -> bool:
     """Whoever made the call has cancelled it."""
-    return outcome[0] == CANCELLED and outcome[7] == Origin.LOCAL
+    return outcome.code == CANCELLED and outcome.origin == Origin.LOCAL
 
 
 def of_closed_channel(outcome: Outcome) -> bool:
-    return outcome[0] == CANCELLED and outcome[7] == Origin.CHANNEL
+    return outcome.code == CANCELLED and outcome.origin == Origin.CHANNEL
 
 
 # What an attempt on a link that turned out to be lost comes to: the plan goes on to the next link.
@@ -87,7 +76,7 @@ def described(call: object, outcome: Outcome | None) -> str:
     name = type(call).__name__
     if outcome is None:
         return f"<{name} of in-flight RPC>"
-    return _terminated(name, STATUS_CODES[outcome[0]], outcome[1])
+    return _terminated(name, STATUS_CODES[outcome.code], outcome.details)
 
 
 def _terminated(name: str, code: grpc.StatusCode, details: str | None) -> str:
@@ -107,21 +96,11 @@ _ROUNDED = 0.01  # seconds: a peer, who is told the deadline, ends a call that m
 
 def explained(outcome: Outcome, limit: RouteLimit | None) -> Outcome:
     """Says whose time was over, where it was the route's, whichever side noticed first."""
-    if limit is None or outcome[0] != DEADLINE_EXCEEDED or outcome[1].endswith(limit.words):
+    if limit is None or outcome.code != DEADLINE_EXCEEDED:
         return outcome
-    if outcome[7] != Origin.LOCAL and time.monotonic() < limit.deadline - _ROUNDED:
+    if outcome.origin != Origin.LOCAL and time.monotonic() < limit.deadline - _ROUNDED:
         return outcome
-    return (outcome[0], f"{outcome[1]}: {limit.words}", *outcome[2:])
-
-
-def ended(call: ClientCall, limit: RouteLimit | None) -> Outcome | None:
-    """How a stream's attempt ended; None: it goes on."""
-    status = call.status()
-    if status is None:
-        return None
-    code, details, trailing, unprocessed, origin = status
-    initial, answered = call.initial_metadata(), call.answered
-    return explained((code, details, None, initial, trailing, answered, unprocessed, origin), limit)
+    return outcome.replaced(outcome.code, f"{outcome.details}: {limit.words}")
 
 
 def told(callbacks: Iterable[Callable[[], None]]) -> None:
@@ -145,16 +124,16 @@ class EndedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic in
         return self._outcome
 
     def code(self) -> grpc.StatusCode:
-        return STATUS_CODES[self._outcome[0]]
+        return STATUS_CODES[self._outcome.code]
 
     def details(self) -> str:
-        return self._outcome[1]
+        return self._outcome.details
 
     def initial_metadata(self) -> tuple[Metadatum, ...]:
-        return metadata_tuple(self._outcome[3])
+        return metadata_tuple(self._outcome.initial)
 
     def trailing_metadata(self) -> tuple[Metadatum, ...]:
-        return metadata_tuple(self._outcome[4])
+        return metadata_tuple(self._outcome.trailing)
 
     def debug_error_string(self) -> str:
         return f"{self.code().name}: {self.details()}"

@@ -8,26 +8,9 @@ import ctypes
 import logging
 import os
 import weakref
-from typing import TYPE_CHECKING, Protocol
-
-import grpc
-
-if TYPE_CHECKING:
-    from rpc._native import Outcome
+from typing import Protocol
 
 _log = logging.getLogger(f"proxyless.{__name__}")
-
-# How a call ends in the child that its parent had made.
-FORKED: Outcome = (
-    grpc.StatusCode.CANCELLED.value[0],
-    "the process was forked: this call is its parent's",
-    None,
-    None,
-    None,
-    False,
-    False,
-    2,  # rpc.errors.Origin.CHANNEL, which needs grpc.aio; this is known before any of it
-)
 
 
 class Inheritor(Protocol):

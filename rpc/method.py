@@ -84,10 +84,10 @@ class MethodSpec:
 
     def response(self, outcome: Outcome) -> Any:
         """The response of a call that ended so; raises `CallFailed`."""
-        if outcome[0] != 0 or outcome[2] is None:
+        if not outcome.ok or outcome.payload is None:
             raise CallFailed(outcome)
         try:
-            return self.deserialize(outcome[2])
+            return self.deserialize(outcome.payload)
         except Exception as error:
             raise CallFailed(undeserializable(outcome, error)) from error
 
@@ -167,4 +167,4 @@ def unserializable(error: Exception) -> Outcome:
 
 def undeserializable(outcome: Outcome, error: Exception) -> Outcome:
     details = f"Exception deserializing response! ({type(error).__name__}: {error})"
-    return (grpc.StatusCode.INTERNAL.value[0], details, None, *outcome[3:])
+    return outcome.replaced(grpc.StatusCode.INTERNAL.value[0], details)

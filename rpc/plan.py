@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, cast
 
 import grpc
 
+from rpc._native import Origin
 from rpc.credentials.call import NOT_SECURE, NoCredentialsError
 from rpc.deadline import sooner
-from rpc.errors import NOT_SENT, ChannelClosedError, Origin, RouteLimit, explained, failed, listed
+from rpc.errors import NOT_SENT, ChannelClosedError, RouteLimit, explained, failed, listed
 from rpc.retrying import Retries
 from rpc.routing import RequestHead, TextTooLongError
 from rpc.transport.queue import Place
@@ -170,7 +171,7 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
             if outcome is NOT_SENT and link.usable:
                 outcome = yield from _queued(core, connection, attempt)
                 link = attempt.link
-            if outcome[6] and free_retries > 0 and not _passed(limit):
+            if outcome.unprocessed and free_retries > 0 and not _passed(limit):
                 free_retries -= int(outcome is not NOT_SENT)
             elif retries is None or not (yield from _worth_another(core, retries, outcome, limit)):
                 return explained(outcome, whose)

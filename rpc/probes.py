@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from rpc.security.chain import Chain, Policy
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc._native import ServerCall
     from rpc.security.inbound import Following, Guard
 
-CHAIN = "probes"
 _CHECK = "/grpc.health.v1.Health/Check"
 # grpc.health.v1.HealthCheckResponse: status = 1 (SERVING), 2 (NOT_SERVING).
 _SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"
@@ -27,10 +28,10 @@ _LIVENESS = b"\x0a\x08liveness"
 
 
 class ProbeCredentials:
-    """What makes a port a probe port: plaintext only, and calls can be told by their chain."""
+    """What makes a port a probe port: plaintext only, and the policy says so with each call."""
 
     def follow(self, guard: Guard) -> Following:
-        guard.set([(CHAIN, (), "raw_buffer", (), None, None, None)])
+        guard.set([Chain(name="probes", transport="raw_buffer", policy=Policy(probes_only=True))])
         return self
 
     def close(self) -> None:

@@ -47,17 +47,17 @@ class Retries:
     def delay(self, outcome: Outcome) -> float | None:
         """In how many seconds to send the call again; None: the outcome stands."""
         self.attempts += 1
-        if outcome[0] == 0:
+        if outcome.ok:
             if self._throttle is not None:
                 self._throttle.succeeded()
             return None
         pushback = _pushback(outcome)
-        retryable = outcome[0] in self._policy.codes
+        retryable = outcome.code in self._policy.codes
         budget = True
         # Also a server that says "not again" has failed, whatever the code.
         if self._throttle is not None and (retryable or (pushback is not None and pushback < 0)):
             budget = self._throttle.failed()
-        if not retryable or not budget or outcome[5] or self.attempts >= self._policy.max_attempts:
+        if not retryable or not budget or outcome.response_started or self.attempts >= self._policy.max_attempts:
             return None
         if pushback is not None:
             self._backoffs = 0
@@ -70,7 +70,7 @@ class Retries:
 
 def _pushback(outcome: Outcome) -> float | None:
     """What the server asks for, in seconds; negative: not again, also where it makes no sense."""
-    said = [value for key, value in outcome[4] or () if key == _PUSHBACK]
+    said = [value for key, value in outcome.trailing or () if key == _PUSHBACK]
     if not said:
         return None
     text = said[0] if isinstance(said[0], str) else ""

@@ -14,6 +14,7 @@ import grpc
 from grpc import aio
 
 from rpc import census, probes
+from rpc._native import Tally
 from rpc.aio.awake import Awake
 from rpc.aio.context import ServicerContext
 from rpc.aio.hub import attach, detach
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from concurrent import futures
 
-    from rpc._native import Hub, ServerCall, Tally
+    from rpc._native import Hub, ServerCall
     from rpc.handlers import CallDetails
     from rpc.options import Options
     from rpc.security import ServerCredentials
@@ -195,7 +196,7 @@ class Server(aio.Server):
 
     def tally(self) -> Tally:
         """What all connections have carried so far."""
-        return self._hub.tally() if self._hub is not None else census.NOTHING
+        return self._hub.tally() if self._hub is not None else Tally()
 
     # ---- serving
 
@@ -222,7 +223,7 @@ class Server(aio.Server):
                 call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Error in service handler! ({error})", None)
 
     def _accept(self, call: ServerCall) -> None:
-        if self._probed and call.chain == probes.CHAIN:
+        if self._probed and call.policy is not None and call.policy.probes_only:
             probes.answer(call, lambda: self.ready)
             return
         handler = self._table.plain(call.path)

@@ -20,7 +20,7 @@ from rpc.errors import (
     NOT_SENT,
     STATUS_CODES,
     described,
-    ended,
+    explained,
     failed,
     given_up,
     told,
@@ -123,7 +123,7 @@ class StreamCall(PlannedCall):
     def _changed(self) -> None:
         call = self._call
         if call is not None and self._outcome is None:
-            outcome = ended(call, self._limit)
+            outcome = call.outcome()
             if outcome is not None:
                 if self._again:
                     self._call = None  # the plan may send it anew
@@ -131,7 +131,7 @@ class StreamCall(PlannedCall):
                     if self._outcome is not None:  # it does not
                         self._call = call
                 else:
-                    self._ended(outcome)
+                    self._ended(explained(outcome, self._limit))
                 return
         self._wake()
 
@@ -170,7 +170,7 @@ class StreamCall(PlannedCall):
             raise
         if payload is None:
             outcome = await self._end()
-            if outcome[0] == 0:
+            if outcome.ok:
                 return aio.EOF
             if given_up(outcome):
                 raise asyncio.CancelledError
@@ -197,9 +197,9 @@ class StreamCall(PlannedCall):
 
     def _look_back(self, call: ClientCall) -> None:
         """A response that waited unread when the end came may turn out to be none (its compression is broken)."""
-        status = call.status()
-        if status is not None and self._outcome is not None and self._outcome[0] == 0 and status[0] != 0:
-            self._overruled((status[0], status[1], None, *self._outcome[3:]))
+        status = call.outcome()
+        if status is not None and self._outcome is not None and self._outcome.ok and not status.ok:
+            self._overruled(self._outcome.replaced(status.code, status.details))
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self._responses()
@@ -233,7 +233,7 @@ class StreamCall(PlannedCall):
         payload = self._method.payload(request)
         call = await self._placed()
         if call is None or call.finished:
-            if self._outcome is not None and self._outcome[0] != 0:
+            if self._outcome is not None and not self._outcome.ok:
                 raise aio_error(self._outcome)
             raise asyncio.InvalidStateError(FINISHED)
         if self._half_closed:
@@ -284,7 +284,7 @@ class StreamCall(PlannedCall):
         if self._call_off is not None:
             self._call_off()
         if self._call is not None:
-            self._call.cancel(outcome[0], outcome[1])
+            self._call.cancel(outcome.code, outcome.details)
         self._plan.close()
         self._ended(outcome)
 
@@ -303,7 +303,7 @@ class StreamCall(PlannedCall):
         return True
 
     def cancelled(self) -> bool:
-        return self._outcome is not None and self._outcome[0] == CANCELLED
+        return self._outcome is not None and self._outcome.code == CANCELLED
 
     def done(self) -> bool:
         return self._outcome is not None
@@ -327,16 +327,16 @@ class StreamCall(PlannedCall):
         return aio_metadata(call.initial_metadata() if call is not None else None)
 
     async def trailing_metadata(self) -> aio.Metadata:
-        return aio_metadata((await self._end())[4])
+        return aio_metadata((await self._end()).trailing)
 
     async def code(self) -> grpc.StatusCode:
-        return STATUS_CODES[(await self._end())[0]]
+        return STATUS_CODES[(await self._end()).code]
 
     async def details(self) -> str:
-        return (await self._end())[1]
+        return (await self._end()).details
 
     async def debug_error_string(self) -> str:
-        return (await self._end())[1]
+        return (await self._end()).details
 
     async def wait_for_connection(self) -> None:
         """Wait until the call is on a connection; raises `grpc.aio.AioRpcError` when it failed before."""

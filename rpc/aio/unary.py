@@ -28,7 +28,11 @@ def aio_metadata(pairs: Any) -> aio.Metadata:
 
 def aio_error(outcome: Outcome) -> aio.AioRpcError:
     return AioRpcError(
-        STATUS_CODES[outcome[0]], aio_metadata(outcome[3]), aio_metadata(outcome[4]), outcome[1], outcome[1]
+        STATUS_CODES[outcome.code],
+        aio_metadata(outcome.initial),
+        aio_metadata(outcome.trailing),
+        outcome.details,
+        outcome.details,
     )
 
 
@@ -77,9 +81,9 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
     def _ended(self, outcome: Outcome) -> None:
         if self._outcome is not None:
             return
-        if outcome[0] == 0 and outcome[2] is not None:
+        if outcome.ok and outcome.payload is not None:
             try:
-                self._response = self._method.deserialize(outcome[2])
+                self._response = self._method.deserialize(outcome.payload)
             except Exception as error:
                 outcome = undeserializable(outcome, error)
         cancelled = self._of_closed_channel(outcome)
@@ -95,7 +99,7 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
         except asyncio.CancelledError:
             self.cancel()
             raise
-        if outcome[0] != 0:
+        if not outcome.ok:
             raise aio_error(outcome)
         return self._response
 
@@ -112,7 +116,7 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
         return True
 
     def cancelled(self) -> bool:
-        return self._outcome is not None and self._outcome[0] == CANCELLED
+        return self._outcome is not None and self._outcome.code == CANCELLED
 
     def done(self) -> bool:
         return self._outcome is not None
@@ -133,19 +137,19 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
         return self._outcome
 
     async def initial_metadata(self) -> aio.Metadata:
-        return aio_metadata((await self._end())[3])
+        return aio_metadata((await self._end()).initial)
 
     async def trailing_metadata(self) -> aio.Metadata:
-        return aio_metadata((await self._end())[4])
+        return aio_metadata((await self._end()).trailing)
 
     async def code(self) -> grpc.StatusCode:
-        return STATUS_CODES[(await self._end())[0]]
+        return STATUS_CODES[(await self._end()).code]
 
     async def details(self) -> str:
-        return (await self._end())[1]
+        return (await self._end()).details
 
     async def debug_error_string(self) -> str:
-        return (await self._end())[1]
+        return (await self._end()).details
 
     async def wait_for_connection(self) -> None:
         """Wait until the call is on a connection; raises `grpc.aio.AioRpcError` when it failed before."""

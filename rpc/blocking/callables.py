@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from rpc._native import Outcome
 from rpc.blocking.driver import Driver
 from rpc.blocking.future import StreamUnaryFuture, UnaryFuture, only_response
 from rpc.blocking.stream import One, StreamCall
@@ -17,7 +18,7 @@ from rpc.plan import plan_call
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rpc._native import Outcome, Pairs
+    from rpc._native import Pairs
     from rpc.method import MethodSpec
 
 
@@ -93,7 +94,7 @@ class UnaryUnary(OfMethod[Driver], grpc.UnaryUnaryMultiCallable):  # type: ignor
         answer: Outcome | None = None
         while True:
             step = driver.advance(plan, answer)
-            if isinstance(step, tuple):
+            if isinstance(step, Outcome):
                 return step
             try:
                 native = method.native(step.authority)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from rpc._native import FORKED, Outcome
 from rpc.blocking.stream import StreamCall
 from rpc.blocking.turns import in_turn
 from rpc.carried import carried
@@ -26,7 +27,7 @@ from rpc.errors import (
     metadata_tuple,
     told,
 )
-from rpc.fork import FORKED, generation
+from rpc.fork import generation
 from rpc.method import undeserializable, unsendable, unserializable
 from rpc.plan import Authorize, Stand, Wait, plan_call
 from xds_client.threads import must_begin
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from rpc._native import ClientLink, Outcome, Pairs
+    from rpc._native import ClientLink, Pairs
     from rpc.blocking.driver import Driver
     from rpc.method import MethodSpec
     from rpc.plan import Attempt, Pause
@@ -64,9 +65,9 @@ class CallFuture(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
 
     def _finish(self, outcome: Outcome) -> None:
         response = None
-        if outcome[0] == 0 and outcome[2] is not None:
+        if outcome.ok and outcome.payload is not None:
             try:
-                response = self._method.deserialize(outcome[2])
+                response = self._method.deserialize(outcome.payload)
             except Exception as error:
                 outcome = undeserializable(outcome, error)
         with self._state:
@@ -111,14 +112,14 @@ class CallFuture(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         """Wait for the response; raises `rpc.CallFailed`, `grpc.FutureCancelledError`, `grpc.FutureTimeoutError`."""
         outcome = self._wait(timeout)
         self._raise_if_cancelled()
-        if outcome[0] != 0:
+        if not outcome.ok:
             raise self
         return self._response
 
     def exception(self, timeout: float | None = None) -> Exception | None:
         outcome = self._wait(timeout)
         self._raise_if_cancelled()
-        return None if outcome[0] == 0 else self
+        return None if outcome.ok else self
 
     def traceback(self, timeout: float | None = None) -> TracebackType | None:
         try:
@@ -151,16 +152,16 @@ class CallFuture(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
             return True
 
     def initial_metadata(self) -> tuple[Metadatum, ...]:
-        return metadata_tuple(self._wait(None)[3])
+        return metadata_tuple(self._wait(None).initial)
 
     def trailing_metadata(self) -> tuple[Metadatum, ...]:  # type: ignore[override]  # the same, by another name
-        return metadata_tuple(self._wait(None)[4])
+        return metadata_tuple(self._wait(None).trailing)
 
     def code(self) -> grpc.StatusCode:
-        return STATUS_CODES[self._wait(None)[0]]
+        return STATUS_CODES[self._wait(None).code]
 
     def details(self) -> str:
-        return self._wait(None)[1]
+        return self._wait(None).details
 
     def debug_error_string(self) -> str:
         return f"{self.code().name}: {self.details()}"
@@ -226,7 +227,7 @@ class UnaryFuture(CallFuture):
         self._go_on(self._driver.advance(self._plan, self._driver.perform(step)))
 
     def _go_on(self, step: Attempt | Outcome) -> None:
-        if isinstance(step, tuple):
+        if isinstance(step, Outcome):
             self._finish(step)
             return
         with self._state:
@@ -308,9 +309,9 @@ class StreamUnaryFuture(CallFuture):
 
 def only_response(outcome: Outcome, payloads: list[bytes]) -> Outcome:
     """The outcome of a client stream; OK needs exactly one message."""
-    if outcome[0] != 0:
+    if not outcome.ok:
         return outcome
     if len(payloads) != 1:
         code = grpc.StatusCode.UNIMPLEMENTED.value[0]
-        return (code, f"expected one response, got {len(payloads)}", None, *outcome[3:])
-    return (0, outcome[1], payloads[0], *outcome[3:])
+        return outcome.replaced(code, f"expected one response, got {len(payloads)}")
+    return outcome.replaced(outcome.code, outcome.details, payloads[0])

@@ -274,7 +274,7 @@ class Server(grpc.Server):
 
     def _accept(self, call: ServerCall) -> _Job | None:
         """None: it was answered, or its request is not whole yet."""
-        if self._probed and call.chain == probes.CHAIN:
+        if self._probed and call.policy is not None and call.policy.probes_only:
             probes.answer(call, lambda: self.ready)
             return None
         context = self._context.copy()  # for interceptors and handler together, and for no other call

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
+from rpc._native import FORKED, Outcome
 from rpc.carried import carried
 from rpc.deadline import deadline_of, time_left, time_remaining
 from rpc.errors import (
@@ -15,15 +16,14 @@ from rpc.errors import (
     NOT_SENT,
     STATUS_CODES,
     Metadatum,
-    Origin,
     described,
-    ended,
+    explained,
     failed,
     given_up,
     metadata_tuple,
     told,
 )
-from rpc.fork import FORKED, generation
+from rpc.fork import generation
 from rpc.method import undeserializable, unsendable
 from rpc.plan import Attempt, Pause, plan_call
 from rpc.weakly import weakly
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from rpc._native import ClientCall, Metadata, Outcome, Pairs
+    from rpc._native import ClientCall, Metadata, Pairs
     from rpc.blocking.driver import Driver
     from rpc.errors import RouteLimit
     from rpc.method import MethodSpec
@@ -121,7 +121,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
             self._plan.close()
         with self._placed:
             if self._failure is None:  # else it was cancelled meanwhile, and dropping the call ends it
-                if isinstance(step, tuple):
+                if isinstance(step, Outcome):
                     self._failure = step
                 else:
                     self._call = call
@@ -177,7 +177,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
             if outcome is None:
                 continue
             self._run_callbacks()
-            if outcome[0] == 0:
+            if outcome.ok:
                 raise StopIteration
             raise self
         self._only = None
@@ -192,7 +192,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         return self._call.initial_metadata() if self._call is not None else None
 
     def _outcome_now(self) -> Outcome:
-        return (CANCELLED, "", None, self._initial(), None, True, False, Origin.LOCAL)
+        return Outcome(CANCELLED, initial=self._initial(), response_started=True)
 
     def _end(self) -> Outcome:
         """Wait for the end of the call."""
@@ -209,21 +209,21 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
             assert self._failure is not None
             return self._failure
         call.wait_end_blocking()
-        outcome = ended(call, self._limit)
+        outcome = call.outcome()
         if outcome is None:
             return failed(grpc.StatusCode.UNKNOWN, "the call ended without a status")
         with self._ending:
             if self._call is not call:  # another thread has sent it anew
                 return None
             if self._only is None or given_up(outcome):
-                return outcome
+                return explained(outcome, self._limit)
             return self._send_anew(call, self._only, outcome)
 
     def _send_anew(self, call: ClientCall, only: One, outcome: Outcome) -> Outcome | None:
         """Nothing of an answer was handed out: send the call once more, if the plan says so."""
         self._call = None
         step = self._driver.advance(self._plan, outcome)
-        if isinstance(step, tuple):
+        if isinstance(step, Outcome):
             self._only = None
             with self._placed:
                 self._call = call
@@ -240,7 +240,8 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
             return self._failure
         while (payload := call.receive()) is not None:
             payloads.append(payload)
-        return ended(call, self._limit)
+        outcome = call.outcome()
+        return outcome and explained(outcome, self._limit)
 
     def take_all(self, payloads: list[bytes]) -> Outcome:
         """Wait for all messages and the end."""
@@ -267,14 +268,14 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         return metadata_tuple(self._initial())
 
     def trailing_metadata(self) -> tuple[Metadatum, ...]:  # type: ignore[override]  # the same, by another name
-        return metadata_tuple(self._end()[4])
+        return metadata_tuple(self._end().trailing)
 
     def code(self) -> grpc.StatusCode:
         """Wait for the end. It comes behind responses that nobody takes, as far as the window has room for them."""
-        return STATUS_CODES[self._end()[0]]
+        return STATUS_CODES[self._end().code]
 
     def details(self) -> str:
-        return self._end()[1]
+        return self._end().details
 
     def debug_error_string(self) -> str:
         return f"{self.code().name}: {self.details()}"
@@ -337,7 +338,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         outcome = self._end()
         if given_up(outcome):
             raise grpc.FutureCancelledError
-        return None if outcome[0] == 0 else self
+        return None if outcome.ok else self
 
     def traceback(self, timeout: float | None = None) -> TracebackType | None:
         try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rpc.resolver.process_mesh import mesh as process_mesh
 from rpc.security import context, material
+from rpc.security.chain import Chain
 from rpc.security.inbound import MeshFollowing
 from rpc.security.material import SecurityError
 from rpc.security.outbound import MeshProtection, TlsSecurity
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-    from rpc._native import Chain
     from rpc.security.context import Sessions
     from rpc.security.inbound import Following, Guard, ServerCredentials
     from rpc.security.outbound import Protection, Security
@@ -216,9 +216,10 @@ class _SslServerCredentials:
             )
             answers = context.server(tls, None)
             if not chains:
-                chains.append(("tls", (), "tls", (), answers, None, None))
+                chains.append(Chain(name="tls", transport="tls", tls=answers))
             if names := server_names(chain):
-                chains.append((f"tls for {', '.join(names)}", names, "tls", (), answers, None, None))
+                named = f"tls for {', '.join(names)}"
+                chains.append(Chain(name=named, server_names=names, transport="tls", tls=answers))
         return chains
 
     def follow(self, guard: Guard) -> Following:

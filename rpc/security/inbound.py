@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from rpc._native import Gate
 from rpc.fork import inherits
 from rpc.security import context
+from rpc.security.chain import Chain
 from rpc.security.filters import not_carried_out
 from rpc.security.material import SecurityError, printable
 from rpc.weakly import weakly
@@ -24,7 +25,7 @@ from xds_client.threads import begun_after
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rpc._native import Chain, Hub
+    from rpc._native import Hub
     from xds_client import PilotExchanger
     from xds_client.identity import Identity
     from xds_client.inbound import PortChains
@@ -90,7 +91,7 @@ class Guard:
 
     def _note_whether_ready(self, chains: Sequence[Chain]) -> None:
         """Ready is a port whose chains let somebody in: one is enough, who else is refused is the mesh's will."""
-        refused = [f"{name}: {refusal or lapse}" for name, *_, refusal, lapse in chains if refusal or lapse]
+        refused = [f"{chain.name}: {chain.closed}" for chain in chains if chain.closed]
         before = self.waiting_for
         self.waiting_for = ""
         if len(refused) == len(chains):
@@ -267,12 +268,12 @@ class MeshFollowing:
             except SecurityError as error:
                 refusal = str(error)
                 _log.warning("%s: filter chain %s lets nobody in: %s", self._guard.address, chain.name, error)
-        return (
-            chain.name,
-            match.server_names,
-            match.transport_protocol,
-            match.application_protocols,
-            tls,
-            refusal or None,
-            lapse,
+        return Chain(
+            name=chain.name,
+            server_names=match.server_names,
+            transport=match.transport_protocol,
+            protocols=match.application_protocols,
+            tls=tls,
+            refusal=refusal or None,
+            lapse=lapse,
         )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from grpc import LocalConnectionType
 
+from rpc.security.chain import Chain, Policy
 from rpc.security.material import SecurityError
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from xds_client import ObserverHandle
     from xds_client.identity import IdentitySource
     from xds_client.model import UpstreamTls
-
-LOCAL_CHAIN = "local credentials"  # calls that came in by it are told by its name
 
 
 def is_local(kind: LocalConnectionType, own: socket.socket) -> bool:
@@ -101,7 +100,7 @@ class _PlainServerCredentials:
     kind: LocalConnectionType | None
 
     def follow(self, guard: Guard) -> Following:
-        guard.set([("" if self.kind is None else LOCAL_CHAIN, (), "raw_buffer", (), None, None, None)])
+        guard.set([Chain(name="plaintext", transport="raw_buffer", policy=Policy(local=self.kind is not None))])
         return self
 
     def check(self, listener: socket.socket) -> None:

@@ -14,7 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 if TYPE_CHECKING:
-    from rpc._native import Protection
+    from rpc._native import TlsInfo
 
 AuthContext = dict[str, list[bytes]]
 
@@ -31,35 +31,34 @@ _SPIFFE = b"spiffe://"
 _TYPE, _LOCAL = "transport_security_type", b"local"
 
 
-def auth_context(protection: Protection | None, *, local: bool = False) -> AuthContext:
+def auth_context(tls: TlsInfo | None, *, local: bool = False) -> AuthContext:
     """Of plaintext, that it is. ``local``: it came in by local credentials, which are plaintext, and as good as TLS."""
     if local:
         return {_TYPE: [_LOCAL], "security_level": [b"TSI_PRIVACY_AND_INTEGRITY"]}
-    if protection is None:
+    if tls is None:
         return {_TYPE: [b"insecure"], "security_level": [b"TSI_SECURITY_NONE"]}
-    certificates, _, resumed, server_name, version, group, identity = protection
     context: AuthContext = {_TYPE: [b"ssl"]}
-    if certificates:
-        context |= {key: list(values) for key, values in _certificate(certificates[0]).items()}
-    if identity is not None:
-        context[SPIFFE_ID] = [identity.encode()]
+    if tls.certificates:
+        context |= {key: list(values) for key, values in _certificate(tls.certificates[0]).items()}
+    if tls.identity is not None:
+        context[SPIFFE_ID] = [tls.identity.encode()]
     context["security_level"] = [b"TSI_PRIVACY_AND_INTEGRITY"]
-    context["ssl_session_reused"] = [b"true" if resumed else b"false"]
-    context["ssl_tls_version"] = [version.encode()]
-    if server_name:
-        context["ssl_requested_server_name"] = [server_name.encode()]
-    if group:
-        context["ssl_negotiated_key_exchange_group"] = [group.encode()]
+    context["ssl_session_reused"] = [b"true" if tls.resumed else b"false"]
+    context["ssl_tls_version"] = [tls.version.encode()]
+    if tls.server_name:
+        context["ssl_requested_server_name"] = [tls.server_name.encode()]
+    if tls.key_exchange:
+        context["ssl_negotiated_key_exchange_group"] = [tls.key_exchange.encode()]
     return context
 
 
-def identity_key(context: AuthContext, protection: Protection | None) -> str | None:
+def identity_key(context: AuthContext, tls: TlsInfo | None) -> str | None:
     """Which of the properties identifies the peer; None: nothing does.
 
     In the mesh it is the SPIFFE ID, which is all that the mesh vouches for: whatever else a certificate calls its
     holder is not looked at. Elsewhere it is what grpcio says: all alternative names, or else the common name.
     """
-    if protection is not None and protection[-1] is not None:
+    if tls is not None and tls.identity is not None:
         return SPIFFE_ID
     for key in (SUBJECT_ALTERNATIVE_NAME, COMMON_NAME):
         if key in context:

@@ -27,13 +27,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rpc import census
+from rpc._native import Tally
 from rpc.transport.backoff import USUAL, Backoff, jitter
 from rpc.transport.queue import Place, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc._native import ClientLink, Tally
+    from rpc._native import ClientLink
     from rpc.security import Security
 
 CHANNEL_CLOSED = "Channel closed!"
@@ -115,7 +116,7 @@ class Connection:
         self.queue = Queue()
         self.error: str | None = None
         self._former: list[ClientLink] = []  # take no new calls, and may still carry some
-        self._past = census.NOTHING
+        self._past = Tally()
         self._lock = threading.Lock()
         self._dialling = False
         self._closed = False
@@ -239,7 +240,7 @@ class Connection:
     def _over(self, link: ClientLink) -> bool:
         if link.ended is None:
             return False
-        self._past = census.total((self._past, link.tally()))
+        self._past += link.tally()
         return True
 
     # ---- several links

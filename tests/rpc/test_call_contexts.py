@@ -141,7 +141,7 @@ def test_a_request_that_comes_in_pieces_keeps_its_context(serving, dial):
     for stream in (1, 3, 5):
         headers = frames.request_headers("/hello.Greeter/SayHello", ("x-user", str(stream)))
         raw.send(raw.headers(stream, headers), frame(DATA, stream, message(b"")[:3]))
-    until(lambda: serving.server.tally()[0] == 3)
+    until(lambda: serving.server.tally().started == 3)
     raw.send(*(frame(DATA, stream, message(b"")[3:], END_STREAM) for stream in (1, 3, 5)))
     answers = {}
     for got in raw.frames():

@@ -51,13 +51,13 @@ def test_the_first_configuration_lets_it_go_on(core):
 def test_a_deadline_that_passes_without_a_configuration_says_what_was_waited_for(core):
     outcome = Call(core, timeout=0).go()
     assert code(outcome) == "DEADLINE_EXCEEDED"
-    assert "control plane is connecting" in outcome[1]
+    assert "control plane is connecting" in outcome.details
 
 
 def test_a_target_that_is_not_there_is_unavailable_with_the_reason(core):
     core.on_config(TargetMissing(TARGET, "istiod knows no reviews.demo, asked as node sidecar~1"))
     outcome = Call(core).go()
-    assert (code(outcome), outcome[1]) == ("UNAVAILABLE", "istiod knows no reviews.demo, asked as node sidecar~1")
+    assert (code(outcome), outcome.details) == ("UNAVAILABLE", "istiod knows no reviews.demo, asked as node sidecar~1")
 
 
 NOBODY = TargetMissing(TARGET, "istiod knows no reviews.demo")
@@ -96,9 +96,9 @@ def test_it_waits_no_longer_than_its_deadline_and_says_for_what(core, useless):
     core.on_config(useless)
     outcome = Call(core, timeout=0, wait_for_ready=True).go()
     assert code(outcome) == "DEADLINE_EXCEEDED"
-    assert "waiting: xds:///reviews.demo:9080: " in outcome[1]
+    assert "waiting: xds:///reviews.demo:9080: " in outcome.details
     assert any(
-        why in outcome[1] for why in ("istiod knows no", "no healthy endpoint", "removed it", "not in the config")
+        why in outcome.details for why in ("istiod knows no", "no healthy endpoint", "removed it", "not in the config")
     )
 
 
@@ -139,28 +139,28 @@ def test_no_route_is_unavailable_and_names_the_path(core):
     core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route("c", match=path("exact", "/other"))]))
     outcome = Call(core).go()
     assert code(outcome) == "UNAVAILABLE"
-    assert PATH in outcome[1]
+    assert PATH in outcome.details
 
 
 def test_an_action_that_is_not_supported_fails_and_is_named(core):
     core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route(action=UnsupportedAction("redirect"))]))
     outcome = Call(core).go()
     assert code(outcome) == "UNAVAILABLE"
-    assert "redirect" in outcome[1]
+    assert "redirect" in outcome.details
 
 
 def test_a_route_to_a_cluster_that_is_not_there_fails_and_names_it(core):
     core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route("lost")]))
     outcome = Call(core).go()
     assert code(outcome) == "UNAVAILABLE"
-    assert "lost" in outcome[1]
+    assert "lost" in outcome.details
 
 
 def test_a_cluster_that_cannot_be_used_fails_its_calls_with_the_reason(core):
     core.on_config(config(cluster("c", error="cluster c: EDS never came")))
     outcome = Call(core).go()
     assert code(outcome) == "UNAVAILABLE"
-    assert "EDS never came" in outcome[1]
+    assert "EDS never came" in outcome.details
 
 
 def test_the_route_may_be_chosen_by_metadata(core):
@@ -222,7 +222,7 @@ def test_a_refused_connection_fails_the_call_at_once_and_says_where_and_why(core
     fail(core)
     outcome = Call(core).go()
     assert code(outcome) == "UNAVAILABLE"
-    assert "10.0.0.1:9080: Connection refused" in outcome[1]
+    assert "10.0.0.1:9080: Connection refused" in outcome.details
 
 
 def test_a_call_that_waits_for_ready_waits_for_the_back_off_to_end(core):
@@ -238,7 +238,7 @@ def test_a_call_that_waits_for_ready_ends_with_its_deadline(core):
     fail(core)
     outcome = Call(core, wait_for_ready=True, timeout=0).go()
     assert code(outcome) == "DEADLINE_EXCEEDED"
-    assert "Connection refused" in outcome[1]
+    assert "Connection refused" in outcome.details
 
 
 def test_one_refused_endpoint_does_not_fail_the_call_while_another_can_be_dialled(core):
@@ -275,7 +275,7 @@ def test_a_header_too_long_for_the_route_s_pattern_ends_the_call_and_says_so(cor
     core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route("c", headers=[asks])]))
     outcome = Call(core, metadata=[("x-user", "a" * 100_000)]).go()
     assert code(outcome) == "RESOURCE_EXHAUSTED"
-    assert "100000 bytes are more than the 65536 that a pattern is matched with" in outcome[1]
+    assert "100000 bytes are more than the 65536 that a pattern is matched with" in outcome.details
 
 
 def test_a_route_that_matches_nothing_is_warned_of_once_while_it_is_so(core, caplog):
@@ -310,5 +310,5 @@ def test_the_reasons_of_thousands_of_endpoints_are_a_short_message(core):
     fail(core)
     outcome = Call(core).go()
     assert code(outcome) == "UNAVAILABLE"
-    assert len(outcome[1]) < 1000
-    assert "and 4995 more" in outcome[1]
+    assert len(outcome.details) < 1000
+    assert "and 4995 more" in outcome.details

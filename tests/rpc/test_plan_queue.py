@@ -7,13 +7,14 @@ import time
 import pytest
 
 from rpc.core import ChannelCore
+from rpc._native import Outcome
 from rpc.errors import NOT_SENT
 from rpc.options import ChannelOptions
 from rpc.plan import Attempt, Dial, Stand
 from tests.rpc.configs import cluster, config, endpoint
 from tests.rpc.links import Call, FakeLink, code, connect
 
-OK = (0, "", b"", None, None, True, False)
+OK = Outcome(0, response_started=True)
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_the_bound_holds_and_deadlines_too(core):
     time.sleep(0.01)
     outcome = call.go()
     assert code(outcome) == "DEADLINE_EXCEEDED"
-    assert "10.0.0.1:9080: all streams that the server allows on 2 connection(s) are taken" in outcome[1]
+    assert "10.0.0.1:9080: all streams that the server allows on 2 connection(s) are taken" in outcome.details
 
 
 def test_after_a_dial_that_failed_who_is_first_waits_for_the_back_off(core):

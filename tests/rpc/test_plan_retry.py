@@ -8,12 +8,13 @@ import grpc
 import pytest
 
 from rpc.core import ChannelCore
+from rpc._native import Outcome
 from rpc.errors import NOT_SENT, failed
 from rpc.plan import Attempt
 from tests.rpc.configs import cluster, config, endpoint, route
 from tests.rpc.links import Call, connect
 
-OK = (0, "", b"", None, None, True, False)
+OK = Outcome(0, response_started=True)
 REFUSED = failed(grpc.StatusCode.UNAVAILABLE, "GOAWAY", unprocessed=True)
 ONE_ENDPOINT = config(cluster("c", endpoint("10.0.0.1")))
 

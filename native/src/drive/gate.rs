@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use proxyless_tls::chains::{Chains, Hello};
+use proxyless_tls::chains::{Chains, Hello, Policy};
 use proxyless_tls::server::ServerTls;
 use proxyless_tls::session::Session;
 use pyo3::prelude::*;
@@ -38,7 +38,8 @@ pub struct Security {
 pub struct Admission {
     gate: Arc<Gate>,
     hello: Hello,
-    pub chain: String,
+    /// What was set with the chain that it came in by.
+    pub policy: Policy,
     /// Of the gate, when the connection was made: what it chose among then may be replaced by the time it is let in.
     version: u64,
     /// When a change first closed the door on it. Nothing that comes later moves that, nor what follows from it.
@@ -49,11 +50,11 @@ pub struct Admission {
 }
 
 impl Admission {
-    pub fn new(gate: Arc<Gate>, hello: Hello, chain: String, version: u64) -> Self {
+    pub fn new(gate: Arc<Gate>, hello: Hello, policy: Policy, version: u64) -> Self {
         Self {
             gate,
             hello,
-            chain,
+            policy,
             version,
             misfit_since: OnceLock::new(),
             told: AtomicBool::new(false),

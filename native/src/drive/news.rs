@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use crate::py::Outcome;
+use crate::py::outcome::Ended;
 
 /// Who is told of a call's changes when no thread waits for it.
 pub enum Watcher {
@@ -16,7 +16,7 @@ pub enum Watcher {
 
 /// What to tell a watcher once the lock is released.
 pub enum News {
-    Outcome(Py<PyAny>, Box<Outcome>),
+    Outcome(Py<PyAny>, Box<Ended>),
     Change(Arc<Py<PyAny>>),
     Lost(Py<PyAny>),
     /// The peer has said its first words, or will not for this reason.
@@ -28,7 +28,7 @@ pub enum News {
 impl News {
     pub fn tell(self, py: Python<'_>) {
         let told = match self {
-            Self::Outcome(callback, outcome) => outcome.into_py(py).and_then(|args| callback.call1(py, (args,))),
+            Self::Outcome(callback, ended) => ended.into_outcome(py).and_then(|outcome| callback.call1(py, (outcome,))),
             Self::Change(callback) => callback.call0(py),
             Self::Lost(callback) => callback.call0(py),
             Self::Heard(callback, problem) => callback.call1(py, (problem,)),

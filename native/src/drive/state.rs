@@ -17,7 +17,7 @@ use super::fork::Blank;
 use super::news::{News, Watcher};
 use super::socket::{self, Bell};
 use crate::memory;
-use crate::py::Outcome;
+use crate::py::outcome::Ended;
 
 const READ_BUFFER: usize = 64 * 1024;
 /// How much is read besides what goes right to its place: the next frame's head, and what is small behind it.
@@ -337,7 +337,7 @@ impl State {
                     let finished = self.grpc.call(key).is_none_or(|call| call.finished.is_some());
                     if finished {
                         if let Some(Watcher::Outcome(callback)) = self.watchers.remove(&key) {
-                            news.push(News::Outcome(callback, Box::new(self.outcome(key))));
+                            news.push(News::Outcome(callback, Box::new(self.ended(key))));
                         }
                     }
                 }
@@ -348,14 +348,14 @@ impl State {
     }
 
     /// Takes a finished unary call out of the connection.
-    pub fn outcome(&mut self, key: Key) -> Outcome {
+    pub fn ended(&mut self, key: Key) -> Ended {
         let Some(call) = self.grpc.call_mut(key) else {
-            return Outcome::failed(Status::new(code::CANCELLED, "the call is gone"));
+            return Ended::new(Status::new(code::CANCELLED, "the call is gone"), None);
         };
         let status = call.finished.take().unwrap_or_else(|| Status::new(code::CANCELLED, "the call was dropped"));
-        let outcome = Outcome::unary(status, call.head.take(), &mut call.inbox);
-        call.finished = Some(Status::new(outcome.code(), ""));
+        let ended = Ended::unary(status, call.head.take(), &mut call.inbox);
+        call.finished = Some(Status::new(ended.code(), ""));
         self.grpc.forget(key);
-        outcome
+        ended
     }
 }

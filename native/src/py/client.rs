@@ -7,19 +7,21 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList};
 
 use super::method::Method;
+use super::outcome::{Ended, Outcome};
 use super::payload::{framed, to_py};
-use super::tls::{Protection, protection};
+use super::tally::Tally;
+use super::tls::TlsInfo;
 use super::{deadline_after, metadata};
 use crate::drive::hub::Hub as Driven;
 use crate::drive::link::{Link, Waited};
 use crate::drive::news::{Watcher, tell_all};
 use crate::drive::socket;
+use proxyless_core::grpc::Call;
 use proxyless_core::grpc::encoding::Encoding;
 use proxyless_core::grpc::status::{Origin, Status, code};
-use proxyless_core::grpc::{Call, Tally};
 use proxyless_core::http2::Key;
 
 /// One connection to a server.
@@ -75,9 +77,9 @@ impl ClientLink {
         &self.link.peer
     }
 
-    /// How the connection is protected; see `rpc/_native.pyi`.
-    fn protection<'py>(&self, py: Python<'py>) -> Option<Protection<'py>> {
-        protection(py, &self.link)
+    /// None: plaintext.
+    fn tls_info(&self, py: Python<'_>) -> Option<TlsInfo> {
+        TlsInfo::of(py, &self.link)
     }
 
     /// The server has answered a call on it, whatever it answered.
@@ -93,8 +95,8 @@ impl ClientLink {
     }
 
     /// Calls started, succeeded and failed; messages sent and received; keepalive pings sent.
-    fn tally(&self) -> (u64, u64, u64, u64, u64, u64) {
-        numbers(self.link.lock().grpc.tally())
+    fn tally(&self) -> Tally {
+        self.link.lock().grpc.tally().into()
     }
 
     /// Why the connection is over, once it is.
@@ -125,8 +127,8 @@ impl ClientLink {
         Ok(())
     }
 
-    /// Makes a whole unary call while the calling thread waits. `timeout` in seconds. Returns an outcome tuple (see
-    /// `rpc/_native.pyi`), or None: the connection has no room, and nothing was sent. Raises what a Python signal
+    /// Makes a whole unary call while the calling thread waits. `timeout` in seconds. Returns its outcome, or
+    /// None: the connection has no room, and nothing was sent. Raises what a Python signal
     /// handler raises; the call is cancelled then.
     #[pyo3(signature = (method, metadata, payload, timeout))]
     fn call_unary(
@@ -136,7 +138,7 @@ impl ClientLink {
         metadata: Option<&Bound<'_, PyAny>>,
         payload: &Bound<'_, PyBytes>,
         timeout: Option<f64>,
-    ) -> PyResult<Option<Py<PyTuple>>> {
+    ) -> PyResult<Option<Outcome>> {
         let deadline = deadline_after(timeout)?;
         let (template, extra) = (method.template.clone(), method.extra(metadata, deadline)?);
         let message = framed(py, method.encoding, payload);
@@ -157,8 +159,8 @@ impl ClientLink {
         });
         let Some(key) = key else { return Ok(None) };
         wait(py, link, key, deadline, &|_| false)?;
-        let outcome = link.lock().outcome(key);
-        outcome.into_py(py).map(Some)
+        let ended = link.lock().ended(key);
+        ended.into_outcome(py).map(Some)
     }
 
     /// Starts a unary call; `callback(outcome)` is called when it ended. Returns a key for `cancel`, or None: the
@@ -262,11 +264,6 @@ impl Drop for ClientLink {
             self.hub.release(&self.link); // there may be no loop any more that would
         }
     }
-}
-
-pub fn numbers(tally: Tally) -> (u64, u64, u64, u64, u64, u64) {
-    let Tally { started, succeeded, failed, messages_sent, messages_received, keepalives } = tally;
-    (started, succeeded, failed, messages_sent, messages_received, keepalives)
 }
 
 fn cancel(
@@ -428,13 +425,6 @@ impl ClientCall {
         self.link.lock().grpc.call(self.key).is_none_or(|call| call.head.is_some() || call.finished.is_some())
     }
 
-    /// The response has begun. False for an answer without a response, which is Trailers-Only.
-    #[getter]
-    fn answered(&self) -> bool {
-        let state = self.link.lock();
-        state.grpc.call(self.key).and_then(|call| call.head.as_ref()).is_some_and(|head| !head.is_empty())
-    }
-
     fn wait_head_blocking(&self, py: Python<'_>) -> PyResult<()> {
         wait(py, &self.link, self.key, self.deadline, &|call| call.head.is_some())
     }
@@ -452,21 +442,17 @@ impl ClientCall {
         head.map(|head| metadata::to_py(py, &head)).transpose().map(Option::flatten)
     }
 
-    /// `(code, details, trailing metadata | None, unprocessed, origin)` once the call is over, else None.
-    #[allow(clippy::type_complexity)]
-    fn status<'py>(&self, py: Python<'py>) -> PyResult<Option<(i32, String, Option<Bound<'py, PyList>>, bool, u8)>> {
-        let status = if self.link.inherited() {
-            Some(Status::new(code::CANCELLED, "the process was forked: this call is its parent's").by(Origin::Channel))
-        } else {
-            self.link.lock().grpc.call(self.key).and_then(|call| call.finished.clone())
-        };
-        match status {
-            None => Ok(None),
-            Some(status) => {
-                let trailing = metadata::to_py(py, &status.trailers)?;
-                Ok(Some((status.code, status.message, trailing, status.unprocessed, status.origin as u8)))
-            }
+    /// How the call ended, without its messages; None: it goes on.
+    fn outcome(&self, py: Python<'_>) -> PyResult<Option<Outcome>> {
+        if self.link.inherited() {
+            return Ok(Some(Outcome::forked()));
         }
+        let ended = {
+            let state = self.link.lock();
+            let call = state.grpc.call(self.key);
+            call.and_then(|call| Some(Ended::new(call.finished.clone()?, call.head.clone())))
+        };
+        ended.map(|ended| ended.into_outcome(py)).transpose()
     }
 
     /// Ends the call early with this code and these details, if it is not over.

@@ -9,9 +9,10 @@ use proxyless_tls::session::Session;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::client::{ClientLink, commanded, numbers};
+use super::client::{ClientLink, commanded};
 use super::deadline_after;
 use super::server::ServerCall;
+use super::tally::Tally;
 use super::terms::{Terms, span};
 use super::tls::{ClientTls, Gate};
 use crate::drive::fork::Descriptor;
@@ -152,20 +153,19 @@ impl Hub {
     }
 
     /// The connections it drives: a number of each, the peer's and the own address, and its tally (see `ClientLink`).
-    #[allow(clippy::type_complexity)]
-    fn sockets(&self) -> Vec<(u64, String, String, (u64, u64, u64, u64, u64, u64))> {
+    fn sockets(&self) -> Vec<(u64, String, String, Tally)> {
         let links = self.hub.links().into_iter();
         links
             .map(|link| {
                 let state = link.lock(); // the descriptor is this link's as long as nobody else has it
-                (link.token(), link.peer.clone(), socket::local_name(link.fd()), numbers(state.grpc.tally()))
+                (link.token(), link.peer.clone(), socket::local_name(link.fd()), state.grpc.tally().into())
             })
             .collect()
     }
 
     /// What all connections together have carried, those that are over too.
-    fn tally(&self) -> (u64, u64, u64, u64, u64, u64) {
-        numbers(self.hub.tally())
+    fn tally(&self) -> Tally {
+        self.hub.tally().into()
     }
 
     /// How often it has looked at a connection because it was time (deadlines, keepalive), not because something arrived.

@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyList};
 use super::client::{commanded, wait};
 use super::metadata;
 use super::payload::{framed, to_py};
-use super::tls::{Protection, protection};
+use super::tls::TlsInfo;
 use crate::drive::link::Link;
 use crate::drive::news::{Watcher, tell_all};
 use proxyless_core::grpc::encoding::Encoding;
@@ -89,15 +89,16 @@ impl ServerCall {
         &self.link.peer
     }
 
-    /// By which filter chain the connection came in; empty on a port without a gate.
+    /// What was set with the filter chain that the connection came in by; None on a port without a gate.
     #[getter]
-    fn chain(&self) -> &str {
-        self.link.admission.as_ref().map_or("", |admission| &admission.chain)
+    fn policy(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let policy = self.link.admission.as_ref()?.policy.as_ref()?;
+        policy.downcast_ref::<Py<PyAny>>().map(|policy| policy.clone_ref(py))
     }
 
-    /// How the connection is protected; see `rpc/_native.pyi`.
-    fn protection<'py>(&self, py: Python<'py>) -> Option<Protection<'py>> {
-        protection(py, &self.link)
+    /// None: plaintext.
+    fn tls_info(&self, py: Python<'_>) -> Option<TlsInfo> {
+        TlsInfo::of(py, &self.link)
     }
 
     /// The request's metadata, None where there is none.

@@ -111,9 +111,33 @@ impl ServerTls {
 #[pyclass(frozen, module = "rpc._native")]
 pub struct Gate(pub Arc<Driven>);
 
-/// `(name, server_names, transport, protocols, tls | None, refusal | None, lapse | None)`
-type ChainOf<'py> =
-    (String, Vec<String>, String, Vec<String>, Option<Bound<'py, ServerTls>>, Option<String>, Option<String>);
+/// `rpc.security.chain.Chain`.
+#[derive(FromPyObject)]
+struct ChainOf<'py> {
+    name: String,
+    server_names: Vec<String>,
+    transport: String,
+    protocols: Vec<String>,
+    tls: Option<Bound<'py, ServerTls>>,
+    refusal: Option<String>,
+    lapse: Option<String>,
+    policy: Bound<'py, PyAny>,
+}
+
+impl From<ChainOf<'_>> for Chain {
+    fn from(chain: ChainOf<'_>) -> Self {
+        Self {
+            name: chain.name,
+            server_names: chain.server_names,
+            transport: chain.transport,
+            protocols: protocols(chain.protocols),
+            tls: chain.tls.map(|tls| tls.get().0.clone()),
+            refusal: chain.refusal,
+            lapse: chain.lapse,
+            policy: Some(Arc::new(chain.policy.unbind())),
+        }
+    }
+}
 
 #[pymethods]
 impl Gate {
@@ -131,39 +155,36 @@ impl Gate {
     /// for those that are there.
     #[pyo3(signature = (chains, otherwise=None))]
     fn set(&self, chains: Vec<ChainOf<'_>>, otherwise: Option<ChainOf<'_>>) {
-        let chain = |(name, server_names, transport, alpn, tls, refusal, lapse): ChainOf<'_>| Chain {
-            name,
-            server_names,
-            transport,
-            protocols: protocols(alpn),
-            tls: tls.map(|tls| tls.get().0.clone()),
-            refusal,
-            lapse,
-        };
-        let chains = Chains { chains: chains.into_iter().map(chain).collect(), otherwise: otherwise.map(chain) };
+        let chains = chains.into_iter().map(Chain::from).collect();
+        let chains = Chains { chains, otherwise: otherwise.map(Chain::from) };
         self.0.set(chains);
     }
 }
 
-/// How the link is protected: None for plaintext, else the peer's certificates (DER, the leaf first), the protocol that
-/// was negotiated, whether the session was resumed, the server name that was asked for (servers), the version of TLS,
-/// the key exchange, and the SPIFFE ID that the mesh vouches for.
-pub type Protection<'py> = (Vec<Bound<'py, PyBytes>>, String, bool, Option<String>, String, String, Option<String>);
+/// How a link is protected by TLS; see `rpc/_native.pyi`.
+#[pyclass(frozen, get_all, module = "rpc._native")]
+pub struct TlsInfo {
+    certificates: Vec<Py<PyBytes>>,
+    protocol: String,
+    resumed: bool,
+    server_name: Option<String>,
+    version: String,
+    key_exchange: String,
+    identity: Option<String>,
+}
 
-pub fn protection<'py>(py: Python<'py>, link: &Link) -> Option<Protection<'py>> {
-    let server_name = link.admission.as_ref().and_then(|admission| admission.server_name());
-    let (certificates, alpn, resumed, version, group, identity) = {
+impl TlsInfo {
+    /// None: plaintext.
+    pub fn of(py: Python<'_>, link: &Link) -> Option<Self> {
+        let server_name = link.admission.as_ref().and_then(|admission| admission.server_name());
         let state = link.lock();
         let session = state.session.as_ref()?;
-        (
-            session.peer_certificates().to_vec(),
-            session.alpn().to_vec(),
-            session.resumed(),
-            session.version(),
-            session.key_exchange(),
-            session.identity(),
-        )
-    };
-    let certificates = certificates.iter().map(|certificate| PyBytes::new(py, certificate)).collect();
-    Some((certificates, String::from_utf8_lossy(&alpn).into_owned(), resumed, server_name, version, group, identity))
+        let certificates = session.peer_certificates().to_vec();
+        let protocol = String::from_utf8_lossy(session.alpn()).into_owned();
+        let (resumed, identity) = (session.resumed(), session.identity());
+        let (version, key_exchange) = (session.version(), session.key_exchange());
+        drop(state); // what makes Python's objects may run Python
+        let certificates = certificates.iter().map(|certificate| PyBytes::new(py, certificate).unbind()).collect();
+        Some(Self { certificates, protocol, resumed, server_name, version, key_exchange, identity })
+    }
 }

@@ -4,6 +4,7 @@
 //! is no way back (envoy: source/common/listener_manager/filter_chain_manager_impl.cc). Ports and addresses are
 //! settled before: these are the chains of one port.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use crate::server::ServerTls;
@@ -16,6 +17,8 @@ pub struct Hello {
     pub protocols: Vec<Vec<u8>>,
     pub server_name: Option<String>,
 }
+
+pub type Policy = Option<Arc<dyn Any + Send + Sync>>;
 
 pub struct Chain {
     pub name: String,
@@ -31,6 +34,8 @@ pub struct Chain {
     pub refusal: Option<String>,
     /// Why nobody may come in by it for now; who is in may stay.
     pub lapse: Option<String>,
+    /// Whatever its owner wants back with each connection that comes in by it.
+    pub policy: Policy,
 }
 
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use rustls::server::Acceptor;
 
-use crate::chains::{Chain, Chains, Hello};
+use crate::chains::{Chain, Chains, Hello, Policy};
 use crate::session::Session;
 
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -23,7 +23,7 @@ pub struct Greeting {
 enum Stage {
     Sniffing(Vec<u8>),
     Hello(Box<Acceptor>, usize),
-    Handshake { session: Box<Session>, hello: Hello, chain: String },
+    Handshake { session: Box<Session>, hello: Hello, policy: Policy },
     Over,
 }
 
@@ -32,7 +32,7 @@ pub struct Opened {
     pub session: Option<Box<Session>>,
     pub first: Vec<u8>,
     pub hello: Hello,
-    pub chain: String,
+    pub policy: Policy,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Greeting {
                 }
             }
             Stage::Hello(acceptor, seen) => self.read_hello(chains, acceptor, seen, bytes),
-            Stage::Handshake { session, hello, chain } => self.handshake(session, hello, chain, bytes),
+            Stage::Handshake { session, hello, policy } => self.handshake(session, hello, policy, bytes),
             Stage::Over => Err(String::from("the connection is refused already")),
         }
     }
@@ -117,7 +117,7 @@ impl Greeting {
                             format!("TLS {}: {error}", offer(&hello))
                         })?;
                     let session = Box::new(Session::server(connection, tls.verifier.clone()));
-                    return self.handshake(session, hello, chain.name.clone(), bytes);
+                    return self.handshake(session, hello, chain.policy.clone(), bytes);
                 }
                 Err((error, mut alert)) => {
                     let _ = alert.write_all(&mut self.output);
@@ -133,20 +133,20 @@ impl Greeting {
         &mut self,
         mut session: Box<Session>,
         hello: Hello,
-        chain: String,
+        policy: Policy,
         bytes: &[u8],
     ) -> Result<Option<Opened>, String> {
         let mut first = Vec::new();
         let fed = session.feed(bytes, &mut |plain| first.extend_from_slice(plain));
         if fed.is_ok() && !session.handshaking() {
-            return Ok(Some(Opened { session: Some(session), first, hello, chain }));
+            return Ok(Some(Opened { session: Some(session), first, hello, policy }));
         }
         while session.wants_write() {
             let _ = session.write_to(&mut self.output);
         }
         match fed {
             Ok(false) => {
-                self.stage = Stage::Handshake { session, hello, chain };
+                self.stage = Stage::Handshake { session, hello, policy };
                 Ok(None)
             }
             Ok(true) => Err(format!("TLS {}: the peer gave up in the handshake", offer(&hello))),
@@ -192,7 +192,7 @@ fn plaintext(chains: &Chains, first: Vec<u8>) -> Result<Option<Opened>, String> 
     let hello = Hello { tls: false, protocols: vec![b"h2c".to_vec()], server_name: None };
     match select(chains, &hello)? {
         Some(chain) if chain.tls.is_none() => {
-            Ok(Some(Opened { session: None, first, hello, chain: chain.name.clone() }))
+            Ok(Some(Opened { session: None, first, hello, policy: chain.policy.clone() }))
         }
         Some(chain) => Err(format!("plaintext, where {} wants TLS", chain.name)),
         None => Err(String::from("plaintext, where no chain of this port lets it in (is it STRICT?)")),

@@ -29,7 +29,7 @@ fn two_of_one_mesh_meet_wherever_the_records_are_cut() {
         let client = client_tls(&root, Some(&own), of_mesh(exactly(SERVER)));
         let met = meet(&client, &only(chain("mtls", "tls", &["istio-h2"], Some(server.clone()))), step);
         let opened = met.server.unwrap_or_else(|why| panic!("step {step}: {why}"));
-        assert_eq!(opened.chain, "mtls");
+        assert_eq!(taken_by(&opened), "mtls");
         assert_eq!(opened.hello.protocols, [b"istio-h2".to_vec(), b"istio".to_vec(), b"h2".to_vec()]);
         assert_eq!(opened.session.unwrap().peer_certificates().len(), 1);
         assert_eq!(met.client.unwrap().alpn(), b"h2");
@@ -154,7 +154,7 @@ fn one_port_takes_plaintext_and_mutual_tls_and_tells_them_apart() {
         otherwise: None,
     };
     let met = meet(&client_tls(&root, Some(&own), of_mesh(Vec::new())), &chains, 1 << 16);
-    assert_eq!(met.server.unwrap().chain, "mtls");
+    assert_eq!(taken_by(&met.server.unwrap()), "mtls");
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nand more";
     for step in [1, 4, 100] {
         let mut greeting = proxyless_tls::greeting::Greeting::default();
@@ -165,7 +165,7 @@ fn one_port_takes_plaintext_and_mutual_tls_and_tells_them_apart() {
             } else if let Some(opened) = greeting.feed(&chains, piece).unwrap() {
                 assert!(opened.session.is_none());
                 assert_eq!(
-                    (opened.chain.as_str(), &opened.hello),
+                    (taken_by(&opened), &opened.hello),
                     ("plain", &Hello { protocols: vec![b"h2c".to_vec()], ..Hello::default() })
                 );
                 first = opened.first;

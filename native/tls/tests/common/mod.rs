@@ -99,7 +99,13 @@ pub fn chain(name: &str, transport: &str, protocols: &[&str], tls: Option<Arc<Se
         tls,
         refusal: None,
         lapse: None,
+        policy: Some(Arc::new(name.to_owned())),
     }
+}
+
+/// The name of the chain that took a connection, which `chain` above set as its policy.
+pub fn taken_by(opened: &Opened) -> &str {
+    opened.policy.as_ref().and_then(|policy| policy.downcast_ref::<String>()).unwrap()
 }
 
 pub fn only(chain: Chain) -> Chains {
