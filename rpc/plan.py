@@ -171,7 +171,8 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
             if outcome is NOT_SENT and link.usable:
                 outcome = yield from _queued(core, connection, attempt)
                 link = attempt.link
-            if outcome.unprocessed and free_retries > 0 and not _passed(limit):
+            for_free = outcome is NOT_SENT or (outcome.unprocessed and free_retries > 0)
+            if for_free and not _passed(limit):
                 free_retries -= int(outcome is not NOT_SENT)
             elif retries is None or not (yield from _worth_another(core, retries, outcome, limit)):
                 return explained(outcome, whose)

@@ -147,10 +147,10 @@ def test_requests_that_are_not_whole_go_with_their_client(gated, dial):
     for client in clients:
         send_calls(client, 20, end=False)
     tally = gated.server.tally
-    until(lambda: tally()[0] == 101, "they were not taken")
+    until(lambda: tally().started == 101, "they were not taken")
     for client in clients:
         client.close()
-    until(lambda: tally()[2] == 100, "they are not over")
+    until(lambda: tally().failed == 100, "they are not over")
     until(lambda: open_files() <= gated.files, "departed connections are still open")
     gated.go.set()
     gated.held.result(PATIENCE)
@@ -344,7 +344,7 @@ def test_requests_that_became_whole_and_were_left_are_not_begun(busy, dial, worl
     server = busy(world)
     client = dial(server.address)
     send_calls(client, 50, end=False)
-    until(lambda: server.server.tally()[0] == 50, "they were not taken")
+    until(lambda: server.server.tally().started == 50, "they were not taken")
     client.send(*(frame(DATA, stream, b"", END_STREAM) for stream in range(1, 101, 2)))
     server.serves_when_all_have_left(client)
     assert len(server.begun) == 2, "the first of 50, and the honest one"

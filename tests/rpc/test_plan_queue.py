@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from rpc.core import ChannelCore
 from rpc._native import Outcome
+from rpc.core import ChannelCore
 from rpc.errors import NOT_SENT
 from rpc.options import ChannelOptions
 from rpc.plan import Attempt, Dial, Stand

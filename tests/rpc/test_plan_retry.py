@@ -7,8 +7,8 @@ import time
 import grpc
 import pytest
 
-from rpc.core import ChannelCore
 from rpc._native import Outcome
+from rpc.core import ChannelCore
 from rpc.errors import NOT_SENT, failed
 from rpc.plan import Attempt
 from tests.rpc.configs import cluster, config, endpoint, route
@@ -82,6 +82,20 @@ def test_what_never_left_goes_on_to_the_next_link(core):
         next(one for one in links if one.link is attempt.link).lost()
         answer = NOT_SENT
     assert len(seen) == 3
+
+
+def test_what_never_left_goes_on_also_after_it_was_sent_once_more(core):
+    core.on_config(config(cluster("c", *(endpoint(f"10.0.0.{n}") for n in range(1, 4)))))
+    links = [connect(core, f"10.0.0.{n}") for n in range(1, 4)]
+    call = Call(core)
+    call.go()
+    lost = call.go(REFUSED)
+    lost.link.usable = False
+    next(one for one in links if one.link is lost.link).lost()
+    last = call.go(NOT_SENT)
+    assert isinstance(last, Attempt)
+    assert last.link is not lost.link
+    assert call.go(OK) is OK
 
 
 def test_after_the_deadline_nothing_is_tried_again(core):
