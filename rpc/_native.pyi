@@ -86,6 +86,7 @@ class ClientTls:
         host: str | None = None,
         names: Sequence[NameRule] = (),
         versions: Sequence[str] = (),
+        as_grpc: bool = False,
     ) -> Self: ...
 
 class ServerTls:
@@ -100,6 +101,7 @@ class ServerTls:
         trust_domains: Sequence[str] | None = None,
         names: Sequence[NameRule] = (),
         versions: Sequence[str] = (),
+        as_grpc: bool = False,
     ) -> Self: ...
 
 class Gate:

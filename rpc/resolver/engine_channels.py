@@ -27,6 +27,6 @@ class EngineChannels:
     ) -> grpc.Channel:
         from rpc.blocking.channel import Channel  # noqa: PLC0415 - as above
         from rpc.credentials import opened  # noqa: PLC0415 - as above
-        from rpc.security import ssl_channel_credentials  # noqa: PLC0415 - as above
+        from rpc.security import control_plane_credentials  # noqa: PLC0415 - as above
 
-        return Channel(address, options, None, None, opened(ssl_channel_credentials(roots, key, chain)))
+        return Channel(address, options, None, None, opened(control_plane_credentials(roots, key, chain)))

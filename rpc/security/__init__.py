@@ -2,6 +2,7 @@
 
 from rpc.security.credentials import (
     ChannelCredentials,
+    control_plane_credentials,
     dynamic_ssl_server_credentials,
     own_channel_credentials,
     own_server_credentials,
@@ -24,6 +25,7 @@ __all__ = [
     "Security",
     "SecurityError",
     "ServerCredentials",
+    "control_plane_credentials",
     "dynamic_ssl_server_credentials",
     "insecure_server_credentials",
     "local_channel_credentials",

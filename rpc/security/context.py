@@ -50,8 +50,12 @@ def sessions_of(cache: object) -> Sessions:
     return Sessions()
 
 
-def client(tls: UpstreamTls, host: str, identity: Identity | None, sessions: Sessions) -> ClientTls:
-    """``host`` is the call's authority without its port. Raises `SecurityError`."""
+def client(
+    tls: UpstreamTls, host: str, identity: Identity | None, sessions: Sessions, *, as_grpc: bool = False
+) -> ClientTls:
+    """``host`` is the call's authority without its port; ``as_grpc``: the server is taken by grpcio's rules, which are
+    for outside of the mesh. Raises `SecurityError`.
+    """
     chain, key = material.certificate(tls.certificate, identity)
     roots = material.roots(tls.roots, identity)
     of_mesh = isinstance(tls.roots, MeshSecret)
@@ -69,11 +73,12 @@ def client(tls: UpstreamTls, host: str, identity: Identity | None, sessions: Ses
         demanded,
         _rules(tls.subject_alt_names),
         _versions(tls),
+        as_grpc,
     )
 
 
-def server(tls: DownstreamTls, identity: Identity | None) -> ServerTls:
-    """Raises `SecurityError`."""
+def server(tls: DownstreamTls, identity: Identity | None, *, as_grpc: bool = False) -> ServerTls:
+    """``as_grpc``: as for `client`. Raises `SecurityError`."""
     chain, key = material.certificate(tls.certificate, identity)
     assert chain is not None
     assert key is not None
@@ -87,6 +92,7 @@ def server(tls: DownstreamTls, identity: Identity | None) -> ServerTls:
         identity.trust_domains if of_mesh and identity is not None else None,
         _rules(tls.subject_alt_names),
         _versions(tls),
+        as_grpc,
     )
 
 
@@ -100,6 +106,7 @@ def _client(
     host: str | None,
     names: tuple[NameRule, ...],
     versions: tuple[str, ...],
+    as_grpc: bool,
 ) -> ClientTls:
     try:
         return ClientTls(
@@ -112,6 +119,7 @@ def _client(
             host=host,
             names=names,
             versions=versions,
+            as_grpc=as_grpc,
         )
     except ValueError as error:
         raise SecurityError(f"TLS to {sni or host}: {error}") from error
@@ -127,6 +135,7 @@ def _server(
     trust_domains: tuple[str, ...] | None,
     names: tuple[NameRule, ...],
     versions: tuple[str, ...],
+    as_grpc: bool,
 ) -> ServerTls:
     try:
         return ServerTls(
@@ -138,6 +147,7 @@ def _server(
             trust_domains=trust_domains,
             names=names,
             versions=versions,
+            as_grpc=as_grpc,
         )
     except ValueError as error:
         raise SecurityError(f"TLS of a server: {error}") from error

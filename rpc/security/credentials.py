@@ -74,11 +74,12 @@ def _foreign(credentials: Any, instead: str) -> TypeError:
 @dataclass(frozen=True, slots=True)
 class _SslChannelCredentials:
     tls: UpstreamTls
+    as_grpc: bool
     scheme: str = "https"
 
     def protection(self, identity: IdentitySource | None, target_name: str | None, sessions: Sessions) -> Protection:
         del identity
-        return _SslProtection(self.tls, target_name, sessions)
+        return _SslProtection(self.tls, target_name, sessions, self.as_grpc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,14 @@ class _SslProtection:
     tls: UpstreamTls
     target_name: str | None
     sessions: Sessions
+    as_grpc: bool
 
     def of(self, tls: UpstreamTls | None, host: str) -> Security:
         """Whatever a mesh would demand: the caller has said how."""
         del tls
         name = self.target_name or host
-        return TlsSecurity(replace(self.tls, sni="" if _is_address(name) else name), name, None, self.sessions)
+        tls = replace(self.tls, sni="" if _is_address(name) else name)
+        return TlsSecurity(tls, name, None, self.sessions, self.as_grpc)
 
 
 def ssl_channel_credentials(
@@ -99,7 +102,8 @@ def ssl_channel_credentials(
     private_key: bytes | None = None,
     certificate_chain: bytes | None = None,
 ) -> ChannelCredentials:
-    """`grpc.ssl_channel_credentials`: PEM; without roots those that grpcio trusts. The server is checked by name.
+    """`grpc.ssl_channel_credentials`: PEM; without roots those that grpcio trusts. The server is checked by name, and
+    its certificate taken as grpcio takes it.
 
     Raises `SecurityError` when the default roots cannot be read or a key has no chain, TypeError for what is not bytes;
     wrong PEM fails the channel's calls and says why.
@@ -111,6 +115,19 @@ def ssl_channel_credentials(
     ... )
     >>> rpc.secure_channel("localhost:50051", credentials).close()
     """
+    return _channel_credentials(root_certificates, private_key, certificate_chain, as_grpc=True)
+
+
+def control_plane_credentials(
+    root_certificates: bytes, private_key: bytes | None, certificate_chain: bytes | None
+) -> ChannelCredentials:
+    """For the channel to the control plane, which is the mesh's: by the mesh's strict rules."""
+    return _channel_credentials(root_certificates, private_key, certificate_chain, as_grpc=False)
+
+
+def _channel_credentials(
+    root_certificates: bytes | None, private_key: bytes | None, certificate_chain: bytes | None, *, as_grpc: bool
+) -> ChannelCredentials:
     _bytes(root_certificates, private_key, certificate_chain)
     own = None
     if private_key and certificate_chain:
@@ -118,7 +135,7 @@ def ssl_channel_credentials(
     elif private_key or certificate_chain:
         raise SecurityError("a private key and its certificate chain come together")
     roots = root_certificates if root_certificates is not None else material.default_roots()
-    return _SslChannelCredentials(UpstreamTls(certificate=own, roots=InlineRoots(roots)))
+    return _SslChannelCredentials(UpstreamTls(certificate=own, roots=InlineRoots(roots)), as_grpc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +231,7 @@ class _SslServerCredentials:
                 roots=InlineRoots(roots) if roots is not None else None,
                 require_client_certificate=self.require_client,
             )
-            answers = context.server(tls, None)
+            answers = context.server(tls, None, as_grpc=True)
             if not chains:
                 chains.append(Chain(name="tls", transport="tls", tls=answers))
             if names := server_names(chain):

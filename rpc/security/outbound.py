@@ -61,12 +61,15 @@ class Protection(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TlsSecurity:
-    """TLS as `UpstreamTls` says it; ``identity``: the process's, where its certificate or its roots are asked for."""
+    """TLS as `UpstreamTls` says it; ``identity``: the process's, where its certificate or its roots are asked for;
+    ``as_grpc``: outside of the mesh, where a server is taken as grpcio takes it.
+    """
 
     tls: UpstreamTls
     host: str
     identity: IdentitySource | None
     sessions: Sessions = field(default_factory=Sessions)
+    as_grpc: bool = False
 
     @property
     def prepared(self) -> bool:
@@ -83,7 +86,7 @@ class TlsSecurity:
             except Exception as error:
                 raise SecurityError(self.lapsed() or str(error)) from error
         current = self.identity.current if self.identity is not None else None
-        return context.client(self.tls, self.host, current, self.sessions)
+        return context.client(self.tls, self.host, current, self.sessions, as_grpc=self.as_grpc)
 
     def admit(self, connected: int) -> None:
         """The handshake tells."""

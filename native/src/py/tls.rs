@@ -30,6 +30,14 @@ fn roots(pem: Option<&[u8]>) -> PyResult<Option<Roots>> {
     pem.map(Roots::from_pem).transpose().map_err(invalid)
 }
 
+/// The roots of who is taken by grpcio's rules: nothing that a mesh demands may be passed over by them.
+fn outside(pem: Option<&[u8]>, trust_domains: &Option<Vec<String>>, names: &[Rule]) -> PyResult<Roots> {
+    if trust_domains.is_some() || !names.is_empty() {
+        return Err(invalid(String::from("identities of a mesh are not verified by grpcio's rules")));
+    }
+    roots(pem)?.ok_or_else(|| invalid(String::from("grpcio's rules need roots")))
+}
+
 fn identity(chain: Option<&[u8]>, key: Option<&[u8]>) -> PyResult<Option<Identity>> {
     match (chain, key) {
         (Some(chain), Some(key)) => Identity::from_pem(chain, key).map(Some).map_err(invalid),
@@ -46,14 +54,15 @@ fn protocols(names: Vec<String>) -> Vec<Vec<u8>> {
 ///
 /// What the server has to be, beside reaching `roots`: with `trust_domains` an identity of the mesh (one URI name, of
 /// the trust domain or fitting a rule), with `host` a server of that name, with `names` one that fits a rule. Without
-/// `roots` nothing is verified. `versions` as `TLSv1.2`, `TLSv1.3`; empty: both.
+/// `roots` nothing is verified. `versions` as `TLSv1.2`, `TLSv1.3`; empty: both. `as_grpc`: outside of a mesh, by
+/// grpcio's rules, which know `roots` and `host` only.
 #[pyclass(frozen, module = "rpc._native")]
 pub struct ClientTls(pub Arc<Calls>);
 
 #[pymethods]
 impl ClientTls {
     #[new]
-    #[pyo3(signature = (*, roots, chain, key, sni, alpn, trust_domains=None, host=None, names=Vec::new(), versions=Vec::new()))]
+    #[pyo3(signature = (*, roots, chain, key, sni, alpn, trust_domains=None, host=None, names=Vec::new(), versions=Vec::new(), as_grpc=false))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         roots: Option<&[u8]>,
@@ -65,28 +74,30 @@ impl ClientTls {
         host: Option<&str>,
         names: Vec<Rule>,
         versions: Vec<String>,
+        as_grpc: bool,
     ) -> PyResult<Self> {
-        let rules = rules(names)?;
-        let roots = self::roots(roots)?;
-        let host = host
-            .map(|host| host.to_owned().try_into().map_err(|_| invalid(format!("{host:?} is no host name"))))
-            .transpose()?;
-        let expected = Expected { trust_domains, host, rules };
-        let verifier = Verifier::new(roots, expected, false);
+        let verifier = if as_grpc {
+            Verifier::as_grpc(outside(roots, &trust_domains, &names)?, host.map(str::to_owned), false)
+        } else {
+            let host = host
+                .map(|host| host.to_owned().try_into().map_err(|_| invalid(format!("{host:?} is no host name"))))
+                .transpose()?;
+            Verifier::new(self::roots(roots)?, Expected { trust_domains, host, rules: rules(names)? }, false)
+        };
         let calls = Calls::new(identity(chain, key)?, verifier, sni, protocols(alpn), &versions).map_err(invalid)?;
         Ok(Self(Arc::new(calls)))
     }
 }
 
 /// One way to answer over TLS. Without `roots` client certificates are not asked for; `require_client` refuses who
-/// shows none. `trust_domains` as for `ClientTls`.
+/// shows none. `trust_domains` and `as_grpc` as for `ClientTls`.
 #[pyclass(frozen, module = "rpc._native")]
 pub struct ServerTls(Arc<Answers>);
 
 #[pymethods]
 impl ServerTls {
     #[new]
-    #[pyo3(signature = (*, chain, key, alpn, roots=None, require_client=false, trust_domains=None, names=Vec::new(), versions=Vec::new()))]
+    #[pyo3(signature = (*, chain, key, alpn, roots=None, require_client=false, trust_domains=None, names=Vec::new(), versions=Vec::new(), as_grpc=false))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         chain: &[u8],
@@ -97,10 +108,14 @@ impl ServerTls {
         trust_domains: Option<Vec<String>>,
         names: Vec<Rule>,
         versions: Vec<String>,
+        as_grpc: bool,
     ) -> PyResult<Self> {
-        let rules = rules(names)?;
-        let expected = Expected { trust_domains, host: None, rules };
-        let verifier = self::roots(roots)?.map(|roots| Verifier::new(Some(roots), expected, require_client));
+        let verifier = if as_grpc && roots.is_some() {
+            Some(Verifier::as_grpc(outside(roots, &trust_domains, &names)?, None, require_client))
+        } else {
+            let expected = Expected { trust_domains, host: None, rules: rules(names)? };
+            self::roots(roots)?.map(|roots| Verifier::new(Some(roots), expected, require_client))
+        };
         let identity = Identity::from_pem(chain, key).map_err(invalid)?;
         let answers = Answers::new(identity, verifier, protocols(alpn), &versions).map_err(invalid)?;
         Ok(Self(Arc::new(answers)))

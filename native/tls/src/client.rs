@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::{IpAddr, Ipv4Addr, ServerName};
+use rustls::sign::SingleCertAndKey;
 
 use crate::material::Identity;
 use crate::verify::Verifier;
@@ -17,7 +18,7 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// An empty `sni` sends none. `alpn` in order of preference.
+    /// An empty `sni` sends none, nor does a name that SNI has no form for, where grpcio's rules hold. `alpn` in order of preference.
     pub fn new(
         identity: Option<Identity>,
         verifier: Verifier,
@@ -33,18 +34,22 @@ impl ClientTls {
             .with_custom_certificate_verifier(verifier.clone());
         let mut config = match identity {
             None => builder.with_no_client_auth(),
-            Some(identity) => builder
-                .with_client_auth_cert(identity.chain, identity.key)
-                .map_err(|error| format!("the client certificate cannot be used: {error}"))?,
+            Some(identity) => {
+                let own =
+                    identity.certified().map_err(|why| format!("the client certificate cannot be used: {why}"))?;
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
+            }
         };
         config.alpn_protocols = alpn;
-        config.enable_sni = !sni.is_empty();
         config.resumption = Resumption::in_memory_sessions(64);
-        let server_name = if sni.is_empty() {
-            ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([0, 0, 0, 0]))) // only a key for resumption
-        } else {
-            ServerName::try_from(sni.to_owned()).map_err(|_| format!("{sni:?} cannot be sent as SNI"))?
+        let server_name = match ServerName::try_from(sni.to_owned()) {
+            Ok(name) => Some(name),
+            Err(_) if sni.is_empty() || verifier.is_lenient() => None,
+            Err(_) => return Err(format!("{sni:?} cannot be sent as SNI")),
         };
+        config.enable_sni = server_name.is_some();
+        // Without one it is only a key for resumption.
+        let server_name = server_name.unwrap_or(ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([0, 0, 0, 0]))));
         Ok(Self { config: Arc::new(config), server_name, verifier })
     }
 }

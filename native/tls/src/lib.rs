@@ -4,9 +4,12 @@
 #![forbid(unsafe_code)]
 
 pub mod bounds;
+pub mod certificate;
 pub mod chains;
 pub mod client;
 pub mod greeting;
+pub mod hostnames;
+pub mod lenient;
 pub mod material;
 pub mod names;
 pub mod sans;

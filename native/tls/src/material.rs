@@ -2,6 +2,9 @@
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor, UnixTime};
+use rustls::sign::CertifiedKey;
+
+use crate::certificate::{Certificate, KeyUse, unusable};
 
 /// What we show of ourselves.
 pub struct Identity {
@@ -19,6 +22,19 @@ impl Identity {
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| String::from("the private key is not a PEM key"))?;
         Ok(Self { chain, key })
     }
+
+    /// Ready to be shown. rustls would read the certificate with webpki, which does not read all that peers take.
+    pub(crate) fn certified(self) -> Result<CertifiedKey, String> {
+        let leaf = Certificate::read(&self.chain[0]).ok_or("it is no certificate of version 1 or 3")?;
+        let key = crate::provider()
+            .key_provider
+            .load_private_key(self.key)
+            .map_err(|error| unusable(leaf.key()).map_or_else(|| error.to_string(), |why| format!("it {why}")))?;
+        match key.public_key() {
+            Some(public) if public.as_ref() != leaf.key() => Err(String::from("the private key is another one's")),
+            _ => Ok(CertifiedKey::new(self.chain, key)),
+        }
+    }
 }
 
 /// Trust anchors with their own validity, which webpki leaves to us: an expired root anchors nothing.
@@ -31,6 +47,10 @@ pub struct Roots {
 
 #[derive(Debug)]
 struct Anchor {
+    /// The whole certificate.
+    der: CertificateDer<'static>,
+    /// Its key may sign certificates.
+    issues: bool,
     anchor: TrustAnchor<'static>,
     not_before: u64,
     not_after: u64,
@@ -49,10 +69,16 @@ impl Roots {
         Ok(Self { of_one_name: of_one_name.unwrap_or_default(), anchors })
     }
 
+    /// Those that may issue certificates.
     pub fn valid_at(&self, now: UnixTime) -> Vec<TrustAnchor<'static>> {
         let now = now.as_secs();
-        let valid = self.anchors.iter().filter(|anchor| (anchor.not_before..=anchor.not_after).contains(&now));
-        valid.map(|anchor| anchor.anchor.clone()).collect()
+        let valid = |anchor: &&Anchor| anchor.issues && (anchor.not_before..=anchor.not_after).contains(&now);
+        self.anchors.iter().filter(valid).map(|anchor| anchor.anchor.clone()).collect()
+    }
+
+    /// Is this one of them, byte by byte?
+    pub fn contain(&self, certificate: &[u8]) -> bool {
+        self.anchors.iter().any(|anchor| anchor.der.as_ref() == certificate)
     }
 }
 
@@ -60,8 +86,13 @@ impl Anchor {
     fn new(certificate: &CertificateDer<'static>) -> Option<Self> {
         let anchor = webpki::anchor_from_trusted_cert(certificate).ok()?.to_owned();
         let (not_before, not_after) = validity(certificate)?;
-        Some(Self { anchor, not_before, not_after })
+        Some(Self { der: certificate.clone(), issues: may_issue(certificate), anchor, not_before, not_after })
     }
+}
+
+/// A certificate that says what its key is for, and not that it signs certificates, issues none. webpki does not ask.
+pub(crate) fn may_issue(certificate: &[u8]) -> bool {
+    Certificate::read(certificate).is_none_or(|certificate| certificate.allows(KeyUse::KeyCertSign))
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::SingleCertAndKey;
 use webpki::KeyUsage;
 
 use crate::material::{Identity, validity};
@@ -35,9 +36,8 @@ impl ServerTls {
             None => builder.with_no_client_auth(),
             Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
         };
-        let without_alpn = builder
-            .with_single_cert(identity.chain, identity.key)
-            .map_err(|error| format!("the server certificate cannot be used: {error}"))?;
+        let own = identity.certified().map_err(|why| format!("the server certificate cannot be used: {why}"))?;
+        let without_alpn = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
         let mut with_alpn = without_alpn.clone();
         with_alpn.alpn_protocols = alpn;
         Ok(Self { with_alpn: Arc::new(with_alpn), without_alpn: Arc::new(without_alpn), verifier })

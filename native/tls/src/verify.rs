@@ -3,6 +3,7 @@
 //! rustls calls this in the handshake, on the thread that feeds the session. What it refuses goes to the peer as the
 //! alert that fits, and to us as a sentence with the names in it: `take_reason`.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -13,7 +14,9 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use webpki::{EndEntityCert, KeyUsage};
 
 use crate::bounds;
-use crate::material::{Roots, validity};
+use crate::certificate::Certificate;
+use crate::lenient::{self, Chain};
+use crate::material::{Roots, may_issue, validity};
 use crate::names::{NameRule, trust_domain};
 use crate::sans::uri_names;
 
@@ -28,10 +31,18 @@ pub struct Expected {
     pub rules: Vec<NameRule>,
 }
 
+/// By whose rules. They do not mix: what is lenient cannot ask for an identity of the mesh.
+#[derive(Debug)]
+enum Rules {
+    Mesh(Expected),
+    /// As grpcio, with the name or address that a server has to have.
+    Grpc(Option<String>),
+}
+
 #[derive(Debug)]
 pub struct Verifier {
     roots: Option<Roots>,
-    expected: Expected,
+    rules: Rules,
     client_must_show: bool,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -47,15 +58,23 @@ pub fn take_reason() -> Option<String> {
 }
 
 impl Verifier {
-    /// Without `roots` only `Expected::Anything` is possible.
+    /// As a mesh has it. Without `roots` nothing is verified.
     pub fn new(roots: Option<Roots>, expected: Expected, client_must_show: bool) -> Self {
-        let algorithms = crate::provider().signature_verification_algorithms;
-        Self { roots, expected, client_must_show, algorithms }
+        Self { roots, rules: Rules::Mesh(expected), client_must_show, algorithms: algorithms() }
+    }
+
+    /// As grpcio has it: `lenient`. `host`: the name or address that a server has to have.
+    pub fn as_grpc(roots: Roots, host: Option<String>, client_must_show: bool) -> Self {
+        Self { roots: Some(roots), rules: Rules::Grpc(host), client_must_show, algorithms: algorithms() }
+    }
+
+    pub(crate) fn is_lenient(&self) -> bool {
+        matches!(self.rules, Rules::Grpc(_))
     }
 
     /// Whom the mesh vouches for, of a certificate that was taken: its one URI name. None: nobody asked for one.
     pub fn identity(&self, leaf: &[u8]) -> Option<String> {
-        self.expected.trust_domains.as_ref()?;
+        let Rules::Mesh(Expected { trust_domains: Some(_), .. }) = self.rules else { return None };
         let uris = uri_names(leaf)?;
         uris.first().and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned)
     }
@@ -70,6 +89,22 @@ impl Verifier {
     ) -> Result<(), Error> {
         let Some(roots) = &self.roots else { return Ok(()) };
         bounds::check(leaf, between).map_err(|why| refuse(why, CertificateError::BadEncoding))?;
+        let between: Vec<_> = between.iter().filter(|certificate| may_issue(certificate)).cloned().collect();
+        match &self.rules {
+            Rules::Mesh(expected) => self.check_strictly(leaf, &between, roots, expected, now, usage),
+            Rules::Grpc(host) => lenient::check(&Chain { leaf, between: &between }, roots, host.as_deref(), now, usage),
+        }
+    }
+
+    fn check_strictly(
+        &self,
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        roots: &Roots,
+        expected: &Expected,
+        now: UnixTime,
+        usage: KeyUsage,
+    ) -> Result<(), Error> {
         let certificate = EndEntityCert::try_from(leaf).map_err(|error| {
             refuse(format!("the peer's certificate cannot be read: {error}"), CertificateError::BadEncoding)
         })?;
@@ -78,25 +113,37 @@ impl Verifier {
         certificate
             .verify_for_usage(bounds::counted(&self.algorithms), &anchors, between, now, usage, None, None)
             .map_err(|error| chain_error(&certificate, leaf, now, &error))?;
-        self.check_names(&certificate, leaf)
+        check_names(expected, &certificate, leaf)
     }
 
-    fn check_names(&self, certificate: &EndEntityCert<'_>, leaf: &[u8]) -> Result<(), Error> {
-        let Expected { trust_domains, host, rules } = &self.expected;
-        if let Some(host) = host {
-            certificate.verify_is_valid_for_subject_name(host).map_err(|_| {
-                wrong(format!("the peer's certificate is for {}, not for {}", shown(certificate), host.to_str()))
-            })?;
-        }
-        match trust_domains {
-            Some(trust_domains) => check_identity(certificate, leaf, trust_domains, rules),
-            None if rules.is_empty() || rules.iter().any(|rule| fits(rule, certificate)) => Ok(()),
-            None => {
-                let shown = shown(certificate);
-                Err(wrong(format!("the peer's certificate is for {shown}, expected was {}", listed(rules))))
-            }
+    /// What webpki reads the key from that the peer signs with.
+    fn key_of<'a>(&self, certificate: &'a CertificateDer<'a>) -> Cow<'a, CertificateDer<'a>> {
+        match (&self.rules, Certificate::read(certificate)) {
+            (Rules::Grpc(_), Some(read)) => Cow::Owned(read.as_a_key().certificate),
+            _ => Cow::Borrowed(certificate),
         }
     }
+}
+
+fn check_names(expected: &Expected, certificate: &EndEntityCert<'_>, leaf: &[u8]) -> Result<(), Error> {
+    let Expected { trust_domains, host, rules } = expected;
+    if let Some(host) = host {
+        certificate.verify_is_valid_for_subject_name(host).map_err(|_| {
+            wrong(format!("the peer's certificate is for {}, not for {}", shown(certificate), host.to_str()))
+        })?;
+    }
+    match trust_domains {
+        Some(trust_domains) => check_identity(certificate, leaf, trust_domains, rules),
+        None if rules.is_empty() || rules.iter().any(|rule| fits(rule, certificate)) => Ok(()),
+        None => {
+            let shown = shown(certificate);
+            Err(wrong(format!("the peer's certificate is for {shown}, expected was {}", listed(rules))))
+        }
+    }
+}
+
+pub(crate) fn algorithms() -> WebPkiSupportedAlgorithms {
+    crate::provider().signature_verification_algorithms
 }
 
 fn check_identity(
@@ -138,7 +185,7 @@ fn fits(rule: &NameRule, certificate: &EndEntityCert<'_>) -> bool {
 }
 
 /// How many names of a stranger are shown.
-const SHOWN: usize = 8;
+pub(crate) const SHOWN: usize = 8;
 
 fn listed(rules: &[NameRule]) -> String {
     rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
@@ -149,32 +196,15 @@ fn shown(certificate: &EndEntityCert<'_>) -> String {
     if names.is_empty() { String::from("nobody (no names)") } else { names.join(", ") }
 }
 
-fn refuse(why: String, kind: CertificateError) -> Error {
+pub(crate) fn refuse(why: String, kind: CertificateError) -> Error {
     REASON.set(Some(why));
     Error::InvalidCertificate(kind)
 }
 
 fn chain_error(certificate: &EndEntityCert<'_>, leaf: &[u8], now: UnixTime, error: &webpki::Error) -> Error {
     let who = shown(certificate);
-    let (not_before, not_after) = validity(leaf).unwrap_or_default();
-    let now = now.as_secs();
     match error {
-        webpki::Error::CertExpired { .. } if not_after < now => {
-            let ago = now - not_after;
-            refuse(format!("the certificate of {who} expired {ago} s ago"), CertificateError::Expired)
-        }
-        webpki::Error::CertExpired { .. } => {
-            refuse(format!("a certificate between {who} and the root has expired"), CertificateError::Expired)
-        }
-        webpki::Error::CertNotValidYet { .. } if not_before > now => {
-            let wait = not_before - now;
-            let why = format!("the certificate of {who} is valid in {wait} s only; is a clock off?");
-            refuse(why, CertificateError::NotValidYet)
-        }
-        webpki::Error::CertNotValidYet { .. } => {
-            let why = format!("a certificate between {who} and the root is not valid yet; is a clock off?");
-            refuse(why, CertificateError::NotValidYet)
-        }
+        webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. } => expired(&who, leaf, now, error),
         webpki::Error::UnknownIssuer => {
             refuse(format!("the certificate of {who} reaches none of our roots"), CertificateError::UnknownIssuer)
         }
@@ -184,6 +214,23 @@ fn chain_error(certificate: &EndEntityCert<'_>, leaf: &[u8], now: UnixTime, erro
         }
         other => refuse(format!("the certificate of {who} is refused: {other}"), CertificateError::BadSignature),
     }
+}
+
+/// `error`: a certificate has expired or is not valid yet, the leaf or another.
+pub(crate) fn expired(who: &str, leaf: &[u8], now: UnixTime, error: &webpki::Error) -> Error {
+    let (not_before, not_after) = validity(leaf).unwrap_or_default();
+    let now = now.as_secs();
+    let late = matches!(error, webpki::Error::CertExpired { .. });
+    let kind = if late { CertificateError::Expired } else { CertificateError::NotValidYet };
+    let why = match late {
+        true if not_after < now => format!("the certificate of {who} expired {} s ago", now - not_after),
+        true => format!("a certificate between {who} and the root has expired"),
+        false if not_before > now => {
+            format!("the certificate of {who} is valid in {} s only; is a clock off?", not_before - now)
+        }
+        false => format!("a certificate between {who} and the root is not valid yet; is a clock off?"),
+    };
+    refuse(why, kind)
 }
 
 impl ServerCertVerifier for Verifier {
@@ -204,7 +251,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+        verify_tls12_signature(message, &self.key_of(certificate), signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -213,7 +260,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+        verify_tls13_signature(message, &self.key_of(certificate), signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -245,7 +292,7 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+        verify_tls12_signature(message, &self.key_of(certificate), signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -254,7 +301,7 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+        verify_tls13_signature(message, &self.key_of(certificate), signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
