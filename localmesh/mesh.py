@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 from localmesh.ca import AUDIENCE, CertificateAuthority, TokenIssuer
 from localmesh.ca.tokens import LIFETIME
 from localmesh.compile import Snapshot
-from localmesh.config import Resources, read_folder
+from localmesh.config import FolderReader, Resources
 from localmesh.config.kinds import IGNORABLE
 from localmesh.errors import ConfigError, LocalMeshError, Problem
 from localmesh.serve.secrets import Secrets
@@ -76,6 +76,7 @@ class LocalMesh:
         self._ignore = frozenset(ignore)
         if unknown := sorted(self._ignore - IGNORABLE):
             raise LocalMeshError(f"{', '.join(unknown)} cannot be ignored: name one of {', '.join(sorted(IGNORABLE))}")
+        self._reader = FolderReader(self.folder, self._ignore)
         self._domain = domain
         self._cluster_id = cluster_id
         self._watches = [FolderWatch(self.folder, self._folder_changed)] if watch else []
@@ -226,7 +227,7 @@ class LocalMesh:
         return version
 
     def _read(self) -> Resources:
-        resources = read_folder(self.folder, self._ignore)
+        resources = self._reader.read()
         if self._auto_mtls is not None:
             resources = replace(resources, mesh=replace(resources.mesh, enable_auto_mtls=self._auto_mtls))
         for file, kind in resources.ignored:

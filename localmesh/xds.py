@@ -1,54 +1,66 @@
-"""The one door to envoy-data-plane: its messages by short names, and the few values that need help to be written.
+"""The one door to the xDS messages (gRPC's own generated ones, by the names of their packages), and their helpers.
 
-Importing it warns many times; that is silenced here, around the import alone. Used from any thread.
+A package of Envoy's is several modules of generated code; here it is one name. Used from any thread.
 """
+
+# mypy: disable-error-code="import-untyped"
+# The generated code has no types: all its messages are Any.
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
-from betterproto2 import encode_varint
-
-with warnings.catch_warnings():
-    # envoy-data-plane decorates messages that hold deprecated fields: 89 warnings that say nothing to a user
-    warnings.simplefilter("ignore")
-    from envoy_data_plane.envoy.config.cluster import v3 as cluster
-    from envoy_data_plane.envoy.config.core import v3 as core
-    from envoy_data_plane.envoy.config.endpoint import v3 as endpoint
-    from envoy_data_plane.envoy.config.listener import v3 as listener
-    from envoy_data_plane.envoy.config.route import v3 as route
-    from envoy_data_plane.envoy.extensions.filters.common.fault import v3 as common_fault
-    from envoy_data_plane.envoy.extensions.filters.http.cors import v3 as cors
-    from envoy_data_plane.envoy.extensions.filters.http.fault import v3 as fault
-    from envoy_data_plane.envoy.extensions.filters.http.grpc_stats import v3 as grpc_stats
-    from envoy_data_plane.envoy.extensions.filters.http.router import v3 as router
-    from envoy_data_plane.envoy.extensions.filters.listener.http_inspector import v3 as http_inspector
-    from envoy_data_plane.envoy.extensions.filters.listener.original_dst import v3 as original_dst
-    from envoy_data_plane.envoy.extensions.filters.listener.tls_inspector import v3 as tls_inspector
-    from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import v3 as http_connection_manager
-    from envoy_data_plane.envoy.extensions.filters.network.tcp_proxy import v3 as tcp_proxy
-    from envoy_data_plane.envoy.extensions.network.dns_resolver.cares import v3 as cares
-    from envoy_data_plane.envoy.extensions.request_id.uuid import v3 as uuid
-    from envoy_data_plane.envoy.extensions.retry.host.previous_hosts import v3 as previous_hosts
-    from envoy_data_plane.envoy.extensions.retry.priority.previous_priorities import v3 as previous_priorities
-    from envoy_data_plane.envoy.extensions.transport_sockets.raw_buffer import v3 as raw_buffer
-    from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
-    from envoy_data_plane.envoy.extensions.upstreams.http import v3 as http
-    from envoy_data_plane.envoy.service.discovery import v3 as discovery
-    from envoy_data_plane.envoy.type import v3 as types
-    from envoy_data_plane.envoy.type.matcher import v3 as matcher
-    from envoy_data_plane.google import protobuf, rpc
+# isort: off
+from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2, outlier_detection_pb2
+from envoy.config.core.v3 import (
+    address_pb2,
+    base_pb2,
+    config_source_pb2,
+    extension_pb2,
+    grpc_service_pb2,
+    protocol_pb2,
+)
+from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+from envoy.config.route.v3 import route_components_pb2, route_pb2
+from envoy.extensions.filters.common.fault.v3 import fault_pb2 as common_fault
+from envoy.extensions.filters.http.cors.v3 import cors_pb2 as cors
+from envoy.extensions.filters.http.fault.v3 import fault_pb2 as fault
+from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as grpc_stats
+from envoy.extensions.filters.http.router.v3 import router_pb2 as router
+from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2 as http_inspector
+from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2 as original_dst
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as tls_inspector
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as http_connection_manager,
+)
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as tcp_proxy
+from envoy.extensions.network.dns_resolver.cares.v3 import cares_dns_resolver_pb2 as cares
+from envoy.extensions.request_id.uuid.v3 import uuid_pb2 as uuid
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as previous_hosts
+from envoy.extensions.retry.priority.previous_priorities.v3 import (
+    previous_priorities_config_pb2 as previous_priorities,
+)
+from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2 as raw_buffer
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as http
+from envoy.service.discovery.v3 import discovery_pb2 as discovery
+from envoy.type.matcher.v3 import regex_pb2, string_pb2
+from envoy.type.v3 import percent_pb2, range_pb2
+from google.protobuf import any_pb2, struct_pb2
+# isort: on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import timedelta
+    from types import ModuleType
 
-    import betterproto2
+    from google.protobuf.message import Message
 
 __all__ = [
-    "add_deprecated",
-    "add_deprecated_flag",
+    "JsonScalar",
+    "Packed",
     "any_of",
     "cares",
     "cluster",
@@ -56,9 +68,7 @@ __all__ = [
     "core",
     "cors",
     "discovery",
-    "duration_bytes",
     "endpoint",
-    "exact_matchers",
     "fault",
     "fraction_of_hundred",
     "fraction_of_million",
@@ -70,88 +80,82 @@ __all__ = [
     "listener",
     "matcher",
     "original_dst",
+    "packed",
     "previous_hosts",
     "previous_priorities",
-    "protobuf",
     "raw_buffer",
     "route",
     "router",
-    "rpc",
     "struct",
     "tcp_proxy",
     "tls",
     "tls_inspector",
     "types",
     "uuid",
+    "wrapped",
 ]
 
 JsonScalar = str | bool | float
 
 
-def any_of(message: betterproto2.Message) -> protobuf.Any:
-    """The message in an Any (its class need not be imported by whoever reads it with upb)."""
-    return protobuf.Any.pack(message)
+def _package(*modules: ModuleType) -> Any:
+    """All messages and enumerations of the modules."""
+    found = {name: value for module in modules for name, value in vars(module).items() if not name.startswith("_")}
+    return SimpleNamespace(**found)
 
 
-# pydantic resolves a message's annotations when it is first made, and looks at the maker's names first: a caller who
-# has a class of his own called Locality would spoil Node for the process. So it is made here, where nothing is.
-core.Node()
+if TYPE_CHECKING:  # there are no types of what they hold; a name of an untyped module is one that annotations may use
+    cluster = core = endpoint = listener = matcher = route = tls = types = cluster_pb2
+else:
+    cluster = _package(circuit_breaker_pb2, cluster_pb2, outlier_detection_pb2)
+    core = _package(address_pb2, base_pb2, config_source_pb2, extension_pb2, grpc_service_pb2, protocol_pb2)
+    endpoint = _package(endpoint_components_pb2, endpoint_pb2)
+    listener = _package(listener_components_pb2, listener_pb2)
+    matcher = _package(regex_pb2, string_pb2)
+    route = _package(route_components_pb2, route_pb2)
+    tls = _package(common_pb2, secret_pb2, tls_pb2)
+    types = _package(percent_pb2, range_pb2)
 
-_LENGTH_DELIMITED = 2
-
-
-def add_deprecated(message: betterproto2.Message, number: int, *values: bytes) -> None:
-    """Writes messages into a field that Envoy deprecated and istiod still sends, by the field's number.
-
-    Set by name, the field would warn on every serialisation, and only a process-wide filter could silence that; so it
-    travels among the unknown fields, which are written as they are.
-    """
-    for value in values:
-        key = encode_varint(number << 3 | _LENGTH_DELIMITED)
-        message._unknown_fields += key + encode_varint(len(value)) + value  # noqa: SLF001  # no public way in
+_TYPE_URL = "type.googleapis.com/"
 
 
-def add_deprecated_flag(message: betterproto2.Message, number: int) -> None:
-    """The same for a bool that is true."""
-    message._unknown_fields += encode_varint(number << 3) + b"\x01"  # noqa: SLF001  # no public way in
+def any_of(message: Message) -> any_pb2.Any:
+    """The message in an Any."""
+    return any_pb2.Any(type_url=_TYPE_URL + message.DESCRIPTOR.full_name, value=message.SerializeToString())
 
 
-def duration_bytes(duration: timedelta) -> bytes:
-    return bytes(protobuf.Duration.from_wrapped(duration))
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What an Any holds, in a tenth of its memory: to be remembered."""
+
+    type_url: str
+    value: bytes
 
 
-def _value(value: JsonScalar | Sequence[Mapping[str, JsonScalar]]) -> protobuf.Value:
-    if isinstance(value, bool):
-        return protobuf.Value(bool_value=value)
-    if isinstance(value, str):
-        return protobuf.Value(string_value=value)
-    if isinstance(value, int | float):
-        return protobuf.Value(number_value=value)
-    items = [protobuf.Value(struct_value=struct(item)) for item in value]
-    return protobuf.Value(list_value=protobuf.ListValue(values=items))
+def packed(message: Message) -> Packed:
+    return Packed(_TYPE_URL + message.DESCRIPTOR.full_name, message.SerializeToString())
 
 
-def struct(
-    fields: Mapping[str, JsonScalar] | Mapping[str, JsonScalar | Sequence[Mapping[str, JsonScalar]]],
-) -> protobuf.Struct:
+def wrapped(value: JsonScalar | None) -> dict[str, JsonScalar] | None:
+    """For a field of UInt32Value, BoolValue, ...; None: it is not set."""
+    return None if value is None else {"value": value}
+
+
+def struct(fields: Mapping[str, JsonScalar | Sequence[Mapping[str, JsonScalar]]]) -> struct_pb2.Struct:
     """A google.protobuf.Struct of scalars and of lists of such structs: all that istiod puts into metadata."""
-    return protobuf.Struct(fields={key: _value(value) for key, value in fields.items()})
+    out = struct_pb2.Struct()
+    out.update(fields)
+    return out
 
 
-def istio_metadata(fields: Mapping[str, JsonScalar | Sequence[Mapping[str, JsonScalar]]]) -> core.Metadata:
+def istio_metadata(fields: Mapping[str, JsonScalar | Sequence[Mapping[str, JsonScalar]]]) -> Any:
     return core.Metadata(filter_metadata={"istio": struct(fields)})
 
 
-def exact_matchers(values: Sequence[str]) -> list[matcher.StringMatcher]:
-    return [matcher.StringMatcher(exact=value) for value in values]
-
-
-def fraction_of_million(percent: float) -> types.FractionalPercent:
+def fraction_of_million(percent: float) -> Any:
     """Istio's Percent, as istiod's translatePercentToFractionalPercent writes it."""
-    million = types.FractionalPercentDenominatorType.MILLION
-    return types.FractionalPercent(numerator=int(percent * 10000), denominator=million)
+    return types.FractionalPercent(numerator=int(percent * 10000), denominator=types.FractionalPercent.MILLION)
 
 
-def fraction_of_hundred(percent: int) -> types.FractionalPercent:
-    hundred = types.FractionalPercentDenominatorType.HUNDRED
-    return types.FractionalPercent(numerator=percent, denominator=hundred)
+def fraction_of_hundred(percent: int) -> Any:
+    return types.FractionalPercent(numerator=percent, denominator=types.FractionalPercent.HUNDRED)

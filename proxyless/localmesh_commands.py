@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from types import ModuleType
 
-_EXTRA = ("betterproto2", "envoy_data_plane", "watchfiles", "yaml")
+_EXTRA = ("watchfiles", "yaml")
 _TWELVE_HOURS = 43_200.0
 
 

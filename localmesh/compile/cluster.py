@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from localmesh.config.destination_rule import TrafficPolicy
     from localmesh.config.service_entry import ServicePort
 
-_Type = xds.cluster.ClusterDiscoveryType
+_Type = xds.cluster.Cluster.DiscoveryType
 _TYPES = {
     Resolution.STATIC: _Type.EDS,
     Resolution.DNS: _Type.STRICT_DNS,
     Resolution.DNS_ROUND_ROBIN: _Type.LOGICAL_DNS,
     Resolution.NONE: _Type.ORIGINAL_DST,
 }
+_EDS = xds.cluster.Cluster.EdsClusterConfig(
+    eds_config={"ads": {}, "initial_fetch_timeout": timedelta(0), "resource_api_version": xds.core.ApiVersion.V3}
+)
 _DNS_JITTER = timedelta(milliseconds=100)
 _DNS_UDP_QUERIES = 100
-_DNS_REFRESH_RATE_FIELD = 16
-_DNS_JITTER_FIELD = 58
-_RESPECT_DNS_TTL_FIELD = 39
 
 
 def cluster_name(port: int, subset: str, host: str) -> str:
@@ -72,25 +72,25 @@ def outbound_clusters(scope: ClusterScope) -> Iterator[xds.cluster.Cluster]:
 
 def standing_clusters(mesh: MeshConfig) -> Iterator[xds.cluster.Cluster]:
     """The two that every sidecar gets; nothing on-demand routes to them."""
-    black_hole = xds.cluster.Cluster(name="BlackHoleCluster", alt_stat_name="BlackHoleCluster;", type=_Type.STATIC)
-    black_hole.connect_timeout = mesh.connect_timeout
-    yield black_hole
+    yield xds.cluster.Cluster(
+        name="BlackHoleCluster",
+        alt_stat_name="BlackHoleCluster;",
+        type=_Type.STATIC,
+        connect_timeout=mesh.connect_timeout,
+    )
     yield passthrough_cluster("PassthroughCluster", mesh)
 
 
 def passthrough_cluster(name: str, mesh: MeshConfig) -> xds.cluster.Cluster:
     """Sends to where the connection was going; inbound it has the outbound one's statistics, as in istiod."""
     passthrough = xds.cluster.Cluster(name=name, alt_stat_name="PassthroughCluster;", type=_Type.ORIGINAL_DST)
-    passthrough.lb_policy = xds.cluster.ClusterLbPolicy.CLUSTER_PROVIDED
+    passthrough.lb_policy = xds.cluster.Cluster.CLUSTER_PROVIDED
     apply_connection_pool(passthrough, ConnectionPool(), mesh.connect_timeout)
     options = xds.http.HttpProtocolOptions(
-        common_http_protocol_options=xds.core.HttpProtocolOptions(idle_timeout=timedelta(minutes=5)),
-        use_downstream_protocol_config=xds.http.HttpProtocolOptionsUseDownstreamHttpConfig(
-            http_protocol_options=xds.core.Http1ProtocolOptions(),
-            http2_protocol_options=xds.core.Http2ProtocolOptions(),
-        ),
+        common_http_protocol_options={"idle_timeout": timedelta(minutes=5)},
+        use_downstream_protocol_config={"http_protocol_options": {}, "http2_protocol_options": {}},
     )
-    passthrough.typed_extension_protocol_options = {NAME: xds.any_of(options)}
+    passthrough.typed_extension_protocol_options[NAME].CopyFrom(xds.any_of(options))
     return passthrough
 
 
@@ -100,40 +100,45 @@ def _cluster(scope: ClusterScope, subset: str) -> xds.cluster.Cluster | None:
     name = cluster_name(port.number, subset, service.hostname)
     policy = scope.rule.policy_for(port.number, subset) if scope.rule else NO_POLICY
     pool = policy.connection_pool or ConnectionPool()
-    cluster = xds.cluster.Cluster(name=name, alt_stat_name=f"{name};", type=_TYPES[service.resolution])
-    cluster.common_lb_config = xds.cluster.ClusterCommonLbConfig(healthy_panic_threshold=xds.types.Percent())
+    cluster = xds.cluster.Cluster(
+        name=name,
+        alt_stat_name=f"{name};",
+        type=_TYPES[service.resolution],
+        common_lb_config={"healthy_panic_threshold": {}},
+    )
     if service.is_dns and not _resolve_by_dns(cluster, scope, subset, policy):
         return None
     if service.resolution is Resolution.NONE and port.target_port:
-        override = xds.cluster.ClusterOriginalDstLbConfig(upstream_port_override=port.target_port)
-        cluster.original_dst_lb_config = override
+        cluster.original_dst_lb_config.upstream_port_override.value = port.target_port
     apply_connection_pool(cluster, pool, scope.mesh.config.connect_timeout)
     if policy.outlier_detection is not None:
         apply_outlier_detection(cluster, policy.outlier_detection)
     apply_load_balancer(cluster, policy)
     tls = _apply_tls(cluster, scope, policy, subset)
-    if cluster.type is _Type.EDS:
-        cluster.eds_cluster_config = _eds(name)
+    if cluster.type == _Type.EDS:
+        cluster.eds_cluster_config.CopyFrom(_EDS)
+        cluster.eds_cluster_config.service_name = name
     options = http_protocol_options(port, pool, tls)
     if options is not None:
-        cluster.typed_extension_protocol_options = {NAME: xds.any_of(options)}
-    cluster.metadata = _metadata(scope, subset, tls)
+        cluster.typed_extension_protocol_options[NAME].CopyFrom(xds.any_of(options))
+    cluster.metadata.CopyFrom(_metadata(scope, subset, tls))
     return cluster
 
 
 def _resolve_by_dns(cluster: xds.cluster.Cluster, scope: ClusterScope, subset: str, policy: TrafficPolicy) -> bool:
     endpoints = locality_endpoints(scope.service, scope.port, subset, scope.rule, scope.mesh)
     apply_locality(endpoints, policy, scope.view.locality)
-    cluster.load_assignment = xds.endpoint.ClusterLoadAssignment(cluster_name=cluster.name, endpoints=endpoints)
-    family = xds.cluster.ClusterDnsLookupFamily
+    cluster.load_assignment.cluster_name = cluster.name
+    cluster.load_assignment.endpoints.extend(endpoints)
+    family = xds.cluster.Cluster.DnsLookupFamily
     cluster.dns_lookup_family = family.V4_ONLY if scope.view.has_ipv4 else family.V6_ONLY
-    xds.add_deprecated(cluster, _DNS_REFRESH_RATE_FIELD, xds.duration_bytes(scope.mesh.config.dns_refresh_rate))
-    xds.add_deprecated(cluster, _DNS_JITTER_FIELD, xds.duration_bytes(_DNS_JITTER))
-    xds.add_deprecated_flag(cluster, _RESPECT_DNS_TTL_FIELD)
-    cluster.typed_dns_resolver_config = xds.core.TypedExtensionConfig(
-        name="envoy.network.dns_resolver.cares",
-        typed_config=xds.any_of(xds.cares.CaresDnsResolverConfig(udp_max_queries=_DNS_UDP_QUERIES)),
-    )
+    # deprecated by Envoy, and what istiod sends
+    cluster.dns_refresh_rate.FromTimedelta(scope.mesh.config.dns_refresh_rate)
+    cluster.dns_jitter.FromTimedelta(_DNS_JITTER)
+    cluster.respect_dns_ttl = True
+    resolver = xds.cares.CaresDnsResolverConfig(udp_max_queries={"value": _DNS_UDP_QUERIES})
+    cluster.typed_dns_resolver_config.name = "envoy.network.dns_resolver.cares"
+    cluster.typed_dns_resolver_config.typed_config.CopyFrom(xds.any_of(resolver))
     return bool(endpoints)
 
 
@@ -145,15 +150,17 @@ def _apply_tls(
     sni = f"outbound_.{scope.port.number}_.{subset}_.{service.hostname}"
     http2 = speaks_http2(scope.port, policy.connection_pool or ConnectionPool())
     if policy.tls is not None:
-        cluster.transport_socket = upstream_socket(policy.tls, sni, service.subject_alt_names, http2=http2)
+        explicit = upstream_socket(policy.tls, sni, service.subject_alt_names, http2=http2)
+        if explicit is not None:
+            cluster.transport_socket.CopyFrom(explicit)
     elif scope.mesh.config.enable_auto_mtls and not service.mesh_external and _accepts_mtls(scope, subset):
         mutual = ClientTls(TlsMode.ISTIO_MUTUAL)
         socket = upstream_socket(mutual, sni, service.subject_alt_names, http2=http2)
         assert socket is not None
-        if cluster.type is _Type.ORIGINAL_DST:
-            cluster.transport_socket = socket
+        if cluster.type == _Type.ORIGINAL_DST:
+            cluster.transport_socket.CopyFrom(socket)
         else:
-            cluster.transport_socket_matches = auto_mtls_matches(socket)
+            cluster.transport_socket_matches.extend(auto_mtls_matches(socket))
     return policy.tls
 
 
@@ -177,15 +184,6 @@ def _hides_its_workloads(scope: ClusterScope, subset: str) -> bool:
         return False
     workloads = scope.service.workloads
     return not workloads or any(workload.tls_mode in ("", "disabled") for workload in workloads)
-
-
-def _eds(name: str) -> xds.cluster.ClusterEdsClusterConfig:
-    source = xds.core.ConfigSource(
-        ads=xds.core.AggregatedConfigSource(),
-        initial_fetch_timeout=timedelta(0),
-        resource_api_version=xds.core.ApiVersion.V3,
-    )
-    return xds.cluster.ClusterEdsClusterConfig(eds_config=source, service_name=name)
 
 
 def _metadata(scope: ClusterScope, subset: str, tls: ClientTls | None) -> xds.core.Metadata:

@@ -34,22 +34,17 @@ def locality_endpoints(
     chosen = rule.subset(subset) if rule else None
     wanted = chosen.labels.items() if chosen else {}.items()
     tls = rule.tls_for(port.number, subset) if rule else None
-    by_locality: dict[str, list[xds.endpoint.LbEndpoint]] = {}
+    by_locality: dict[str, xds.endpoint.LocalityLbEndpoints] = {}
     for workload, own_port in service.instances:
         if own_port.name != port.name or not (service.is_dns or is_ip(workload.address)):
             continue
         if wanted <= workload.labels.items():
             mtls = _accepts_mtls(workload, own_port, mesh) if tls is None else tls.mode is TlsMode.ISTIO_MUTUAL
-            endpoint = _lb_endpoint(workload, own_port, mesh.cluster_id, mtls=mtls)
-            by_locality.setdefault(workload.locality, []).append(endpoint)
-    return [
-        xds.endpoint.LocalityLbEndpoints(
-            locality=_core_locality(locality),
-            lb_endpoints=endpoints,
-            load_balancing_weight=sum(endpoint.load_balancing_weight or 0 for endpoint in endpoints),
-        )
-        for locality, endpoints in sorted(by_locality.items())
-    ]
+            group = by_locality.get(workload.locality)
+            if group is None:
+                group = by_locality[workload.locality] = _group(workload.locality)
+            _add_endpoint(group, workload, own_port, mesh.cluster_id, mtls=mtls)
+    return [group for _, group in sorted(by_locality.items())]
 
 
 def _accepts_mtls(workload: Workload, port: ServicePort, mesh: Mesh) -> bool:
@@ -60,21 +55,25 @@ def _accepts_mtls(workload: Workload, port: ServicePort, mesh: Mesh) -> bool:
     return policy.at(workload.port_of(port)) is not MtlsMode.DISABLE
 
 
-def _core_locality(text: str) -> xds.core.Locality:
+def _group(text: str) -> xds.endpoint.LocalityLbEndpoints:
     locality = Locality.parse(text)
-    return xds.core.Locality(region=locality.region, zone=locality.zone, sub_zone=locality.sub_zone)
-
-
-def _lb_endpoint(workload: Workload, port: ServicePort, cluster_id: str, *, mtls: bool) -> xds.endpoint.LbEndpoint:
-    metadata = xds.istio_metadata({"workload": workload.metadata(cluster_id)})
-    if mtls and workload.tls_mode not in ("", "disabled"):
-        metadata.filter_metadata["envoy.transport_socket_match"] = xds.struct({"tlsMode": workload.tls_mode})
-    socket = xds.core.SocketAddress(address=workload.address, port_value=workload.port_of(port))
-    return xds.endpoint.LbEndpoint(
-        endpoint=xds.endpoint.Endpoint(address=xds.core.Address(socket_address=socket)),
-        metadata=metadata,
-        load_balancing_weight=workload.weight,
+    return xds.endpoint.LocalityLbEndpoints(
+        locality={"region": locality.region, "zone": locality.zone, "sub_zone": locality.sub_zone}
     )
+
+
+def _add_endpoint(
+    group: xds.endpoint.LocalityLbEndpoints, workload: Workload, port: ServicePort, cluster_id: str, *, mtls: bool
+) -> None:
+    endpoint = group.lb_endpoints.add()
+    socket = endpoint.endpoint.address.socket_address
+    socket.address, socket.port_value = workload.address, workload.port_of(port)
+    metadata = endpoint.metadata.filter_metadata
+    metadata["istio"].fields["workload"].string_value = workload.metadata(cluster_id)
+    if mtls and workload.tls_mode not in ("", "disabled"):
+        metadata["envoy.transport_socket_match"].fields["tlsMode"].string_value = workload.tls_mode
+    endpoint.load_balancing_weight.value = workload.weight
+    group.load_balancing_weight.value += workload.weight
 
 
 def locality_setting(policy: TrafficPolicy) -> LocalityLb | None:
@@ -97,9 +96,7 @@ def apply_locality(
         _prioritise(endpoints, locality, setting.failover)
 
 
-def _matches(locality: Locality | xds.core.Locality | None, text: str) -> bool:
-    if locality is None:
-        return False
+def _matches(locality: Locality | xds.core.Locality, text: str) -> bool:
     rule = Locality.parse(text)
     return (
         rule.region in ("*", locality.region)
@@ -119,13 +116,13 @@ def _distribute(
     for target, share in setting.to.items():
         matched = [group for group in rest if _matches(group.locality, target)]
         rest = [group for group in rest if not _matches(group.locality, target)]
-        total = sum(group.load_balancing_weight or 1 for group in matched)
+        total = sum(group.load_balancing_weight.value or 1 for group in matched)
         for group in matched:
-            weight = (group.load_balancing_weight or 1) * share / total
+            weight = (group.load_balancing_weight.value or 1) * share / total
             if weight > 0:
-                group.load_balancing_weight = ceil(weight)
+                group.load_balancing_weight.value = ceil(weight)
     for group in rest:
-        group.lb_endpoints = []
+        group.ClearField("lb_endpoints")
 
 
 def _prioritise(
@@ -133,7 +130,7 @@ def _prioritise(
 ) -> None:
     """`applyLocalityFailover`: nearer is better; the priorities in use are then numbered without gaps."""
     target = next((setting.to for setting in failover if setting.from_ == mine.region), None)
-    distances = [_distance(mine, group.locality or xds.core.Locality(), target) for group in endpoints]
+    distances = [_distance(mine, group.locality, target) for group in endpoints]
     ranks = {distance: rank for rank, distance in enumerate(sorted(set(distances)))}
     for group, distance in zip(endpoints, distances, strict=True):
         group.priority = ranks[distance]

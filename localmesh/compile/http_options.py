@@ -34,23 +34,17 @@ def http_protocol_options(
     upstream = _upstream(tls)
     if not (http2 or follows_client or common or upstream):
         return None
-    options = xds.http.HttpProtocolOptions()
-    options.common_http_protocol_options = common
-    options.upstream_http_protocol_options = upstream
+    options = xds.http.HttpProtocolOptions(common_http_protocol_options=common, upstream_http_protocol_options=upstream)
     if follows_client:
-        options.use_downstream_protocol_config = xds.http.HttpProtocolOptionsUseDownstreamHttpConfig(
-            http_protocol_options=xds.core.Http1ProtocolOptions(),
-            http2_protocol_options=xds.core.Http2ProtocolOptions(),
-        )
+        options.use_downstream_protocol_config.http_protocol_options.SetInParent()
+        options.use_downstream_protocol_config.http2_protocol_options.SetInParent()
     elif http2:
-        streams = pool.http.max_concurrent_streams or None
-        options.explicit_http_config = xds.http.HttpProtocolOptionsExplicitHttpConfig(
-            http2_protocol_options=xds.core.Http2ProtocolOptions(max_concurrent_streams=streams)
-        )
+        options.explicit_http_config.http2_protocol_options.SetInParent()
+        if pool.http.max_concurrent_streams:
+            limit = options.explicit_http_config.http2_protocol_options.max_concurrent_streams
+            limit.value = pool.http.max_concurrent_streams
     else:
-        options.explicit_http_config = xds.http.HttpProtocolOptionsExplicitHttpConfig(
-            http_protocol_options=xds.core.Http1ProtocolOptions()
-        )
+        options.explicit_http_config.http_protocol_options.SetInParent()
     return options
 
 
@@ -61,7 +55,9 @@ def _common(pool: ConnectionPool) -> xds.core.HttpProtocolOptions | None:
     if idle is None and requests is None and duration is None and not pool.http.max_concurrent_streams:
         return None
     return xds.core.HttpProtocolOptions(
-        idle_timeout=idle, max_connection_duration=duration, max_requests_per_connection=requests
+        idle_timeout=idle,
+        max_connection_duration=duration,
+        max_requests_per_connection=xds.wrapped(requests),
     )
 
 

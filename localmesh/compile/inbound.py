@@ -47,7 +47,7 @@ def inbound_clusters(targets: list[Target], rules: Rules, mesh: Mesh, view: View
     for port, there in by_port(targets).items():
         yield _cluster(port, there, rules, mesh, view)
     passthrough = passthrough_cluster(PASSTHROUGH, mesh.config)
-    passthrough.upstream_bind_config = _bind(view, both=True)
+    passthrough.upstream_bind_config.CopyFrom(_bind(view, both=True))
     yield passthrough
 
 
@@ -59,16 +59,18 @@ def _cluster(number: int, targets: list[Target], rules: Rules, mesh: Mesh, view:
     pool = replace(pool, http=replace(pool.http, h2_upgrade_policy=H2UpgradePolicy.DEFAULT))  # is for callers
     name = inbound_name(number)
     cluster = xds.cluster.Cluster(
-        name=name, alt_stat_name=f"{name};", type=xds.cluster.ClusterDiscoveryType.ORIGINAL_DST
+        name=name,
+        alt_stat_name=f"{name};",
+        type=xds.cluster.Cluster.ORIGINAL_DST,
+        common_lb_config={},
+        lb_policy=xds.cluster.Cluster.CLUSTER_PROVIDED,
+        cleanup_interval=_NEVER,
+        upstream_bind_config=_bind(view, both=False),
     )
-    cluster.common_lb_config = xds.cluster.ClusterCommonLbConfig()
-    cluster.lb_policy = xds.cluster.ClusterLbPolicy.CLUSTER_PROVIDED
-    cluster.cleanup_interval = _NEVER
-    cluster.upstream_bind_config = _bind(view, both=False)
     apply_connection_pool(cluster, pool, mesh.config.connect_timeout)
     options = http_protocol_options(first.port, pool, None)
     if options is not None:
-        cluster.typed_extension_protocol_options = {NAME: xds.any_of(options)}
+        cluster.typed_extension_protocol_options[NAME].CopyFrom(xds.any_of(options))
     hosts = dict.fromkeys(target.service.hostname for target in targets if target.port.number == first.port.number)
     services: list[dict[str, xds.JsonScalar]] = [
         {"name": host, "namespace": first.service.namespace, "host": host} for host in hosts
@@ -76,7 +78,7 @@ def _cluster(number: int, targets: list[Target], rules: Rules, mesh: Mesh, view:
     fields: dict[str, xds.JsonScalar | list[dict[str, xds.JsonScalar]]] = {"services": services}
     if rule is not None and rule.policy is not None:
         fields["config"] = rule.config
-    cluster.metadata = xds.istio_metadata(fields)
+    cluster.metadata.CopyFrom(xds.istio_metadata(fields))
     return cluster
 
 
@@ -85,5 +87,5 @@ def _bind(view: View, *, both: bool) -> xds.core.BindConfig:
     config = xds.core.BindConfig(source_address=own)
     if both and view.has_ipv4 and view.has_ipv6:
         other = xds.core.SocketAddress(address=_FROM_V6, port_value=0)
-        config.extra_source_addresses = [xds.core.ExtraSourceAddress(address=other)]
+        config.extra_source_addresses.add(address=other)
     return config

@@ -14,7 +14,7 @@ from localmesh import xds
 from localmesh.config.service_entry import Protocol
 
 if TYPE_CHECKING:
-    import betterproto2
+    from google.protobuf.message import Message
 
 _manager = xds.http_connection_manager
 _FOR_EVER = timedelta(0)
@@ -47,31 +47,29 @@ def connection_manager(chain: Chain) -> xds.listener.Filter:
         http_filters=_http_filters(),
         http2_protocol_options=xds.core.Http2ProtocolOptions() if chain.protocol.is_http2 else None,
         server_name="istio-envoy",
-        use_remote_address=False,
-        forward_client_cert_details=_manager.HttpConnectionManagerForwardClientCertDetails.APPEND_FORWARD,
-        set_current_client_cert_details=_manager.HttpConnectionManagerSetCurrentClientCertDetails(
-            subject=True, dns=True, uri=True
-        ),
+        use_remote_address={"value": False},
+        forward_client_cert_details=_manager.HttpConnectionManager.APPEND_FORWARD,
+        set_current_client_cert_details={"subject": {"value": True}, "dns": True, "uri": True},
         proxy_100_continue=True,
-        upgrade_configs=[_manager.HttpConnectionManagerUpgradeConfig(upgrade_type="websocket")],
+        upgrade_configs=[{"upgrade_type": "websocket"}],
         stream_idle_timeout=_FOR_EVER,
-        normalize_path=True,
-        request_id_extension=_manager.RequestIdExtension(
-            typed_config=xds.any_of(xds.uuid.UuidRequestIdConfig(use_request_id_for_trace_sampling=True))
-        ),
-        path_with_escaped_slashes_action=_manager.HttpConnectionManagerPathWithEscapedSlashesAction.KEEP_UNCHANGED,
+        normalize_path={"value": True},
+        request_id_extension={
+            "typed_config": xds.any_of(xds.uuid.UuidRequestIdConfig(use_request_id_for_trace_sampling={"value": True}))
+        },
+        path_with_escaped_slashes_action=_manager.HttpConnectionManager.KEEP_UNCHANGED,
     )
     return _filter(f"{_NETWORK}http_connection_manager", manager)
 
 
-def _filter(name: str, config: betterproto2.Message) -> xds.listener.Filter:
+def _filter(name: str, config: Message) -> xds.listener.Filter:
     return xds.listener.Filter(name=name, typed_config=xds.any_of(config))
 
 
-def _http_filters() -> list[_manager.HttpFilter]:
-    filters: dict[str, betterproto2.Message] = {
-        "grpc_stats": xds.grpc_stats.FilterConfig(emit_filter_state=True, stats_for_all_methods=False),
-        "fault": xds.fault.HttpFault(),
+def _http_filters() -> list[xds.http_connection_manager.HttpFilter]:
+    filters: dict[str, Message] = {
+        "grpc_stats": xds.grpc_stats.FilterConfig(emit_filter_state=True, stats_for_all_methods={"value": False}),
+        "fault": xds.fault.HTTPFault(),
         "cors": xds.cors.Cors(),
         "router": xds.router.Router(),
     }
@@ -83,12 +81,11 @@ def _routes(chain: Chain) -> xds.route.RouteConfiguration:
     action = xds.route.RouteAction(
         cluster=chain.cluster,
         timeout=_FOR_EVER,
-        max_stream_duration=xds.route.RouteActionMaxStreamDuration(
-            max_stream_duration=_FOR_EVER, grpc_timeout_header_max=_FOR_EVER
-        ),
+        max_stream_duration={"max_stream_duration": _FOR_EVER, "grpc_timeout_header_max": _FOR_EVER},
     )
     if chain.protocol not in (Protocol.GRPC, Protocol.GRPC_WEB):  # it would harm streams
-        action.retry_policy = xds.route.RetryPolicy(retry_on="reset-before-request", num_retries=2)
+        action.retry_policy.retry_on = "reset-before-request"
+        action.retry_policy.num_retries.value = 2
     route = xds.route.Route(
         name="default",
         match=xds.route.RouteMatch(prefix="/"),
@@ -96,4 +93,4 @@ def _routes(chain: Chain) -> xds.route.RouteConfiguration:
         decorator=xds.route.Decorator(operation=f"{chain.hostname}:{chain.service_port}/*"),
     )
     host = xds.route.VirtualHost(name=f"inbound|http|{chain.service_port}", domains=["*"], routes=[route])
-    return xds.route.RouteConfiguration(name=chain.cluster, virtual_hosts=[host], validate_clusters=False)
+    return xds.route.RouteConfiguration(name=chain.cluster, virtual_hosts=[host], validate_clusters={"value": False})

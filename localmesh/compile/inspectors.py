@@ -13,7 +13,7 @@ from localmesh import xds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import betterproto2
+    from google.protobuf.message import Message
 
 _LISTENER = "envoy.filters.listener."
 _TLS_BUFFER = 512
@@ -31,23 +31,30 @@ def listener_filters(chains: Iterable[xds.listener.FilterChain]) -> list[xds.lis
     needs: dict[int, _Needs] = {}
     for chain in chains:
         match = chain.filter_chain_match
-        assert match is not None
-        there = needs.setdefault(match.destination_port or 0, _Needs())
+        there = needs.setdefault(match.destination_port.value, _Needs())
         there.tls |= match.transport_protocol == "tls"
         there.http |= any(protocol in _SNIFFED for protocol in match.application_protocols)
     filters = [_filter("original_dst", xds.original_dst.OriginalDst())]
     if any(need.tls for need in needs.values()):
-        inspector = _filter("tls_inspector", xds.tls_inspector.TlsInspector(initial_read_buffer_size=_TLS_BUFFER))
-        inspector.filter_disabled = _without_tls(needs)
+        config = xds.tls_inspector.TlsInspector(initial_read_buffer_size={"value": _TLS_BUFFER})
+        inspector = _filter("tls_inspector", config)
+        _disable(inspector, _without_tls(needs))
         filters.append(inspector)
     if any(need.http for need in needs.values()):
         inspector = _filter("http_inspector", xds.http_inspector.HttpInspector())
-        inspector.filter_disabled = _among(port for port, need in needs.items() if not need.http)
+        _disable(inspector, _among(port for port, need in needs.items() if not need.http))
         filters.append(inspector)
     return filters
 
 
-def _without_tls(needs: dict[int, _Needs]) -> _Predicate | None:
+def _disable(
+    inspector: xds.listener.ListenerFilter, where: xds.listener.ListenerFilterChainMatchPredicate | None
+) -> None:
+    if where is not None:
+        inspector.filter_disabled.CopyFrom(where)
+
+
+def _without_tls(needs: dict[int, _Needs]) -> xds.listener.ListenerFilterChainMatchPredicate | None:
     """Where all other ports need it, those that do not; else all but those that do."""
     everywhere = needs.get(0, _Needs()).tls
     ports = [port for port, need in needs.items() if port and need.tls is not everywhere]
@@ -55,14 +62,14 @@ def _without_tls(needs: dict[int, _Needs]) -> _Predicate | None:
     return found if everywhere or found is None else _Predicate(not_match=found)
 
 
-def _among(ports: Iterable[int]) -> _Predicate | None:
+def _among(ports: Iterable[int]) -> xds.listener.ListenerFilterChainMatchPredicate | None:
     ranges = [
         _Predicate(destination_port_range=xds.types.Int32Range(start=port, end=port + 1)) for port in sorted(ports)
     ]
     if len(ranges) > 1:
-        return _Predicate(or_match=xds.listener.ListenerFilterChainMatchPredicateMatchSet(rules=ranges))
+        return _Predicate(or_match={"rules": ranges})
     return ranges[0] if ranges else None
 
 
-def _filter(name: str, config: betterproto2.Message) -> xds.listener.ListenerFilter:
+def _filter(name: str, config: Message) -> xds.listener.ListenerFilter:
     return xds.listener.ListenerFilter(name=_LISTENER + name, typed_config=xds.any_of(config))

@@ -92,7 +92,7 @@ def virtual_inbound(targets: list[Target], mesh: Mesh, view: View) -> xds.listen
         listener_filters_timeout=timedelta(0),
         traffic_direction=xds.core.TrafficDirection.INBOUND,
         continue_on_listener_filters_timeout=True,
-        max_connections_to_accept_per_socket_event=1,
+        max_connections_to_accept_per_socket_event={"value": 1},
     )
 
 
@@ -134,7 +134,7 @@ def _filter_chains(chain: Chain, mode: MtlsMode, trust_domains: tuple[str, ...])
         yield xds.listener.FilterChain(
             name=chain.http_name if match.http else chain.name,
             filter_chain_match=xds.listener.FilterChainMatch(
-                destination_port=chain.number or None,
+                destination_port=xds.wrapped(chain.number or None),
                 transport_protocol=match.transport,
                 application_protocols=list(match.offered),
             ),
@@ -147,6 +147,6 @@ def _black_hole() -> xds.listener.FilterChain:
     """Nobody is redirected from the listener's own port; who connects to it would be sent round and round."""
     return xds.listener.FilterChain(
         name=f"{NAME}-blackhole",
-        filter_chain_match=xds.listener.FilterChainMatch(destination_port=INBOUND_PORT),
+        filter_chain_match=xds.listener.FilterChainMatch(destination_port={"value": INBOUND_PORT}),
         filters=[tcp_proxy(_BLACK_HOLE)],
     )

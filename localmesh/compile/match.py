@@ -47,7 +47,7 @@ def route_match(match: HttpMatch | None) -> xds.route.RouteMatch:
     pseudo = {":method": match.method, ":authority": match.authority, ":scheme": match.scheme}
     headers += [_header(name, rule) for name, rule in pseudo.items() if rule is not None]
     out = xds.route.RouteMatch(
-        case_sensitive=not match.ignore_uri_case,
+        case_sensitive={"value": not match.ignore_uri_case},
         headers=headers,
         query_parameters=[_query_parameter(name, rule) for name, rule in match.query_params.items()],
     )
@@ -57,20 +57,19 @@ def route_match(match: HttpMatch | None) -> xds.route.RouteMatch:
     elif uri.prefix is not None:
         out.prefix = uri.prefix
     else:
-        out.safe_regex = xds.matcher.RegexMatcher(regex=uri.regex or "")
+        out.safe_regex.regex = uri.regex or ""
+        out.safe_regex.SetInParent()
     return out
 
 
 def is_catch_all(match: xds.route.RouteMatch) -> bool:
     """`IsCatchAllRoute`: what comes after such a route is never reached, and not sent."""
-    everything = match.prefix == "/" or (match.safe_regex is not None and match.safe_regex.regex == ".*")
-    return everything and not match.headers and not match.query_parameters
+    everything = match.prefix == "/" or match.safe_regex.regex == ".*"
+    return bool(everything) and not match.headers and not match.query_parameters
 
 
 def describe_path(match: xds.route.RouteMatch) -> str:
     """The path in a route's decorator (`GetRouteOperation`)."""
-    if match.prefix is not None:
-        return match.prefix + "*"
-    if match.path is not None:
-        return match.path
-    return match.safe_regex.regex if match.safe_regex is not None else "/*"
+    if match.HasField("prefix"):
+        return f"{match.prefix}*"
+    return str(match.path if match.HasField("path") else match.safe_regex.regex)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from localmesh.compile.hosts import fully_qualified, most_specific
+from localmesh.compile.hosts import HostTable, fully_qualified
 from localmesh.config.destination_rule import ClientTls, ConsistentHash, DestinationRule, Subset, TrafficPolicy
 
 if TYPE_CHECKING:
@@ -56,19 +56,19 @@ class Rule:
 class Rules:
     def __init__(self, resources: Resources, domain: str) -> None:
         self._root = resources.mesh.root_namespace
-        self._by_namespace: dict[str, dict[str, Rule]] = {}
+        self._by_namespace: dict[str, HostTable[Rule]] = {}
         for resource in resources.destination_rules:
             host = fully_qualified(resource.spec.host, resource.namespace, domain).lower()
-            rules = self._by_namespace.setdefault(resource.namespace, {})
-            rules[host] = _joined(rules.get(host), resource)
+            rules = self._by_namespace.setdefault(resource.namespace, HostTable())
+            rules[host] = _joined(rules.written(host), resource)
 
     def for_host(self, host: str, service_namespace: str, client_namespace: str) -> Rule | None:
         """The client's namespace first, then the service's, then the root namespace; there the most specific host."""
         for namespace in (client_namespace, service_namespace, self._root):
-            rules = self._by_namespace.get(namespace, {})
-            found = most_specific(host, rules)
+            rules = self._by_namespace.get(namespace)
+            found = rules.most_specific(host) if rules is not None else None
             if found is not None:
-                return rules[found]
+                return found
         return None
 
 

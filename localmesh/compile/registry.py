@@ -6,6 +6,7 @@ Follows istiod's `pilot/pkg/serviceregistry/serviceentry/conversion.go`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from localmesh.compile.view import Locality
@@ -80,22 +81,42 @@ class Service:
         return next((port for port in self.ports if port.number == number), None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    entry: Resource[ServiceEntry]
+    services: tuple[Service, ...]
+
+
 class Registry:
     """All services, by the host that they answer to."""
 
-    def __init__(self, resources: Resources, cluster_id: str) -> None:
+    def __init__(self, resources: Resources, cluster_id: str, before: Registry | None = None) -> None:
+        """``before``: the last one, of the same mesh: services whose entries are the same are its own."""
         self._cluster_id = cluster_id
         self._trust_domain = resources.mesh.trust_domain
         self._aliases = resources.mesh.trust_domain_aliases
         self._by_host: dict[str, dict[str, Service]] = {}
+        self._workload_entries = resources.workload_entries
+        self._made: dict[int, _Made] = {}  # by the entry's id; it is kept with them, so the id is nobody else's
         workloads = [self._workload(entry.name, entry) for entry in resources.workload_entries]
         for entry in resources.service_entries:
-            for host in dict.fromkeys(entry.spec.hosts):
-                service = self._service(host.lower(), entry, workloads)
+            made = before.services_of(entry, resources.workload_entries) if before is not None else None
+            if made is None:
+                hosts = dict.fromkeys(entry.spec.hosts)
+                made = _Made(entry, tuple(self._service(host.lower(), entry, workloads) for host in hosts))
+            self._made[id(entry)] = made
+            for service in made.services:
                 namespaces = self._by_host.setdefault(service.hostname, {})
-                before = namespaces.get(service.namespace)
-                namespaces[service.namespace] = _merged(before, service) if before else service
+                first = namespaces.get(service.namespace)
+                namespaces[service.namespace] = _merged(first, service) if first else service
         self._by_address = self._index()
+
+    def services_of(self, entry: Resource[ServiceEntry], workloads: Sequence[Resource[WorkloadEntry]]) -> _Made | None:
+        """What was made of the entry, if it would be made of it again."""
+        made = self._made.get(id(entry))
+        if made is not None and entry.spec.workload_selector is not None and workloads != self._workload_entries:
+            return None
+        return made
 
     def service(self, hostname: str, namespace: str) -> Service | None:
         """The service that a client in the namespace means: its own first, else the first one there is."""
@@ -176,7 +197,7 @@ class Registry:
             name=name,
             namespace=namespace,
             address=entry.address,
-            labels={**labels, **topology_labels(Locality.parse(locality), self._cluster_id)},
+            labels={**labels, **_labels_of_place(locality, self._cluster_id)},
             locality=locality,
             weight=entry.weight or 1,
             # getTLSModeFromWorkloadEntry: the label decides, else having an identity does
@@ -213,6 +234,11 @@ def topology_labels(locality: Locality, cluster_id: str) -> dict[str, str]:
     places = (locality.region, locality.zone, locality.sub_zone)
     added = {**dict(zip(_TOPOLOGY_LABELS, places, strict=True)), "topology.istio.io/cluster": cluster_id}
     return {key: value for key, value in added.items() if value}
+
+
+@lru_cache(1000)
+def _labels_of_place(locality: str, cluster_id: str) -> Mapping[str, str]:
+    return topology_labels(Locality.parse(locality), cluster_id)
 
 
 def _with_aliases(account: str, aliases: Sequence[str]) -> Iterator[str]:

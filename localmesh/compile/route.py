@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from localmesh import xds
 from localmesh.compile.cluster import cluster_name
-from localmesh.compile.hosts import fully_qualified, most_specific
+from localmesh.compile.hosts import HostTable, fully_qualified
 from localmesh.compile.match import describe_path, is_catch_all, route_match
 from localmesh.compile.registry import has_routes
 from localmesh.compile.route_action import (
@@ -61,20 +61,20 @@ class VirtualServices:
     """VirtualServices of the mesh gateway by host; of two for one host the first wins."""
 
     def __init__(self, resources: Resources, domain: str) -> None:
-        self._by_host: dict[str, Resource[VirtualService]] = {}
+        self._by_host: HostTable[Resource[VirtualService]] = HostTable()
         for resource in resources.virtual_services:
             if resource.spec.applies_to_mesh:
                 for host in resource.spec.hosts:
                     name = fully_qualified(host, resource.namespace, domain).lower()
-                    self._by_host.setdefault(name, resource)
+                    if self._by_host.written(name) is None:
+                        self._by_host[name] = resource
 
     @property
     def hosts(self) -> Iterable[str]:
         return self._by_host
 
     def for_host(self, host: str) -> Resource[VirtualService] | None:
-        found = most_specific(host, self._by_host)
-        return self._by_host[found] if found is not None else None
+        return self._by_host.most_specific(host)
 
 
 def route_configuration(
@@ -83,7 +83,7 @@ def route_configuration(
     """What istiod answers to an on-demand name; without virtual hosts for unknown hosts and TCP ports."""
     host = name.rpartition(":")[0].lower()
     out = _table(name)
-    out.virtual_hosts = _virtual_hosts(host, ["*"], virtual_services, scope)
+    out.virtual_hosts.extend(_virtual_hosts(host, ["*"], virtual_services, scope))
     return out
 
 
@@ -96,7 +96,7 @@ def port_table(
         service.hostname for service in scope.registry.services(scope.view.namespace) if has_routes(service, scope.port)
     ]
     for host in sorted({*virtual_services.hosts, *services}):
-        out.virtual_hosts += _virtual_hosts(host, _domains(host, scope), virtual_services, scope)
+        out.virtual_hosts.extend(_virtual_hosts(host, _domains(host, scope), virtual_services, scope))
     out.virtual_hosts.append(_unknown_hosts(unknown))
     return out
 
@@ -104,8 +104,8 @@ def port_table(
 def _table(name: str) -> xds.route.RouteConfiguration:
     return xds.route.RouteConfiguration(
         name=name,
-        validate_clusters=False,
-        max_direct_response_body_size_bytes=_MAX_DIRECT_RESPONSE,
+        validate_clusters={"value": False},
+        max_direct_response_body_size_bytes={"value": _MAX_DIRECT_RESPONSE},
         ignore_port_in_host_matching=True,
     )
 
@@ -140,10 +140,10 @@ def _unknown_hosts(mode: OutboundMode) -> xds.route.VirtualHost:
     name = "allow_any" if mode is OutboundMode.ALLOW_ANY else "block_all"
     route = xds.route.Route(name=name, match=route_match(None))
     if mode is OutboundMode.ALLOW_ANY:
-        route.route = xds.route.RouteAction(cluster="PassthroughCluster")
+        route.route.cluster = "PassthroughCluster"
         set_timeout(route.route, None)
     else:
-        route.direct_response = xds.route.DirectResponseAction(status=_BAD_GATEWAY)
+        route.direct_response.status = _BAD_GATEWAY
     return xds.route.VirtualHost(name=name, domains=["*"], routes=[route], include_request_attempt_count=True)
 
 
@@ -170,14 +170,16 @@ def _has_service(resource: Resource[VirtualService], scope: RouteScope) -> bool:
 
 def unknown_route_configuration(name: str) -> xds.route.RouteConfiguration:
     """The answer to a name that is no ``FQDN:port``."""
-    return xds.route.RouteConfiguration(name=name, validate_clusters=False)
+    return xds.route.RouteConfiguration(name=name, validate_clusters={"value": False})
 
 
 def _default_route(host: str, scope: RouteScope) -> xds.route.Route:
     rule = scope.rule_for(host)
-    action = xds.route.RouteAction(cluster=cluster_name(scope.port, "", host))
-    action.retry_policy = retry_policy(None, keeps_host=False)
-    action.hash_policy = hash_policy(rule.hash_for(scope.port, "") if rule else None)
+    action = xds.route.RouteAction(
+        cluster=cluster_name(scope.port, "", host),
+        retry_policy=retry_policy(None, keeps_host=False),
+        hash_policy=hash_policy(rule.hash_for(scope.port, "") if rule else None),
+    )
     set_timeout(action, None)
     decorator = xds.route.Decorator(operation=f"{host}:{scope.port}/*")
     return xds.route.Route(name="default", match=route_match(None), route=action, decorator=decorator)
@@ -191,7 +193,7 @@ def _routes(resource: Resource[VirtualService], scope: RouteScope) -> Iterator[x
                 continue
             route = _route(resource, http, match, scope)
             yield route
-            if is_catch_all(route.match or xds.route.RouteMatch()):
+            if is_catch_all(route.match):
                 return
         if not http.match:
             yield _route(resource, http, None, scope)
@@ -220,21 +222,21 @@ def _route(
     )
     authority = apply_headers(out, http.headers) if http.headers is not None else ""
     if http.redirect is not None:
-        out.redirect = redirect_action(http.redirect)
+        out.redirect.CopyFrom(redirect_action(http.redirect))
     elif http.direct_response is not None:
-        out.direct_response = direct_response_action(http.direct_response)
+        out.direct_response.CopyFrom(direct_response_action(http.direct_response))
     else:
-        out.route = _Forwarding(out, http, resource.namespace, scope).action(authority)
+        out.route.CopyFrom(_Forwarding(out, http, resource.namespace, scope).action(authority))
     if http.fault is not None:
-        out.typed_per_filter_config["envoy.filters.http.fault"] = xds.any_of(fault_filter(http.fault))
+        out.typed_per_filter_config["envoy.filters.http.fault"].CopyFrom(xds.any_of(fault_filter(http.fault)))
     if http.cors_policy is not None:
-        out.typed_per_filter_config["envoy.filters.http.cors"] = xds.any_of(cors_filter(http.cors_policy))
+        out.typed_per_filter_config["envoy.filters.http.cors"].CopyFrom(xds.any_of(cors_filter(http.cors_policy)))
     # one destination: its host and port; several, or none: the VirtualService's name (GetRouteOperation)
     where = f"{resource.name}:{scope.port}"
-    if out.route is not None and out.route.cluster is not None:
+    if out.route.HasField("cluster"):
         _, port, _, host = out.route.cluster.split("|")
         where = f"{host}:{port}"
-    out.decorator = xds.route.Decorator(operation=where + describe_path(out.match or xds.route.RouteMatch()))
+    out.decorator.operation = where + describe_path(out.match)
     return out
 
 
@@ -255,16 +257,19 @@ class _Forwarding:
             action.host_rewrite_literal = authority
         if self.http.mirror is not None:
             cluster = self._cluster(self.http.mirror)
-            action.request_mirror_policies += mirror_policy(cluster, self.http.mirror_percentage)
+            action.request_mirror_policies.extend(mirror_policy(cluster, self.http.mirror_percentage))
         for mirror in self.http.mirrors:
-            action.request_mirror_policies += mirror_policy(self._cluster(mirror.destination), mirror.percentage)
+            action.request_mirror_policies.extend(mirror_policy(self._cluster(mirror.destination), mirror.percentage))
         keeps_host = False
         if len(self.http.route) == 1:
             keeps_host = self._to_one(action, self.http.route[0])
         else:
             weighted = [self._weighted(action, choice) for choice in self.http.route if choice.weight]
-            action.weighted_clusters = xds.route.WeightedCluster(clusters=weighted)
-        action.retry_policy = retry_policy(self.http.retries, keeps_host=keeps_host)
+            action.weighted_clusters.clusters.extend(weighted)
+            action.weighted_clusters.SetInParent()
+        policy = retry_policy(self.http.retries, keeps_host=keeps_host)
+        if policy is not None:
+            action.retry_policy.CopyFrom(policy)
         return action
 
     def _rewrite(self, action: xds.route.RouteAction) -> str:
@@ -272,10 +277,8 @@ class _Forwarding:
         if rewrite is None:
             return ""
         if rewrite.uri_regex_rewrite is not None:
-            action.regex_rewrite = xds.matcher.RegexMatchAndSubstitute(
-                pattern=xds.matcher.RegexMatcher(regex=rewrite.uri_regex_rewrite.match),
-                substitution=rewrite.uri_regex_rewrite.rewrite,
-            )
+            action.regex_rewrite.pattern.regex = rewrite.uri_regex_rewrite.match
+            action.regex_rewrite.substitution = rewrite.uri_regex_rewrite.rewrite
         elif rewrite.uri:
             action.prefix_rewrite = rewrite.uri
         return rewrite.authority
@@ -297,17 +300,18 @@ class _Forwarding:
         action.cluster = self._cluster(choice.destination)
         if choice.headers is not None:
             authority = apply_headers(self.out, choice.headers)
-            if authority and action.host_rewrite_literal is None:
+            if authority and not action.HasField("host_rewrite_literal"):
                 action.host_rewrite_literal = authority
         setting = self._hash(choice.destination)
-        action.hash_policy += hash_policy(setting)
+        action.hash_policy.extend(hash_policy(setting))
         return setting is not None
 
     def _weighted(
         self, action: xds.route.RouteAction, choice: RouteDestination
-    ) -> xds.route.WeightedClusterClusterWeight:
-        out = xds.route.WeightedClusterClusterWeight(name=self._cluster(choice.destination), weight=choice.weight)
+    ) -> xds.route.WeightedCluster.ClusterWeight:
+        out = xds.route.WeightedCluster.ClusterWeight(name=self._cluster(choice.destination))
+        out.weight.value = choice.weight
         if choice.headers is not None and (authority := apply_headers(out, choice.headers)):
             out.host_rewrite_literal = authority
-        action.hash_policy += hash_policy(self._hash(choice.destination))
+        action.hash_policy.extend(hash_policy(self._hash(choice.destination)))
         return out

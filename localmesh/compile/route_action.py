@@ -32,8 +32,7 @@ _DEFAULT_RETRIES = 2
 _HOST_SELECTION_ATTEMPTS = 5
 _UPDATE_FREQUENCY = 2
 _STATUS_CODES = frozenset(status.value for status in HTTPStatus)
-_MAX_GRPC_TIMEOUT_FIELD = 23
-_Codes = xds.route.RedirectActionRedirectResponseCode
+_Codes = xds.route.RedirectAction.RedirectResponseCode
 _REDIRECT = {
     301: _Codes.MOVED_PERMANENTLY,
     302: _Codes.FOUND,
@@ -45,42 +44,40 @@ _REDIRECT = {
 
 def set_timeout(action: xds.route.RouteAction, timeout: timedelta | None) -> None:
     """No time-out is written as 0 s."""
-    action.timeout = timeout or timedelta(0)
-    xds.add_deprecated(action, _MAX_GRPC_TIMEOUT_FIELD, xds.duration_bytes(action.timeout))
+    action.timeout.FromTimedelta(timeout or timedelta(0))
+    action.max_grpc_timeout.FromTimedelta(timeout or timedelta(0))  # deprecated by Envoy, and what istiod sends
 
 
 def retry_policy(retries: Retries | None, *, keeps_host: bool) -> xds.route.RetryPolicy | None:
     """Two retries unless told otherwise; ``attempts: 0`` turns them off. ``keeps_host``: hashed to one host."""
     out = xds.route.RetryPolicy(
         retry_on=_DEFAULT_RETRY_ON,
-        num_retries=_DEFAULT_RETRIES,
+        num_retries={"value": _DEFAULT_RETRIES},
         host_selection_retry_max_attempts=_HOST_SELECTION_ATTEMPTS,
     )
     ignore_previous = not keeps_host
     if retries is not None:
         if not retries.attempts:
             return None
-        out.num_retries = retries.attempts
-        out.per_try_timeout = retries.per_try_timeout
+        out.num_retries.value = retries.attempts
+        if retries.per_try_timeout is not None:
+            out.per_try_timeout.FromTimedelta(retries.per_try_timeout)
         if retries.retry_on:
-            out.retry_on, out.retriable_status_codes = _parse_retry_on(retries.retry_on)
+            out.retry_on, codes = _parse_retry_on(retries.retry_on)
+            out.retriable_status_codes.extend(codes)
         if retries.retry_ignore_previous_hosts is not None:
             ignore_previous = retries.retry_ignore_previous_hosts
         if retries.retry_remote_localities:
-            out.retry_priority = xds.route.RetryPolicyRetryPriority(
-                name="envoy.retry_priorities.previous_priorities",
-                typed_config=xds.any_of(
-                    xds.previous_priorities.PreviousPrioritiesConfig(update_frequency=_UPDATE_FREQUENCY)
-                ),
-            )
+            config = xds.previous_priorities.PreviousPrioritiesConfig(update_frequency=_UPDATE_FREQUENCY)
+            out.retry_priority.name = "envoy.retry_priorities.previous_priorities"
+            out.retry_priority.typed_config.CopyFrom(xds.any_of(config))
         if retries.backoff is not None:
-            out.retry_back_off = xds.route.RetryPolicyRetryBackOff(base_interval=retries.backoff)
+            out.retry_back_off.base_interval.FromTimedelta(retries.backoff)
     if ignore_previous:
-        predicate = xds.route.RetryPolicyRetryHostPredicate(
+        out.retry_host_predicate.add(
             name="envoy.retry_host_predicates.previous_hosts",
             typed_config=xds.any_of(xds.previous_hosts.PreviousHostsPredicate()),
         )
-        out.retry_host_predicate = [predicate]
     return out
 
 
@@ -97,36 +94,36 @@ def _parse_retry_on(text: str) -> tuple[str, list[int]]:
     return ",".join(words), codes
 
 
-def hash_policy(setting: ConsistentHash | None) -> list[xds.route.RouteActionHashPolicy]:
+def hash_policy(setting: ConsistentHash | None) -> list[xds.route.RouteAction.HashPolicy]:
     if setting is None:
         return []
-    out = xds.route.RouteActionHashPolicy()
+    out = xds.route.RouteAction.HashPolicy()
     if setting.http_header_name is not None:
-        out.header = xds.route.RouteActionHashPolicyHeader(header_name=setting.http_header_name)
+        out.header.header_name = setting.http_header_name
     elif setting.http_cookie is not None:
         cookie = setting.http_cookie
-        out.cookie = xds.route.RouteActionHashPolicyCookie(name=cookie.name, ttl=cookie.ttl, path=cookie.path)
+        out.cookie.name, out.cookie.path = cookie.name, cookie.path
+        if cookie.ttl is not None:
+            out.cookie.ttl.FromTimedelta(cookie.ttl)
     elif setting.use_source_ip is not None:
-        properties = xds.route.RouteActionHashPolicyConnectionProperties(source_ip=setting.use_source_ip)
-        out.connection_properties = properties
+        out.connection_properties.source_ip = setting.use_source_ip
     elif setting.http_query_parameter_name is not None:
-        name = setting.http_query_parameter_name
-        out.query_parameter = xds.route.RouteActionHashPolicyQueryParameter(name=name)
+        out.query_parameter.name = setting.http_query_parameter_name
     else:
         return []
     return [out]
 
 
-def mirror_policy(cluster: str, percentage: Percent | None) -> list[xds.route.RouteActionRequestMirrorPolicy]:
+def mirror_policy(cluster: str, percentage: Percent | None) -> list[xds.route.RouteAction.RequestMirrorPolicy]:
     """Everything is mirrored unless a percentage says otherwise; nothing at 0."""
     if percentage is not None and percentage.value <= 0:
         return []
     fraction = xds.fraction_of_hundred(100) if percentage is None else xds.fraction_of_million(percentage.value)
     return [
-        xds.route.RouteActionRequestMirrorPolicy(
+        xds.route.RouteAction.RequestMirrorPolicy(
             cluster=cluster,
             runtime_fraction=xds.core.RuntimeFractionalPercent(default_value=fraction),
-            trace_sampled=False,
+            trace_sampled={"value": False},
             disable_shadow_host_suffix_append=True,
         )
     ]
@@ -148,13 +145,13 @@ def direct_response_action(response: DirectResponse) -> xds.route.DirectResponse
     return xds.route.DirectResponseAction(status=response.status, body=body)
 
 
-def apply_headers(out: xds.route.Route | xds.route.WeightedClusterClusterWeight, headers: Headers) -> str:
+def apply_headers(out: xds.route.Route | xds.route.WeightedCluster.ClusterWeight, headers: Headers) -> str:
     """Adds the header operations; returns the authority that they set, if any (a host rewrite, not a header)."""
     request, response = headers.request, headers.response
-    out.request_headers_to_add += [*_options(request.set, append=False), *_options(request.add, append=True)]
-    out.response_headers_to_add += [*_options(response.set, append=False), *_options(response.add, append=True)]
-    out.request_headers_to_remove += [name for name in request.remove if not _is_internal(name)]
-    out.response_headers_to_remove += [name for name in response.remove if not _is_internal(name)]
+    out.request_headers_to_add.extend([*_options(request.set, append=False), *_options(request.add, append=True)])
+    out.response_headers_to_add.extend([*_options(response.set, append=False), *_options(response.add, append=True)])
+    out.request_headers_to_remove.extend(name for name in request.remove if not _is_internal(name))
+    out.response_headers_to_remove.extend(name for name in response.remove if not _is_internal(name))
     authorities = {**request.add, **request.set}
     return next((value for name, value in authorities.items() if name.lower() in (":authority", "host")), "")
 
@@ -164,7 +161,7 @@ def _is_internal(name: str) -> bool:
 
 
 def _options(headers: Mapping[str, str], *, append: bool) -> list[xds.core.HeaderValueOption]:
-    actions = xds.core.HeaderValueOptionHeaderAppendAction
+    actions = xds.core.HeaderValueOption
     action = actions.APPEND_IF_EXISTS_OR_ADD if append else actions.OVERWRITE_IF_EXISTS_OR_ADD
     return [
         xds.core.HeaderValueOption(header=xds.core.HeaderValue(key=name, value=value), append_action=action)
@@ -173,22 +170,20 @@ def _options(headers: Mapping[str, str], *, append: bool) -> list[xds.core.Heade
     ]
 
 
-def fault_filter(setting: Fault) -> xds.fault.HttpFault:
-    out = xds.fault.HttpFault()
+def fault_filter(setting: Fault) -> xds.fault.HTTPFault:
+    out = xds.fault.HTTPFault()
     if setting.delay is not None:
         delay = setting.delay
         given = delay.percentage
         percentage = xds.fraction_of_hundred(delay.percent) if given is None else xds.fraction_of_million(given.value)
-        out.delay = xds.common_fault.FaultDelay(fixed_delay=delay.fixed_delay, percentage=percentage)
+        out.delay.CopyFrom(xds.common_fault.FaultDelay(fixed_delay=delay.fixed_delay, percentage=percentage))
     if setting.abort is not None:
-        abort = xds.fault.FaultAbort()
         if setting.abort.percentage is not None:
-            abort.percentage = xds.fraction_of_million(setting.abort.percentage.value)
+            out.abort.percentage.CopyFrom(xds.fraction_of_million(setting.abort.percentage.value))
         if setting.abort.grpc_status is not None:
-            abort.grpc_status = setting.abort.grpc_status.value
+            out.abort.grpc_status = setting.abort.grpc_status.value
         else:
-            abort.http_status = setting.abort.http_status
-        out.abort = abort
+            out.abort.http_status = setting.abort.http_status
     return out
 
 
@@ -200,7 +195,7 @@ def cors_filter(setting: Cors) -> xds.cors.CorsPolicy:
         allow_headers=",".join(setting.allow_headers),
         expose_headers=",".join(setting.expose_headers),
         max_age="" if setting.max_age is None else str(int(setting.max_age.total_seconds())),
-        allow_credentials=setting.allow_credentials,
+        allow_credentials=xds.wrapped(setting.allow_credentials),
         filter_enabled=everything,
-        forward_not_matching_preflights=setting.unmatched_preflights is not UnmatchedPreflights.IGNORE,
+        forward_not_matching_preflights={"value": setting.unmatched_preflights is not UnmatchedPreflights.IGNORE},
     )

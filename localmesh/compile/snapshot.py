@@ -60,11 +60,20 @@ class _Compiled:
 
     service: Service
     rule: Rule | None
-    clusters: Mapping[str, xds.protobuf.Any]
+    clusters: Mapping[str, xds.Packed]
+
+
+@dataclass(frozen=True, slots=True)
+class _Assigned:
+    """A cluster's endpoints, and what they were made from besides the same."""
+
+    service: Service | None
+    rule: Rule | None
+    body: xds.Packed
 
 
 class Snapshot:
-    """``before`` is the one that this follows: clusters whose sources did not change are its own."""
+    """``before`` is the one that this follows: what is made of the same is taken over from it."""
 
     def __init__(
         self,
@@ -74,59 +83,62 @@ class Snapshot:
         before: Snapshot | None = None,
     ) -> None:
         self.resources = resources
+        if before is not None and not before.is_of_mesh(resources, cluster_id, domain):
+            before = None
         self.compiled: Memory[dict[tuple[str, str], _Compiled]] = Memory(KINDS_OF_NODES)
-        self._before: Memory[dict[tuple[str, str], _Compiled]] = Memory(KINDS_OF_NODES)
-        if before is not None and before.is_of_mesh(resources, cluster_id, domain):
-            self._before = before.compiled
+        self.assigned: Memory[_Assigned] = Memory(ANSWERS)
+        # not the snapshot that came before: with it all that ever were would be kept
+        self._compiled_before = before.compiled if before is not None else Memory(0)
+        self._assigned_before = before.assigned if before is not None else Memory(0)
         self._mesh = Mesh(resources.mesh, cluster_id, PeerPolicies(resources))
         self._cluster_id, self._domain = cluster_id, domain
-        self._registry = Registry(resources, cluster_id)
+        self.registry: Registry = Registry(resources, cluster_id, before.registry if before is not None else None)
         self._rules = Rules(resources, domain)
         self._virtual_services = VirtualServices(resources, domain)
-        self._clusters: Memory[Mapping[str, xds.protobuf.Any]] = Memory(KINDS_OF_NODES)
-        self._packed: Memory[xds.protobuf.Any] = Memory(ANSWERS)
+        self._clusters: Memory[Mapping[str, xds.Packed]] = Memory(KINDS_OF_NODES)
+        self._packed: Memory[xds.Packed] = Memory(ANSWERS)
 
     def view(self, view: View) -> View:
         """Who asks, as far as the registry knows him better: labels and locality of the workload at his address."""
-        found = next((target.workload for target in self._registry.targets(view)), None)
+        found = next((target.workload for target in self.registry.targets(view)), None)
         if found is not None:
             return replace(view, labels=_sorted(found.labels), locality=locality_of(found.labels) or view.locality)
         added = topology_labels(view.locality, self._mesh.cluster_id)
         return replace(view, labels=_sorted({**dict(view.labels), **added}))
 
-    def clusters(self, view: View) -> Mapping[str, xds.protobuf.Any]:
+    def clusters(self, view: View) -> Mapping[str, xds.Packed]:
         """CDS: every cluster by name; the inbound ones last."""
         # labels choose routes only, and addresses the own ports: nodes that differ in nothing else share
         shared = View(view.namespace, view.locality, addresses=_FAMILIES[view.has_ipv4, view.has_ipv6])
 
-        def outbound() -> Mapping[str, xds.protobuf.Any]:
+        def outbound() -> Mapping[str, xds.Packed]:
             compiled = self.compiled.recall(shared, lambda: self._outbound(shared))
-            standing = {cluster.name: xds.any_of(cluster) for cluster in standing_clusters(self.resources.mesh)}
+            standing = {cluster.name: xds.packed(cluster) for cluster in standing_clusters(self.resources.mesh)}
             return {name: body for one in compiled.values() for name, body in one.clusters.items()} | standing
 
-        inbound = inbound_clusters(self._registry.targets(view), self._rules, self._mesh, view)
-        own = {cluster.name: xds.any_of(cluster) for cluster in inbound}
+        inbound = inbound_clusters(self.registry.targets(view), self._rules, self._mesh, view)
+        own = {cluster.name: xds.packed(cluster) for cluster in inbound}
         return {**self._clusters.recall(shared, outbound), **own}
 
-    def listeners(self, view: View) -> Mapping[str, xds.protobuf.Any]:
+    def listeners(self, view: View) -> Mapping[str, xds.Packed]:
         """LDS: the node's own ports. Outbound there is none: routes are asked for by ``FQDN:port``."""
-        listener = virtual_inbound(self._registry.targets(view), self._mesh, view)
-        return {listener.name: xds.any_of(listener)}
+        listener = virtual_inbound(self.registry.targets(view), self._mesh, view)
+        return {listener.name: xds.packed(listener)}
 
-    def endpoints(self, name: str, view: View) -> xds.protobuf.Any:
+    def endpoints(self, name: str, view: View) -> xds.Packed:
         """EDS: the cluster's endpoints; none for a name that is not known, as istiod."""
         shared = View(view.namespace, view.locality)
-        return self._packed.recall(("EDS", name, shared), lambda: xds.any_of(self._load_assignment(name, shared)))
+        return self.assigned.recall((name, shared), lambda: self._load_assignment(name, shared)).body
 
-    def routes(self, name: str, view: View) -> xds.protobuf.Any:
+    def routes(self, name: str, view: View) -> xds.Packed:
         """RDS by ``FQDN:port``; no virtual host for a name that is not known, as istiod."""
         shared = View(view.namespace, labels=view.labels)
-        return self._packed.recall(("RDS", name, shared), lambda: xds.any_of(self._routes(name, shared)))
+        return self._packed.recall((name, shared), lambda: xds.packed(self._routes(name, shared)))
 
     def warm_up(self) -> None:
         """Build one resource of each kind: the first of a kind takes a tenth of a second that no client should wait."""
         view = View("default")
-        for service in islice(self._registry.services(view.namespace), 1):
+        for service in islice(self.registry.services(view.namespace), 1):
             for name in self._service_clusters(service, view).clusters:
                 _, port, _, host = name.split("|")
                 self.endpoints(name, view)
@@ -138,9 +150,9 @@ class Snapshot:
         return now == (resources.mesh, resources.peer_authentications, cluster_id, domain)
 
     def _outbound(self, view: View) -> dict[tuple[str, str], _Compiled]:
-        before = self._before.known(view) or {}
+        before = self._compiled_before.known(view) or {}
         found = {}
-        for service in self._registry.services(view.namespace):
+        for service in self.registry.services(view.namespace):
             key = (service.hostname, service.namespace)
             found[key] = self._service_clusters(service, view, before.get(key))
         return found
@@ -154,29 +166,33 @@ class Snapshot:
             for port in service.ports
             for cluster in outbound_clusters(ClusterScope(service, port, rule, self._mesh, view))
         )
-        return _Compiled(service, rule, {cluster.name: xds.any_of(cluster) for cluster in clusters})
+        return _Compiled(service, rule, {cluster.name: xds.packed(cluster) for cluster in clusters})
 
     def _routes(self, name: str, view: View) -> xds.route.RouteConfiguration:
         _, colon, port = name.rpartition(":")
         if not _is_port(port):
             return unknown_route_configuration(name)
-        scope = RouteScope(self._registry, self._rules, view, int(port), self._domain)
+        scope = RouteScope(self.registry, self._rules, view, int(port), self._domain)
         if not colon:
             return port_table(name, self._virtual_services, scope, self.resources.mesh.outbound_traffic_policy.mode)
         return route_configuration(name, self._virtual_services, scope)
 
-    def _load_assignment(self, name: str, view: View) -> xds.endpoint.ClusterLoadAssignment:
+    def _load_assignment(self, name: str, view: View) -> _Assigned:
         out = xds.endpoint.ClusterLoadAssignment(cluster_name=name)
         parts = name.split("|")
         if len(parts) != _CLUSTER_NAME_PARTS or parts[0] != "outbound" or not _is_port(parts[1]):
-            return out
+            return _Assigned(None, None, xds.packed(out))
         _, number, subset, host = parts
-        service = self._registry.service(host, view.namespace)
+        service = self.registry.service(host, view.namespace)
         port = service.port(int(number)) if service else None
         if service is None or port is None or service.is_dns:
-            return out
+            return _Assigned(service, None, xds.packed(out))
         rule = self._rules.for_host(service.hostname, service.namespace, view.namespace)
-        out.endpoints = locality_endpoints(service, port, subset, rule, self._mesh)
+        before = self._assigned_before.known((name, view))
+        if before is not None and (before.service, before.rule) == (service, rule):
+            return before
+        endpoints = locality_endpoints(service, port, subset, rule, self._mesh)
         policy = rule.policy_for(port.number, subset) if rule else NO_POLICY
-        apply_locality(out.endpoints, policy, view.locality)
-        return out
+        apply_locality(endpoints, policy, view.locality)
+        out.endpoints.extend(endpoints)
+        return _Assigned(service, rule, xds.packed(out))

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _TLS = "envoy.transport_sockets.tls"
 _RAW = "envoy.transport_sockets.raw_buffer"
-_MATCH_SUBJECT_ALT_NAMES = 9  # the deprecated field number, as istiod
 _FILE_ROOT, _FILE_CERTIFICATE = "file-root:", "file-cert:"
 IDENTITY, ROOTS = "default", "ROOTCA"  # the secrets that every workload has
 _CIPHERS = (
@@ -36,13 +35,13 @@ def _socket(context: xds.tls.UpstreamTlsContext) -> xds.core.TransportSocket:
     return xds.core.TransportSocket(name=_TLS, typed_config=xds.any_of(context))
 
 
-def auto_mtls_matches(socket: xds.core.TransportSocket) -> list[xds.cluster.ClusterTransportSocketMatch]:
+def auto_mtls_matches(socket: xds.core.TransportSocket) -> list[xds.cluster.Cluster.TransportSocketMatch]:
     """Endpoints that carry tlsMode=istio get mTLS, the others plaintext."""
     return [
-        xds.cluster.ClusterTransportSocketMatch(
+        xds.cluster.Cluster.TransportSocketMatch(
             name=f"tlsMode-{ISTIO_TLS}", match=xds.struct({"tlsMode": ISTIO_TLS}), transport_socket=socket
         ),
-        xds.cluster.ClusterTransportSocketMatch(
+        xds.cluster.Cluster.TransportSocketMatch(
             name="tlsMode-disabled", match=xds.struct({}), transport_socket=plaintext_socket()
         ),
     ]
@@ -61,40 +60,37 @@ def upstream_socket(
     if tls.mode is TlsMode.ISTIO_MUTUAL:
         context = _context([*_IN_MESH_ALPN, "h2"] if http2 else list(_IN_MESH_ALPN), tls.sni or default_sni)
         common = context.common_tls_context
-        assert common is not None
-        common.tls_certificate_sds_secret_configs = [sds_config(IDENTITY)]
-        common.combined_validation_context = _verified(ROOTS, _validation(names))
+        common.tls_certificate_sds_secret_configs.append(sds_config(IDENTITY))
+        common.combined_validation_context.CopyFrom(_verified(ROOTS, _validation(names)))
         return _socket(context)
     if tls.originates and not hides_its_secret(tls):
         context = _context(["h2"] if http2 else [], tls.sni)
         common = context.common_tls_context
-        assert common is not None
         if tls.mode is TlsMode.MUTUAL:
             pair = f"{_FILE_CERTIFICATE}{tls.client_certificate}~{tls.private_key}"
-            common.tls_certificate_sds_secret_configs = [sds_config(pair)]
+            common.tls_certificate_sds_secret_configs.append(sds_config(pair))
         if tls.insecure_skip_verify:
-            common.validation_context = xds.tls.CertificateValidationContext()
+            common.validation_context.SetInParent()
         else:
             validation = _validation(names)
             if tls.ca_crl:
-                validation.crl = xds.core.DataSource(filename=tls.ca_crl)
+                validation.crl.filename = tls.ca_crl
             root = _FILE_ROOT + (tls.ca_certificates or "system")
-            common.combined_validation_context = _verified(root, validation)
+            common.combined_validation_context.CopyFrom(_verified(root, validation))
         return _socket(context)
     return None
 
 
 def downstream_socket(alpn: Sequence[str], trust_domains: Sequence[str]) -> xds.core.TransportSocket:
     """A server's end of the mesh's own TLS (BuildInboundTLS): every client of the trust domains, and no other."""
-    validation = xds.tls.CertificateValidationContext()
-    prefixes = (xds.matcher.StringMatcher(prefix=f"spiffe://{name}/") for name in trust_domains)
-    xds.add_deprecated(validation, _MATCH_SUBJECT_ALT_NAMES, *(bytes(matcher) for matcher in prefixes))
+    # a field that Envoy deprecated and istiod sends
+    prefixes = [{"prefix": f"spiffe://{name}/"} for name in trust_domains]
+    validation = xds.tls.CertificateValidationContext(match_subject_alt_names=prefixes)
     common = _common(list(alpn))
-    assert common.tls_params is not None
-    common.tls_params.cipher_suites = list(_CIPHERS)
-    common.tls_certificate_sds_secret_configs = [sds_config(IDENTITY)]
-    common.combined_validation_context = _verified(ROOTS, validation)
-    context = xds.tls.DownstreamTlsContext(common_tls_context=common, require_client_certificate=True)
+    common.tls_params.cipher_suites.extend(_CIPHERS)
+    common.tls_certificate_sds_secret_configs.append(sds_config(IDENTITY))
+    common.combined_validation_context.CopyFrom(_verified(ROOTS, validation))
+    context = xds.tls.DownstreamTlsContext(common_tls_context=common, require_client_certificate={"value": True})
     return xds.core.TransportSocket(name=_TLS, typed_config=xds.any_of(context))
 
 
@@ -105,8 +101,8 @@ def _context(alpn: list[str], sni: str) -> xds.tls.UpstreamTlsContext:
 def _common(alpn: list[str]) -> xds.tls.CommonTlsContext:
     return xds.tls.CommonTlsContext(
         tls_params=xds.tls.TlsParameters(
-            tls_minimum_protocol_version=xds.tls.TlsParametersTlsProtocol.TLSv1_2,
-            tls_maximum_protocol_version=xds.tls.TlsParametersTlsProtocol.TLSv1_3,
+            tls_minimum_protocol_version=xds.tls.TlsParameters.TLSv1_2,
+            tls_maximum_protocol_version=xds.tls.TlsParameters.TLSv1_3,
         ),
         alpn_protocols=alpn,
     )
@@ -114,29 +110,26 @@ def _common(alpn: list[str]) -> xds.tls.CommonTlsContext:
 
 def _verified(
     root: str, validation: xds.tls.CertificateValidationContext
-) -> xds.tls.CommonTlsContextCombinedCertificateValidationContext:
-    return xds.tls.CommonTlsContextCombinedCertificateValidationContext(
+) -> xds.tls.CommonTlsContext.CombinedCertificateValidationContext:
+    return xds.tls.CommonTlsContext.CombinedCertificateValidationContext(
         default_validation_context=validation, validation_context_sds_secret_config=sds_config(root)
     )
 
 
 def _validation(names: Sequence[str]) -> xds.tls.CertificateValidationContext:
-    context = xds.tls.CertificateValidationContext()
-    matchers = (bytes(matcher) for matcher in xds.exact_matchers(names))
-    xds.add_deprecated(context, _MATCH_SUBJECT_ALT_NAMES, *matchers)
-    return context
+    # a field that Envoy deprecated and istiod sends
+    return xds.tls.CertificateValidationContext(match_subject_alt_names=[{"exact": name} for name in names])
 
 
 def sds_config(name: str) -> xds.tls.SdsSecretConfig:
     """A secret from the agent's SDS server, which the sidecar's bootstrap calls sds-grpc."""
-    service = xds.core.GrpcService(envoy_grpc=xds.core.GrpcServiceEnvoyGrpc(cluster_name="sds-grpc"))
     source = xds.core.ApiConfigSource(
-        api_type=xds.core.ApiConfigSourceApiType.GRPC,
-        grpc_services=[service],
+        api_type=xds.core.ApiConfigSource.GRPC,
+        grpc_services=[{"envoy_grpc": {"cluster_name": "sds-grpc"}}],
         set_node_on_first_message_only=True,
         transport_api_version=xds.core.ApiVersion.V3,
     )
     config = xds.core.ConfigSource(api_config_source=source, resource_api_version=xds.core.ApiVersion.V3)
     if name in (IDENTITY, ROOTS):
-        config.initial_fetch_timeout = timedelta(0)
+        config.initial_fetch_timeout.FromTimedelta(timedelta(0))
     return xds.tls.SdsSecretConfig(name=name, sds_config=config)

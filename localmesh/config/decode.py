@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields
 from datetime import timedelta
@@ -71,16 +71,52 @@ def _key(cls: type[Spec]) -> Any:
     return cls
 
 
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """What is to be known about a field, looked up once per class and not once per value."""
+
+    name: str
+    istio_name: str
+    hint: Any
+    is_needed: bool
+
+
 @cache
-def _hints(cls: type[Any]) -> Mapping[str, Any]:
-    return get_type_hints(cls)
+def _fields_of(cls: type[Any]) -> tuple[_Field, ...]:
+    hints = get_type_hints(cls)
+    return tuple(
+        _Field(
+            field.name,
+            _istio_name(cls, field.name),
+            hints[field.name],
+            field.default is MISSING and field.default_factory is MISSING,
+        )
+        for field in fields(cls)
+    )
 
 
 @cache
 def _names(cls: type[Any]) -> Mapping[str, str]:
-    """Istio's name of a field (camelCase, or the proto's own: protojson takes both) to ours."""
-    names = {field.name: field.name for field in fields(cls)}
-    return {**names, **{_istio_name(cls, name): name for name in names}}
+    """The names that a field may be written by (camelCase, or the proto's own: protojson takes both) to Istio's."""
+    istio_names = {field.name: field.istio_name for field in _fields_of(_key(cls))}
+    return {**istio_names, **{name: name for name in istio_names.values()}}
+
+
+@cache
+def _shape(hint: Any) -> tuple[Any, Any]:
+    """Of an annotation, None left aside: tuple or Mapping and what it holds, else Spec or None, and the class."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        hint = next(arg for arg in get_args(hint) if arg is not NoneType)
+        origin = get_origin(hint)
+    if origin is tuple:
+        return tuple, get_args(hint)[0]
+    if origin is Mapping:
+        return Mapping, get_args(hint)[1]
+    return (Any if hint is Any else Spec if issubclass(hint, Spec) else None), hint
+
+
+_ACCEPTED = {str: (_STR, _TIMESTAMP), bool: (_BOOL,), int: (_INT,), float: (_FLOAT, _INT)}
 
 
 def parse_duration(text: str) -> timedelta | None:
@@ -107,10 +143,10 @@ def too_fine(duration: timedelta | None) -> str | None:
 class Decoder:
     """Reads the documents of one file and collects what is wrong with them; of very many problems, the first."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, problems: Sequence[Problem] = ()) -> None:
         self.file = file
-        self._problems: list[Problem] = []
-        self._count = 0
+        self._problems = list(problems)
+        self._count = len(problems)
 
     @property
     def problems(self) -> list[Problem]:
@@ -149,16 +185,15 @@ class Decoder:
 
     def spec(self, node: yaml.Node, cls: type[SpecT], path: str) -> SpecT:
         """The dataclass that the mapping describes. Every problem in it is recorded before `Refused` is raised."""
-        hints = _hints(_key(cls))
         before = self._count
         nodes = self._fields(node, cls, path)
         values: dict[str, Any] = {}
-        for field in fields(cls):
-            name = _istio_name(cls, field.name)
+        for field in _fields_of(_key(cls)):
+            name = field.istio_name
             if name in nodes:
                 with suppress(Refused):
-                    values[field.name] = self.value(nodes[name], hints[field.name], f"{path}.{name}")
-            elif field.default is MISSING and field.default_factory is MISSING:
+                    values[field.name] = self.value(nodes[name], field.hint, f"{path}.{name}")
+            elif field.is_needed:
                 self.report(node, f"{path}.{name}: is missing")
         for group in cls.ONEOFS:
             if len(given := [name for name in group if name in nodes]) > 1:
@@ -182,24 +217,19 @@ class Decoder:
             elif name is None:
                 self.report(value, f"{path}.{key}: unknown field")
             else:
-                nodes[_istio_name(cls, name)] = value
+                nodes[name] = value
         return nodes
 
     def value(self, node: yaml.Node, hint: Any, path: str) -> Any:
         """What the node says, as the annotation ``hint`` wants it."""
-        origin = get_origin(hint)
-        if origin in (Union, UnionType):
-            hint = next(arg for arg in get_args(hint) if arg is not NoneType)
-            origin = get_origin(hint)
-        if origin is tuple:
-            return self._sequence(node, get_args(hint)[0], path)
-        if origin is Mapping:
-            return self._mapping(node, get_args(hint)[1], path)
-        if hint is Any:
-            return None
-        if issubclass(hint, Spec):
-            return self.spec(node, hint, path)
-        return self._scalar(node, hint, path)
+        kind, what = _shape(hint)
+        if kind is None:
+            return self._scalar(node, what, path)
+        if kind is Spec:
+            return self.spec(node, what, path)
+        if kind is tuple:
+            return self._sequence(node, what, path)
+        return self._mapping(node, what, path) if kind is Mapping else None
 
     def _sequence(self, node: yaml.Node, item: Any, path: str) -> tuple[Any, ...]:
         if not isinstance(node, yaml.SequenceNode):
@@ -234,8 +264,7 @@ class Decoder:
                 raise self.refuse(node, path, f"{node.value!r} is not a duration such as 250ms or 1.5s")
             return duration
         tag = _BOOL if not node.style and node.value in _GO_BOOLS else node.tag
-        accepted = {str: (_STR, _TIMESTAMP), bool: (_BOOL,), int: (_INT,), float: (_FLOAT, _INT)}.get(hint, ())
-        if tag not in accepted:
+        if tag not in _ACCEPTED.get(hint, ()):
             kind = "the boolean" if tag == _BOOL else _called(node)
             raise self.refuse(node, path, f"must be {_wanted(hint)}, not {kind} {node.value!r}")
         if hint is str:

@@ -75,55 +75,95 @@ _SPECS: dict[str, type[Spec]] = {
 }
 
 
-class _Reader:
-    def __init__(self, folder: Path, ignore: frozenset[str]) -> None:
+@dataclass(slots=True)
+class _File:
+    """What one file says: kept as long as its text is the same, so that an edit costs the file that was edited."""
+
+    text: str
+    mesh: MeshConfig | None = None
+    found: list[tuple[str, int, Resource[Any]]] = field(default_factory=list)  # kind, line, resource
+    problems: list[Problem] = field(default_factory=list)
+    ignored: dict[str, None] = field(default_factory=dict)  # kinds, in order
+
+
+class FolderReader:
+    """Reads a folder again and again. What did not change are the same objects as before. Not for two threads at once.
+
+    Policies that say who may call are refused where they are not carried out, unless their kind is to be ignored.
+    """
+
+    def __init__(self, folder: Path, ignore: frozenset[str] = frozenset()) -> None:
         self.folder = folder
         self._ignore = ignore
-        self.mesh = MeshConfig()
-        self.found: dict[str, dict[tuple[str, str], Resource[Any]]] = {kind: {} for kind in _SPECS}
-        self.problems: list[Problem] = []
-        self.ignored: dict[tuple[str, str], None] = {}  # (file, kind), in order
+        self._files: dict[Path, _File] = {}
 
     def read(self) -> Resources:
+        """Raises `ConfigError` with every problem found."""
         listing = yaml_files(self.folder)
-        self.problems += listing.problems
-        for path in listing.files:
-            decoder = Decoder(str(path))
-            self._file(path, decoder)
-            self.problems += decoder.problems
-        if self.problems:
-            raise ConfigError(self.problems)
-        ordered = {kind: tuple(sorted(found.values(), key=_age)) for kind, found in self.found.items()}
+        self._files = {path: self._file(path, self._files.get(path)) for path in listing.files}
+        problems = list(listing.problems)
+        found: dict[str, dict[tuple[str, str], Resource[Any]]] = {kind: {} for kind in _SPECS}
+        for path, file in self._files.items():
+            twice = Decoder(str(path), file.problems)
+            for kind, line, resource in file.found:
+                if found[kind].setdefault((resource.name, resource.namespace), resource) is not resource:
+                    twice.add(line, f"{kind}: {resource.namespace}/{resource.name} is defined twice")
+            problems += twice.problems
+        if problems:
+            raise ConfigError(problems)
+        ordered = {kind: tuple(sorted(one.values(), key=_age)) for kind, one in found.items()}
+        meshes = [file.mesh for file in self._files.values() if file.mesh is not None]
         return Resources(
-            mesh=self.mesh,
+            mesh=meshes[-1] if meshes else MeshConfig(),
             service_entries=ordered["ServiceEntry"],
             workload_entries=ordered["WorkloadEntry"],
             virtual_services=ordered["VirtualService"],
             destination_rules=ordered["DestinationRule"],
             peer_authentications=ordered["PeerAuthentication"],
-            ignored=tuple(self.ignored),
+            ignored=tuple((str(path), kind) for path, file in self._files.items() for kind in file.ignored),
         )
 
-    def _file(self, path: Path, decoder: Decoder) -> None:
-        """Whatever is wrong with it ends up in the decoder's problems, our own faults included."""
+    def _file(self, path: Path, before: _File | None) -> _File:
         try:
-            for node in documents(read_text(path)):
+            text = read_text(path)
+        except NotYaml as error:
+            return _File("", problems=[Problem(str(path), error.line, error.reason)])
+        if before is not None and before.text == text and not before.problems:
+            return before
+        is_mesh_config = path.parent == self.folder and path.name in MESH_FILES
+        return _FileReader(path, text, self._ignore).read(is_mesh_config=is_mesh_config)
+
+
+class _FileReader:
+    """Whatever is wrong with it ends up in the file's problems, our own faults included."""
+
+    def __init__(self, path: Path, text: str, ignore: frozenset[str]) -> None:
+        self._path = path
+        self._ignore = ignore
+        self._made = _File(text)
+
+    def read(self, *, is_mesh_config: bool) -> _File:
+        decoder = Decoder(str(self._path))
+        try:
+            for node in documents(self._made.text):
                 if node.tag != NULL:
                     with suppress(Refused):
-                        self._document(path, node, decoder)
+                        self._document(node, decoder, is_mesh_config=is_mesh_config)
         except NotYaml as error:
             decoder.add(error.line, error.reason)
         except Exception as error:
-            log.exception("%s", path)
+            log.exception("%s", self._path)
             decoder.add(1, f"cannot be read ({error!r:.200}): that is a fault of localmesh's own, please report it")
+        self._made.problems = decoder.problems
+        return self._made
 
-    def _document(self, path: Path, node: yaml.Node, decoder: Decoder) -> None:
-        if path.parent == self.folder and path.name in MESH_FILES:
-            self.mesh = decoder.spec(node, MeshConfig, "MeshConfig")
-            return
-        self._entries(path, node, decoder.entries(node, "document"), decoder)
+    def _document(self, node: yaml.Node, decoder: Decoder, *, is_mesh_config: bool) -> None:
+        if is_mesh_config:
+            self._made.mesh = decoder.spec(node, MeshConfig, "MeshConfig")
+        else:
+            self._entries(node, decoder.entries(node, "document"), decoder)
 
-    def _entries(self, path: Path, node: yaml.Node, entries: dict[str, yaml.Node], decoder: Decoder) -> None:
+    def _entries(self, node: yaml.Node, entries: dict[str, yaml.Node], decoder: Decoder) -> None:
         if not entries:
             return
         for key in ("apiVersion", "kind"):
@@ -132,7 +172,7 @@ class _Reader:
         api_version = decoder.value(entries["apiVersion"], str, "apiVersion")
         kind = decoder.value(entries["kind"], str, "kind")
         if (api_version, kind) == ("v1", "List"):  # as kubectl writes what it gets
-            self._list(path, entries.get("items"), decoder)
+            self._list(entries.get("items"), decoder)
             return
         match standing_of(api_version, kind):
             case Standing.UNKNOWN_VERSION:
@@ -145,16 +185,16 @@ class _Reader:
                 )
                 raise decoder.refuse(entries["kind"], kind, f"{reason}, or say --ignore {kind}")
             case Standing.IGNORED | Standing.GUARD:
-                self.ignored[str(path), kind] = None
+                self._made.ignored[kind] = None
             case Standing.SERVED:
                 self._resource(node, entries, kind, decoder)
 
-    def _list(self, path: Path, items: yaml.Node | None, decoder: Decoder) -> None:
+    def _list(self, items: yaml.Node | None, decoder: Decoder) -> None:
         if items is not None and not isinstance(items, yaml.SequenceNode):
             raise decoder.refuse(items, "List.items", "must be a list")
         for item in items.value if items is not None else ():
             with suppress(Refused):
-                self._entries(path, item, decoder.entries(item, "List.items"), decoder)
+                self._entries(item, decoder.entries(item, "List.items"), decoder)
 
     def _resource(self, node: yaml.Node, entries: dict[str, yaml.Node], kind: str, decoder: Decoder) -> None:
         for key in ("metadata", "spec"):
@@ -164,9 +204,7 @@ class _Reader:
             decoder.report(entries[key], f"{kind}.{key}: unknown field")
         named = self._metadata(entries["metadata"], kind, decoder)
         spec = decoder.spec(entries["spec"], _SPECS[kind], f"{kind} {named.namespace}/{named.name} spec")
-        if (named.name, named.namespace) in self.found[kind]:
-            raise decoder.refuse(node, kind, f"{named.namespace}/{named.name} is defined twice")
-        self.found[kind][named.name, named.namespace] = replace(named, spec=spec)
+        self._made.found.append((kind, node.start_mark.line + 1, replace(named, spec=spec)))
 
     def _metadata(self, node: yaml.Node, kind: str, decoder: Decoder) -> Resource[Any]:
         """A resource that has no spec yet."""
@@ -204,8 +242,5 @@ def _age(resource: Resource[Any]) -> tuple[bool, datetime, str, str]:
 
 
 def read_folder(folder: Path, ignore: frozenset[str] = frozenset()) -> Resources:
-    """The folder's resources; raises `ConfigError` with every problem found.
-
-    Policies that say who may call are refused where they are not carried out, unless their kind is to be ignored.
-    """
-    return _Reader(folder, ignore).read()
+    """The folder's resources, read once."""
+    return FolderReader(folder, ignore).read()

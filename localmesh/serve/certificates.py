@@ -41,7 +41,7 @@ class Certificates(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(
             self._create,
             request_deserializer=None,  # a failing one would log its whole traceback
-            response_serializer=bytes,
+            response_serializer=CertificateResponse.SerializeToString,
         )
 
     def _create(self, received: bytes, context: grpc.ServicerContext) -> CertificateResponse:
@@ -68,8 +68,7 @@ class Certificates(grpc.GenericRpcHandler):
 
 
 def _asks_for_another(request: CertificateRequest) -> bool:
-    fields = request.metadata.fields if request.metadata is not None else {}
-    impersonated = fields.get("ImpersonatedIdentity")
+    impersonated = request.metadata.fields.get("ImpersonatedIdentity")
     return impersonated is not None and bool(impersonated.string_value)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localmesh.compile import Locality, View
 from localmesh.compile.registry import locality_of
@@ -40,7 +40,7 @@ def parse_node(node: xds.core.Node | None) -> Node:
     kind, ip, pod, _ = parts
     if kind != "sidecar":
         raise InvalidNode(f"invalid node type in the service node {node.id!r}: localmesh serves sidecars only")
-    metadata = node.metadata.fields if node.metadata is not None else {}
+    metadata = node.metadata.fields
     if generator := _text(metadata, "GENERATOR"):
         raise InvalidNode(f"GENERATOR {generator!r}: localmesh serves sidecar resources only")
     instances = _text(metadata, "INSTANCE_IPS")
@@ -50,15 +50,15 @@ def parse_node(node: xds.core.Node | None) -> Node:
         raise InvalidNode(f"no valid IP address in the service node {node.id!r} or its metadata INSTANCE_IPS")
     namespace = _text(metadata, "NAMESPACE") or pod.partition(".")[2]
     labels: dict[str, str] = {}
-    if (own := metadata.get("LABELS")) is not None and own.struct_value is not None:
-        labels = {key: value.string_value or "" for key, value in own.struct_value.fields.items()}
+    if (own := metadata.get("LABELS")) is not None:
+        labels = {key: value.string_value for key, value in own.struct_value.fields.items()}
     view = View(namespace, _locality(node, labels), tuple(sorted(labels.items())), addresses)
     return Node(node.id, view, _text(metadata, "SERVICE_ACCOUNT"))
 
 
-def _text(metadata: Mapping[str, xds.protobuf.Value], key: str) -> str:
+def _text(metadata: Mapping[str, Any], key: str) -> str:
     value = metadata.get(key)
-    return (value.string_value or "") if value is not None else ""
+    return str(value.string_value) if value is not None else ""
 
 
 def _locality(node: xds.core.Node, labels: dict[str, str]) -> Locality:
@@ -66,4 +66,4 @@ def _locality(node: xds.core.Node, labels: dict[str, str]) -> Locality:
     if (by_label := locality_of(labels)) is not None:
         return by_label
     given = node.locality
-    return Locality() if given is None else Locality(given.region, given.zone, given.sub_zone)
+    return Locality(given.region, given.zone, given.sub_zone)

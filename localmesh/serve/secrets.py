@@ -44,15 +44,15 @@ class Secrets:
         self._authority = authority
         self._lock = threading.Lock()
         self._version = 1
-        self._made: dict[str, xds.protobuf.Any] = {}
+        self._made: dict[str, xds.Packed] = {}
         self._streams: set[SimpleQueue[bytes | _Renewed | None]] = set()
 
-    def secret(self, identity: str, name: str) -> xds.protobuf.Any | None:
+    def secret(self, identity: str, name: str) -> xds.Packed | None:
         """None: there is no secret of this name."""
         if name == ROOTS:
             roots = xds.core.DataSource(inline_bytes=self._authority.root_certificates)
             context = xds.tls.CertificateValidationContext(trusted_ca=roots)
-            return xds.any_of(xds.tls.Secret(name=ROOTS, validation_context=context))
+            return xds.packed(xds.tls.Secret(name=ROOTS, validation_context=context))
         if name != IDENTITY:
             return None
         with self._lock:
@@ -62,7 +62,7 @@ class Secrets:
                     certificate_chain=xds.core.DataSource(inline_bytes=pair.chain),
                     private_key=xds.core.DataSource(inline_bytes=pair.key),
                 )
-                self._made[identity] = xds.any_of(xds.tls.Secret(name=IDENTITY, tls_certificate=certificate))
+                self._made[identity] = xds.packed(xds.tls.Secret(name=IDENTITY, tls_certificate=certificate))
             return self._made[identity]
 
     def renew(self) -> None:
@@ -73,7 +73,9 @@ class Secrets:
             for stream in self._streams:
                 stream.put(_Renewed())
 
-    def stream(self, requests: Iterator[bytes], context: grpc.ServicerContext, caller: Caller) -> Iterator[_Response]:
+    def stream(
+        self, requests: Iterator[bytes], context: grpc.ServicerContext, caller: Caller
+    ) -> Iterator[xds.discovery.DiscoveryResponse]:
         queue: SimpleQueue[bytes | _Renewed | None] = SimpleQueue()
         if not context.add_callback(lambda: queue.put(None)):
             return
@@ -95,7 +97,7 @@ class Secrets:
             with self._lock:
                 self._streams.discard(queue)
 
-    def _found(self, caller: Caller, names: Iterable[str]) -> list[xds.protobuf.Any]:
+    def _found(self, caller: Caller, names: Iterable[str]) -> list[xds.Packed]:
         found = (self.secret(caller.identities[0], name) for name in sorted(names))
         return [secret for secret in found if secret is not None]
 
@@ -111,16 +113,17 @@ class _Watched:
     names: set[str] = field(default_factory=set)
     nonces: count[int] = field(default_factory=lambda: count(1))
 
-    def receive(self, request: _Request) -> set[str]:
-        if request.error_detail is not None:
+    def receive(self, request: xds.discovery.DiscoveryRequest) -> set[str]:
+        if request.HasField("error_detail"):
             log.warning("SDS: rejected by the client: %s", request.error_detail.message)
             return set()
         wanted = set(request.resource_names)
         new, self.names = wanted - self.names, wanted
         return new
 
-    def response(self, version: int, resources: list[xds.protobuf.Any]) -> _Response:
-        return _Response(version_info=str(version), type_url=SECRET, nonce=str(next(self.nonces)), resources=resources)
+    def response(self, version: int, resources: list[xds.Packed]) -> xds.discovery.DiscoveryResponse:
+        packed = [{"type_url": resource.type_url, "value": resource.value} for resource in resources]
+        return _Response(version_info=str(version), type_url=SECRET, nonce=str(next(self.nonces)), resources=packed)
 
 
 class SecretService(grpc.GenericRpcHandler):
@@ -133,9 +136,13 @@ class SecretService(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
         if handler_call_details.method != METHOD:
             return None
-        return grpc.stream_stream_rpc_method_handler(self._serve, request_deserializer=None, response_serializer=bytes)
+        return grpc.stream_stream_rpc_method_handler(
+            self._serve, request_deserializer=None, response_serializer=_Response.SerializeToString
+        )
 
-    def _serve(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[_Response]:
+    def _serve(
+        self, requests: Iterator[bytes], context: grpc.ServicerContext
+    ) -> Iterator[xds.discovery.DiscoveryResponse]:
         try:
             caller = self._door.caller(context)
         except Unauthenticated as error:

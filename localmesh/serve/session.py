@@ -70,7 +70,7 @@ class Membership:
     """``admit`` is asked about the node of the first request, and raises if it may not be here; ``secret`` by name."""
 
     admit: Callable[[Node], None]
-    secret: Callable[[str], xds.protobuf.Any | None]
+    secret: Callable[[str], xds.Packed | None]
 
 
 ANYBODY = Membership(lambda _: None, lambda _: None)  # where nobody is asked, nobody has secrets
@@ -125,7 +125,7 @@ class DeltaSession:
 
     def _wants_answer(self, request: xds.discovery.DeltaDiscoveryRequest) -> bool:
         """Records what the request says; whether it must be answered."""
-        if request.error_detail is not None:
+        if request.HasField("error_detail"):
             assert self._node is not None
             reason = request.error_detail.message
             self._reject(Rejection(self._node.id, request.type_url, request.response_nonce, reason))
@@ -157,13 +157,13 @@ class DeltaSession:
                 system_version_info=self._published.version,
                 type_url=type_url,
                 nonce=watched.nonce,
-                resources=[xds.discovery.Resource(name=name, resource=body) for name, body in resources.items()],
+                resources=[_resource(name, body) for name, body in resources.items()],
                 removed_resources=removed,
-                control_plane=xds.core.ControlPlane(identifier="localmesh"),
+                control_plane={"identifier": "localmesh"},
             )
         ]
 
-    def _resources(self, type_url: str, names: list[str]) -> Mapping[str, xds.protobuf.Any]:
+    def _resources(self, type_url: str, names: list[str]) -> Mapping[str, xds.Packed]:
         assert self._node is not None
         snapshot, view = self._published.snapshot, self._view
         if type_url == CLUSTER:
@@ -176,3 +176,8 @@ class DeltaSession:
             found = ((name, self._membership.secret(name)) for name in names)
             return {name: secret for name, secret in found if secret is not None}
         return snapshot.listeners(view)
+
+
+def _resource(name: str, body: xds.Packed) -> xds.discovery.Resource:
+    packed = {"type_url": body.type_url, "value": body.value}
+    return xds.discovery.Resource(name=name, resource=packed)

@@ -65,7 +65,7 @@ class AdsService(grpc.GenericRpcHandler):
         return grpc.stream_stream_rpc_method_handler(
             lambda requests, context: self._streams.serve(requests, context, self._door),
             request_deserializer=None,  # a failing one would leave the call in grpcio's books for ever
-            response_serializer=bytes,
+            response_serializer=_Response.SerializeToString,
         )
 
 
@@ -103,7 +103,9 @@ class Streams:
         deadline = monotonic() + timeout
         return all(push.sent.wait(max(0.0, deadline - monotonic())) for push in pushes)
 
-    def serve(self, requests: Iterator[bytes], context: grpc.ServicerContext, door: Door) -> Iterator[_Response]:
+    def serve(
+        self, requests: Iterator[bytes], context: grpc.ServicerContext, door: Door
+    ) -> Iterator[xds.discovery.DeltaDiscoveryResponse]:
         """One stream, from a thread of gRPC's."""
         try:
             caller = door.caller(context)
@@ -138,7 +140,7 @@ class Streams:
 
     def _responses(
         self, session: DeltaSession, queue: SimpleQueue[_Event], context: grpc.ServicerContext, door: Door
-    ) -> Iterator[_Response]:
+    ) -> Iterator[xds.discovery.DeltaDiscoveryResponse]:
         while (event := queue.get()) is not None:
             if isinstance(event, _Push):
                 try:
@@ -154,7 +156,9 @@ class Streams:
                     context.abort(_CODES[type(error)], str(error))
                 yield from responses
 
-    def _answers(self, make: Callable[[], list[_Response]]) -> list[_Response]:
+    def _answers(
+        self, make: Callable[[], list[xds.discovery.DeltaDiscoveryResponse]]
+    ) -> list[xds.discovery.DeltaDiscoveryResponse]:
         try:
             return make()
         except (InvalidNode, Unauthorized):

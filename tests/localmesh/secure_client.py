@@ -55,8 +55,8 @@ class Workload:
     def create(self, csr, seconds=0, **fields):
         method = self.channel.unary_unary(
             CREATE,
-            request_serializer=bytes,
-            response_deserializer=CertificateResponse.parse,
+            request_serializer=lambda given: given if isinstance(given, bytes) else given.SerializeToString(),
+            response_deserializer=CertificateResponse.FromString,
         )
         request = csr
         if isinstance(csr, bytes):

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from cryptography import x509
 
-from localmesh import LocalMesh, LocalMeshError, xds
+from localmesh import LocalMesh, LocalMeshError
 from localmesh.ca import CertificateAuthority
 from localmesh.ca.messages import CertificateRequest
 from localmesh.serve.session import CLUSTER
@@ -113,7 +113,7 @@ def test_the_own_cluster_may_be_named(join):
         (b"garbage", grpc.StatusCode.INVALID_ARGUMENT, "CSR signing error (certificate signing request is not prop"),
         (CertificateRequest(validity_duration=2**62), grpc.StatusCode.INVALID_ARGUMENT, "requested TTL 2160h0m1s is"),
         (
-            CertificateRequest(metadata=xds.struct({"ImpersonatedIdentity": WEB})),
+            CertificateRequest(metadata={"ImpersonatedIdentity": WEB}),
             grpc.StatusCode.UNAUTHENTICATED,
             "request impersonation authentication failure",
         ),

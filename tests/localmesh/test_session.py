@@ -43,7 +43,7 @@ class Stream:
             initial_resource_versions=dict.fromkeys(held, ""),
         )
         if error is not None:
-            request.error_detail = xds.rpc.Status(code=3, message=error)
+            request.error_detail.code, request.error_detail.message = 3, error
         return self.note(self.session.receive(request))
 
     def push(self, folder, text):
@@ -124,8 +124,8 @@ def test_clusters_that_are_gone_are_removed_and_endpoints_and_routes_become_empt
     clusters, endpoints, routes = stream.push(tmp_path / "next", "---\n")
     assert clusters.removed_resources == [EDS_NAME, f"outbound|9090||{HOST}"]
     assert endpoints.removed_resources == routes.removed_resources == []
-    assert xds.endpoint.ClusterLoadAssignment.parse(endpoints.resources[0].resource.value).endpoints == []
-    assert xds.route.RouteConfiguration.parse(routes.resources[0].resource.value).virtual_hosts == []
+    assert not xds.endpoint.ClusterLoadAssignment.FromString(endpoints.resources[0].resource.value).endpoints
+    assert not xds.route.RouteConfiguration.FromString(routes.resources[0].resource.value).virtual_hosts
 
 
 def test_after_a_reconnect_what_was_held_and_is_gone_is_removed(stream):
@@ -168,9 +168,8 @@ def test_a_node_that_istiod_would_refuse_is_refused(node, reason):
 
 
 def test_the_view_of_a_node_comes_from_its_metadata_and_locality():
-    labels = xds.protobuf.Value(struct_value=xds.struct({"app": "a", "version": "1"}))
-    metadata = xds.struct({"NAMESPACE": "other", "INSTANCE_IPS": "::1"})
-    metadata.fields["LABELS"] = labels
+    labels = {"app": "a", "version": "1"}
+    metadata = xds.struct({"NAMESPACE": "other", "INSTANCE_IPS": "::1", "LABELS": labels})
     node = xds.core.Node(
         id="sidecar~::2~a.b~b.svc.x", metadata=metadata, locality=xds.core.Locality(region="eu", zone="a")
     )
@@ -179,8 +178,7 @@ def test_the_view_of_a_node_comes_from_its_metadata_and_locality():
 
 
 def test_locality_labels_win_over_the_nodes_locality():
-    metadata = xds.struct({})
-    metadata.fields["LABELS"] = xds.protobuf.Value(struct_value=xds.struct({"istio-locality": "us.b.c"}))
+    metadata = xds.struct({"LABELS": {"istio-locality": "us.b.c"}})
     node = xds.core.Node(id=NODE.id, metadata=metadata, locality=xds.core.Locality(region="eu"))
     assert parse_node(node).view.locality == Locality("us", "b", "c")
 
@@ -206,7 +204,7 @@ def test_garbage_is_refused_or_ignored_and_nothing_else_is_raised(stream, garbag
     session = DeltaSession(stream.published, lambda: "n", stream.rejections.append)
     with suppress(Unreadable, InvalidNode):
         session.receive(parsed(xds.discovery.DeltaDiscoveryRequest, garbage))
-    known = bytes(xds.discovery.DeltaDiscoveryRequest(node=NODE, type_url=ROUTE))
+    known = xds.discovery.DeltaDiscoveryRequest(node=NODE, type_url=ROUTE).SerializeToString()
     with suppress(Unreadable, InvalidNode):
         session.receive(parsed(xds.discovery.DeltaDiscoveryRequest, known + garbage))
     with suppress(Unreadable):

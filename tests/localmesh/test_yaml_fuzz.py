@@ -18,7 +18,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localmesh import ConfigError, xds
+from localmesh import ConfigError
 from localmesh.compile import Snapshot, View
 from localmesh.config import read_folder
 from localmesh.config.decode import Spec, _hints, _istio_name
@@ -126,12 +126,10 @@ def compiled(resources) -> None:
             assert CLASSES["CDS"].FromString(packed.value).name == name
             CLASSES["EDS"].FromString(snapshot.endpoints(name, view).value)
         for packed in snapshot.listeners(view).values():
-            bytes(packed)
-        for host, port in {(service.hostname, port.number) for service in snapshot._registry.services("demo") for port in service.ports}:  # fmt: skip  # noqa: E501
+            CLASSES["LDS"].FromString(packed.value)
+        for host, port in {(service.hostname, port.number) for service in snapshot.registry.services("demo") for port in service.ports}:  # fmt: skip  # noqa: E501
             CLASSES["RDS"].FromString(snapshot.routes(f"{host}:{port}", view).value)
         CLASSES["RDS"].FromString(snapshot.routes(f"{HOST}:80", view).value)
-        for packed in clusters.values():
-            bytes(xds.discovery.Resource(name="x", resource=packed))
 
 
 @for_a_while(documents)

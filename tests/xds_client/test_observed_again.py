@@ -40,7 +40,7 @@ class LocalMeshStream(FakeStream):
         if self.waiting is not None:
             self.waiting.append(data)
             return
-        self._tell(self.session.receive(xds.discovery.DeltaDiscoveryRequest.parse(data)))
+        self._tell(self.session.receive(xds.discovery.DeltaDiscoveryRequest.FromString(data)))
 
     def connect(self):
         self.events.opened()
@@ -53,7 +53,7 @@ class LocalMeshStream(FakeStream):
 
     def _tell(self, responses):
         for answer in responses:
-            self.events.received(bytes(answer))
+            self.events.received(answer.SerializeToString())
 
 
 class LocalMeshTransport(FakeTransport):
