@@ -148,14 +148,15 @@ def test_a_server_that_floods_or_breaks_the_rules_is_left(meet, counters, flood,
     assert counters()["given_up"] == 1
 
 
-def test_data_beyond_the_window_ends_its_call_only(our_world, start, counters):
+@pytest.mark.parametrize("status", [[], [("grpc-status", "0")]], ids=["a head", "a whole answer, it says"])
+def test_data_beyond_the_window_ends_its_call_only(our_world, start, counters, status):
     """The server sends without end to who does not read; the connection and its other calls go on."""
     told = []
 
     def script(connection, _):
         connection.greet()
         stream = connection.request()
-        connection.head(stream)
+        connection.head(stream, "200", *status)
         piece = frame(DATA, stream, message(HelloReply(payload=bytes(16_000)).SerializeToString()))
         for _ in range(40):
             connection.send(piece)

@@ -40,6 +40,18 @@ def test_another_content_is_unsupported_media(raw, content_type):
     assert raw.answer()[":status"] == "415"
 
 
+@pytest.mark.parametrize(
+    "said", [{"content_type": "application/grpc+" + "é" * 1900}, {"extra": ("grpc-encoding", "é" * 1900)}], ids=list
+)
+def test_what_is_refused_is_not_repeated_at_length(raw, said):
+    """By HPACK it is a byte from the second time on; escaped it would be three times as long."""
+    extra = [said.pop("extra")] if "extra" in said else []
+    raw.call(b"{}", headers=frames.request_headers("/hello.Greeter/SayHello", *extra, **said))
+    answer = raw.answer()
+    assert status(answer) in INVALID
+    assert len(answer.get("grpc-message", "")) < 1000
+
+
 @pytest.mark.parametrize("codec", ["+json", "+thrift", "+json;charset=utf-8"])
 def test_another_codec_is_unimplemented_and_named(raw, codec):
     raw.call(b"{}", headers=frames.request_headers(content_type=f"application/grpc{codec}"))

@@ -185,6 +185,48 @@ fn replies_that_nobody_reads_are_stopped() {
     assert_eq!(parse(&said).iter().filter(|frame| frame.kind == GOAWAY).count(), 1);
 }
 
+/// A thousand bytes that lie in no table, as an error's details.
+fn details(stream: Key) -> Headers {
+    let mut trailers = Headers::new();
+    trailers.push("grpc-message", format!("{stream:01000}"));
+    trailers
+}
+
+#[test]
+fn answers_that_nobody_reads_are_no_more_than_the_streams_that_a_client_may_have() {
+    let mut server = Server::with(Settings { max_concurrent_streams: 100, ..Settings::default() });
+    let mut answered = 0;
+    for stream in (1..20_001).step_by(2) {
+        server.say(&request(stream, END_STREAM));
+        if server.core.view(stream).is_some() {
+            server.core.respond(stream, 200, &details(stream), true);
+            server.core.forget(stream);
+            answered += 1;
+        }
+    }
+    assert!((200..=300).contains(&answered), "{answered} answers");
+    assert!(server.raw().len() < 512 * 1024);
+}
+
+#[test]
+fn a_client_that_reads_its_answers_is_refused_nothing_however_many_it_asks_for_at_once() {
+    let mut server = Server::with(Settings { max_concurrent_streams: 100, ..Settings::default() });
+    let mut next = 1;
+    for _ in 0..100 {
+        let streams: Vec<Key> = (0..100).map(|nth| next + 2 * nth).collect();
+        next += 200;
+        for &stream in &streams {
+            server.say(&request(stream, 0));
+        }
+        for &stream in &streams {
+            server.core.respond(stream, 200, &details(stream), true);
+            server.core.forget(stream); // the client has not ended it: it is reset behind the answer
+        }
+        server.raw();
+    }
+    assert_eq!((server.core.counters().refused, server.core.ended()), (0, None));
+}
+
 #[test]
 fn what_needs_no_answer_costs_nothing() {
     let mut server = Server::new();

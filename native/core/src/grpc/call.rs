@@ -8,8 +8,11 @@ use bytes::{Bytes, BytesMut};
 use super::encoding::{self, Encoding};
 use super::message::{self, Malformed};
 use super::status::{Origin, Status, code};
-use super::{ANY_NUMBER, MORE_THAN_ONE, Role};
+use super::{MORE_THAN_ONE, Role};
 use crate::http2::{self, Headers, View};
+
+/// Of what a peer sent, in the message that refuses it.
+const MOST_QUOTED: usize = 100;
 
 /// One call. The driver and its owner read the public fields; only this module writes them.
 pub struct Call {
@@ -158,12 +161,12 @@ impl Call {
         }
     }
 
-    /// Client: the response's head, or the whole of a Trailers-Only response.
+    /// Client: the response's head, or the whole of a Trailers-Only response. Its end comes with it, or, from peers that are
+    /// not so exact, behind it; should messages come instead, nobody has asked for them.
     fn read_head(&mut self, head: Headers) -> Result<(), Status> {
         if head.contains("grpc-status") {
             self.trailers_only = Some(head);
             self.head = Some(Headers::new());
-            self.wanted = ANY_NUMBER;
             return Ok(());
         }
         if let Some(status) = not_grpc(&head) {
@@ -222,10 +225,10 @@ fn not_grpc(head: &Headers) -> Option<Status> {
     }
     let content_type = head.get("content-type").unwrap_or_default();
     (!content_type.starts_with(b"application/grpc")).then(|| {
-        let said = String::from_utf8_lossy(content_type);
+        let said = quoted(content_type);
         Status::new(
             code::UNKNOWN,
-            format!("the server answered HTTP status 200 with content-type {said:?}, which is no gRPC"),
+            format!("the server answered HTTP status 200 with content-type {said}, which is no gRPC"),
         )
         .by(Origin::Peer)
     })
@@ -236,10 +239,16 @@ pub(super) fn encoding_of(head: &Headers) -> Result<Encoding, String> {
     match head.get("grpc-encoding") {
         None => Ok(Encoding::Identity),
         Some(name) => Encoding::from_name(name).ok_or_else(|| {
-            let name = String::from_utf8_lossy(name);
-            format!("grpc-encoding {name:?} is not supported; supported: {}", encoding::ACCEPTED)
+            let name = quoted(name);
+            format!("grpc-encoding {name} is not supported; supported: {}", encoding::ACCEPTED)
         }),
     }
+}
+
+/// What the peer sent, for a message that names it: a few bytes of HPACK are thousands, and would be sent back as more.
+pub(super) fn quoted(value: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&value[..value.len().min(MOST_QUOTED)]);
+    format!("{text:?}{}", if value.len() > MOST_QUOTED { "..." } else { "" })
 }
 
 fn refusal(malformed: &Malformed) -> Status {

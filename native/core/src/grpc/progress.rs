@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::call::encoding_of;
+use super::call::{encoding_of, quoted};
 use super::status::{self, Status, code};
 use super::{CONTENT_TYPE, Call, Connection, MORE_THAN_ONE, Role, encoding, message, timeout};
 use crate::http2::{self, Headers, Key};
@@ -26,8 +26,8 @@ impl Connection {
             return self.turn_away(key, 415, &plain, b"this port speaks gRPC: content-type application/grpc\n");
         };
         if !codec.is_empty() && !codec.eq_ignore_ascii_case(b"proto") {
-            let said = String::from_utf8_lossy(content_type);
-            return self.refuse_unseen(key, &format!("content-type {said:?} is not supported; supported: {CODECS}"));
+            let said = quoted(content_type);
+            return self.refuse_unseen(key, &format!("content-type {said} is not supported; supported: {CODECS}"));
         }
         let mut call = Call::new(self.max_message);
         match encoding_of(&head) {

@@ -15,7 +15,7 @@ const SMALL: usize = 256;
 const MOST_SMALL: u32 = 32;
 /// A header block is given up on when it is larger than the list limit by this. Below, its stream alone is refused.
 const LENIENCY: usize = 4;
-/// Streams that ended by the protocol while the application still works on them.
+/// Streams that ended by the protocol while the application still works on them, or the peer has not read of it.
 const LINGERING: usize = 100;
 
 impl Connection {
@@ -144,7 +144,10 @@ impl Connection {
         }
         let length = validate::request(&headers).map_err(|reason| Fault::stream(key, code::PROTOCOL_ERROR, reason))?;
         let limit = self.settings.max_concurrent_streams;
-        if self.open >= limit || self.streams.len() >= 2 * limit as usize + LINGERING {
+        // A client does not know yet that these ended, and is told so by at most two frames each: its trailers and a
+        // reset. One that takes no notice of its own limit reads no answers, or soon would not.
+        let lingering = self.streams.len().max(self.output.unwritten_ends());
+        if self.open >= limit || lingering >= 2 * limit as usize + LINGERING {
             self.counters.refused += 1;
             self.output.reply(kind::RST_STREAM, 0, key, &code::REFUSED_STREAM.to_be_bytes());
             self.remember(key, super::Closed::ByUs);

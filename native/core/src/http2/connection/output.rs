@@ -15,6 +15,9 @@ pub struct Output {
     growing: Option<Growing>,
     /// Bytes that answer the peer and that it can cause at will: SETTINGS and PING acknowledged, resets.
     replies: usize,
+    /// Ends of streams, regular ones and resets: those that wait here, and those that were taken and may not be written.
+    ends: usize,
+    ends_taken: usize,
 }
 
 struct Growing {
@@ -34,6 +37,11 @@ impl Output {
         self.replies
     }
 
+    /// How many ends of streams the peer cannot have seen yet.
+    pub fn unwritten_ends(&self) -> usize {
+        self.ends + self.ends_taken
+    }
+
     pub fn raw(&mut self, bytes: &[u8]) {
         self.growing = None;
         self.outbox.small().extend_from_slice(bytes);
@@ -42,6 +50,7 @@ impl Output {
     pub fn frame(&mut self, kind: u8, flags: u8, stream: Key, payload: &[u8]) {
         self.raw(&Head { length: payload.len(), kind, flags, stream }.bytes());
         self.raw(payload);
+        self.ends += usize::from(kind == kind::RST_STREAM);
     }
 
     /// A frame that the peer can cause at will.
@@ -53,6 +62,7 @@ impl Output {
     /// A header block, written by `encode`, in as many frames as it takes.
     pub fn headers(&mut self, stream: Key, end: bool, max_frame: usize, encode: impl FnOnce(&mut Vec<u8>)) {
         self.growing = None;
+        self.ends += usize::from(end);
         let bytes = self.outbox.small();
         let at = bytes.len();
         bytes.extend_from_slice(&[0; HEAD]);
@@ -91,6 +101,7 @@ impl Output {
 
     /// Writes the head of a frame that holds so much more, or lengthens the last one; returns where to go on.
     fn data_head(&mut self, stream: Key, more: usize, end: bool, max_frame: usize) -> &mut Vec<u8> {
+        self.ends += usize::from(end);
         let bytes = self.outbox.small();
         let (at, before) = match self.growing {
             Some(Growing { stream: same, at, length }) if same == stream && length + more <= max_frame => (at, length),
@@ -106,11 +117,12 @@ impl Output {
         bytes
     }
 
-    /// Moves everything behind what is in `out`.
+    /// Moves everything behind what is in `out`. Who takes has written what was taken before.
     pub fn take(&mut self, out: &mut Outbox) {
         self.outbox.move_to(out);
         self.growing = None;
         self.replies = 0;
+        self.ends_taken = std::mem::take(&mut self.ends);
     }
 }
 
