@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 Metadata = Sequence[tuple[str, str]]
+Options = Sequence[tuple[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ class Client(ABC):
 class SyncClient(Client):
     kind = "sync"
 
-    def __init__(self, target: str, mesh: Any) -> None:
-        self._channel = rpc.insecure_channel(target, mesh=mesh)
+    def __init__(self, target: str, mesh: Any, options: Options = ()) -> None:
+        self._channel = rpc.insecure_channel(target, options, mesh=mesh)
         self._stub = stubs.GreeterStub(self._channel)
 
     def _answer(self, method: str, request: pb.HelloRequest, metadata: Metadata, timeout: float) -> str:
@@ -91,11 +92,11 @@ class AioClient(Client):
 
     kind = "aio"
 
-    def __init__(self, target: str, mesh: Any) -> None:
+    def __init__(self, target: str, mesh: Any, options: Options = ()) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="e2e-aio-client")
         self._thread.start()
-        self._stub, self._channel = self._run(lambda: self._open(target, mesh))
+        self._stub, self._channel = self._run(lambda: self._open(target, mesh, options))
 
     def _answer(self, method: str, request: pb.HelloRequest, metadata: Metadata, timeout: float) -> str:
         return self._run(lambda: self._ask(method, request, metadata, timeout))
@@ -106,8 +107,8 @@ class AioClient(Client):
         self._thread.join()
         self._loop.close()
 
-    async def _open(self, target: str, mesh: Any) -> tuple[Any, Any]:
-        channel = rpc.aio.insecure_channel(target, mesh=mesh)
+    async def _open(self, target: str, mesh: Any, options: Options) -> tuple[Any, Any]:
+        channel = rpc.aio.insecure_channel(target, options, mesh=mesh)
         return stubs.GreeterStub(channel), channel
 
     async def _ask(self, method: str, request: pb.HelloRequest, metadata: Metadata, seconds: float) -> str:

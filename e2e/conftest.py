@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e.calls import CLIENTS, Client
+from e2e.calls import CLIENTS, Client, Options
 from e2e.child import CHILDREN
 from e2e.envoy.fixtures import network, server, town, village
 from e2e.exchange import open_exchanger
@@ -100,10 +100,10 @@ def connect(request: pytest.FixtureRequest, exchange: Exchange) -> Iterator[Conn
     exchangers: dict[Mesh, PilotExchanger] = {}
     with ExitStack() as opened:
 
-        def connect_to(mesh: Mesh, target: str = TARGET) -> Client:
+        def connect_to(mesh: Mesh, target: str = TARGET, options: Options = ()) -> Client:
             if mesh not in exchangers:
                 exchangers[mesh] = exchange(mesh)
-            client = CLIENTS[request.param](target, exchangers[mesh])
+            client = CLIENTS[request.param](target, exchangers[mesh], options)
             opened.callback(client.close)
             return client
 

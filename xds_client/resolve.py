@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from xds_client.cache import NOT_YET, Caches, Found, Key, Known, Missing
+from xds_client.dialled import to_where_it_was_going
 from xds_client.domains import virtual_host_for
 from xds_client.errors import DecodeError
 from xds_client.model import (
@@ -274,7 +275,7 @@ def _absence(name: str, table: Value | Missing) -> str:
 
 def _whole(config: TargetConfig, reader: _Reader) -> TargetConfig | None:
     """Join the clusters, or None while one of them is not answered yet. All are looked at, so all are asked at once."""
-    clusters = [_cluster(name, reader) for name in _clusters_of(config.virtual_host)]
+    clusters = [_cluster(name, reader, config) for name in _clusters_of(config.virtual_host)]
     joined = tuple(c for c in clusters if c is not None)
     if len(joined) < len(clusters):
         return None
@@ -286,7 +287,7 @@ def _clusters_of(virtual_host: VirtualHost) -> list[str]:
     return sorted({c.name for action in actions if isinstance(action, ForwardAction) for c in action.clusters})
 
 
-def _cluster(name: str, reader: _Reader) -> ClusterConfig | None:
+def _cluster(name: str, reader: _Reader, config: TargetConfig) -> ClusterConfig | None:
     """A cluster with its endpoints. One that is missing or malformed fails alone; the rest of the target works."""
     cluster = reader.value(ResourceType.CLUSTER, name)
     if cluster is None:
@@ -298,8 +299,7 @@ def _cluster(name: str, reader: _Reader) -> ClusterConfig | None:
             name, None, None, f"cluster {name!r} asks for what this release cannot do: {cluster.unusable}"
         )
     if cluster.discovery is DiscoveryType.ORIGINAL_DST:
-        reason = f"cluster {name!r} goes to where the caller was going (ORIGINAL_DST), which only a sidecar can know"
-        return ClusterConfig(name, None, None, reason)
+        return to_where_it_was_going(cluster, config)
     if cluster.discovery is DiscoveryType.EDS:
         return _with_eds(cluster, reader)
     return ClusterConfig(name, cluster, cluster.inline_endpoints)

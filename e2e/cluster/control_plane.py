@@ -34,10 +34,11 @@ SERVICES = "10.96.0.0/16"
 ISTIO_NAMESPACE = "istio-system"
 DISCOVERY_HOST = "istiod.istio-system.svc"
 
-# What a Deployment, a Service, a ServiceAccount and a PodDisruptionBudget need in order to mean something.
+# What the workloads and the PodDisruptionBudgets of the tests need in order to mean something.
 CONTROLLERS = (
     "deployment-controller",
     "replicaset-controller",
+    "statefulset-controller",
     "endpointslice-controller",
     "serviceaccount-controller",
     "namespace-controller",
@@ -80,7 +81,8 @@ class ControlPlane:
         self.controllers = Daemon("controllers", self._controllers(), folder / "controllers.log", lambda: True, 60.0)
         self.istiod = Child("istiod", self._istiod(), folder / "istiod.log", limit=120.0)
         self.kubelet = Child("kubelet", self._kubelet(), folder / "kubelet.log", limit=60.0)
-        self.children = [self.apiserver, self.controllers, self.istiod, self.kubelet]
+        self.nameserver = Child("nameserver", self._nameserver(), folder / "nameserver.log", limit=60.0)
+        self.children = [self.apiserver, self.controllers, self.istiod, self.nameserver, self.kubelet]
 
     def start(self) -> Api:
         self._write_credentials()
@@ -90,6 +92,7 @@ class ControlPlane:
         api = Api.load(str(self.kubeconfig))
         self._install_istio(api)
         self.istiod.start()
+        self.nameserver.start()
         self.kubelet.start()
         return api
 
@@ -136,6 +139,10 @@ class ControlPlane:
             *("--secure-grpc", f"{NODE}:15012", "--grpc", f"{NODE}:15010", "--http", f"{NODE}:8080"),
             *("--https", f"{NODE}:15017", "--monitoring", f"{NODE}:15014", "--log", "info"),
         ]
+
+    def _nameserver(self) -> list[str]:
+        command = [sys.executable, "-m", "e2e.cluster.nameserver", "--kubeconfig", str(self.kubeconfig)]
+        return [*command, "--listen", NODE]
 
     def _kubelet(self) -> list[str]:
         command = [sys.executable, "-m", "e2e.cluster.kubelet", "--kubeconfig", str(self.kubeconfig)]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from e2e.cluster.api import ApiError
 from e2e.cluster.downward import environment, expand
+from e2e.cluster.nameserver import DOMAIN
 from e2e.cluster.network import NODE, PodNetwork
 from e2e.cluster.probes import Probe
 from e2e.cluster.sandbox import Container, Mount, user_of
@@ -30,6 +31,12 @@ logger = logging.getLogger(__name__)
 TICK = 0.1  # seconds between two looks at a pod
 _REFRESH = 1.0  # seconds between two looks at what its volumes are made of; the kubelet takes a minute
 _BACK_OFF = (1.0, 30.0)  # first and longest pause before a container is started again; the kubelet's are 10 s and 300 s
+
+
+def _resolver(namespace: str) -> str:
+    """As the kubelet writes it for ClusterFirst."""
+    search = f"{namespace}.svc.{DOMAIN} svc.{DOMAIN} {DOMAIN}"
+    return f"search {search}\nnameserver {NODE}\noptions ndots:5\n"
 
 
 class Running:
@@ -98,6 +105,7 @@ class Pod:
             self._pod["status"] |= {"podIP": network.address, "hostIP": NODE}
             hosts = f"127.0.0.1 localhost\n{network.address} {self._pod['metadata']['name']}\n{self._hosts}"
             (self._folder / "hosts").write_text(hosts)
+            (self._folder / "resolv.conf").write_text(_resolver(self._pod["metadata"]["namespace"]))
             self._run(network)
         except Exception:
             logger.exception("%s: its worker failed", self._key)

@@ -175,7 +175,7 @@ def _script(
     lines += [f"[ ! -e /etc/{name} ] || cp -rL /etc/{name} {root}/etc/" for name in _ETC]
     lines += [f"echo 'app:x:{user}:{user}::/tmp:/bin/false' > {root}/etc/passwd"]
     lines += [
-        f"cp {root.parent}/hosts {root}/etc/hosts",
+        f"cp {root.parent}/hosts {root.parent}/resolv.conf {root}/etc/",
         f"echo {shlex.quote(pod['metadata']['name'])} > {root}/etc/hostname",
     ]
     for mount in mounts:

@@ -130,8 +130,8 @@ def _domains(host: str, scope: RouteScope) -> list[str]:
     short, _, suffix = host.partition(f".svc.{scope.domain}")
     name, dot, namespace = short.partition(".")
     if not suffix and dot and short != host:
-        names += [name] if namespace == scope.view.namespace else []
-        names += [f"{short}.svc", short]
+        own = namespace == scope.view.namespace
+        names += [name, f"{short}.svc", short] if own else [short, f"{short}.svc"]
     return names
 
 

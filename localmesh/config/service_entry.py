@@ -126,8 +126,10 @@ class ServiceEntry(Spec):
     def problems(self) -> Iterator[tuple[str, str]]:
         if not self.hosts:
             yield "hosts", "needs at least one host"
-        if any("*" in host for host in self.hosts):
-            yield "hosts", "localmesh does not support wildcard hosts yet"
+        if any("*" in host.removeprefix("*.") for host in self.hosts):
+            yield "hosts", "a wildcard is written *.NAME"
+        if any("*" in host for host in self.hosts) and self.resolution is not Resolution.NONE:
+            yield "hosts", "localmesh supports wildcard hosts only with resolution NONE"
         for what in ("number", "name"):
             seen = Counter(getattr(port, what) for port in self.ports)
             if twice := [value for value, times in seen.items() if times > 1]:

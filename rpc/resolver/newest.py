@@ -28,7 +28,7 @@ _SMALL_IN_A_ROW = 20  # that a large one lets go before it
 
 
 class Newest:
-    """One channel's. `put` is for the exchanger's thread, `close` for any."""
+    """One channel's. `put` is for one thread at a time, `close` for any."""
 
     def __init__(self, on_config: Callable[[News], None]) -> None:
         self.on_config: Callable[[News], None] | None = on_config

@@ -59,7 +59,7 @@ def parse(
     dns_pause: float = 30.0,
     dns_refresh: float | None = None,
 ) -> Resolution:
-    """``policy``: how endpoints are picked from, where the target has several; for the rest see `DnsResolution`.
+    """``policy``: how endpoints are picked from, where the target has several; for the rest see `Name`.
 
     Raises `InvalidTargetError` that says what is understood.
     """
@@ -72,7 +72,7 @@ def parse(
     if not colon or scheme not in {"xds", "dns", "ipv4", "ipv6", "unix", "unix-abstract"}:
         scheme, rest = "dns", target
     if scheme == "xds":
-        return XdsResolution(Target.parse(target), mesh)
+        return XdsResolution(Target.parse(target), mesh, dns_pause, dns_refresh)
     if scheme in {"unix", "unix-abstract"}:
         return _unix(target, scheme, unquote(rest))
     rest = _without_server(target, scheme, rest)

@@ -66,6 +66,16 @@ REFUSALS = {
         7,
         "the weights sum to 0",
     ),
+    "a wildcard in the middle": (
+        HEAD.format(kind="ServiceEntry") + "  hosts: [a.*.b]\n  ports: [{number: 1, name: a}]\n",
+        5,
+        "a wildcard is written *.NAME",
+    ),
+    "a wildcard with endpoints": (
+        HEAD.format(kind="ServiceEntry") + "  hosts: ['*.b']\n  ports: [{number: 1, name: a}]\n  resolution: STATIC\n",
+        5,
+        "wildcard hosts only with resolution NONE",
+    ),
     "TCP routes": (HEAD.format(kind="VirtualService") + "  hosts: [a]\n  tcp: []\n", 6, "tcp: localmesh does not supp"),
     "bad port": (
         HEAD.format(kind="ServiceEntry") + "  hosts: [a]\n  ports:\n  - {number: 70000, name: a}\n",

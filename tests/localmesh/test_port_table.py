@@ -32,6 +32,22 @@ def test_services_of_the_port_by_all_their_names_and_then_the_rest(tmp_path):
     assert hosts(compiled, "9090") == {"allow_any": ["*"]}, "a TCP port has no routes"
 
 
+def test_services_of_other_namespaces_and_wildcards_in_istiods_order(tmp_path):
+    spec = "hosts: ['*.pods.demo.svc.cluster.local', x.other.svc.cluster.local]\nresolution: NONE\n"
+    compiled = Compiled(
+        tmp_path / "mesh", resource("ServiceEntry", "pods", f"{spec}ports: [{{number: 9, name: grpc}}]")
+    )
+    assert hosts(compiled, "9") == {
+        f"{name}.svc.cluster.local:9": [
+            f"{name}.svc.cluster.local",
+            f"{name}.svc.cluster.local.",
+            name,
+            f"{name}.svc",
+        ]
+        for name in ("*.pods.demo", "x.other")
+    } | {"allow_any": ["*"]}
+
+
 def test_hosts_without_a_service_are_in_the_table_of_port_80_alone(tmp_path):
     compiled = Compiled(tmp_path / "mesh", SERVICE, WILD)
     assert hosts(compiled, "80") == {

@@ -46,6 +46,7 @@ def cluster(c):
         ),
         inline_endpoints=load_assignment(c.load_assignment or eds.ClusterLoadAssignment()) if inline else None,
         max_requests=None if limits and limits[0] == 0xFFFFFFFF else (limits or [1024])[0],
+        port_override=c.original_dst_lb_config.upstream_port_override or 0 if c.original_dst_lb_config else 0,
     )
 
 

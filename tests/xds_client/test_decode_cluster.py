@@ -43,6 +43,12 @@ def test_the_largest_number_of_requests_is_no_limit_and_only_default_priority_co
     assert a_cluster(circuit_breakers={"thresholds": [{"max_requests": 13}]}).max_requests == 13
 
 
+def test_the_port_that_original_dst_goes_to_in_place_of_the_dialled_one():
+    override = {"upstream_port_override": 19080}
+    assert a_cluster(type="ORIGINAL_DST", original_dst_lb_config=override).port_override == 19080
+    assert a_cluster(type="ORIGINAL_DST").port_override == 0
+
+
 @pytest.mark.parametrize("discovery", ["STRICT_DNS", "STATIC"])
 def test_inline_endpoints(discovery):
     address = "api.example.org" if discovery == "STRICT_DNS" else "10.0.0.1"
@@ -56,6 +62,11 @@ def test_inline_endpoints(discovery):
     ("said", "field", "reason"),
     [
         ({"lb_policy": "LOAD_BALANCING_POLICY_CONFIG"}, "lb_policy", "LOAD_BALANCING_POLICY_CONFIG is not supported"),
+        (
+            {"type": "ORIGINAL_DST", "original_dst_lb_config": {"upstream_port_override": 65536}},
+            "original_dst_lb_config.upstream_port_override",
+            "65536 is not a port",
+        ),
         ({"cluster_type": {"name": "envoy.clusters.aggregate"}}, "cluster_type", "envoy.clusters.aggregate"),
         (
             {"transport_socket_matches": [{"name": "m", "match": {"tlsMode": True}}]},

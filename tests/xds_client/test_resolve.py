@@ -173,16 +173,72 @@ def test_a_malformed_table_that_was_never_good_is_said(node):
     assert "domains: at least one is required" in missing.reason
 
 
-def test_dns_clusters_bring_their_endpoints_and_original_dst_is_refused(node):
+def test_dns_clusters_bring_their_endpoints(node):
     dns = cluster("dns")
     dns.type = dns.STRICT_DNS
     dns.load_assignment.CopyFrom(endpoints("dns", "api.example.org"))
-    passthrough = cluster("pass")
-    passthrough.type = passthrough.ORIGINAL_DST
-    state = caches(route(REVIEWS_ROUTE, "dns", "pass"), dns, passthrough)
-    first, second = resolve(TARGET, state, node).outcome.clusters
-    assert first.endpoints.localities[0].endpoints[0].address == "api.example.org"
-    assert "ORIGINAL_DST" in second.error
+    [joined] = resolve(TARGET, caches(route(REVIEWS_ROUTE, "dns"), dns), node).outcome.clusters
+    assert joined.endpoints.localities[0].endpoints[0].address == "api.example.org"
+
+
+def original_dst(name):
+    """As istiod makes it of headless Services."""
+    made = cluster(name)
+    made.type, made.lb_policy = made.ORIGINAL_DST, made.CLUSTER_PROVIDED
+    return made
+
+
+def where(made, target, *tables, node):
+    """Host and port of the cluster's one endpoint, or why there is none."""
+    [joined] = resolve(target, caches(*tables, made), node).outcome.clusters
+    if joined.error is not None:
+        return joined.error
+    [locality] = joined.endpoints.localities
+    [endpoint] = locality.endpoints
+    return endpoint.address, endpoint.port
+
+
+HEADLESS = f"outbound|9080||{REVIEWS}"
+
+
+def test_original_dst_is_the_name_and_port_that_the_caller_said(node):
+    table = route(REVIEWS_ROUTE, HEADLESS)
+    assert where(original_dst(HEADLESS), TARGET, table, node=node) == (REVIEWS, 9080)
+
+
+def test_a_pod_of_a_headless_service_is_called_by_its_own_name(node):
+    """istiod has its name in the table of the whole port alone: ``*.reviews.demo.svc.cluster.local``."""
+    pod = f"reviews-0.{REVIEWS}"
+    table = route("9080", HEADLESS, domains=(REVIEWS, f"*.{REVIEWS}"))
+    table.ignore_port_in_host_matching = True
+    empty = route(f"{pod}:9080")
+    assert where(original_dst(HEADLESS), Target(pod, 9080), table, empty, node=node) == (pod, 9080)
+
+
+def test_where_a_route_leads_to_another_hosts_original_dst_its_own_name_and_port_are_meant(node):
+    table = route(REVIEWS_ROUTE, "outbound|7070||ratings.demo.svc.cluster.local")
+    made = original_dst("outbound|7070||ratings.demo.svc.cluster.local")
+    assert where(made, TARGET, table, node=node) == ("ratings.demo.svc.cluster.local", 7070)
+
+
+def test_a_wildcard_has_no_address_but_those_that_it_covers_have(node):
+    made = original_dst("outbound|443||*.example.org")
+    table = route("api.example.org:443", made.name)
+    assert where(made, Target("api.example.org", 443), table, node=node) == ("api.example.org", 443)
+    assert "'*.example.org'" in where(made, TARGET, route(REVIEWS_ROUTE, made.name), node=node)
+
+
+def test_the_target_port_of_a_service_entry_is_obeyed_as_envoy_does(node):
+    made = original_dst(HEADLESS)
+    made.original_dst_lb_config.upstream_port_override.value = 19080
+    assert where(made, TARGET, route(REVIEWS_ROUTE, HEADLESS), node=node) == (REVIEWS, 19080)
+
+
+def test_subsets_of_original_dst_are_said_to_be_left_out(node):
+    made = original_dst(f"outbound|9080|v1|{REVIEWS}")
+    [joined] = resolve(TARGET, caches(route(REVIEWS_ROUTE, made.name), made), node).outcome.clusters
+    [left_out] = joined.cluster.left_out
+    assert left_out.startswith("subset v1 ")
 
 
 def test_a_resolution_stands_until_something_it_read_changes(node):

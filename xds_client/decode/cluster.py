@@ -16,6 +16,7 @@ _CONNECT_TIMEOUT = 5.0
 _LONGEST_CONNECT = 3600.0  # the kernel gives up long before, and not every clock counts further
 _MAX_REQUESTS = 1024
 _NO_LIMIT = 2**32 - 1
+_MAX_PORT = 65535
 
 _DNS = (DiscoveryType.STRICT_DNS, DiscoveryType.LOGICAL_DNS)
 
@@ -35,6 +36,7 @@ def cluster(message: Any) -> Cluster:
         transport_matches=security.matches,
         inline_endpoints=_inline_endpoints(message, discovery),
         max_requests=_max_requests(message),
+        port_override=_port_override(message),
         unusable=security.unusable,
         left_out=of_cluster(message),
     )
@@ -60,6 +62,14 @@ def _inline_endpoints(message: Any, discovery: DiscoveryType) -> ClusterLoadAssi
         return None
     decode = partial(cluster_load_assignment, host_names=discovery in _DNS)
     return inside("load_assignment", decode, message.load_assignment)
+
+
+def _port_override(message: Any) -> int:
+    """So istiod says the target port of a ServiceEntry with resolution NONE."""
+    said = int(message.original_dst_lb_config.upstream_port_override.value)
+    if said > _MAX_PORT:
+        raise FieldError("original_dst_lb_config.upstream_port_override", f"{said} is not a port (1 to {_MAX_PORT})")
+    return said
 
 
 def _max_requests(message: Any) -> int | None:

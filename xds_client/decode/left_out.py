@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError as WireError
 
+from xds_client.dialled import subset_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -78,10 +80,17 @@ def _retries(policy: Any) -> str:
     return f"retries ({attempts} on {policy.retry_on})"
 
 
-def _of_cluster(cluster: Any) -> Iterator[str]:
+def _of_choice(cluster: Any) -> Iterator[str]:
+    """Which endpoint a call goes to."""
     policy = cluster.LbPolicy.Name(cluster.lb_policy)
     if policy in ("RING_HASH", "MAGLEV"):
         yield f"loadBalancer.consistentHash ({policy})"
+    if cluster.type == cluster.ORIGINAL_DST and (subset := subset_of(cluster.name)):
+        yield f"subset {subset} (addresses come from DNS, which tells no labels: all pods are called)"
+
+
+def _of_cluster(cluster: Any) -> Iterator[str]:
+    yield from _of_choice(cluster)
     for threshold in cluster.circuit_breakers.thresholds:
         if threshold.priority == 0:
             for field, name in _THRESHOLDS.items():

@@ -93,6 +93,7 @@ class ClusterLoadAssignment:
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """One CDS resource. ``eds_name`` is what EDS is asked for; times in seconds; ``max_requests`` None = no limit said.
+    ``port_override``: what ORIGINAL_DST goes to in place of the port that was dialled; 0: none.
 
     ``tls`` None: plaintext, unless an entry of ``transport_matches`` fits the endpoint. ``unusable``: why no connection
     may be made, because it would be less secure than the mesh demands; empty: it may. ``left_out``: what else it asks
@@ -108,6 +109,7 @@ class Cluster:
     transport_matches: tuple[TransportSocketMatch, ...] = ()
     inline_endpoints: ClusterLoadAssignment | None = None
     max_requests: int | None = None
+    port_override: int = 0
     unusable: str = ""
     left_out: tuple[str, ...] = ()
 

@@ -1,0 +1,166 @@
+"""Between the exchanger and `Newest`: clusters whose endpoints are names get the addresses of these, as they change.
+
+STRICT_DNS, where each address is an endpoint, and ORIGINAL_DST, where the program's own look-up says where to go
+(`xds_client.dialled`). The one name of LOGICAL_DNS is looked up whenever it is dialled.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rpc.fork import generation
+from rpc.resolver.name import Name
+from rpc.weakly import weakly
+from xds_client.model import ClusterConfig, DiscoveryType, TargetConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from xds_client.model import Endpoint, LocalityEndpoints, TargetMissing
+
+    News = TargetConfig | TargetMissing
+
+_BY_NAME = frozenset({DiscoveryType.STRICT_DNS, DiscoveryType.ORIGINAL_DST})
+_NEXT_STEP = {
+    DiscoveryType.STRICT_DNS: "check the endpoints of its ServiceEntry, and the DNS of this pod",
+    DiscoveryType.ORIGINAL_DST: (
+        "the mesh leaves it to DNS where this goes, as behind a sidecar; a headless Service has addresses while it has "
+        "ready pods (kubectl get endpointslices)"
+    ),
+}
+
+
+class Addresses:
+    """A configuration waits until each of its names was looked up once; until then the one before is used.
+
+    ``on_news`` is called by one thread at a time. For ``pause`` and ``refresh_after`` see `Name`.
+    """
+
+    def __init__(self, on_news: Callable[[News], None], pause: float, refresh_after: float) -> None:
+        self._on_news = on_news
+        self._pause, self._refresh_after = pause, refresh_after
+        self._lock = threading.Lock()
+        self._news: News | None = None
+        self._names: dict[str, Name] = {}
+        self._untold = self._telling = False  # something changed; somebody is at telling it
+        self._generation = generation()
+
+    def put(self, news: News) -> None:
+        """What the control plane says. On the exchanger's thread."""
+        wanted = frozenset(_names(news))
+        with self._lock:
+            gone = [self._names.pop(host) for host in self._names.keys() - wanted]
+            new = {host: self._name(host) for host in wanted - self._names.keys()}
+            self._names |= new
+            self._news = news
+        for name in gone:
+            name.close()
+        for name in new.values():
+            name.refresh()
+        self._tell()
+
+    def refresh(self) -> None:
+        """A connection failed or was lost."""
+        for name in tuple(self._names.values()):
+            name.refresh()
+
+    def resume(self) -> None:
+        """In the child of a fork: whoever held the lock is not here."""
+        if self._generation != generation():
+            self._generation, self._lock, self._telling = generation(), threading.Lock(), False
+            for name in tuple(self._names.values()):
+                name.resume()
+
+    def waiting_for(self) -> str | None:
+        """Names without which the configuration that came is not whole."""
+        unasked = sorted(name.host for name in tuple(self._names.values()) if not name.asked)
+        return f"the addresses of {', '.join(unasked)}" if unasked else None
+
+    def close(self) -> None:
+        for name in tuple(self._names.values()):
+            name.close()
+
+    def _name(self, host: str) -> Name:
+        return Name(host, 0, self._pause, self._refresh_after, weakly(self._tell))
+
+    def _tell(self) -> None:
+        """What is known by now, once it is whole. Outside the lock; who comes meanwhile leaves it to who is at it."""
+        with self._lock:
+            self._untold = True
+            if self._telling:
+                return
+            self._telling = True
+        try:
+            while (news := self._whole()) is not None:
+                self._on_news(news)
+        except BaseException:
+            self._telling = False
+            raise
+
+    def _whole(self) -> News | None:
+        """The news that were not told yet, with addresses; None: there are none, and this is whose turn ends."""
+        with self._lock:
+            untold, self._untold = self._untold, False
+            waits = any(not name.asked for name in self._names.values())
+            if not untold or self._news is None or waits:
+                self._telling = False
+                return None
+            return _with_addresses(self._news, self._names) if self._names else self._news
+
+
+def _names(news: News) -> Iterator[str]:
+    for config in news.clusters if isinstance(news, TargetConfig) else ():
+        for locality in _localities_by_name(config):
+            yield from (endpoint.address for endpoint in locality.endpoints if _is_name(endpoint.address))
+
+
+def _localities_by_name(config: ClusterConfig) -> tuple[LocalityEndpoints, ...]:
+    if config.cluster is None or config.endpoints is None or config.cluster.discovery not in _BY_NAME:
+        return ()
+    return config.endpoints.localities
+
+
+def _is_name(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return True
+    return False
+
+
+def _with_addresses(news: News, names: dict[str, Name]) -> News:
+    if not isinstance(news, TargetConfig):
+        return news
+    return replace(news, clusters=tuple(_resolved(config, names) for config in news.clusters))
+
+
+def _resolved(config: ClusterConfig, names: dict[str, Name]) -> ClusterConfig:
+    localities = _localities_by_name(config)
+    if not localities:
+        return config
+    assert config.cluster is not None
+    assert config.endpoints is not None
+    found = tuple(replace(locality, endpoints=tuple(_each(locality.endpoints, names))) for locality in localities)
+    if any(locality.endpoints for locality in found):
+        return replace(config, endpoints=replace(config.endpoints, localities=found))
+    reasons = sorted({f"{one.address!r} is not resolved: {names[one.address].error}" for one in _endpoints(localities)})
+    why = f"cluster {config.name}: {'; '.join(reasons)}; {_NEXT_STEP[config.cluster.discovery]}"
+    return ClusterConfig(config.name, None, None, why)
+
+
+def _endpoints(localities: tuple[LocalityEndpoints, ...]) -> Iterator[Endpoint]:
+    for locality in localities:
+        yield from locality.endpoints
+
+
+def _each(endpoints: tuple[Endpoint, ...], names: dict[str, Name]) -> Iterator[Endpoint]:
+    """An endpoint for each address; one that has several shares is as likely as its weight says for each, as Envoy."""
+    for endpoint in endpoints:
+        name = names.get(endpoint.address)
+        if name is None:
+            yield endpoint
+        else:
+            yield from (replace(endpoint, address=address) for address in name.addresses)
