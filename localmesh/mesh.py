@@ -17,7 +17,7 @@ from localmesh.ca.tokens import LIFETIME
 from localmesh.compile import Snapshot
 from localmesh.config import FolderReader, Resources
 from localmesh.config.kinds import IGNORABLE
-from localmesh.errors import ConfigError, LocalMeshError, Problem
+from localmesh.errors import ConfigError, LocalMeshError, Problem, printable
 from localmesh.serve.secrets import Secrets
 from localmesh.serve.servers import Servers, Trust
 from localmesh.serve.session import Published, Rejection
@@ -89,6 +89,7 @@ class LocalMesh:
         self._snapshot: Snapshot | None = None
         self._version = 0
         self._errors: tuple[Problem, ...] = ()
+        self._warnings: tuple[str, ...] = ()
         self._warned: set[tuple[str, str]] = set()
         self._streams: Streams | None = None
         self._servers: Servers | None = None
@@ -140,6 +141,11 @@ class LocalMesh:
     def errors(self) -> tuple[Problem, ...]:
         """What is wrong with the folder now; empty while what it says is what is served."""
         return self._errors
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is served and will not do what it seems to say: each begins with the document and the field."""
+        return self._warnings
 
     @property
     def rejections(self) -> tuple[Rejection, ...]:
@@ -243,11 +249,23 @@ class LocalMesh:
             log.exception("%s", self.folder)
             reason = f"cannot be compiled ({error!r:.200}): that is a fault of localmesh's own, please report it"
             raise ConfigError([Problem(str(self.folder), 1, reason)]) from error
-        if not resources.service_entries and (self._resources is None or self._resources.service_entries):
-            log.warning("%s: there is no ServiceEntry in it: nothing can be called", self.folder)
+        self._warn(snapshot)
         self._resources, self._snapshot = resources, snapshot
         self._version += 1
         return Published(snapshot, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}/{self._version}")
+
+    def _warn(self, snapshot: Snapshot) -> None:
+        """Of each oddity once, for as long as it lasts."""
+        found = [printable(said) for said in snapshot.oddities()]
+        if not snapshot.resources.service_entries:
+            found.insert(0, "there is no ServiceEntry in it: nothing can be called")
+        before = set(self._warnings)
+        new = [said for said in found if said not in before]
+        for said in new[:_LOGGED_PROBLEMS]:
+            log.warning("%s: %s", self.folder, said)
+        if (rest := len(new) - _LOGGED_PROBLEMS) > 0:
+            log.warning("%s: and %d more like these", self.folder, rest)
+        self._warnings = tuple(found)
 
     def _refuse(self, error: ConfigError) -> None:
         if error.problems == self._errors:

@@ -71,6 +71,11 @@ class Rules:
                 return found
         return None
 
+    def have_subset(self, host: str, name: str) -> bool:
+        """Whether a client of any namespace finds the subset; which rule holds depends on where it is."""
+        found = (rules.most_specific(host) for rules in self._by_namespace.values())
+        return any(rule is not None and rule.subset(name) is not None for rule in found)
+
 
 def _joined(before: Rule | None, resource: Resource[DestinationRule]) -> Rule:
     """The first rule keeps its policy and subsets; later ones add what it does not have."""

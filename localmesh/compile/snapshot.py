@@ -16,6 +16,7 @@ from localmesh.compile.inbound import inbound_clusters
 from localmesh.compile.listener import virtual_inbound
 from localmesh.compile.memory import Memory
 from localmesh.compile.mesh import Mesh
+from localmesh.compile.oddities import Oddities
 from localmesh.compile.peer_policy import PeerPolicies
 from localmesh.compile.policy import NO_POLICY, Rules
 from localmesh.compile.registry import Registry, locality_of, topology_labels
@@ -30,7 +31,7 @@ from localmesh.compile.view import View
 from localmesh.config.service_entry import MAX_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from localmesh.compile.policy import Rule
     from localmesh.compile.registry import Service
@@ -134,6 +135,10 @@ class Snapshot:
         """RDS by ``FQDN:port``; no virtual host for a name that is not known, as istiod."""
         shared = View(view.namespace, labels=view.labels)
         return self._packed.recall((name, shared), lambda: xds.packed(self._routes(name, shared)))
+
+    def oddities(self) -> Iterator[str]:
+        """What in the resources will not do what its author expects."""
+        return iter(Oddities(self.resources, self.registry, self._rules, self._domain))
 
     def warm_up(self) -> None:
         """Build one resource of each kind: the first of a kind takes a tenth of a second that no client should wait."""

@@ -145,7 +145,7 @@ class Decoder:
 
     def __init__(self, file: str, problems: Sequence[Problem] = ()) -> None:
         self.file = file
-        self._problems = list(problems)
+        self._problems = list(problems[:MAX_PROBLEMS])
         self._count = len(problems)
 
     @property

@@ -104,11 +104,12 @@ class FolderReader:
         problems = list(listing.problems)
         found: dict[str, dict[tuple[str, str], Resource[Any]]] = {kind: {} for kind in _SPECS}
         for path, file in self._files.items():
-            twice = Decoder(str(path), file.problems)
-            for kind, line, resource in file.found:
-                if found[kind].setdefault((resource.name, resource.namespace), resource) is not resource:
-                    twice.add(line, f"{kind}: {resource.namespace}/{resource.name} is defined twice")
-            problems += twice.problems
+            twice = [
+                Problem(str(path), line, f"{kind}: {resource.namespace}/{resource.name} is defined twice")
+                for kind, line, resource in file.found
+                if found[kind].setdefault((resource.name, resource.namespace), resource) is not resource
+            ]
+            problems += file.problems if not twice else Decoder(str(path), [*file.problems, *twice]).problems
         if problems:
             raise ConfigError(problems)
         ordered = {kind: tuple(sorted(one.values(), key=_age)) for kind, one in found.items()}

@@ -90,7 +90,7 @@ def test_of_very_many_problems_the_first_are_listed(tmp_path):
 
 
 def test_a_fault_of_our_own_is_a_problem_of_the_file(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(config.folder._Reader, "_document", lambda *_: 1 / 0)
+    monkeypatch.setattr(config.folder._FileReader, "_document", lambda *_, **__: 1 / 0)
     with pytest.raises(ConfigError, match=r"a\.yaml:1: .*fault of localmesh's own, please report it"):
         read_folder(write(tmp_path, a=SERVICE))
     assert "Traceback" in caplog.text

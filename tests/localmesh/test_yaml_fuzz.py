@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import MISSING, fields
 from datetime import timedelta
 from enum import Enum
 from types import NoneType, UnionType
@@ -21,7 +20,7 @@ from hypothesis import strategies as st
 from localmesh import ConfigError
 from localmesh.compile import Snapshot, View
 from localmesh.config import read_folder
-from localmesh.config.decode import Spec, _hints, _istio_name
+from localmesh.config.decode import Spec, _fields_of
 from localmesh.config.folder import _SPECS
 from tests.localmesh.captures import CLASSES
 from tests.localmesh.yaml_folder import HOST, SERVICE
@@ -41,11 +40,8 @@ odd = st.none() | st.booleans() | numbers | st.floats() | texts | st.just([]) | 
 
 def spec(cls: type[Spec]) -> st.SearchStrategy[dict[str, Any]]:
     """What Istio's fields could hold; seldom something else."""
-    hints = _hints(cls)
-    known = {_istio_name(cls, field.name): value(hints[field.name]) for field in fields(cls)}
-    needed = {
-        _istio_name(cls, field.name) for field in fields(cls) if field.default is field.default_factory is MISSING
-    }
+    known = {field.istio_name: value(field.hint) for field in _fields_of(cls)}
+    needed = [field.istio_name for field in _fields_of(cls) if field.is_needed]
     required = {name: known.pop(name) for name in needed}
     given_seldom = st.fixed_dictionaries(required, optional={**known, **dict.fromkeys(cls.UNSUPPORTED, odd)})
     return st.integers(0, 9).flatmap(
