@@ -23,6 +23,7 @@ from rpc.transport import Pool
 from rpc.transport.connection import CHANNEL_CLOSED
 from rpc.transport.proxy import proxy_for
 from rpc.weakly import weakly
+from xds_client.greenlets import refuse_greenlets
 from xds_client.model import TargetMissing
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class ChannelCore:
     """``notify`` wakes the calls that wait for a change; ``waiting_for`` tells what the first configuration needs."""
 
     def __init__(self, target: str, notify: Callable[[], None]) -> None:
+        refuse_greenlets()
         self.target = target
         self.snapshot: Snapshot | None = None
         self.problem: str | None = None

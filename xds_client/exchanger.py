@@ -17,6 +17,7 @@ from xds_client.errors import (
     ResourceTimeoutError,
 )
 from xds_client.fork import inherits
+from xds_client.greenlets import refuse_greenlets
 from xds_client.identity.opening import open_source, stream_access
 from xds_client.loop import AdsLoop
 from xds_client.model import VIRTUAL_INBOUND, InboundMissing
@@ -73,6 +74,7 @@ class PilotExchanger:
         schedule: ReconnectSchedule | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        refuse_greenlets()
         channels = channels or preferred()
         self._node_id = bootstrap.node.id
         self._own_identity = None if identity else open_source(bootstrap, channels)

@@ -18,6 +18,7 @@ from rpc.plan import Attempt, Authorize, Dial, Pause, Stand, Wait
 from rpc.transport.dial import dial_in_loop, reason
 from rpc.weakly import weakly
 from rpc.workers import PLUGINS
+from xds_client.greenlets import refuse_greenlets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +83,7 @@ class Driver:
 
     def perform(self, step: Dial | Pause, then: Callable[[Answer], None]) -> Callable[[], None] | None:
         """Do the step and call ``then`` with its answer; returns how to call it off, if it is not done yet."""
+        refuse_greenlets()
         self.core.resume()
         if isinstance(step, Dial):
             self._begin_dial(step.connection)

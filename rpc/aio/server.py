@@ -28,6 +28,7 @@ from rpc.listening import Listeners
 from rpc.options import UNLIMITED, ServerOptions
 from rpc.probes import ProbeCredentials
 from rpc.security import own_server_credentials
+from xds_client.greenlets import refuse_greenlets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -72,6 +73,7 @@ class Server(aio.Server):
         compression: grpc.Compression | None,
         mesh: PilotExchanger | None,
     ) -> None:
+        refuse_greenlets()
         parsed = ServerOptions.parse(options, compression)
         self._compression = parsed.compression
         self._max_send = None if parsed.max_send_message_length >= UNLIMITED else parsed.max_send_message_length
@@ -146,6 +148,7 @@ class Server(aio.Server):
 
     async def start(self) -> None:
         """Listen and serve. Once more does nothing, as in grpc.aio."""
+        refuse_greenlets()
         if self._hub is not None:
             return
         self._loop = asyncio.get_running_loop()

@@ -16,6 +16,7 @@ from rpc.fork import inherits
 from rpc.plan import Attempt, Dial, Pause, Stand, Wait
 from rpc.transport.dial import dial, reason
 from rpc.weakly import weakly
+from xds_client.greenlets import refuse_greenlets
 from xds_client.threads import must_begin
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Driver:
 
     def when_over(self, step: Stand | Wait, then: Callable[[], None]) -> None:
         """Call ``then`` in another thread, when the step is over."""
+        refuse_greenlets()
         self.core.resume()
         if isinstance(step, Stand):
             step.place.on_news = self._notify
@@ -85,6 +87,7 @@ class Driver:
 
     def perform(self, step: Dial | Pause) -> Answer:
         """Do the step, waiting where it says so."""
+        refuse_greenlets()
         self.core.resume()
         if isinstance(step, Dial):
             if step.connection.claim():

@@ -32,6 +32,7 @@ from rpc.listening import Listeners
 from rpc.options import UNLIMITED, ServerOptions
 from rpc.probes import ProbeCredentials
 from rpc.security import own_server_credentials
+from xds_client.greenlets import refuse_greenlets
 from xds_client.threads import begun, must_begin
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class Server(grpc.Server):
         compression: grpc.Compression | None,
         mesh: PilotExchanger | None,
     ) -> None:
+        refuse_greenlets()
         parsed = ServerOptions.parse(options, compression)
         self._compression = parsed.compression
         self._max_send = None if parsed.max_send_message_length >= UNLIMITED else parsed.max_send_message_length
@@ -186,6 +188,7 @@ class Server(grpc.Server):
 
     def start(self) -> None:
         """Listen and serve; returns at once."""
+        refuse_greenlets()
         if self._thread is not None:
             raise ValueError("Cannot start already-started server!")
         if self._busy_poll is not None:
