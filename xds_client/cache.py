@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from xds_client.decode import Parsed
+from xds_client.envelope import LONGEST_NAME
 from xds_client.errors import DecodeError
 from xds_client.resource_type import WILDCARD, ResourceType
 from xds_client.turns import in_turns
@@ -158,7 +159,8 @@ class Pool:
             missing.pop(name, None)
             malformed.pop(name, None)
         for error in update.rejected:
-            if error.name in malformed or len(malformed) < _MOST_MALFORMED:
+            remembered = len(malformed) < _MOST_MALFORMED and len(error.name) <= LONGEST_NAME
+            if error.name in malformed or remembered:
                 malformed[error.name] = Malformed(error)
             missing.pop(error.name, None)
         if update.whole:

@@ -15,7 +15,7 @@ from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError as WireError
 from google.rpc import code_pb2  # type: ignore[import-untyped]
 
-from xds_client.envelope import fields, pieces
+from xds_client.envelope import LONGEST_NAME, fields, pieces
 from xds_client.errors import ProtocolError
 from xds_client.turns import in_turns
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xds_client.resource_type import ResourceType
 
 _NOTHING = memoryview(b"")
+_LONGEST_NONCE = 64 << 10  # characters: each is said again, and kept for as long as the stream lasts
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,8 @@ def decode_delta_response(data: bytes) -> DeltaResponse:
         type_url = message.type_url or type_url
         version = message.system_version_info or version
         nonce = message.nonce or nonce
+        if len(nonce) > _LONGEST_NONCE:
+            raise ProtocolError(f"a discovery response with a nonce of {len(nonce)} characters")
         for one in in_turns(message.resources):
             content = one.resource.value if one.HasField("resource") else None
             resources.append(WireResource(one.name, one.version, one.resource.type_url, content))
@@ -150,7 +153,7 @@ def _too_large(field: memoryview) -> WireResource:
     said = fields(resource)
     packed = fields(said.get(of.RESOURCE_FIELD_NUMBER, _NOTHING))
     name, version, type_url = (
-        bytes(text).decode(errors="replace")
+        bytes(text[: LONGEST_NAME + 1]).decode(errors="replace")
         for text in (
             said.get(of.NAME_FIELD_NUMBER, _NOTHING),
             said.get(of.VERSION_FIELD_NUMBER, _NOTHING),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LARGEST_RESOURCE = 16 << 20  # bytes: 100,000 endpoints; parsing holds up all threads, and so does copying
+LONGEST_NAME = 4096  # characters: meshes have some hundred. What is longer is not remembered, nor is such a version
 _PIECE = 64 << 10  # bytes; a resource is not cut
 _WRAPPING = 64 << 10  # bytes of name, version and the like
 _MOST_FIELDS = 500_000  # of one response: no mesh has so many resources, and an empty one is two bytes on the wire

@@ -72,7 +72,7 @@ class AdsLoop:
         self._announced: dict[Interest, Outcome] = {}
         self._complained: dict[Key, DecodeError] = {}
         self._rejections = Rejections(clock)
-        self._omissions = Omissions()
+        self._omissions = Omissions(clock)
         self._unsettled = False
         self._owner: int | None = None
         # Read by `status` on any thread: immutable values behind one reference each.

@@ -9,18 +9,26 @@ from typing import TYPE_CHECKING
 from xds_client.model import TargetConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 logger = logging.getLogger(f"proxyless.{__name__}")
 
-_LINES = 20  # in the log for one change
+_LINES, _SECONDS = 20, 10.0  # so many lines in so much time
 _LONGEST = 2000  # characters of one
 
 
 class Omissions:
-    """Each route or cluster and reason is said once, however many targets have it; again if it was gone meanwhile."""
+    """Each route or cluster and reason is said once, however many targets have it; again if it was gone meanwhile.
 
-    def __init__(self) -> None:
+    Of very many only some are: a control plane that asks for other things each time would fill the disk. ``clock`` is
+    monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since = float("-inf")
+        self._room = _LINES
+        self._unsaid = 0
         self.current: tuple[str, ...] = ()  # one reference, for any thread
         self._lines: dict[object, tuple[str, ...]] = {}
         self._counts: Counter[str] = Counter()
@@ -42,10 +50,17 @@ class Omissions:
         self._say([line for line in self.current if line not in known])
 
     def _say(self, lines: Sequence[str]) -> None:
-        for line in lines[:_LINES]:
+        now = self._clock()
+        if now - self._since >= _SECONDS:
+            self._since, self._room = now, _LINES
+        said = lines[: self._room]
+        for line in said:
             logger.warning("%s", line[:_LONGEST])
-        if (rest := len(lines) - _LINES) > 0:
-            logger.warning("and %d more that this release does not carry out; status() has them", rest)
+        self._unsaid += len(lines) - len(said)
+        if self._unsaid and self._room:
+            logger.warning("and %d more that this release does not carry out; status() has them", self._unsaid)
+            self._unsaid = 0
+        self._room -= len(said)
 
 
 def _of(configuration: object) -> Iterator[str]:

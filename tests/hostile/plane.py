@@ -202,6 +202,32 @@ def contradictions(plane):
         yield
 
 
+def endless(plane):
+    """Names, versions and nonces of a megabyte each, of resources that are good and of others that are not."""
+    for number in itertools.count():
+        answer = response(CLUSTER, nonce="n" * 1_000_000)
+        for index in range(50):
+            version, long = f"{number}-{index}-".ljust(1_000_000, "v"), f"{number}-{index}-".ljust(1_000_000, "c")
+            good = any_pb2.Any(type_url=CLUSTER.value, value=cluster(f"c{number}-{index}").SerializeToString())
+            answer.resources.add(name=f"c{number}-{index}", version=version, resource=good)
+            answer.resources.add(name=long, resource=any_pb2.Any(type_url="nothing"))
+        plane.send(answer.SerializeToString())
+        yield
+
+
+def pleading(plane):
+    """Each push asks for twenty other things that no client carries out, at length."""
+    for number in itertools.count():
+        table = route(REVIEWS_ROUTE, GOOD)
+        for index in range(20):
+            asks = table.virtual_hosts[0].routes.add(name=f"{number}-{index}")
+            asks.CopyFrom(table.virtual_hosts[0].routes[0])
+            asks.name = f"{number}-{index}-".ljust(4000, "x")
+            asks.route.request_mirror_policies.add(cluster="elsewhere")
+        plane.send(response(ROUTE, table, nonce=f"q{number}").SerializeToString())
+        yield
+
+
 def nested(plane):
     """Groups, structs and messages, some thousand deep; and what is no response at all."""
     deep = b"\x0b" * 100_000  # the beginning of group 1, and of one in it, and so on
@@ -240,7 +266,10 @@ def _varint(number):
     return bytes([*encoded, number])
 
 
-ATTACKS = {attack.__name__: attack for attack in (wrong_types, large, crowd, pushes, closing, contradictions, nested)}
+ATTACKS = {
+    attack.__name__: attack
+    for attack in (wrong_types, large, crowd, pushes, closing, contradictions, endless, pleading, nested)
+}
 
 
 def main(attack, seconds, port):

@@ -11,7 +11,10 @@ from tests.xds_client.mesh import cluster, endpoints, response, route, subset
 from tests.xds_client.wire import sent
 from xds_client import DecodeError, ResourceType, Target
 from xds_client.cache import _weight
+from xds_client.codec import decode_delta_response
 from xds_client.decode import parse
+from xds_client.envelope import LARGEST_RESOURCE, LONGEST_NAME
+from xds_client.errors import ProtocolError
 from xds_client.resolve import Selection
 
 CLUSTER, ENDPOINT = ResourceType.CLUSTER, ResourceType.ENDPOINT
@@ -54,6 +57,37 @@ def test_names_that_were_never_good_are_not_remembered_without_end(wire):
     for number in range(8):
         wire.receive(wrongly_packed(2000, nonce=f"n{number}"))
     assert len(wire.loop.status().rejected) == 10_000
+
+
+def test_endless_names_and_versions_are_not_remembered(wire):
+    long = "x" * 100_000
+    wire.observe(Target("reviews", 9080))
+    wire.open()
+    answer = response(CLUSTER, cluster("a"), cluster(long), nonce="1")
+    answer.resources[0].version = long
+    for _ in range(2):
+        answer.resources.add(name=long + "y").resource.type_url = "nothing"
+    [nack] = sent(wire.receive(answer))
+    assert "has a name of more than 4096 characters" in nack.error_detail.message
+    status = wire.loop.status()
+    assert status.known[CLUSTER] == 1
+    assert [len(error.name) for error in status.rejected] == [203]
+    again = sent(wire.reopen())
+    assert dict(again[0].initial_resource_versions) == {"a": ""}
+
+
+def test_an_endless_nonce_is_no_response():
+    with pytest.raises(ProtocolError, match="a nonce of 100000 characters"):
+        decode_delta_response(response(CLUSTER, cluster("a"), nonce="n" * 100_000).SerializeToString())
+
+
+def test_what_is_too_large_to_be_taken_has_no_endless_name(wire):
+    answer = response(CLUSTER, cluster("a"), nonce="1")
+    answer.resources[0].name = "x" * (LARGEST_RESOURCE * 2)
+    [large] = decode_delta_response(answer.SerializeToString()).resources
+    assert len(large.name) == LONGEST_NAME + 1
+    wire.open()
+    assert "has a name of more than" in sent(wire.receive(answer))[0].error_detail.message
 
 
 def test_there_is_room_for_so_much_and_what_is_known_stays(wire, monkeypatch):

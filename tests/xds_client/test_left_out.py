@@ -167,3 +167,16 @@ def test_each_route_or_cluster_and_reason_is_one_warning_and_stands_in_the_statu
     assert (warned(caplog), wire.loop.status().left_out) == ([], expected[:1])
     serve(wire, asks, {})
     assert (warned(caplog), wire.loop.status().left_out) == ([expected[1]], expected[1:])
+
+
+def test_what_is_asked_for_anew_with_every_push_fills_no_log(wire, caplog):
+    caplog.set_level(logging.WARNING)
+    wire.observe(Target("reviews", 9080))
+    for number in range(500):
+        serve(wire, {"name": f"n{number}", "route": {"request_mirror_policies": [{"cluster": "m"}]}}, {})
+    assert len(warned(caplog)) == 20
+    wire.pass_time(20)
+    serve(wire, {"name": "later", "route": {"request_mirror_policies": [{"cluster": "m"}]}}, {})
+    [line, more] = warned(caplog)
+    assert "(later)" in line
+    assert more == "and 480 more that this release does not carry out; status() has them"

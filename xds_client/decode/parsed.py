@@ -21,7 +21,7 @@ from xds_client.decode.fields import FieldError, bounded_patterns
 from xds_client.decode.filters import extension_config
 from xds_client.decode.listener import listener
 from xds_client.decode.route import route_configuration
-from xds_client.envelope import LARGEST_RESOURCE
+from xds_client.envelope import LARGEST_RESOURCE, LONGEST_NAME
 from xds_client.errors import DecodeError
 from xds_client.model import Cluster, ClusterLoadAssignment, ExtensionConfig, Listener, RouteConfiguration
 from xds_client.resource_type import ResourceType
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(f"proxyless.{__name__}")
+
+_SHOWN = 200  # characters of a name that is too long
 
 Value = Cluster | ClusterLoadAssignment | Listener | RouteConfiguration | ExtensionConfig
 
@@ -103,6 +105,9 @@ def parse(kind: ResourceType, name: str, type_url: str, data: bytes | memoryview
 
     Raises `DecodeError`.
     """
+    if len(name) > LONGEST_NAME:
+        shown = f"{name[:_SHOWN]}..."
+        raise DecodeError(kind, shown, "", f"has a name of more than {LONGEST_NAME} characters")
     if type_url != kind.value:
         raise DecodeError(kind, name, "", f"is packed as {type_url[:200] or 'nothing'}")
     if len(data) > LARGEST_RESOURCE or isinstance(data, memoryview):

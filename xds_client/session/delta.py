@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from xds_client.codec import DeltaRequest, DeltaResponse, WireResource, decode_delta_response
 from xds_client.decode import content
+from xds_client.envelope import LONGEST_NAME
 from xds_client.errors import DecodeError
 from xds_client.resource_type import WILDCARD, ResourceType
 from xds_client.session.update import Names, Update
@@ -126,7 +127,7 @@ class DeltaSession:
         self._stream.nonces[kind] = response.nonce
         update = self._read(kind, response)
         held = self._held[kind]
-        held.update((r.name, r.version) for r in response.resources if r.name in update.accepted)
+        held.update((r.name, _kept(r.version)) for r in response.resources if r.name in update.accepted)
         for name in update.removed:
             held.pop(name, None)
         answered = (update.accepted, update.removed, {error.name for error in update.rejected})
@@ -218,6 +219,11 @@ class DeltaSession:
             logger.warning("ignoring resources of more types that node %s never asked for", self._node.id)
         else:
             logger.warning("ignoring resources of type %r: node %s never asked for any", shown, self._node.id)
+
+
+def _kept(version: str) -> str:
+    """Without its version a resource is sent again."""
+    return version if len(version) <= LONGEST_NAME else ""
 
 
 def _summary(errors: Sequence[DecodeError]) -> str:
