@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shlex
 import signal
 import sys
 import threading
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localmesh import ConfigError, LocalMesh, LocalMeshError
 from localmesh.ca import AUDIENCE, TokenIssuer
@@ -42,7 +44,7 @@ line, and what was served before stays. On the secure port clients prove who the
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m localmesh",
         description="Serve a folder of Istio YAML over xDS, as istiod would.",
         epilog=_EXAMPLE,
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _token_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m localmesh token", description="Print a token of a service account, as Kubernetes projects it."
     )
     parser.add_argument("--ca", metavar="FOLDER", required=True, help=_CA)
@@ -78,7 +80,7 @@ def _token_parser() -> argparse.ArgumentParser:
 
 
 def _env_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m localmesh env", description="Print what a shell has to export for a workload of the mesh."
     )
     parser.add_argument("--namespace", required=True)
@@ -89,12 +91,25 @@ def _env_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says which option was meant."""
+
+    def parse_args(self, *given: Any, **more: Any) -> Any:
+        found, rest = self.parse_known_args(*given, **more)
+        for argument in rest:
+            name, _, _ = argument.partition("=")
+            meant = get_close_matches(name, self._option_string_actions, n=1) if name.startswith("-") else []
+            self.error(f"there is no option {name}" + (f": did you mean {meant[0]}?" if meant else ""))
+        return found
+
+
 def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201  # this is the program's output
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 when told to end, 1 when the folder or the address cannot be served."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what its C core writes on terminals is for its developers
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["token"]:
         return print_token(**vars(_token_parser().parse_args(arguments[1:])))
@@ -102,6 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return print_environment(**vars(_env_parser().parse_args(arguments[1:])))
     parser = _parser()
     options = parser.parse_args(arguments)
+    meant = get_close_matches(options.folder, ("token", "env"), n=1)
+    if meant and not Path(options.folder).exists():
+        parser.error(f"there is no command and no folder {options.folder!r}: did you mean {meant[0]!r}?")
     if options.secure_listen and not options.ca:
         parser.error("--secure-listen needs --ca FOLDER, where clients find the root certificate")
     return serve(**vars(options))

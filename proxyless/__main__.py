@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 # What `pip install 'proxyless[cli]'` brings and this package imports.
@@ -10,6 +11,7 @@ _EXTRA = ("typer", "rich")
 
 def main() -> None:
     """Exit status 0; 1 when the mesh has no such thing or does not answer; 2 when the command is wrong."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what its C core writes on terminals is for its developers
     try:
         from proxyless.commands import app  # noqa: PLC0415  typer and rich may be missing
     except ModuleNotFoundError as error:

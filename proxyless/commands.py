@@ -13,11 +13,14 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+import proxyless
 from proxyless.localmesh_commands import localmesh
 from proxyless.plain import plain
 from proxyless.show import config_tree, status_lines
+from proxyless.style import SETTINGS, Verbose, examples
 from xds_client import Bootstrap, BootstrapError, PilotExchanger, Target, TargetMissing
 from xds_client.model import InvalidTargetError
+from xds_client.settings import unknown_variables
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -30,16 +33,14 @@ _ADVICE = "Is it the right control plane? --discovery-address HOST:PORT names an
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # tables with frames leave a narrow terminal no room for the words
+    context_settings=SETTINGS,
     pretty_exceptions_enable=False,
-    help="Look at an Istio mesh as a proxyless Python workload sees it.",
-    epilog="Settings come from the environment (`PROXYLESS_DISCOVERY_ADDRESS`, `PROXYLESS_NAMESPACE`, ...), from the "
-    "file that `PROXYLESS_CONFIG` names, and from the pod.",
+    epilog="Settings come from the environment (PROXYLESS_DISCOVERY_ADDRESS, PROXYLESS_NAMESPACE, ...), from the "
+    "file that PROXYLESS_CONFIG names, and from the pod.",
 )
 
-app.add_typer(localmesh, name="localmesh")
+app.add_typer(localmesh, name="localmesh", short_help="Serve a folder of Istio YAML.")
 
 DiscoveryAddress = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="The control plane; otherwise as the settings say.")
@@ -47,11 +48,31 @@ DiscoveryAddress = Annotated[
 Timeout = Annotated[float, typer.Option(metavar="SECONDS", min=0.0, help="How long to wait for the control plane.")]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"proxyless {proxyless.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    verbose: Verbose = 0,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Look at an Istio mesh as a proxyless Python workload sees it."""
+    del verbose, version  # their callbacks have done it
+
+
 @app.command(
-    epilog="**Examples**\n\n"
-    "`proxyless resolve xds:///reviews.demo:9080`\n\n"
-    "`proxyless resolve reviews.demo:9080 --discovery-address 127.0.0.1:15010 --watch`\n\n"
-    "`proxyless resolve xds:///reviews.demo:9080 --json | jq '.clusters[].name'`"
+    short_help="Show where calls to a target go.",
+    epilog=examples(
+        "proxyless resolve xds:///reviews.demo:9080",
+        "proxyless resolve reviews.demo:9080 --discovery-address 127.0.0.1:15010 --watch",
+        "proxyless resolve xds:///reviews.demo:9080 --json | jq '.clusters[].name'",
+    ),
 )
 def resolve(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="xds:///host[.namespace]:port")],
@@ -60,8 +81,10 @@ def resolve(
     watch: Annotated[bool, typer.Option("--watch", help="Print again at every change, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, on one line when watching.")] = False,
     discovery_address: DiscoveryAddress = None,
+    verbose: Verbose = 0,
 ) -> None:
     """Show where calls to TARGET go: routes in order, clusters, endpoints with locality, weight, health and TLS."""
+    del verbose
     try:
         wanted = Target.parse(target)
     except InvalidTargetError as error:
@@ -79,14 +102,19 @@ def resolve(
             _print(told.get(), as_json=as_json, compact=True)
 
 
-@app.command(epilog="**Examples**\n\n`proxyless status`\n\n`proxyless status --discovery-address 127.0.0.1:15010`")
+@app.command(
+    short_help="Show who this node is, and whether it is answered.",
+    epilog=examples("proxyless status", "proxyless status --discovery-address 127.0.0.1:15010"),
+)
 def status(
     *,
     timeout: Timeout = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     discovery_address: DiscoveryAddress = None,
+    verbose: Verbose = 0,
 ) -> None:
     """Show who this node is to the control plane and in the mesh, with which settings, and whether it is answered."""
+    del verbose
     bootstrap = _bootstrap(discovery_address)
     end = time.monotonic() + timeout
     with PilotExchanger(bootstrap) as exchanger:
@@ -107,6 +135,8 @@ def status(
 
 
 def _bootstrap(discovery_address: str | None) -> Bootstrap:
+    for said in unknown_variables(os.environ):
+        typer.echo(said, err=True)
     given = {"PROXYLESS_DISCOVERY_ADDRESS": discovery_address} if discovery_address else {}
     try:
         return Bootstrap.load({**os.environ, **given})

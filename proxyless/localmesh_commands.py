@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from proxyless.style import SETTINGS, Verbose, examples
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -14,11 +18,21 @@ _EXTRA = ("watchfiles", "yaml")
 _TWELVE_HOURS = 43_200.0
 
 
+_SERVING = (
+    "proxyless localmesh examples/demo/mesh --listen 127.0.0.1:15010",
+    "proxyless localmesh examples/demo/mesh --secure-listen 127.0.0.1:15012 --ca ca/",
+)
+_EXPORTING = 'eval "$(proxyless localmesh env --ca ca/ --namespace demo --service-account web)"'
+
+
 class _ServeByDefault(TyperGroup):
     """What is not the name of a command is a folder to serve."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            meant = get_close_matches(args[0], self.commands, n=1)
+            if meant and not Path(args[0]).exists() and not ctx.resilient_parsing:
+                raise typer.BadParameter(f"there is no command and no folder {args[0]!r}. Did you mean {meant[0]!r}?")
             args.insert(0, "serve")
         return super().parse_args(ctx, args)
 
@@ -26,12 +40,10 @@ class _ServeByDefault(TyperGroup):
 localmesh = typer.Typer(
     cls=_ServeByDefault,
     no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="The embedded control plane, for laptops and tests: `proxyless localmesh FOLDER`.",
-    epilog="**Examples**\n\n"
-    "`proxyless localmesh examples/demo/mesh --listen 127.0.0.1:15010`\n\n"
-    "`proxyless localmesh examples/demo/mesh --secure-listen 127.0.0.1:15012 --ca ca/`\n\n"
-    '`eval "$(proxyless localmesh env --ca ca/ --namespace demo --service-account web)"`',
+    rich_markup_mode=None,
+    context_settings=SETTINGS,
+    help="The embedded control plane, for laptops and tests: proxyless localmesh FOLDER.",
+    epilog=examples(*_SERVING, _EXPORTING),
 )
 
 Ca = Annotated[
@@ -39,11 +51,7 @@ Ca = Annotated[
 ]
 
 
-@localmesh.command(
-    epilog="**Examples**\n\n"
-    "`proxyless localmesh examples/demo/mesh --listen 127.0.0.1:15010`\n\n"
-    "`proxyless localmesh examples/demo/mesh --secure-listen 127.0.0.1:15012 --ca ca/`"
-)
+@localmesh.command(short_help="Serve a folder as a control plane.", epilog=examples(*_SERVING))
 def serve(
     folder: Annotated[
         str, typer.Argument(metavar="FOLDER", help="The folder of Istio YAML, read with its subfolders, or one file.")
@@ -66,8 +74,10 @@ def serve(
             help="Whether workloads that can are called with mutual TLS; otherwise as mesh.yaml says (enableAutoMtls)."
         ),
     ] = None,
+    verbose: Verbose = 0,
 ) -> None:
     """Serve a folder of Istio YAML as a control plane. `proxyless localmesh FOLDER` does it too."""
+    del verbose
     if secure_listen and not ca:
         raise typer.BadParameter(
             "needs --ca FOLDER, where clients find the root certificate", param_hint="secure-listen"
@@ -75,7 +85,10 @@ def serve(
     raise typer.Exit(_program().serve(folder, listen, secure_listen, ca, ignore or (), auto_mtls))
 
 
-@localmesh.command(epilog="**Example**\n\n`proxyless localmesh token --ca ca/ --namespace demo --service-account web`")
+@localmesh.command(
+    short_help="Print a service account's token.",
+    epilog=examples("proxyless localmesh token --ca ca/ --namespace demo --service-account web"),
+)
 def token(
     *,
     ca: Annotated[str, typer.Option(metavar="FOLDER", help="The certificate authority's folder.")],
@@ -89,9 +102,8 @@ def token(
 
 
 @localmesh.command(
-    epilog="**Examples**\n\n"
-    '`eval "$(proxyless localmesh env --namespace demo)"`\n\n'
-    '`eval "$(proxyless localmesh env --ca ca/ --namespace demo --service-account web)"`'
+    short_help="Print a workload's variables.",
+    epilog=examples('eval "$(proxyless localmesh env --namespace demo)"', _EXPORTING),
 )
 def env(
     *,
@@ -116,6 +128,6 @@ def _program() -> ModuleType:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRA:
             raise
-        typer.echo(f"the embedded control plane needs {missing}: pip install 'proxyless[localmesh]'", err=True)
+        typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     return program

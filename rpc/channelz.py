@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import grpc
-from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc  # type: ignore[import-untyped]  # has none
 
 from rpc import census
+
+try:
+    from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc  # type: ignore[import-untyped]  # has none
+except ModuleNotFoundError as error:
+    if error.name is None or not error.name.startswith("grpc_channelz"):
+        raise
+    reason = "rpc.channelz needs grpcio-channelz: pip install 'proxyless[channelz]'"
+    raise ModuleNotFoundError(reason, name=error.name) from None
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -58,12 +58,13 @@ class Bootstrap:
     identity: IdentitySettings | None = None
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> Bootstrap:
+    def load(cls, environ: Mapping[str, str] | None = None, root: Path = Path("/")) -> Bootstrap:
         """Read the settings; raise one `BootstrapError` that names file (or variable) and field.
 
-        ``root`` is where the pod's files are looked for.
+        ``environ``: the process's, unless given. ``root`` is where the pod's files are looked for.
         """
-        settings = Settings.load(environ)
+        # no default argument: `help()` would print it, secrets included
+        settings = Settings.load(os.environ if environ is None else environ)
         pod = PodFiles(root)
         node = Node(
             ip=settings.text("ip", "INSTANCE_IP", "POD_IP") or _local_ip(),

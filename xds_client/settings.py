@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from xds_client.errors import BootstrapError
@@ -11,8 +13,10 @@ from xds_client.model import Labels, Locality
 from xds_client.reading import read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+logger = logging.getLogger(f"proxyless.{__name__}")
 
 CONFIG_VARIABLE = "PROXYLESS_CONFIG"
 PREFIX = "PROXYLESS_"
@@ -63,6 +67,8 @@ class Settings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Settings:
+        for said in unknown_variables(environ):
+            logger.warning("%s", said)
         path = environ.get(CONFIG_VARIABLE, "")
         return cls(environ, _read_toml(path) if path else {}, path)
 
@@ -146,6 +152,24 @@ class Settings:
         return Locality(*parts)
 
 
+def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
+    """Of each variable that looks like one of ours and is none, a sentence."""
+    known = {CONFIG_VARIABLE, *(PREFIX + key.upper() for key in KEYS)}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known and not _is_of_a_service(name):
+            yield f"{name} is no setting and does nothing{_nearest(name, known)}"
+
+
+def _is_of_a_service(variable: str) -> bool:
+    """What Kubernetes tells each pod of a Service, for example one that is named proxyless."""
+    return variable.endswith(("_SERVICE_HOST", "_PORT")) or "_SERVICE_PORT" in variable or "_PORT_" in variable
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    found = get_close_matches(name, known, n=1)
+    return f": did you mean {found[0]}?" if found else ""
+
+
 class PodFiles:
     """What Kubernetes mounts. An absent file says nothing; one that cannot be read is an error."""
 
@@ -196,5 +220,6 @@ def _read_toml(path: str) -> Mapping[str, object]:
         raise BootstrapError(path, CONFIG_VARIABLE, f"is not TOML: {error}") from error
     for key in settings:
         if key not in KEYS:
-            raise BootstrapError(path, key, f"is not a setting; known are {', '.join(sorted(KEYS))}")
+            reason = f"is not a setting{_nearest(key, KEYS)}; known are {', '.join(sorted(KEYS))}"
+            raise BootstrapError(path, key, reason)
     return settings

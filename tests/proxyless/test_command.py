@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib.metadata import version
 
 import pytest
 
@@ -25,7 +27,7 @@ def test_help_has_examples(run, command):
     assert command in run("--help")[1]
     status, out, _ = run(command, "--help")
     assert status == 0
-    assert re.search(rf"Examples?\s+proxyless {command}", out)
+    assert re.search(rf"Examples?:\s+proxyless {command}", out)
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
@@ -127,3 +129,114 @@ def test_env_without_an_authority_says_so(run, tmp_path):
 
 def test_env_of_what_can_be_no_namespace_says_so(run):
     assert run("localmesh", "env", "--namespace", "$(reboot)")[0] == 1
+
+
+PROGRAM = "from proxyless.__main__ import main; main()"
+
+
+def test_the_version_is_printed():
+    done = python(PROGRAM, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"proxyless {version('proxyless')}\n", "")
+
+
+@pytest.mark.parametrize("command", [[], ["resolve"], ["status"], ["localmesh"], ["localmesh", "serve"]])
+@pytest.mark.parametrize("columns", [60, 120])
+def test_help_is_as_wide_as_the_terminal_and_nothing_in_it_is_cut(monkeypatch, columns, command):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    said = python(PROGRAM, *command, "--help").stdout
+    options = said[: said.find("Example")].splitlines()
+    assert columns / 2 < max(map(len, options)) <= columns
+    assert "…" not in said
+    assert not re.search(r"\w\.\.\.$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["reslove"], "Did you mean 'resolve'?"),
+        (["resolve", "x:1", "--watsh"], "--watch"),
+        (["localmesh", "tokn"], "Did you mean 'token'?"),
+        (["localmesh", "folder", "--listn", "x"], "--listen"),
+    ],
+)
+def test_who_mistypes_is_told_what_is_nearest(arguments, meant):
+    done = python(PROGRAM, *arguments)
+    assert done.returncode == 2
+    assert meant in done.stderr
+
+
+@pytest.mark.parametrize(("mistyped", "meant"), [("tokn", "'token'"), ("--listn", "--listen"), ("emv", "'env'")])
+def test_so_is_who_has_no_command_line_extra(mistyped, meant):
+    arguments = ["folder", mistyped] if mistyped.startswith("-") else [mistyped]
+    done = python("from localmesh.__main__ import main; main()", *arguments)
+    assert done.returncode == 2
+    assert f"did you mean {meant}?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("proxyless re", "resolve"),
+        ("proxyless localmesh to", "token"),
+        ("proxyless localmesh x/ --sec", "--secure-listen"),
+    ],
+)
+def test_a_shell_completes(words, offered):
+    asked = {"_PROXYLESS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run(
+        [sys.executable, "-m", "proxyless"], capture_output=True, text=True, check=False, env={**os.environ, **asked}
+    )
+    assert offered in done.stdout.split()
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_verbose_logs_what_happens(folder, where):
+    with LocalMesh(folder, watch=False) as mesh:
+        command = ["resolve", "reviews.demo:9080", "--discovery-address", mesh.address]
+        quiet = python(PROGRAM, *command)
+        loud = python(PROGRAM, *(["-vv", *command] if where == "before" else [*command, "-vv"]))
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert loud.returncode == 0
+    assert re.search(r"^DEBUG proxyless\.", loud.stderr, re.MULTILINE)
+
+
+def test_a_mistyped_variable_is_named_with_the_nearest_right_one(run, mesh, monkeypatch):
+    monkeypatch.setenv("PROXYLESS_NAMESPCE", "demo")
+    monkeypatch.setenv("PROXYLESS_SERVICE_HOST", "10.0.0.1")  # Kubernetes writes these for a Service named proxyless
+    monkeypatch.setenv("PROXYLESS_PORT_80_TCP_ADDR", "10.0.0.1")
+    status, _, why = run("status", "--discovery-address", mesh.address)
+    assert status == 0
+    said = [line for line in why.splitlines() if line]
+    assert said == ["PROXYLESS_NAMESPCE is no setting and does nothing: did you mean PROXYLESS_NAMESPACE?"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "module", "said"),
+    [
+        ("yaml", "localmesh", "the embedded control plane needs yaml: pip install 'proxyless[localmesh]'"),
+        ("watchfiles", "proxyless.localmesh", "the embedded control plane needs watchfiles: pip install 'proxyless"),
+        ("grpc_channelz", "rpc.channelz", "rpc.channelz needs grpcio-channelz: pip install 'proxyless[channelz]'"),
+    ],
+)
+def test_an_import_without_its_extra_is_one_sentence(missing, module, said):
+    done = python(f"import sys; sys.modules[{missing!r}] = None; import {module}")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"ModuleNotFoundError: {said}")
+
+
+def test_the_help_of_settings_shows_no_secrets(monkeypatch):
+    monkeypatch.setenv("MY_SECRET", "hunter2")
+    done = python("from xds_client import Bootstrap; import pydoc; print(pydoc.render_doc(Bootstrap))")
+    assert "load(" in done.stdout
+    assert "hunter2" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--namespace", "demo", "--lifetime", "-5"], ["--namespace", "a b"], ["--namespace", "X" * 70]],
+)
+def test_a_token_of_what_can_not_be_is_refused(run, folder, tmp_path, options):
+    with LocalMesh(folder, ca=tmp_path / "ca"):
+        status, said, why = run("localmesh", "token", "--ca", str(tmp_path / "ca"), "--service-account", "a", *options)
+    assert (status != 0, said) == (True, "")
+    assert "Traceback" not in why
