@@ -92,3 +92,23 @@ def test_a_name_without_pods_fails_by_its_name_until_there_are_some(
         assert word in outcome.details, outcome
     dns.addresses[SERVICE] = [workload.address]
     until(lambda: client.call().server == workload.name, 60, "it is looked up again")
+
+
+@pytest.mark.parametrize("mode", ["ALLOW_ANY", "REGISTRY_ONLY"])
+def test_a_host_that_the_mesh_does_not_know_is_called_where_the_mesh_lets_it(
+    start_mesh: StartMesh, fleet: Fleet, connect: Connect, dns: Dns, mode: str
+) -> None:
+    (workload,) = fleet.add("reviews", "v1")
+    other = yamls.service_entry("other", ports=[PORT])
+    tcp = yamls.service_entry("tcp", hosts=[f"tcp.{SERVICE}"], ports=[PORT | {"name": "tcp", "protocol": "TCP"}])
+    mesh = start_mesh({"others": yamls.documents(other, tcp, *fleet.entries())}, outbound=mode)
+    dns.addresses[SERVICE] = dns.addresses[f"tcp.{SERVICE}"] = [workload.address]
+    outcome = connect(mesh, TARGET).call(timeout=20.0)
+    if mode == "ALLOW_ANY":
+        assert outcome.server == workload.name
+    else:
+        assert outcome.code is grpc.StatusCode.UNAVAILABLE
+        assert mode in outcome.details
+    outcome = connect(mesh, f"xds:///tcp.{SERVICE}:{yamls.TARGET_PORT}").call(timeout=20.0)
+    assert outcome.code is grpc.StatusCode.UNAVAILABLE, "in plaintext, where a sidecar has mutual TLS"
+    assert f"outbound|{yamls.TARGET_PORT}||tcp.{SERVICE}" in outcome.details or mode == "REGISTRY_ONLY"

@@ -36,7 +36,7 @@ def test_its_hosts_can_be_called(start_mesh: StartMesh, fleet: Fleet, connect: C
 
 
 @pytest.mark.parametrize("mode", ["ALLOW_ANY", "REGISTRY_ONLY"])
-def test_other_hosts_are_refused_by_the_name_of_the_policy(
+def test_other_hosts_fail_by_the_name_of_the_policy(
     start_mesh: StartMesh, fleet: Fleet, connect: Connect, mode: str
 ) -> None:
     mesh = start_mesh(config(fleet), outbound=mode)

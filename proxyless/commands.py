@@ -98,6 +98,8 @@ def resolve(
         if isinstance(found, TargetMissing) and not watch:
             _fail(found.reason)
         _print(found, as_json=as_json, compact=watch)
+        if not isinstance(found, TargetMissing) and found.past_the_mesh and not watch:
+            _fail(found.past_the_mesh)
         while watch:
             _print(told.get(), as_json=as_json, compact=True)
 

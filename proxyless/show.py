@@ -32,6 +32,8 @@ _OBEYED = frozenset({LbPolicy.ROUND_ROBIN, LbPolicy.RANDOM, LbPolicy.PICK_FIRST}
 def config_tree(config: TargetConfig) -> Tree:
     """Routes in the order in which they are tried; clusters by name."""
     tree = Tree(_line(str(config.target), f"is {config.host}, route table {config.route_name}"))
+    if config.past_the_mesh:
+        tree.add(Text("called past the mesh (ALLOW_ANY)", style="yellow"))
     routes = tree.add(_line("routes", "the first that matches decides"))
     for number, route in enumerate(config.virtual_host.routes, start=1):
         branch = routes.add(_line(f"{number}. {_match(route.match)}", route.name))

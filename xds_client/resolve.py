@@ -232,10 +232,9 @@ def _target(target: Target, reader: _Reader, node: Node) -> TargetConfig | Targe
 
 # How the virtual host is called that takes all hosts unknown to the mesh (istiod, buildCatchAllVirtualHost), by what
 # MeshConfig and Sidecar say under outboundTrafficPolicy.
+_ALLOW_ANY = "allow_any"
 _UNKNOWN_HOSTS = {
-    "allow_any": (
-        "lets unknown hosts be called (ALLOW_ANY), but past the mesh and by their address: call it as dns:///HOST:PORT"
-    ),
+    _ALLOW_ANY: "lets unknown hosts be called past the mesh (ALLOW_ANY)",
     "block_all": "lets no unknown host be called (REGISTRY_ONLY): a ServiceEntry makes it known",
 }
 
@@ -249,6 +248,7 @@ def _by_whole_port(
     if table is None:
         return None
     policy = "has no such host either"
+    unknown: VirtualHost | None = None
     if not isinstance(table, RouteConfiguration):
         policy = f"is not to be had: {_why(table)}"
     else:
@@ -256,13 +256,32 @@ def _by_whole_port(
             virtual_host = virtual_host_for(host, target.port, table)
             if virtual_host is not None and virtual_host.name not in _UNKNOWN_HOSTS:
                 return _whole(TargetConfig(target, host, name, virtual_host, ()), reader)
+            unknown = virtual_host
             policy = _UNKNOWN_HOSTS[virtual_host.name] if virtual_host is not None else policy
     reason = (
         f"no host {target.host!r} with an HTTP or gRPC port {target.port} in the mesh: {'; '.join(answers.values())}; "
         f"the route table of the whole port {policy} "
         f"(asked by node {node.id}); check the name, the namespace and the port's protocol"
     )
-    return TargetMissing(target, reason)
+    if unknown is None or unknown.name != _ALLOW_ANY:
+        return TargetMissing(target, reason)
+    return _past_the_mesh(TargetConfig(target, target.host, name, unknown, (), reason), reader, node)
+
+
+def _past_the_mesh(config: TargetConfig, reader: _Reader, node: Node) -> TargetConfig | TargetMissing | None:
+    """By the name as the caller wrote it, which DNS may know, and in plaintext (PassthroughCluster).
+
+    Not so a host whose port the mesh knows as another protocol's: a sidecar has a listener for that, with mutual TLS.
+    """
+    target = config.target
+    clusters = [f"outbound|{target.port}||{host}" for host in target.candidates(node.namespace, node.domain)]
+    known = {name: reader.value(ResourceType.CLUSTER, name) for name in clusters}
+    for name, found in known.items():
+        if found is not None and not isinstance(found, Missing):
+            return TargetMissing(target, f"{config.past_the_mesh}: {name} is there, for another one")
+    if any(found is None for found in known.values()):
+        return None
+    return _whole(config, reader)
 
 
 def _absence(name: str, table: Value | Missing) -> str:
@@ -279,7 +298,7 @@ def _whole(config: TargetConfig, reader: _Reader) -> TargetConfig | None:
     joined = tuple(c for c in clusters if c is not None)
     if len(joined) < len(clusters):
         return None
-    return TargetConfig(config.target, config.host, config.route_name, config.virtual_host, joined)
+    return replace(config, clusters=joined)
 
 
 def _clusters_of(virtual_host: VirtualHost) -> list[str]:

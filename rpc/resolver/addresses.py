@@ -7,6 +7,7 @@ STRICT_DNS, where each address is an endpoint, and ORIGINAL_DST, where the progr
 from __future__ import annotations
 
 import ipaddress
+import logging
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from xds_client.model import Endpoint, LocalityEndpoints, TargetMissing
 
     News = TargetConfig | TargetMissing
+
+_log = logging.getLogger(f"proxyless.{__name__}")
 
 _BY_NAME = frozenset({DiscoveryType.STRICT_DNS, DiscoveryType.ORIGINAL_DST})
 _NEXT_STEP = {
@@ -45,12 +48,14 @@ class Addresses:
         self._lock = threading.Lock()
         self._news: News | None = None
         self._names: dict[str, Name] = {}
+        self._warned = ""
         self._untold = self._telling = False  # something changed; somebody is at telling it
         self._generation = generation()
 
     def put(self, news: News) -> None:
         """What the control plane says. On the exchanger's thread."""
         wanted = frozenset(_names(news))
+        self._warn(news)
         with self._lock:
             gone = [self._names.pop(host) for host in self._names.keys() - wanted]
             new = {host: self._name(host) for host in wanted - self._names.keys()}
@@ -82,6 +87,14 @@ class Addresses:
     def close(self) -> None:
         for name in tuple(self._names.values()):
             name.close()
+
+    def _warn(self, news: News) -> None:
+        """In plaintext, and to nobody that the mesh vouches for: that is told once. An egressProxy is of the mesh."""
+        by_name = isinstance(news, TargetConfig) and any(map(_localities_by_name, news.clusters))
+        why = news.past_the_mesh if isinstance(news, TargetConfig) and by_name else ""
+        if why and why != self._warned:
+            _log.warning("%s is called past the mesh, as ALLOW_ANY has it, in plaintext: %s", news.target, why)
+        self._warned = why
 
     def _name(self, host: str) -> Name:
         return Name(host, 0, self._pause, self._refresh_after, weakly(self._tell))
@@ -134,10 +147,11 @@ def _is_name(address: str) -> bool:
 def _with_addresses(news: News, names: dict[str, Name]) -> News:
     if not isinstance(news, TargetConfig):
         return news
-    return replace(news, clusters=tuple(_resolved(config, names) for config in news.clusters))
+    past = news.past_the_mesh
+    return replace(news, clusters=tuple(_resolved(config, names, past) for config in news.clusters))
 
 
-def _resolved(config: ClusterConfig, names: dict[str, Name]) -> ClusterConfig:
+def _resolved(config: ClusterConfig, names: dict[str, Name], past_the_mesh: str) -> ClusterConfig:
     localities = _localities_by_name(config)
     if not localities:
         return config
@@ -147,7 +161,7 @@ def _resolved(config: ClusterConfig, names: dict[str, Name]) -> ClusterConfig:
     if any(locality.endpoints for locality in found):
         return replace(config, endpoints=replace(config.endpoints, localities=found))
     reasons = sorted({f"{one.address!r} is not resolved: {names[one.address].error}" for one in _endpoints(localities)})
-    why = f"cluster {config.name}: {'; '.join(reasons)}; {_NEXT_STEP[config.cluster.discovery]}"
+    why = f"cluster {config.name}: {'; '.join(reasons)}; {past_the_mesh or _NEXT_STEP[config.cluster.discovery]}"
     return ClusterConfig(config.name, None, None, why)
 
 

@@ -72,6 +72,7 @@ def member(folder: Path) -> Iterator[None]:
     ip = f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
     yaml = folder / "mesh" / "greeter.yaml"
     yaml.write_text(yaml.read_text().replace("127.0.0.1, serviceAccount: greeter", f"{ip}, serviceAccount: web"))
+    (folder / "mesh" / "mesh.yaml").write_text("outboundTrafficPolicy: {mode: REGISTRY_ONLY}")
     with pytest.MonkeyPatch.context() as patch, LocalMesh(folder / "mesh") as mesh:
         for name, value in mesh.environment("demo", "web", ip=ip, secrets=folder / "secrets").items():
             patch.setenv(name, value)

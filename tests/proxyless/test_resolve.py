@@ -58,9 +58,14 @@ def test_json_says_the_same(mesh, run):
     assert endpoints[SUBSET.format("v2")]["transport_labels"] == {"tlsMode": "istio"}
 
 
-def test_an_unknown_host_is_named_with_the_reason(mesh, run):
+@pytest.mark.parametrize("mode", ["ALLOW_ANY", "REGISTRY_ONLY"])
+def test_an_unknown_host_is_named_with_the_reason(mesh, folder, run, mode):
+    (folder / "mesh.yaml").write_text(f"outboundTrafficPolicy: {{mode: {mode}}}")
+    mesh.reload()
     status, out, errors = run("resolve", "ratings.demo:9080", "--discovery-address", mesh.address)
-    assert (status, out) == (1, "")
+    assert status == 1
+    assert ("called past the mesh" in out) == (mode == "ALLOW_ANY")
+    assert mode in errors
     assert "no host 'ratings.demo'" in errors
     assert "empty route table" in errors
     assert "sidecar~" in errors
@@ -107,9 +112,9 @@ def test_watching_prints_every_change_until_ctrl_c(mesh, folder):
             assert [cluster["weight"] for cluster in changed] == [60, 40]
             (folder / "services.yaml").unlink()
             (folder / "routes.yaml").unlink()
-            while "reason" not in (told := json.loads(process.stdout.readline())):
+            while not (told := json.loads(process.stdout.readline())).get("past_the_mesh"):
                 pass
-            assert "no host 'reviews.demo'" in told["reason"]
+            assert "no host 'reviews.demo'" in told["past_the_mesh"]
         finally:
             process.send_signal(signal.SIGINT)
         out, errors = process.communicate()

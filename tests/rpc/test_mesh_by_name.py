@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 import weakref
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -116,6 +117,19 @@ def test_a_name_that_is_not_found_fails_calls_by_its_name_and_is_looked_up_until
     waiting = client.begin("server_stream", request(), wait_for_ready=True)
     pods.addresses = ["127.0.0.1"]
     assert waiting.read().message == "Hello, 127.0.0.1!"
+
+
+def test_who_is_called_past_the_mesh_is_told_of_and_a_failure_says_why_it_is_so(pods, caplog):
+    mesh = Mesh(plaintext=True)
+    why = "no host 'reviews.demo' in the mesh"
+    mesh.outbound.set(replace(config(by_name(NAME, port=pods.port)), past_the_mesh=why))
+    client = connect(pods, mesh, AT_ONCE)
+    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "in plaintext" in warning
+    assert why in warning
+    answer = client.call("unary", request())
+    assert answer.code is grpc.StatusCode.UNAVAILABLE
+    assert f"'{NAME}' is not resolved: nobody is called so; {why}" in answer.details
 
 
 def test_a_name_that_is_lost_again_leaves_its_last_addresses_in_use(pods):

@@ -157,14 +157,42 @@ def test_a_host_that_only_a_wildcard_covers_is_found_in_the_table_of_the_whole_p
     assert [(c.name, c.error) for c in config.clusters] == [("c", None)]
 
 
-@pytest.mark.parametrize(
-    ("unknown", "says"), [(ALLOW_ANY, "ALLOW_ANY"), (("block_all", "*", "c"), "REGISTRY_ONLY"), (None, "no such host")]
-)
+@pytest.mark.parametrize(("unknown", "says"), [(("block_all", "*", "c"), "REGISTRY_ONLY"), (None, "no such host")])
 def test_what_becomes_of_hosts_that_the_mesh_does_not_know_is_said_by_name(node, unknown, says):
     table = whole_port(WILDCARD_ONLY, *([unknown] if unknown else []))
     missing = resolve(Target("b.example.com", 80), caches(route("b.example.com:80"), table), node).outcome
     assert isinstance(missing, TargetMissing)
     assert says in missing.reason
+
+
+def past_the_mesh(target, *more, node):
+    """What becomes of an unknown host where the mesh lets such be called."""
+    tables = [route(f"{host}:80") for host in target.candidates(node.namespace, node.domain)]
+    return resolve(target, caches(*tables, whole_port(ALLOW_ANY), *more), node).outcome
+
+
+@pytest.mark.parametrize("host", ["api.example.org", "legacy", "db.other"])
+def test_a_host_that_the_mesh_does_not_know_is_called_by_the_name_as_it_was_written(node, host):
+    config = past_the_mesh(Target(host, 80), original_dst("PassthroughCluster"), node=node)
+    assert (config.host, config.virtual_host.name) == (host, "allow_any")
+    [joined] = config.clusters
+    [locality] = joined.endpoints.localities
+    assert [(one.address, one.port) for one in locality.endpoints] == [(host, 80)]
+    assert joined.cluster.tls is None
+    for word in ("no host", "empty route table", "ALLOW_ANY", node.id):
+        assert word in config.past_the_mesh
+
+
+def test_a_port_of_another_protocol_is_not_called_past_the_mesh(node):
+    """A sidecar has a listener for it, and its mutual TLS: plaintext would be less than that."""
+    tcp = cluster("outbound|80||legacy.demo.svc.cluster.local")
+    missing = past_the_mesh(Target("legacy", 80), original_dst("PassthroughCluster"), tcp, node=node)
+    assert isinstance(missing, TargetMissing)
+    assert tcp.name in missing.reason
+
+
+def test_before_the_clusters_have_come_nobody_is_called_past_the_mesh(node):
+    assert past_the_mesh(Target("legacy", 80), node=node) is None
 
 
 def test_a_malformed_table_that_was_never_good_is_said(node):

@@ -25,6 +25,8 @@ class ClusterConfig:
 class TargetConfig:
     """Everything a call to the target needs. ``host`` is the FQDN that answered; clusters are sorted by name.
 
+    ``past_the_mesh``: why the mesh does not know the host, where it lets such be called all the same (ALLOW_ANY).
+
     >>> told = Queue()
     >>> with rpc.mesh().observe_target(Target.parse("xds:///greeter.demo:9080"), told.put):
     ...     config = told.get(timeout=10)
@@ -37,11 +39,14 @@ class TargetConfig:
     route_name: str
     virtual_host: VirtualHost
     clusters: tuple[ClusterConfig, ...]
+    past_the_mesh: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetMissing:
     """The control plane answered that it knows no such target; ``reason`` names host, answer and asking node.
+
+    Where the mesh lets unknown hosts be called (ALLOW_ANY), it is a `TargetConfig` with ``past_the_mesh``.
 
     >>> told = Queue()
     >>> with rpc.mesh().observe_target(Target.parse("xds:///nobody.demo:9080"), told.put):
