@@ -2,6 +2,7 @@
 #
 #   make demo    three providers, a consumer and the embedded control plane, for half a minute
 #   make test    the tests
+#   make soak    ten minutes of bad weather in both worlds, and of a mesh that says nothing
 #   make check   formatting, lints, types, import contracts, clippy, cargo test
 #   make e2e     the tests on a real istiod and a real kube-apiserver (builds them first: about fifteen minutes once)
 #   make bench   ours beside grpcio; python -m bench rpc --help for tonic, grpc-go, a raw socket and a profile
@@ -17,7 +18,7 @@ WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,unshare --user --map-root-user)
 PROTOS := examples/hello/hello.proto tests/interop/testing.proto
 
-.PHONY: demo test check e2e bench setup lock clean
+.PHONY: demo test soak check e2e bench setup lock clean
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -25,6 +26,9 @@ demo: setup
 
 test: setup
 	$(RUN) -m pytest tests -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+soak: setup
+	$(RUN) -m pytest tests/soak -n $(WORKERS) --dist load --soak-seconds 600 --quiet-seconds 600 --timeout 3600
 
 check: setup
 	$(VENV)/bin/ruff format --check .

@@ -16,6 +16,9 @@ def pytest_addoption(parser):
         "--soak-seconds", type=float, default=12.0, help="how long each soak lasts (default: 12; a full run: 600)"
     )
     parser.addoption(
+        "--quiet-seconds", type=float, default=5.0, help="how long a quiet mesh lasts (default: 5; a full run: 600)"
+    )
+    parser.addoption(
         "--hostile-seconds", type=float, default=3.0, help="how long each attack lasts (default: 3; a full run: 60)"
     )
 

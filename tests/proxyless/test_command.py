@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 
 import pytest
@@ -240,3 +242,34 @@ def test_a_token_of_what_can_not_be_is_refused(run, folder, tmp_path, options):
         status, said, why = run("localmesh", "token", "--ca", str(tmp_path / "ca"), "--service-account", "a", *options)
     assert (status != 0, said) == (True, "")
     assert "Traceback" not in why
+
+
+@contextmanager
+def a_mesh_that_ends_connections():
+    """By a GOAWAY of which grpcio's C core writes a line of its own on the terminal."""
+    settings, reason = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), b"too_many_pings"
+    goaway = bytes([0, 0, 8 + len(reason), 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11]) + reason
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.sendall(settings + goaway)
+                        connection.recv(65536)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(("verbosity", "is_raw"), [(None, False), ("ERROR", True)])
+def test_what_the_c_core_says_stays_off_the_terminal_unless_it_is_asked_for(monkeypatch, verbosity, is_raw):
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
+    if verbosity:
+        monkeypatch.setenv("GRPC_VERBOSITY", verbosity)
+    with a_mesh_that_ends_connections() as address:
+        done = python(PROGRAM, "resolve", "x:1", "--timeout", "3", "--discovery-address", address)
+    assert done.returncode == 1
+    assert bool(re.search(r"^[EWI]\d{4} ", done.stderr, re.MULTILINE)) is is_raw
