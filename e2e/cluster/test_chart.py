@@ -37,6 +37,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no unit": ({"mesh": {"certificateTtl": "60"}}, "does not match pattern"),
     "a life that Kubernetes refuses": ({"token": {"expirationSeconds": 60}}, "minimum: got 60, want 600"),
     "root": ({"user": 0}, "minimum: got 0, want 1"),
+    "killed before it has ended": (
+        {"provider": {"drainSeconds": 10}},
+        "terminationGracePeriodSeconds has to be more than 30",
+    ),
     "weights": (
         {"providers": [{"version": "v1", "replicas": 1, "weight": 80}]},
         "the weights add up to 80, not to 100",

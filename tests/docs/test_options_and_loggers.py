@@ -44,6 +44,13 @@ def test_the_table_has_the_options_that_are_read(
     assert not set(listed) & IGNORED.keys()
 
 
+def test_the_table_of_those_that_change_nothing_is_the_codes() -> None:
+    table = rows((ROOT / "docs" / "compatibility.md").read_text(), "argument")
+    listed = {name: row[1] for row in table for name in names(row[0])}
+    assert listed == dict(IGNORED)
+    assert len(listed) == sum(len(names(row[0])) for row in table)
+
+
 def test_defaults_are_what_the_table_says() -> None:
     said = {names(row[0])[0]: row[1] for row in rows(OPTIONS.read_text(), "channel option")}
     channel, server = ChannelOptions.parse(None), ServerOptions.parse(None)
