@@ -114,3 +114,16 @@ fn a_stream_that_nobody_reads_keeps_the_window_that_all_begin_with() {
     let held = line.ends[1].view(unread).unwrap().body.len();
     assert_eq!(held, WINDOW);
 }
+
+#[test]
+fn many_that_are_read_for_a_while_leave_room_for_who_is_read_on() {
+    let mut line = Line::with(&Settings { connection_window: 64 * 1024 * 1024, ..Settings::default() });
+    let first = line.open();
+    line.pour(&[first], &[first], 3);
+    let mut keys: Vec<Key> = (0..40).map(|_| line.open()).collect();
+    line.pour(&keys, &keys, 1);
+    let read_on = line.open();
+    keys.push(read_on);
+    let rate = line.pour(&keys, &[read_on], 6);
+    assert!(rate > WINDOW * 20 / 2, "{rate}: less than the window that all begin with carries");
+}

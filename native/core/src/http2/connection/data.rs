@@ -17,6 +17,9 @@ use crate::http2::frame::{self, Head, code, flag, kind, setting};
 const WORTH_LANDING: usize = 8 * 1024;
 /// How much of the connection's window one stream's may grow to: a 64th.
 const STREAM_SHARE: i64 = 64;
+/// How much of it streams may have together beyond the window that all begin with, a quarter: what the line carries it
+/// carries for all of them, and slow readers, who fill theirs, must leave room for who is not slow.
+const WIDE_SHARE: i64 = 4;
 
 /// What may be on its way at the most, on streams that ended here one after the other: the connection's window, which is
 /// topped up meanwhile, says nothing about that.
@@ -196,7 +199,11 @@ impl Connection {
 
     /// Who is read has as much on the way as the line can carry; who is not keeps to the window that all begin with.
     fn make_room(&mut self, key: Key, missing: i64) {
-        self.let_in(key, missing.max(self.bandwidth.product()));
+        let Some(stream) = self.streams.get(&key) else { return };
+        let most = i64::from(self.settings.connection_window) / WIDE_SHARE;
+        let others = self.wide - stream.wide;
+        let carried = self.bandwidth.product().min(self.local_window + (most - others).max(0));
+        self.let_in(key, missing.max(carried));
         self.top_up();
     }
 
@@ -211,6 +218,8 @@ impl Connection {
         let room = target - stream.held - stream.recv_window;
         if room >= (self.local_window / 2).max(1) {
             stream.recv_window += room;
+            let wide = target - self.local_window;
+            self.wide += wide - std::mem::replace(&mut stream.wide, wide);
             self.output.frame(kind::WINDOW_UPDATE, 0, key, &(room as u32).to_be_bytes());
             self.strikes.forgive();
         }

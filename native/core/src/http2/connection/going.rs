@@ -217,6 +217,7 @@ impl Connection {
     fn remove(&mut self, key: Key) -> Option<Stream> {
         let stream = self.streams.remove(&key)?;
         self.held -= stream.held;
+        self.wide -= stream.wide;
         self.top_up();
         Some(stream)
     }

@@ -67,6 +67,8 @@ pub struct Connection {
     late_window: i64,
     /// Bytes that arrived and that nobody has asked for yet.
     held: i64,
+    /// What streams' windows are beyond the one that all begin with.
+    wide: i64,
     /// A stream's window at its start. The peer may count on HTTP/2's until it has acknowledged ours.
     local_window: i64,
     /// How many of our SETTINGS the peer has not acknowledged yet.
@@ -132,6 +134,7 @@ impl Connection {
             recv_window: i64::from(settings.connection_window.max(frame::DEFAULT_WINDOW)),
             late_window: data::LATE_LENIENCY,
             held: 0,
+            wide: 0,
             local_window: i64::from(settings.stream_window.max(frame::DEFAULT_WINDOW)),
             settings_owed: 1,
             greeting_acknowledged: false,
@@ -327,6 +330,7 @@ impl Connection {
             streams.clone().filter(|stream| stream.open()).count() * usize::from(self.ended.is_none())
         );
         assert_eq!(self.held, streams.clone().map(|stream| stream.held).sum::<i64>());
+        assert_eq!(self.wide, streams.clone().map(|stream| stream.wide).sum::<i64>());
         assert!(self.recv_window >= 0 && self.held >= 0);
         for stream in streams {
             assert!(stream.view.broken.is_some() || stream.view.unsent != stream.queue.is_empty());

@@ -46,6 +46,8 @@ pub struct Stream {
     pub recv_window: i64,
     /// Bytes that arrived and that nobody has asked for yet.
     pub held: i64,
+    /// How much its window was last made beyond the one that all begin with.
+    pub wide: i64,
     /// What is left of content-length.
     pub expected: Option<u64>,
     /// Either side reset it.
@@ -66,6 +68,7 @@ impl Stream {
             send_window,
             recv_window,
             held: 0,
+            wide: 0,
             expected: None,
             reset_by_peer: false,
             answered: false,
