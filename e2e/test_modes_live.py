@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.envoy.load import RATE, Calls
 from e2e.envoy.pods import DECLARED
 from e2e.envoy.village import CALLERS, peer_authentication, until
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)
 
-RATE = 20.0  # calls per second of each kind of client
 STAY = 5.0  # seconds in each mode: longer than Envoy drains (sidecar.DRAIN), so that connections of before are gone
 # Each kind of client, and the modes in which its calls are legal.
 LEGAL = {
@@ -30,31 +29,6 @@ LEGAL = {
     "grpcio": {"PERMISSIVE", "DISABLE"},
 }
 MODES = ["PERMISSIVE", "STRICT", "PERMISSIVE", "DISABLE", "PERMISSIVE"]
-
-
-class Calls:
-    """One kind of client that calls one server all the time, on one channel that it keeps."""
-
-    def __init__(self, town: Village, kind: str, server: str) -> None:
-        self.kind = kind
-        self.answers: list[Answer] = []
-        self._call = lambda: town.call(kind, server, DECLARED, fresh=False)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._work, name=f"calls-{kind}")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _work(self) -> None:
-        due = time.monotonic()
-        while not self._ended.wait(max(0.0, due - time.monotonic())):
-            self.answers.append(self._call())
-            due = max(due + 1 / RATE, time.monotonic() - 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +75,10 @@ def test_flips_under_load(town: Village, server: str) -> None:
     town.apply(peer_authentication("all", MODES[0]))
     town.settle({DECLARED: MODES[0]})
     with ExitStack() as calling:
-        running = [calling.enter_context(Calls(town, kind, server)) for kind in LEGAL]
+        running = [
+            calling.enter_context(Calls(kind, lambda kind=kind: town.call(kind, server, DECLARED, fresh=False)))
+            for kind in LEGAL
+        ]
         for calls in running:
             until(lambda calls=calls: len(calls.answers) > RATE, True, f"{calls.kind} calls", 30.0)
         stays = flip_through(town, running)
