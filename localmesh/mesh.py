@@ -76,7 +76,7 @@ class LocalMesh:
         self._ignore = frozenset(ignore)
         if unknown := sorted(self._ignore - IGNORABLE):
             raise LocalMeshError(f"{', '.join(unknown)} cannot be ignored: name one of {', '.join(sorted(IGNORABLE))}")
-        self._reader = FolderReader(self.folder, self._ignore)
+        self._reader = FolderReader(self.folder, self._ignore, domain)
         self._domain = domain
         self._cluster_id = cluster_id
         self._watches = [FolderWatch(self.folder, self._folder_changed)] if watch else []
@@ -258,7 +258,7 @@ class LocalMesh:
         """Of each oddity once, for as long as it lasts."""
         found = [printable(said) for said in snapshot.oddities()]
         if not snapshot.resources.service_entries:
-            found.insert(0, "there is no ServiceEntry in it: nothing can be called")
+            found.insert(0, "there is no ServiceEntry and no Service in it: nothing can be called")
         before = set(self._warnings)
         new = [said for said in found if said not in before]
         for said in new[:_LOGGED_PROBLEMS]:

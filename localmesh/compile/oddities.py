@@ -31,6 +31,7 @@ class Oddities:
         self._domain = domain
 
     def __iter__(self) -> Iterator[str]:
+        yield from self._resources.notes
         yield from self._of_virtual_services()
         yield from self._of_destination_rules()
         yield from self._of_service_entries()

@@ -48,6 +48,7 @@ class Refused(Exception):  # noqa: N818  # control flow inside this package: it 
 class Spec:
     """What every decoded class may say about itself."""
 
+    IS_OPEN: ClassVar[bool] = False  # whether fields that it does not have are somebody else's business
     UNSUPPORTED: ClassVar[frozenset[str]] = frozenset()
     ONEOFS: ClassVar[tuple[tuple[str, ...], ...]] = ()
     RENAMED: ClassVar[Mapping[str, str]] = {}  # where camelCase(field) is not Istio's name
@@ -116,7 +117,13 @@ def _shape(hint: Any) -> tuple[Any, Any]:
     return (Any if hint is Any else Spec if issubclass(hint, Spec) else None), hint
 
 
-_ACCEPTED = {str: (_STR, _TIMESTAMP), bool: (_BOOL,), int: (_INT,), float: (_FLOAT, _INT)}
+class IntOrString(str):
+    """Kubernetes' type of this name, as it is written."""
+
+    __slots__ = ()
+
+
+_ACCEPTED = {str: (_STR, _TIMESTAMP), IntOrString: (_STR, _INT), bool: (_BOOL,), int: (_INT,), float: (_FLOAT, _INT)}
 
 
 def parse_duration(text: str) -> timedelta | None:
@@ -214,10 +221,10 @@ class Decoder:
             name = names.get(key)
             if key in cls.UNSUPPORTED:
                 self.report(value, f"{path}.{key}: localmesh does not support this field yet")
-            elif name is None:
-                self.report(value, f"{path}.{key}: unknown field")
-            else:
+            elif name is not None:
                 nodes[name] = value
+            elif not cls.IS_OPEN:
+                self.report(value, f"{path}.{key}: unknown field")
         return nodes
 
     def value(self, node: yaml.Node, hint: Any, path: str) -> Any:
@@ -267,8 +274,8 @@ class Decoder:
         if tag not in _ACCEPTED.get(hint, ()):
             kind = "the boolean" if tag == _BOOL else _called(node)
             raise self.refuse(node, path, f"must be {_wanted(hint)}, not {kind} {node.value!r}")
-        if hint is str:
-            return self._text(node, path)
+        if issubclass(hint, str):
+            return hint(self._text(node, path))
         if hint is bool:
             return node.value in "yY" if node.value in _GO_BOOLS else _SCALARS.construct_object(node)
         return self._number(node, hint, path)

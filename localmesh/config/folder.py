@@ -6,7 +6,7 @@ Pure but for reading the files; any thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,6 +17,14 @@ import yaml
 from localmesh.config.decode import NULL, Decoder, Refused, Spec
 from localmesh.config.destination_rule import DestinationRule
 from localmesh.config.kinds import Standing, standing_of
+from localmesh.config.kubernetes import (
+    SERVICE_NAME,
+    Endpoints,
+    EndpointSlice,
+    KubernetesService,
+    host_of,
+    service_entry,
+)
 from localmesh.config.mesh_config import MeshConfig
 from localmesh.config.peer_authentication import PeerAuthentication
 from localmesh.config.service_entry import ServiceEntry, WorkloadEntry
@@ -50,7 +58,8 @@ class Resource(Generic[SpecT_co]):
 class Resources:
     """Everything in the folder, each kind in istiod's order: by age, name, namespace. Of two that clash the first wins.
 
-    ``ignored`` are file and kind of the documents that are known to Istio or Kubernetes, but not served.
+    Kubernetes' own Services are ServiceEntries here; ``notes`` say which are not. ``ignored`` are file and kind of the
+    documents that are known to Istio or Kubernetes, but not served.
     """
 
     mesh: MeshConfig = field(default_factory=MeshConfig)
@@ -59,6 +68,7 @@ class Resources:
     virtual_services: tuple[Resource[VirtualService], ...] = ()
     destination_rules: tuple[Resource[DestinationRule], ...] = ()
     peer_authentications: tuple[Resource[PeerAuthentication], ...] = ()
+    notes: tuple[str, ...] = ()
     ignored: tuple[tuple[str, str], ...] = ()
 
 
@@ -73,6 +83,11 @@ _SPECS: dict[str, type[Spec]] = {
     "DestinationRule": DestinationRule,
     "PeerAuthentication": PeerAuthentication,
 }
+_KUBERNETES: dict[str, type[Spec]] = {
+    "Service": KubernetesService,
+    "EndpointSlice": EndpointSlice,
+    "Endpoints": Endpoints,
+}
 
 
 @dataclass(slots=True)
@@ -86,23 +101,35 @@ class _File:
     ignored: dict[str, None] = field(default_factory=dict)  # kinds, in order
 
 
+@dataclass(frozen=True, slots=True)
+class _Converted:
+    """A ServiceEntry, and what it was made from: the same object as long as that is the same."""
+
+    service: Resource[KubernetesService]
+    behind: list[EndpointSlice | Endpoints]
+    entry: Resource[ServiceEntry]
+
+
 class FolderReader:
     """Reads a folder again and again. What did not change are the same objects as before. Not for two threads at once.
 
     Policies that say who may call are refused where they are not carried out, unless their kind is to be ignored.
     """
 
-    def __init__(self, folder: Path, ignore: frozenset[str] = frozenset()) -> None:
+    def __init__(self, folder: Path, ignore: frozenset[str] = frozenset(), domain: str = "cluster.local") -> None:
+        """``domain``: of the names of Kubernetes' own Services."""
         self.folder = folder
         self._ignore = ignore
+        self._domain = domain
         self._files: dict[Path, _File] = {}
+        self._converted: dict[tuple[str, str], _Converted] = {}
 
     def read(self) -> Resources:
         """Raises `ConfigError` with every problem found."""
         listing = yaml_files(self.folder)
         self._files = {path: self._file(path, self._files.get(path)) for path in listing.files}
         problems = list(listing.problems)
-        found: dict[str, dict[tuple[str, str], Resource[Any]]] = {kind: {} for kind in _SPECS}
+        found: dict[str, dict[tuple[str, str], Resource[Any]]] = {kind: {} for kind in (*_SPECS, *_KUBERNETES)}
         for path, file in self._files.items():
             twice = [
                 Problem(str(path), line, f"{kind}: {resource.namespace}/{resource.name} is defined twice")
@@ -112,6 +139,7 @@ class FolderReader:
             problems += file.problems if not twice else Decoder(str(path), [*file.problems, *twice]).problems
         if problems:
             raise ConfigError(problems)
+        notes = tuple(self._convert(found))
         ordered = {kind: tuple(sorted(one.values(), key=_age)) for kind, one in found.items()}
         meshes = [file.mesh for file in self._files.values() if file.mesh is not None]
         return Resources(
@@ -121,8 +149,35 @@ class FolderReader:
             virtual_services=ordered["VirtualService"],
             destination_rules=ordered["DestinationRule"],
             peer_authentications=ordered["PeerAuthentication"],
+            notes=notes,
             ignored=tuple((str(path), kind) for path, file in self._files.items() for kind in file.ignored),
         )
+
+    def _convert(self, found: dict[str, dict[tuple[str, str], Resource[Any]]]) -> Iterator[str]:
+        """Kubernetes' Services become ServiceEntries; says of which they do not, because one is there already."""
+        taken = {
+            (host.lower(), entry.namespace): entry.name
+            for entry in found["ServiceEntry"].values()
+            for host in entry.spec.hosts
+        }
+        behind: dict[tuple[str, str], list[EndpointSlice | Endpoints]] = {}
+        for one in found["EndpointSlice"].values():
+            behind.setdefault((one.labels.get(SERVICE_NAME, ""), one.namespace), []).append(one.spec)
+        for key, one in found["Endpoints"].items():
+            behind.setdefault(key, []).append(one.spec)
+        before, self._converted = self._converted, {}
+        for key, service in found["Service"].items():
+            host = host_of(*key, self._domain)
+            if (owner := taken.get((host, service.namespace))) is not None:
+                name = f"{service.namespace}/{service.name}"
+                yield f"Service {name}: ServiceEntry {owner} has its host already, and holds"
+                continue
+            made, listed = before.get(key), behind.get(key, [])
+            if made is None or made.service is not service or made.behind != listed:
+                spec = service_entry(service.spec.spec, host, listed)
+                made = _Converted(service, listed, replace(service, spec=spec))
+            self._converted[key] = made
+            found["ServiceEntry"][f"{service.name}.svc", service.namespace] = made.entry
 
     def _file(self, path: Path, before: _File | None) -> _File:
         try:
@@ -175,20 +230,21 @@ class _FileReader:
         if (api_version, kind) == ("v1", "List"):  # as kubectl writes what it gets
             self._list(entries.get("items"), decoder)
             return
-        match standing_of(api_version, kind):
+        match standing_of(api_version, kind, self._ignore):
             case Standing.UNKNOWN_VERSION:
                 raise decoder.refuse(entries["apiVersion"], kind, f"unknown apiVersion {api_version!r}")
             case Standing.UNKNOWN_KIND:
                 raise decoder.refuse(entries["kind"], api_version, f"unknown kind {kind!r}")
-            case Standing.GUARD if kind not in self._ignore:
+            case Standing.GUARD:
                 reason = (
                     "localmesh does not carry it out, and would let in whom it keeps out: take it out of the folder"
                 )
                 raise decoder.refuse(entries["kind"], kind, f"{reason}, or say --ignore {kind}")
-            case Standing.IGNORED | Standing.GUARD:
+            case Standing.IGNORED:
                 self._made.ignored[kind] = None
             case Standing.SERVED:
-                self._resource(node, entries, kind, decoder)
+                read = self._kubernetes if kind in _KUBERNETES else self._resource
+                read(node, entries, kind, decoder)
 
     def _list(self, items: yaml.Node | None, decoder: Decoder) -> None:
         if items is not None and not isinstance(items, yaml.SequenceNode):
@@ -205,6 +261,14 @@ class _FileReader:
             decoder.report(entries[key], f"{kind}.{key}: unknown field")
         named = self._metadata(entries["metadata"], kind, decoder)
         spec = decoder.spec(entries["spec"], _SPECS[kind], f"{kind} {named.namespace}/{named.name} spec")
+        self._made.found.append((kind, node.start_mark.line + 1, replace(named, spec=spec)))
+
+    def _kubernetes(self, node: yaml.Node, entries: dict[str, yaml.Node], kind: str, decoder: Decoder) -> None:
+        """Not all of these have a spec; the document itself is read as one."""
+        if "metadata" not in entries:
+            raise decoder.refuse(node, kind, "metadata is missing")
+        named = self._metadata(entries["metadata"], kind, decoder)
+        spec = decoder.spec(node, _KUBERNETES[kind], f"{kind} {named.namespace}/{named.name}")
         self._made.found.append((kind, node.start_mark.line + 1, replace(named, spec=spec)))
 
     def _metadata(self, node: yaml.Node, kind: str, decoder: Decoder) -> Resource[Any]:

@@ -7,8 +7,12 @@ from enum import Enum, auto
 _SERVED = {
     "networking.istio.io": {"ServiceEntry", "WorkloadEntry", "VirtualService", "DestinationRule"},
     "security.istio.io": {"PeerAuthentication"},
+    "": {"Service", "Endpoints"},
+    "discovery.k8s.io": {"EndpointSlice"},
 }
 _VERSIONS = {
+    "": {"v1"},
+    "discovery.k8s.io": {"v1"},
     "networking.istio.io": {"v1", "v1beta1", "v1alpha3"},
     "security.istio.io": {"v1", "v1beta1"},
 }
@@ -41,7 +45,8 @@ _KUBERNETES_GROUPS = frozenset({"", "apps", "batch", "autoscaling", "policy"})
 
 # who serves without these lets in whom they would keep out
 GUARDS = frozenset({"AuthorizationPolicy", "RequestAuthentication"})
-IGNORABLE = frozenset().union(*_ISTIO_KINDS.values(), _KUBERNETES_KINDS)
+KUBERNETES = frozenset({"Service", "Endpoints", "EndpointSlice"})  # served, unless they are to be ignored
+IGNORABLE = frozenset().union(*_ISTIO_KINDS.values(), _KUBERNETES_KINDS, KUBERNETES)
 
 
 class Standing(Enum):
@@ -52,16 +57,23 @@ class Standing(Enum):
     UNKNOWN_VERSION = auto()
 
 
-def standing_of(api_version: str, kind: str) -> Standing:
+def standing_of(api_version: str, kind: str, ignored: frozenset[str] = frozenset()) -> Standing:
+    """``ignored`` are those that are to be left out, though they are served, or guard."""
+    standing = _standing_of(api_version, kind)
+    may_be = standing is Standing.GUARD or (standing is Standing.SERVED and kind in KUBERNETES)
+    return Standing.IGNORED if may_be and kind in ignored else standing
+
+
+def _standing_of(api_version: str, kind: str) -> Standing:
     group, _, version = api_version.rpartition("/")
+    if kind in _SERVED.get(group, ()):
+        return Standing.SERVED if version in _VERSIONS[group] else Standing.UNKNOWN_VERSION
     if group.endswith(".k8s.io"):
         return Standing.IGNORED
     if group in _KUBERNETES_GROUPS:
         return Standing.IGNORED if kind in _KUBERNETES_KINDS else Standing.UNKNOWN_KIND
     if group not in _ISTIO_KINDS:
         return Standing.UNKNOWN_VERSION
-    if kind in _SERVED.get(group, ()):
-        return Standing.SERVED if version in _VERSIONS[group] else Standing.UNKNOWN_VERSION
     if kind not in _ISTIO_KINDS[group]:
         return Standing.UNKNOWN_KIND
     return Standing.GUARD if kind in GUARDS else Standing.IGNORED

@@ -169,11 +169,12 @@ def test_a_missing_folder_is_refused(tmp_path):
 def test_kinds_that_are_not_served_are_left_out_by_name(tmp_path):
     others = (
         "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: x}\nspec: {}\n"
-        "---\napiVersion: v1\nkind: Service\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n---\n---\n"
+        "---\napiVersion: v1\nkind: Deployment\n"
+        "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n---\n---\n"
     )
     resources = read_folder(write(tmp_path, others=others, service=SERVICE), frozenset({"AuthorizationPolicy"}))
     file = str(tmp_path / "others.yaml")
-    assert resources.ignored == ((file, "AuthorizationPolicy"), (file, "Service"), (file, "HTTPRoute"))
+    assert resources.ignored == ((file, "AuthorizationPolicy"), (file, "Deployment"), (file, "HTTPRoute"))
     assert [entry.name for entry in resources.service_entries] == ["reviews"]
 
 

@@ -280,4 +280,4 @@ def test_one_file_is_watched_also_when_an_editor_puts_another_in_its_place(tmp_p
 def test_a_folder_without_services_says_so(tmp_path, caplog):
     with LocalMesh(write(tmp_path, mesh="{}"), watch=False):
         pass
-    assert "there is no ServiceEntry in it: nothing can be called" in caplog.text
+    assert "there is no ServiceEntry and no Service in it: nothing can be called" in caplog.text

@@ -123,5 +123,5 @@ def test_it_is_told_once_at_the_start_and_at_the_reload_that_brought_it_or_broug
 def test_an_empty_folder_is_told_of_once(tmp_path, caplog):
     with LocalMesh(tmp_path, watch=False) as mesh:
         mesh.reload()
-        assert caplog.messages == [f"{tmp_path}: there is no ServiceEntry in it: nothing can be called"]
+        assert caplog.messages == [f"{tmp_path}: there is no ServiceEntry and no Service in it: nothing can be called"]
         assert mesh.errors == ()

@@ -20,14 +20,20 @@ from hypothesis import strategies as st
 from localmesh import ConfigError
 from localmesh.compile import Snapshot, View
 from localmesh.config import read_folder
-from localmesh.config.decode import Spec, _fields_of
-from localmesh.config.folder import _SPECS
+from localmesh.config.decode import IntOrString, Spec, _fields_of
+from localmesh.config.folder import _KUBERNETES, _SPECS
+from localmesh.config.kubernetes import SERVICE_NAME
 from tests.localmesh.captures import CLASSES
 from tests.localmesh.yaml_folder import HOST, SERVICE
 
 FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 EXAMPLES = 50
-GROUPS = {"PeerAuthentication": "security.istio.io/v1"}
+GROUPS = {
+    "PeerAuthentication": "security.istio.io/v1",
+    "Service": "v1",
+    "Endpoints": "v1",
+    "EndpointSlice": "discovery.k8s.io/v1",
+}
 
 words = st.sampled_from(
     [HOST, "reviews", "*", "*.demo", "a", "v1", "", "9080", "grpc", "HTTP", "127.0.0.1", "::1", "mesh", "/x", ".*"]
@@ -63,26 +69,34 @@ def value(hint: Any) -> st.SearchStrategy[Any]:
     elif isinstance(hint, type) and issubclass(hint, Enum):
         found = st.sampled_from(list(hint.__members__))
     else:
-        found = {str: texts, int: numbers, float: numbers | st.floats(), bool: st.booleans(), timedelta: durations}.get(
-            hint, odd
-        )
+        found = {
+            str: texts,
+            IntOrString: numbers | words,
+            int: numbers,
+            float: numbers | st.floats(),
+            bool: st.booleans(),
+            timedelta: durations,
+        }.get(hint, odd)
     # one in so many is of another kind: more, and hardly a document would be read to its end
     return st.integers(0, 40).flatmap(lambda chance: odd if chance == 0 else found)
 
 
 def document(kind: str) -> st.SearchStrategy[dict[str, Any]]:
     metadata = {"name": st.sampled_from(["x", "z"]), "namespace": st.sampled_from(["demo", "istio-system"])}
-    return st.fixed_dictionaries(
+    labels = st.dictionaries(texts | st.just(SERVICE_NAME), texts | st.just("x"), max_size=2)
+    head = st.fixed_dictionaries(
         {
             "apiVersion": st.just(GROUPS.get(kind, "networking.istio.io/v1")),
             "kind": st.just(kind),
-            "metadata": st.fixed_dictionaries(metadata, optional={"labels": st.dictionaries(texts, texts, max_size=2)}),
-            "spec": spec(_SPECS[kind]),
+            "metadata": st.fixed_dictionaries(metadata, optional={"labels": labels}),
         }
     )
+    # Kubernetes' own say what they say beside the metadata, a spec among it or not
+    rest = spec(_KUBERNETES[kind]) if kind in _KUBERNETES else st.fixed_dictionaries({"spec": spec(_SPECS[kind])})
+    return st.builds(lambda rest, head: {**rest, **head}, rest, head)
 
 
-documents = st.lists(st.one_of([document(kind) for kind in _SPECS]), min_size=1, max_size=4)
+documents = st.lists(st.one_of([document(kind) for kind in (*_SPECS, *_KUBERNETES)]), min_size=1, max_size=4)
 torn = st.binary(max_size=200) | st.text(alphabet="[]{}:-&*!|>?%@`'\"#,. \n\tab01\\~<=", max_size=200).map(str.encode)
 
 

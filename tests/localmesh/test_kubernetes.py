@@ -1,0 +1,172 @@
+"""Kubernetes' own Services, as kubectl writes them, are services of the mesh; what is not served is refused by name."""
+
+from __future__ import annotations
+
+import queue
+
+import pytest
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+
+from localmesh import ConfigError, LocalMesh
+from localmesh.compile import Snapshot
+from localmesh.config import FolderReader, read_folder
+from tests.localmesh.yaml_folder import HOST, SERVICE, Compiled, resource, write
+from xds_client import Bootstrap, PilotExchanger, Target
+
+GRPC, PLAIN = f"outbound|9080||{HOST}", f"outbound|80||{HOST}"
+KUBECTL = """
+apiVersion: v1
+kind: Service
+metadata:
+  annotations: {kubectl.kubernetes.io/last-applied-configuration: "{}"}
+  creationTimestamp: "2026-01-31T12:00:00Z"
+  labels: {app: reviews}
+  name: reviews
+  namespace: demo
+  resourceVersion: "7"
+  uid: 6a1c
+spec:
+  clusterIP: 10.96.0.7
+  clusterIPs: [10.96.0.7]
+  internalTrafficPolicy: Cluster
+  ipFamilies: [IPv4]
+  ipFamilyPolicy: SingleStack
+  ports:
+  - {name: grpc, port: 9080, protocol: TCP, targetPort: 50051}
+  - {name: web, port: 80, protocol: TCP, targetPort: http, appProtocol: http}
+  selector: {app: reviews}
+  sessionAffinity: None
+  type: ClusterIP
+status: {loadBalancer: {}}
+"""
+SLICE = """
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+addressType: IPv4
+metadata: {name: reviews-x1, namespace: demo, labels: {kubernetes.io/service-name: reviews}}
+endpoints:
+- {addresses: [10.0.0.1], conditions: {ready: true, serving: true}, nodeName: n, targetRef: {kind: Pod, name: p}}
+- {addresses: [10.0.0.2], conditions: {ready: false}}
+- {addresses: [10.0.0.3]}
+ports: [{name: grpc, port: 50051, protocol: TCP}, {name: web, port: 8080, protocol: TCP}]
+"""
+ENDPOINTS = """
+apiVersion: v1
+kind: Endpoints
+metadata: {name: reviews, namespace: demo}
+subsets:
+- addresses: [{ip: 10.0.0.4, nodeName: n}]
+  notReadyAddresses: [{ip: 10.0.0.5}]
+  ports: [{name: grpc, port: 50051, protocol: TCP}]
+"""
+WORKLOADS = "\n---\n".join(
+    resource("WorkloadEntry", f"w{number}", f"address: 127.0.0.{number}\nlabels: {{app: {app}}}\nserviceAccount: r")
+    for number, app in ((1, "reviews"), (2, "other"))
+)
+
+
+def sockets(compiled, name):
+    return [
+        (endpoint.endpoint.address.socket_address.address, endpoint.endpoint.address.socket_address.port_value)
+        for group in compiled.localities(name)
+        for endpoint in group.lb_endpoints
+    ]
+
+
+def test_a_service_calls_the_endpoints_of_its_slices(tmp_path):
+    compiled = Compiled(tmp_path, KUBECTL, SLICE, SLICE.replace("reviews-x1", "reviews-x2"), WORKLOADS)
+    assert sockets(compiled, GRPC) == [("10.0.0.1", 50051), ("10.0.0.3", 50051)]
+    assert sockets(compiled, PLAIN) == [("10.0.0.1", 8080), ("10.0.0.3", 8080)]
+    (route,) = compiled.routes()
+    assert route.route.cluster == GRPC
+
+
+def test_endpoints_are_read_in_their_older_form_too(tmp_path):
+    assert sockets(Compiled(tmp_path, KUBECTL, ENDPOINTS), GRPC) == [("10.0.0.4", 50051)]
+
+
+def test_without_endpoints_it_calls_the_workloads_that_it_selects(tmp_path):
+    compiled = Compiled(tmp_path, KUBECTL, WORKLOADS)
+    assert sockets(compiled, GRPC) == [("127.0.0.1", 50051)]
+    assert sockets(compiled, PLAIN) == [("127.0.0.1", 80)], "a target port by name is one of the workload's"
+
+
+def test_a_headless_one_is_called_by_name_as_behind_a_sidecar(tmp_path):
+    compiled = Compiled(tmp_path, KUBECTL.replace("clusterIP: 10.96.0.7", "clusterIP: None"), SLICE)
+    assert compiled.cluster(GRPC).type == Cluster.ORIGINAL_DST
+    assert compiled.cluster(f"outbound|9080||*.{HOST}").type == Cluster.ORIGINAL_DST
+
+
+@pytest.mark.parametrize(
+    ("port", "protocol"),
+    [
+        ("{name: grpc, port: 1}", "grpc"),
+        ("{name: grpc-web-x, port: 1}", "grpc-web"),
+        ("{name: http2-x, port: 1}", "http2"),
+        ("{name: x, port: 1, appProtocol: kubernetes.io/h2c}", "http2"),
+        ("{name: http, port: 1, appProtocol: grpc}", "grpc"),
+        ("{port: 1}", ""),
+        ("{port: 3306}", "tcp"),
+        ("{name: grpc, port: 1, protocol: UDP}", "udp"),
+        ("{name: udp, port: 1}", ""),
+    ],
+)
+def test_a_ports_protocol_is_what_istiod_takes_it_for(tmp_path, port, protocol):
+    text = f"apiVersion: v1\nkind: Service\nmetadata: {{name: a}}\nspec: {{ports: [{port}]}}\n"
+    (entry,) = read_folder(write(tmp_path, a=text)).service_entries
+    assert [one.protocol for one in entry.spec.ports] == [protocol]
+    assert entry.spec.hosts == ("a.default.svc.cluster.local",)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (KUBECTL.replace("type: ClusterIP", "type: ExternalName"), "spec.type: localmesh does not serve ExternalName"),
+        (KUBECTL.replace("port: 9080", "port: 90800"), "spec.ports[0].port: 90800 is not a port"),
+        (KUBECTL.replace("targetPort: 50051", "targetPort: 500510"), "targetPort: 500510 is not a port"),
+        (KUBECTL.replace("protocol: TCP, targetPort: h", "protocol: X, targetPort: h"), "'X' is none of TCP, UDP"),
+        (SLICE.replace("port: 8080", "port: 0"), "ports[1].port: 0 is not a port"),
+        (KUBECTL + "---" + KUBECTL, "Service: demo/reviews is defined twice"),
+        (KUBECTL.replace("apiVersion: v1", "apiVersion: v2"), "unknown apiVersion 'v2'"),
+    ],
+)
+def test_what_is_not_served_is_refused_by_name(tmp_path, text, reason):
+    with pytest.raises(ConfigError) as refused:
+        read_folder(write(tmp_path, all=text))
+    assert reason in str(refused.value)
+
+
+def test_a_service_entry_of_the_same_host_holds_and_that_is_told(tmp_path):
+    resources = read_folder(write(tmp_path, all=f"{KUBECTL}---\n{SERVICE}"))
+    assert [entry.spec.hosts for entry in resources.service_entries] == [(HOST,)]
+    assert list(Snapshot(resources).oddities()) == [
+        "Service demo/reviews: ServiceEntry reviews has its host already, and holds"
+    ]
+
+
+def test_they_can_be_ignored(tmp_path):
+    resources = read_folder(write(tmp_path, all=KUBECTL + "---" + SLICE), frozenset({"Service", "EndpointSlice"}))
+    assert resources.service_entries == ()
+    assert {kind for _, kind in resources.ignored} == {"Service", "EndpointSlice"}
+
+
+def test_a_service_stays_the_same_object_until_who_stands_behind_it_changes(tmp_path):
+    reader = FolderReader(write(tmp_path, service=KUBECTL, behind=SLICE, other=""))
+    (first,) = reader.read().service_entries
+    write(tmp_path, other=resource("VirtualService", "r", "hosts: [x]\nhttp: [{route: [{destination: {host: x}}]}]"))
+    (second,) = reader.read().service_entries
+    write(tmp_path, behind=SLICE.replace("10.0.0.1", "10.0.0.9"))
+    (third,) = reader.read().service_entries
+    assert second is first
+    assert [endpoint.address for endpoint in third.spec.endpoints] == ["10.0.0.9", "10.0.0.3"]
+
+
+def test_a_member_finds_it(tmp_path):
+    told = queue.SimpleQueue()
+    with (
+        LocalMesh(write(tmp_path, a=KUBECTL, b=SLICE), watch=False) as mesh,
+        PilotExchanger(Bootstrap.load(mesh.environment("demo"))) as member,
+        member.observe_target(Target.parse("reviews:9080"), told.put),
+    ):
+        assert "10.0.0.3" in str(told.get(timeout=60))
+    assert mesh.warnings == ()
