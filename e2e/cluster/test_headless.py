@@ -70,6 +70,22 @@ class Store:
         self._apply("apps/v1", "Deployment", name, spec)
         self.release.wait(lambda: any(map(_is_ready, self.release.pods(name))), 90, f"{name} is ready")
 
+    def demand_mutual_tls(self) -> None:
+        spec = {"host": self.host, "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}
+        self._apply("networking.istio.io/v1", "DestinationRule", STORE, spec)
+
+    def wait_for_error(self, name: str, words: str) -> None:
+        errors: list[str] = []
+
+        def said() -> bool:
+            errors[:] = self.told(name)["errors"]
+            return any(words in error for error in errors)
+
+        try:
+            self.release.wait(said, 60, f"calls of {name} fail with {words!r}")
+        finally:
+            print(name, *errors[-1:])
+
     def told(self, name: str) -> Object:
         [pod] = self.release.pods(name)
         return self.release.stats(pod)
@@ -138,3 +154,21 @@ def test_pods_that_come_are_called_and_no_call_fails_when_they_go(store: Store) 
 def test_one_pod_is_called_by_its_own_name(store: Store) -> None:
     store.call("of-one", f"{STORE}-1.{store.host}")
     assert store.answering("of-one") == pods(1)
+
+
+def test_a_service_without_pods_is_called_once_it_has_some(store: Store) -> None:
+    """istiod infers TLS from the pods that are there, and tells nobody that the first STRICT ones have come.
+
+    So whoever joined before them is told to send plaintext, with a sidecar too. A DestinationRule needs no pods.
+    """
+    store.scale(0)
+    store.wait_ready(0)
+    store.call("of-none", store.host)
+    store.wait_for_error("of-none", f"'{store.host}' is not resolved")
+    store.scale(2)
+    store.wait_ready(2)
+    store.wait_for_error("of-none", "it was called in plaintext")
+    store.demand_mutual_tls()
+    wanted = {f"v1/{pod}" for pod in pods(0, 1)}
+    store.release.wait(lambda: set(store.told("of-none")["servers"]) == wanted, 90, "both answer")
+    assert list(store.told("of-none")["seen_as"]) == list(store.told("of-all")["seen_as"])
