@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -123,6 +124,23 @@ def test_a_workload_comes_and_goes(start_mesh: StartMesh, fleet: Fleet, connect:
     assert len(servers) == 2
     first.process.stop()
     client.servers(100)
+
+
+def test_the_share_of_a_workload_that_is_down_goes_to_all_others(
+    start_mesh: StartMesh, fleet: Fleet, connect: Connect
+) -> None:
+    """The control plane knows nothing of its end: by its word it is as healthy as the others."""
+    calls, workloads = 3000, fleet.add("reviews", "v1", count=4)
+    mesh = start_mesh({"services": yamls.documents(yamls.service_entry("reviews"), *fleet.entries())})
+    client = connect(mesh)
+    assert len(client.servers(40)) == len(workloads)
+    workloads[1].process.stop()
+    with contextlib.suppress(AssertionError):  # calls that were on their way to it
+        client.servers(20)
+    shares = client.servers(calls)
+    assert set(shares) == {one.name for one in workloads} - {workloads[1].name}
+    for name, count in shares.items():
+        assert abs(count / calls - 1 / 3) <= 0.02, (name, shares)
 
 
 def test_a_service_asked_for_before_it_exists(start_mesh: StartMesh, fleet: Fleet, connect: Connect) -> None:

@@ -194,7 +194,12 @@ class ClientLink:
     def room(self, tell: bool = False) -> int: ...
     def spare(self, seconds: float | None) -> None: ...
     def call_unary(
-        self, method: Method, metadata: Pairs | None, payload: bytes, timeout: float | None
+        self,
+        method: Method,
+        metadata: Pairs | None,
+        payload: bytes,
+        timeout: float | None,
+        on_end: Callable[[Outcome, float], object] | None = None,
     ) -> Outcome | None: ...
     def start_unary(
         self,
@@ -203,6 +208,7 @@ class ClientLink:
         payload: bytes,
         timeout: float | None,
         callback: Callable[[Outcome], object],
+        on_end: Callable[[Outcome, float], object] | None = None,
     ) -> int | None: ...
     def cancel(self, key: int, code: int, details: str) -> None: ...
     def start(
@@ -211,6 +217,7 @@ class ClientLink:
         metadata: Pairs | None,
         timeout: float | None,
         on_change: Callable[[], object] | None = None,
+        on_end: Callable[[Outcome, float], object] | None = None,
     ) -> ClientCall | None: ...
     def drain(self) -> None: ...
     def close(self, details: str) -> None: ...

@@ -123,7 +123,7 @@ class ChannelCore:
             if self._connect_timeout is not None:
                 wanted = dict.fromkeys(wanted, self._connect_timeout)
             connections = self._pool.reconcile(wanted)
-            self.snapshot = Snapshot(config, table, placements, connections, self.authority)
+            self.snapshot = Snapshot(config, table, placements, connections, self.authority, self.snapshot)
             self.problem = None
             self._pool.retire(wanted)
             if _log.isEnabledFor(logging.DEBUG):
@@ -153,8 +153,8 @@ class ChannelCore:
         snapshot = self.snapshot
         if snapshot is None:
             return []
-        chances = [cluster.next() for cluster in snapshot.clusters.values()]
-        return [idle for ready, idle in chances if ready is None and idle is not None]
+        chances = (cluster.to_dial(self.generation) for cluster in snapshot.clusters.values())
+        return [connection for connection in chances if connection is not None]
 
     def retry_in(self) -> float | None:
         """Seconds until a connection that failed may be dialled again; None: none waits for that."""

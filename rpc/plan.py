@@ -16,48 +16,87 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 import grpc
 
 from rpc._native import Origin
 from rpc.credentials.call import NOT_SECURE, NoCredentialsError
-from rpc.deadline import sooner
+from rpc.deadline import sooner, time_left
 from rpc.errors import NOT_SENT, ChannelClosedError, RouteLimit, explained, failed, listed
 from rpc.retrying import Retries
 from rpc.routing import RequestHead, TextTooLongError
 from rpc.transport.queue import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
-    from rpc._native import ClientLink, Outcome, Pairs
+    from rpc._native import ClientCall, ClientLink, Method, Outcome, Pairs
+    from rpc.balancing import BalancedCluster, Pick
     from rpc.core import ChannelCore
     from rpc.credentials import CallCredentials
     from rpc.routing.table import CompiledRoute
     from rpc.service_config import ServiceConfig
-    from rpc.snapshot import ClusterSnapshot, Snapshot
+    from rpc.snapshot import Snapshot
     from rpc.transport import Connection
 
     Answer = Outcome | Pairs | NoCredentialsError | None
     Plan = Generator["Step", Answer, Outcome]
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
 class Attempt:
-    """Send the request on ``link``; answered with the `Outcome`, or `NOT_SENT`. ``deadline`` on the monotonic clock,
-    ``limit`` is it where it is the route's (`rpc.errors.explained`).
+    """Send the request on ``link``, by one of its methods. Answered with what came of it, which is `NOT_SENT` where the
+    link had no room. ``deadline`` on the monotonic clock, ``limit`` is it where it is the route's
+    (`rpc.errors.explained`).
     """
 
-    __slots__ = ("authority", "deadline", "limit", "link", "metadata")
+    __slots__ = ("_begun", "authority", "deadline", "limit", "link", "metadata", "pick")
+
+    link: ClientLink
 
     def __init__(
-        self, link: ClientLink, authority: str, deadline: float | None, metadata: Pairs | None, limit: RouteLimit | None
+        self, pick: Pick, authority: str, deadline: float | None, metadata: Pairs | None, limit: RouteLimit | None
     ) -> None:
-        self.limit = limit
-        self.link = link
+        self.pick = pick
         self.authority = authority
         self.deadline = deadline
         self.metadata = metadata
+        self.limit = limit
+        self._begun = False  # the engine has it, and tells the pick of its end
+
+    def call_unary(self, method: Method, payload: bytes) -> Outcome:
+        """Make the whole call, waiting. Raises ValueError or TypeError where it cannot be sent, as all of them."""
+        left = time_left(self.deadline)
+        return self._sent(self.link.call_unary, method, self.metadata, payload, left, self.pick.done) or NOT_SENT
+
+    def start_unary(self, method: Method, payload: bytes, callback: Callable[[Outcome], object]) -> int | None:
+        """Start the call; its key on the link, or None: it is not sent."""
+        left = time_left(self.deadline)
+        return self._sent(self.link.start_unary, method, self.metadata, payload, left, callback, self.pick.done)
+
+    def start(self, method: Method, on_change: Callable[[], object] | None) -> ClientCall | None:
+        """Start a call whose messages are sent and received one by one; None: it is not sent."""
+        left = time_left(self.deadline)
+        return self._sent(self.link.start, method, self.metadata, left, on_change, self.pick.done)
+
+    def _sent(self, send: Callable[P, R | None], *arguments: P.args, **named: P.kwargs) -> R | None:
+        self._begun = True  # before: the end may come before this returns
+        try:
+            sent = send(*arguments, **named)
+        except (TypeError, ValueError):
+            self._begun = False
+            raise
+        self._begun = sent is not None
+        return sent
+
+    def close(self) -> None:
+        """Whether or not it began: the pick has an end."""
+        if not self._begun and self.pick.done is not None:
+            self.pick.done(NOT_SENT, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,28 +191,22 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
                 routed = routed or time.monotonic()
                 limit = sooner(deadline, routed + route.timeout)
                 whose = RouteLimit(limit, route.limit) if limit is not deadline else None
-            cluster = _cluster(core, route, path)
-            connection = yield from _connection(core, cluster, limit, wait_for_ready=wait_for_ready)
-            if connection is None:  # the configuration changed
+            pick = yield from _picked(core, _cluster(core, route, path), head, limit, wait_for_ready=wait_for_ready)
+            if pick is None:  # the configuration changed
                 continue
-            sent = metadata
-            if credentials or core.credentials:
-                plugins = (*core.credentials, *credentials)
-                sent = (*(sent or ()), *(yield from _authorized(plugins, connection, snapshot.authority, path, limit)))
-            if retries is not None and retries.attempts > 0:
-                sent = (*(sent or ()), (_PREVIOUS_ATTEMPTS, str(retries.attempts)))
-            link = _live(core, connection)
-            if link is None:  # lost since it was picked
+            attempt = Attempt(pick, snapshot.authority, limit, metadata, whose)
+            try:
+                if plugins := (*core.credentials, *credentials):
+                    attempt.metadata = (*(metadata or ()), *(yield from _authorized(plugins, attempt, path)))
+                if retries is not None and retries.attempts > 0:
+                    attempt.metadata = (*(attempt.metadata or ()), (_PREVIOUS_ATTEMPTS, str(retries.attempts)))
+                outcome = yield from _tried(core, attempt)
+            finally:
+                attempt.close()
+            if outcome is NOT_SENT:
                 continue
-            attempt = Attempt(link, snapshot.authority, limit, sent, whose)
-            # Nobody overtakes the queue.
-            outcome = NOT_SENT if connection.queue.places else (yield from _sent(attempt))
-            if outcome is NOT_SENT and link.usable:
-                outcome = yield from _queued(core, connection, attempt)
-                link = attempt.link
-            for_free = outcome is NOT_SENT or (outcome.unprocessed and free_retries > 0)
-            if for_free and not _passed(limit):
-                free_retries -= int(outcome is not NOT_SENT)
+            if outcome.unprocessed and free_retries > 0 and not _passed(limit):
+                free_retries -= 1
             elif retries is None or not (yield from _worth_another(core, retries, outcome, limit)):
                 return explained(outcome, whose)
     except _EndedError as ended:
@@ -193,13 +226,11 @@ def _terms(
     return deadline, method.wait_for_ready if wait_for_ready is None else wait_for_ready, retries
 
 
-def _authorized(
-    plugins: CallCredentials, connection: Connection, authority: str, path: str, deadline: float | None
-) -> Generator[Step, Answer, Pairs]:
+def _authorized(plugins: CallCredentials, attempt: Attempt, path: str) -> Generator[Step, Answer, Pairs]:
     """What the credentials add to the metadata."""
-    if connection.key.security is None:
+    if attempt.pick.endpoint.connection.key.security is None:
         raise _EndedError(grpc.StatusCode.UNAUTHENTICATED, NOT_SECURE)
-    answer = yield Authorize(plugins, authority, path, deadline)
+    answer = yield Authorize(plugins, attempt.authority, path, attempt.deadline)
     if isinstance(answer, NoCredentialsError):
         raise _EndedError(answer.code, answer.details)
     return cast("Pairs", answer)
@@ -258,10 +289,10 @@ def _cluster(core: ChannelCore, route: CompiledRoute, path: str) -> str:
     return name
 
 
-def _connection(
-    core: ChannelCore, name: str, deadline: float | None, *, wait_for_ready: bool | None
-) -> Generator[Step, Answer, Connection | None]:
-    """A connection of the cluster that can take the call; None: the configuration changed, route again."""
+def _picked(
+    core: ChannelCore, name: str, head: RequestHead, deadline: float | None, *, wait_for_ready: bool | None
+) -> Generator[Step, Answer, Pick | None]:
+    """An endpoint of the cluster that can take the call; None: the configuration changed, route again."""
     dialled = 0
     while True:
         generation = core.generation
@@ -273,11 +304,11 @@ def _connection(
             why = f"{core.target}: {cluster.error if cluster else f'cluster {name} is not in the configuration'}"
             yield _another_configuration(why, generation, deadline, wait_for_ready=wait_for_ready)
             return None
-        ready, idle = cluster.next()
+        pick, idle = cluster.pick(head, generation)
         if idle is not None:
             yield Dial(idle)
-        if ready is not None:
-            return ready
+        if pick is not None:
+            return pick
         if _passed(deadline):
             raise _late(f"{core.target}: no connection to cluster {name}: {_errors(cluster)}")
         dialled += 1
@@ -296,12 +327,24 @@ def _another_configuration(why: str, generation: int, deadline: float | None, *,
     return Wait(generation, deadline)
 
 
-def _live(core: ChannelCore, connection: Connection) -> ClientLink | None:
-    """The connection's link; None: it was lost since it was picked. Fails the call once our certificate has expired."""
+def _tried(core: ChannelCore, attempt: Attempt) -> Generator[Step, Answer, Outcome]:
+    """What came of the attempt, on whichever link of the connection; `NOT_SENT`: it was lost since it was picked.
+
+    Fails the call once our certificate has expired.
+    """
+    connection = attempt.pick.endpoint.connection
     security = connection.key.security
     if security is not None and (lapsed := security.lapsed()) is not None:
         raise _EndedError(grpc.StatusCode.UNAVAILABLE, f"{core.target}: {lapsed}")
-    return connection.link
+    link = connection.link
+    if link is None:
+        return NOT_SENT
+    attempt.link = link
+    # Nobody overtakes the queue.
+    outcome = NOT_SENT if connection.queue.places else (yield from _sent(attempt))
+    if outcome is NOT_SENT and link.usable:
+        return (yield from _queued(core, connection, attempt))
+    return outcome
 
 
 def _queued(core: ChannelCore, connection: Connection, attempt: Attempt) -> Generator[Step, Answer, Outcome]:
@@ -353,10 +396,10 @@ def _turn(
 
 
 def _next_chance(
-    core: ChannelCore, cluster: ClusterSnapshot, deadline: float | None, *, wait_for_ready: bool | None
+    core: ChannelCore, cluster: BalancedCluster, deadline: float | None, *, wait_for_ready: bool | None
 ) -> float | None:
     """Until when waiting for a change makes sense, while every connection is being dialled or has failed."""
-    connections = cluster.connections()
+    connections = cluster.connections
     if any(connection.dialling for connection in connections):
         return deadline
     if not wait_for_ready and all(connection.error is not None for connection in connections):
@@ -383,8 +426,8 @@ def _late(what: str) -> _EndedError:
     return _EndedError(grpc.StatusCode.DEADLINE_EXCEEDED, f"Deadline Exceeded while waiting: {what}")
 
 
-def _errors(cluster: ClusterSnapshot) -> str:
-    reasons = sorted(f"{c.key}: {why}" for c in cluster.connections() if (why := c.error or _waits_for(c)))
+def _errors(cluster: BalancedCluster) -> str:
+    reasons = sorted(f"{c.key}: {why}" for c in cluster.connections if (why := c.error or _waits_for(c)))
     return listed(reasons) or "still connecting"
 
 

@@ -6,32 +6,44 @@ Immutable; a new configuration makes a new snapshot and one reference is swapped
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from rpc.balancing import PICKERS, BalancedCluster, Endpoint, Level
 from rpc.errors import listed
-from rpc.picking import Picker, PickFirst, Random, RoundRobin
 from rpc.security import SecurityError
-from rpc.transport import Connection, ConnectionKey
+from rpc.transport import ConnectionKey
 from xds_client.model import HealthStatus, LbPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from rpc.routing import RouteTable
     from rpc.security import Protection, Security
-    from xds_client.model import Cluster, ClusterConfig, TargetConfig, UpstreamTls
+    from rpc.transport import Connection
+    from xds_client.model import ClusterConfig, Locality, TargetConfig, UpstreamTls
+    from xds_client.model import Endpoint as EndpointConfig
 
 _log = logging.getLogger(f"proxyless.{__name__}")
 _USABLE = {HealthStatus.UNKNOWN, HealthStatus.HEALTHY, HealthStatus.DEGRADED}
 
 
+class Placed(NamedTuple):
+    """An endpoint, and what it is called by."""
+
+    config: EndpointConfig
+    locality: Locality
+    priority: int
+    key: ConnectionKey
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A cluster's usable endpoints: priority, connection, weight. ``refused``: those not to be called, and why."""
+    """A cluster's usable endpoints. ``refused``: those not to be called, and why."""
 
     config: ClusterConfig
-    members: tuple[tuple[int, ConnectionKey, int], ...] = ()
+    places: tuple[Placed, ...] = ()
     refused: tuple[str, ...] = ()
 
 
@@ -44,7 +56,7 @@ def _place(config: ClusterConfig, protection: Protection, host: str) -> Placemen
     cluster = config.cluster
     if cluster is None or config.endpoints is None:
         return Placement(config)
-    members: list[tuple[int, ConnectionKey, int]] = []
+    places: list[Placed] = []
     refused: list[str] = []
     securities: dict[UpstreamTls | None, Security | None] = {}
     for locality in config.endpoints.localities:
@@ -59,73 +71,48 @@ def _place(config: ClusterConfig, protection: Protection, host: str) -> Placemen
                 refused.append(f"{endpoint.address}:{endpoint.port} {error}")
                 continue
             key = ConnectionKey(endpoint.address, endpoint.port, securities[tls])
-            members.append((locality.priority, key, endpoint.weight))
-    return Placement(config, tuple(members), tuple(refused))
+            places.append(Placed(endpoint, locality.locality, locality.priority, key))
+    return Placement(config, tuple(places), tuple(refused))
 
 
 def keys(placements: Iterable[Placement]) -> dict[ConnectionKey, float]:
     """The connections that the configuration needs, each with its connect time-out in seconds."""
     wanted: dict[ConnectionKey, float] = {}
     for placement in placements:
-        for _, key, _ in placement.members:
+        for placed in placement.places:
             assert placement.config.cluster is not None
-            wanted[key] = placement.config.cluster.connect_timeout
+            wanted[placed.key] = placement.config.cluster.connect_timeout
     return wanted
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterSnapshot:
-    """A cluster's pickers, one per priority, best first; or ``error``: why no call can go there."""
-
-    name: str
-    pickers: tuple[Picker[Connection], ...]
-    members: frozenset[Connection] = frozenset()
-    error: str | None = None
-
-    def next(self) -> tuple[Connection | None, Connection | None]:
-        """A connection that can take a call now, and one that is better placed but has to be dialled first.
-
-        The second lets an endpoint that was never tried, or whose back-off is over, come (back) into rotation.
-        """
-        waiting: Connection | None = None
-        for picker in self.pickers:
-            for connection in picker.candidates():
-                if connection.link is not None:
-                    return connection, waiting
-                if waiting is None and connection.idle:
-                    waiting = connection
-        return None, waiting
-
-    def connections(self) -> frozenset[Connection]:
-        return self.members
+Known = Mapping[tuple[str, ConnectionKey], Endpoint]
 
 
-def _cluster(placement: Placement, connections: Mapping[ConnectionKey, Connection]) -> ClusterSnapshot:
+def _cluster(placement: Placement, connections: Mapping[ConnectionKey, Connection], known: Known) -> BalancedCluster:
     name, cluster = placement.config.name, placement.config.cluster
     if cluster is None or placement.config.endpoints is None:
-        return ClusterSnapshot(name, (), error=placement.config.error or f"cluster {name} has no configuration")
+        return BalancedCluster(name, error=placement.config.error or f"cluster {name} has no configuration")
     refusal = f"cluster {name}: {listed(placement.refused)}"
     if placement.refused:
         _log.warning("%s", refusal)
-    if not placement.members:
+    if not placement.places:
         nobody = refusal if placement.refused else f"cluster {name} has no healthy endpoint"
-        return ClusterSnapshot(name, (), error=nobody)
-    by_priority: dict[int, list[tuple[Connection, int]]] = {}
-    for priority, key, weight in placement.members:
-        by_priority.setdefault(priority, []).append((connections[key], weight))
-    pickers = tuple(_picker(cluster, by_priority[priority]) for priority in sorted(by_priority))
-    return ClusterSnapshot(name, pickers, frozenset(connections[key] for _, key, _ in placement.members))
+        return BalancedCluster(name, error=nobody)
+    by_priority: dict[int, list[Endpoint]] = {}
+    for placed in placement.places:
+        endpoint = _endpoint(placed, connections[placed.key], known.get((name, placed.key)))
+        by_priority.setdefault(placed.priority, []).append(endpoint)
+    policy = cluster.lb_policy
+    one_by_one = policy is LbPolicy.PICK_FIRST
+    levels = (Level(by_priority[level], PICKERS[policy], one_by_one=one_by_one) for level in sorted(by_priority))
+    return BalancedCluster(name, tuple(levels))
 
 
-def _picker(cluster: Cluster, members: list[tuple[Connection, int]]) -> Picker[Connection]:
-    connections = [connection for connection, _ in members]
-    weights = [weight for _, weight in members]
-    if cluster.lb_policy is LbPolicy.RANDOM:
-        return Random(connections, weights)
-    if cluster.lb_policy is LbPolicy.PICK_FIRST:
-        return PickFirst(connections)
-    # LEAST_REQUEST, RING_HASH and MAGLEV are approximated by round robin until their issue (docs/compatibility.md).
-    return RoundRobin(connections, weights)
+def _endpoint(placed: Placed, connection: Connection, before: Endpoint | None) -> Endpoint:
+    told = (placed.config, placed.locality, placed.priority, connection)
+    if before is not None and (before.config, before.locality, before.priority, before.connection) == told:
+        return before
+    return Endpoint(*told)
 
 
 class Snapshot:
@@ -140,8 +127,14 @@ class Snapshot:
         placements: Iterable[Placement],
         connections: Mapping[ConnectionKey, Connection],
         authority: str | None = None,
+        before: Snapshot | None = None,
     ) -> None:
+        """``before``: whose endpoints are kept where they are the same."""
         self.config = config
         self.authority = authority or str(config.target)
         self.table = table
-        self.clusters = {placement.config.name: _cluster(placement, connections) for placement in placements}
+        clusters = before.clusters.items() if before is not None else ()
+        known = {(name, one.connection.key): one for name, cluster in clusters for one in cluster.endpoints}
+        self.clusters: dict[str, BalancedCluster] = {}
+        for placement in placements:
+            self.clusters[placement.config.name] = _cluster(placement, connections, known)

@@ -13,7 +13,7 @@ from grpc import aio
 from rpc.aio.driver import Driver, PlannedCall
 from rpc.aio.unary import aio_error, aio_metadata
 from rpc.aio.writes import FINISHED, HALF_CLOSED, ONE_STYLE
-from rpc.deadline import deadline_of, time_left, time_remaining
+from rpc.deadline import deadline_of, time_remaining
 from rpc.errors import (
     CANCELLED,
     LOCALLY_CANCELLED,
@@ -99,7 +99,7 @@ class StreamCall(PlannedCall):
     def _attempt(self, step: Attempt) -> None:
         native = self._method.native(step.authority)
         self._limit = step.limit
-        call = step.link.start(native, step.metadata, time_left(step.deadline), weakly(self._changed))
+        call = step.start(native, weakly(self._changed))
         if call is None:
             self._go_on(NOT_SENT)
             return

@@ -9,7 +9,7 @@ import grpc
 from grpc import aio
 
 from rpc.aio.driver import Driver, PlannedCall
-from rpc.deadline import deadline_of, time_left, time_remaining
+from rpc.deadline import deadline_of, time_remaining
 from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, AioRpcError, described, failed
 from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
@@ -72,7 +72,7 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
 
     def _attempt(self, step: Attempt) -> None:
         native = self._method.native(step.authority)
-        key = step.link.start_unary(native, step.metadata, self._payload, time_left(step.deadline), self._go_on)
+        key = step.start_unary(native, self._payload, self._go_on)
         if key is None:
             self._go_on(NOT_SENT)
         else:

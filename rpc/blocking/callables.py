@@ -10,8 +10,8 @@ from rpc._native import Outcome
 from rpc.blocking.driver import Driver
 from rpc.blocking.future import StreamUnaryFuture, UnaryFuture, only_response
 from rpc.blocking.stream import One, StreamCall
-from rpc.deadline import deadline_of, time_left
-from rpc.errors import NOT_SENT, CallFailed, EndedCall
+from rpc.deadline import deadline_of
+from rpc.errors import CallFailed, EndedCall
 from rpc.method import OfMethod, unsendable, unserializable
 from rpc.plan import plan_call
 
@@ -98,7 +98,7 @@ class UnaryUnary(OfMethod[Driver], grpc.UnaryUnaryMultiCallable):  # type: ignor
                 return step
             try:
                 native = method.native(step.authority)
-                answer = step.link.call_unary(native, step.metadata, payload, time_left(step.deadline)) or NOT_SENT
+                answer = step.call_unary(native, payload)
             except ValueError as error:
                 plan.close()
                 return unsendable(error)

@@ -14,7 +14,7 @@ from rpc._native import FORKED, Outcome
 from rpc.blocking.stream import StreamCall
 from rpc.blocking.turns import in_turn
 from rpc.carried import carried
-from rpc.deadline import deadline_of, time_left, time_remaining
+from rpc.deadline import deadline_of, time_remaining
 from rpc.errors import (
     CANCELLED,
     LOCALLY_CANCELLED,
@@ -235,10 +235,9 @@ class UnaryFuture(CallFuture):
         if over:
             self._plan.close()
             return
-        left = time_left(step.deadline)
         try:
             native = self._method.native(step.authority)
-            key = step.link.start_unary(native, step.metadata, self._payload, left, self._answered)
+            key = step.start_unary(native, self._payload, self._answered)
         except (TypeError, ValueError) as error:
             self._plan.close()
             self._finish(unsendable(error))

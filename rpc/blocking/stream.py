@@ -9,7 +9,7 @@ import grpc
 
 from rpc._native import FORKED, Outcome
 from rpc.carried import carried
-from rpc.deadline import deadline_of, time_left, time_remaining
+from rpc.deadline import deadline_of, time_remaining
 from rpc.errors import (
     CANCELLED,
     LOCALLY_CANCELLED,
@@ -109,7 +109,7 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
             try:
                 native = self._method.native(step.authority)
                 self._limit = step.limit
-                call = step.link.start(native, step.metadata, time_left(step.deadline), self._on_change)
+                call = step.start(native, self._on_change)
             except (TypeError, ValueError) as error:
                 step = unsendable(error)
                 continue

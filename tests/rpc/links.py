@@ -7,7 +7,11 @@ import time
 import grpc
 
 from rpc._native import Tally
-from rpc.plan import plan_call
+from rpc.balancing import Endpoint
+from rpc.plan import Dial, plan_call
+from rpc.transport import Connection, ConnectionKey
+from tests.rpc.configs import endpoint
+from xds_client.model import Locality
 
 
 class FakeLink:
@@ -45,12 +49,21 @@ class Call:
         deadline = None if timeout is None else time.monotonic() + timeout
         self._plan = plan_call(core, path, metadata, deadline, wait_for_ready=wait_for_ready)
 
+    def attempt(self, answer=None):
+        """The next step that is no dialling beside the call."""
+        while isinstance(step := self.go(answer), Dial):
+            answer = None
+        return step
+
     def go(self, answer=None):
         """The next step, or the outcome."""
         try:
             return self._plan.send(answer)
         except StopIteration as end:
             return end.value
+
+    def close(self):
+        self._plan.close()
 
 
 def connect(core, address="10.0.0.1"):
@@ -70,3 +83,17 @@ def fail(core, reason="Connection refused"):
 
 def code(outcome):
     return grpc.StatusCode[next(c.name for c in grpc.StatusCode if c.value[0] == outcome.code)].name
+
+
+def end_of(address="10.0.0.1", weight=1, *, ready=False):
+    """An endpoint whose connection is its own."""
+    connection = Connection(ConnectionKey(address, 9080), 1.0, lambda: None)
+    if ready:
+        assert connection.claim()
+        connection.opened(FakeLink())
+    return Endpoint(endpoint(address, weight=weight), Locality(), 0, connection)
+
+
+def ends_of(weights, *, ready=False):
+    """Endpoints whose addresses are numbers."""
+    return [end_of(str(number), weight, ready=ready) for number, weight in enumerate(weights)]

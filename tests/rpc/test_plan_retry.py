@@ -64,11 +64,11 @@ def test_what_reached_a_server_is_sent_once_more_and_not_twice_whatever_became_o
     links = [connect(core, f"10.0.0.{n}") for n in range(1, 4)]
     call = Call(core)
     for answer in (None, REFUSED):
-        attempt = call.go(answer)
+        attempt = call.attempt(answer)
         assert isinstance(attempt, Attempt)
         attempt.link.usable = False
         next(one for one in links if one.link is attempt.link).lost()
-    assert call.go(REFUSED) is REFUSED
+    assert call.attempt(REFUSED) is REFUSED
 
 
 def test_what_never_left_goes_on_to_the_next_link(core):
@@ -76,7 +76,7 @@ def test_what_never_left_goes_on_to_the_next_link(core):
     links = [connect(core, f"10.0.0.{n}") for n in range(1, 4)]
     call, answer, seen = Call(core), None, set()
     for _ in range(3):
-        attempt = call.go(answer)
+        attempt = call.attempt(answer)
         seen.add(attempt.link)
         attempt.link.usable = False
         next(one for one in links if one.link is attempt.link).lost()
@@ -88,14 +88,14 @@ def test_what_never_left_goes_on_also_after_it_was_sent_once_more(core):
     core.on_config(config(cluster("c", *(endpoint(f"10.0.0.{n}") for n in range(1, 4)))))
     links = [connect(core, f"10.0.0.{n}") for n in range(1, 4)]
     call = Call(core)
-    call.go()
-    lost = call.go(REFUSED)
+    call.attempt()
+    lost = call.attempt(REFUSED)
     lost.link.usable = False
     next(one for one in links if one.link is lost.link).lost()
-    last = call.go(NOT_SENT)
+    last = call.attempt(NOT_SENT)
     assert isinstance(last, Attempt)
     assert last.link is not lost.link
-    assert call.go(OK) is OK
+    assert call.attempt(OK) is OK
 
 
 def test_after_the_deadline_nothing_is_tried_again(core):

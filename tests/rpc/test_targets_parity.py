@@ -12,7 +12,6 @@ import grpc
 import pytest
 
 from examples.hello.hello_pb2 import HelloReply
-from rpc.picking import PickFirst
 from rpc.transport.proxy import Proxy, proxy_for
 from tests.rpc.peers import KINDS
 from tests.rpc.script import PATIENCE, READ, polite, request
@@ -308,26 +307,3 @@ def test_a_unix_domain_needs_no_proxy(world, tmp_path, monkeypatch):
 )
 def test_which_proxy_a_host_has(environment, host, proxy):
     assert proxy_for(host, environment) == proxy
-
-
-# ---- picking
-
-
-class End:
-    def __init__(self, link=None):
-        self.link, self.error = link, None
-
-
-def test_pick_first_stays_with_the_one_that_is_connected():
-    ends = [End(), End("link"), End()]
-    assert next(PickFirst(ends).candidates()) is ends[1]
-
-
-def test_pick_first_tries_one_after_the_other():
-    ends = [End(), End(), End()]
-    picker = PickFirst(ends)
-    assert list(picker.candidates()) == ends[:1]
-    ends[0].error = "refused"
-    assert list(picker.candidates()) == ends[:2]
-    ends[1].error = ends[2].error = "refused"
-    assert list(picker.candidates()) == ends

@@ -1,10 +1,11 @@
 //! What Python is told of calls that no thread waits for: collected under a link's lock, told outside it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use pyo3::prelude::*;
 
-use crate::py::outcome::Ended;
+use crate::py::outcome::{Ended, Outcome};
 
 /// Who is told of a call's changes when no thread waits for it.
 pub enum Watcher {
@@ -14,10 +15,30 @@ pub enum Watcher {
     Change(Arc<Py<PyAny>>),
 }
 
+/// Who hears how a call ended beside whoever made it: once, also where that one is not there any more.
+pub struct OnEnd {
+    pub callback: Py<PyAny>,
+    pub began: Instant,
+}
+
+impl OnEnd {
+    pub fn new(callback: Py<PyAny>) -> Self {
+        Self { callback, began: Instant::now() }
+    }
+
+    /// `outcome` is without the call's messages.
+    pub fn tell(&self, py: Python<'_>, outcome: &Py<Outcome>) {
+        if let Err(error) = self.callback.call1(py, (outcome, self.began.elapsed().as_secs_f64())) {
+            error.write_unraisable(py, None);
+        }
+    }
+}
+
 /// What to tell a watcher once the lock is released.
 pub enum News {
     Outcome(Py<PyAny>, Box<Ended>),
     Change(Arc<Py<PyAny>>),
+    End(OnEnd, Box<Ended>),
     Lost(Py<PyAny>),
     /// The peer has said its first words, or will not for this reason.
     Heard(Py<PyAny>, Option<String>),
@@ -30,6 +51,12 @@ impl News {
         let told = match self {
             Self::Outcome(callback, ended) => ended.into_outcome(py).and_then(|outcome| callback.call1(py, (outcome,))),
             Self::Change(callback) => callback.call0(py),
+            Self::End(on_end, ended) => {
+                ended.into_outcome(py).and_then(|outcome| Py::new(py, outcome)).map(|outcome| {
+                    on_end.tell(py, &outcome);
+                    py.None()
+                })
+            }
             Self::Lost(callback) => callback.call0(py),
             Self::Heard(callback, problem) => callback.call1(py, (problem,)),
             Self::Refused(callback, peer, reason) => callback.call1(py, (peer, reason)),

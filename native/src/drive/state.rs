@@ -14,7 +14,7 @@ use proxyless_tls::session::Session;
 use pyo3::prelude::*;
 
 use super::fork::Blank;
-use super::news::{News, Watcher};
+use super::news::{News, OnEnd, Watcher};
 use super::socket::{self, Bell};
 use crate::memory;
 use crate::py::outcome::Ended;
@@ -52,6 +52,8 @@ pub struct State {
     pub(super) left: bool,
     pub(super) waiters: Vec<(Key, Arc<Condvar>)>,
     pub(super) watchers: HashMap<Key, Watcher>,
+    /// For calls whose end somebody else hears of.
+    ends: HashMap<Key, OnEnd>,
     pub(super) on_lost: Option<Py<PyAny>>,
     /// Client: calls for which there is no room are not taken. Who has them waits for room (`when_room`) to be told.
     pub(super) on_room: Option<Arc<Py<PyAny>>>,
@@ -98,6 +100,7 @@ impl State {
             left: false,
             waiters: Vec::new(),
             watchers: HashMap::new(),
+            ends: HashMap::new(),
             on_lost: None,
             on_room: None,
             when_room: None,
@@ -115,6 +118,19 @@ impl State {
 
     pub fn watch(&mut self, key: Key, watcher: Watcher) {
         self.watchers.insert(key, watcher);
+    }
+
+    pub fn tell_end(&mut self, key: Key, on_end: OnEnd) {
+        self.ends.insert(key, on_end);
+    }
+
+    /// How the call ended, for whoever is to hear of it.
+    pub fn heard_end(&mut self, key: Key) -> Option<News> {
+        let on_end = self.ends.remove(&key)?;
+        let (status, head) =
+            self.grpc.call(key).map_or((None, None), |call| (call.finished.clone(), call.head.clone()));
+        let status = status.unwrap_or_else(|| Status::new(code::CANCELLED, "the call was dropped"));
+        Some(News::End(on_end, Box::new(Ended::new(status, head))))
     }
 
     /// Client: no call can go out. One that would have to wait for a stream does so elsewhere.
@@ -325,6 +341,9 @@ impl State {
         for key in self.grpc.take_changed() {
             for (_, sleep) in self.waiters.iter().filter(|(waiting, _)| *waiting == key) {
                 sleep.notify_one();
+            }
+            if !self.ends.is_empty() && self.grpc.call(key).is_none_or(|call| call.finished.is_some()) {
+                news.extend(self.heard_end(key)); // before its owner is told, who may send it anew
             }
             match self.watchers.get(&key) {
                 Some(Watcher::Change(callback)) => {

@@ -17,7 +17,7 @@ use super::tls::TlsInfo;
 use super::{deadline_after, metadata};
 use crate::drive::hub::Hub as Driven;
 use crate::drive::link::{Link, Waited};
-use crate::drive::news::{Watcher, tell_all};
+use crate::drive::news::{OnEnd, Watcher, tell_all};
 use crate::drive::socket;
 use proxyless_core::grpc::Call;
 use proxyless_core::grpc::encoding::Encoding;
@@ -129,8 +129,9 @@ impl ClientLink {
 
     /// Makes a whole unary call while the calling thread waits. `timeout` in seconds. Returns its outcome, or
     /// None: the connection has no room, and nothing was sent. Raises what a Python signal
-    /// handler raises; the call is cancelled then.
-    #[pyo3(signature = (method, metadata, payload, timeout))]
+    /// handler raises; the call is cancelled then. `on_end(outcome, seconds)` is called once if the call was sent,
+    /// however it ended; so with the other ways to start one.
+    #[pyo3(signature = (method, metadata, payload, timeout, on_end=None))]
     fn call_unary(
         &self,
         py: Python<'_>,
@@ -138,10 +139,12 @@ impl ClientLink {
         metadata: Option<&Bound<'_, PyAny>>,
         payload: &Bound<'_, PyBytes>,
         timeout: Option<f64>,
-    ) -> PyResult<Option<Outcome>> {
+        on_end: Option<Py<PyAny>>,
+    ) -> PyResult<Option<Py<Outcome>>> {
         let deadline = deadline_after(timeout)?;
         let (template, extra) = (method.template.clone(), method.extra(metadata, deadline)?);
         let message = framed(py, method.encoding, payload);
+        let on_end = on_end.map(OnEnd::new);
         let link = &self.link;
         let key = py.detach(|| {
             let mut state = link.lock();
@@ -158,14 +161,22 @@ impl ClientLink {
             Some(key)
         });
         let Some(key) = key else { return Ok(None) };
-        wait(py, link, key, deadline, &|_| false)?;
-        let ended = link.lock().ended(key);
-        ended.into_outcome(py).map(Some)
+        let waited = wait(py, link, key, deadline, &|_| false);
+        let ended = match &waited {
+            Ok(()) => link.lock().ended(key),
+            Err(_) => Ended::new(Status::new(code::CANCELLED, "interrupted"), None),
+        };
+        let outcome = Py::new(py, ended.into_outcome(py)?)?;
+        if let Some(on_end) = on_end {
+            on_end.tell(py, &outcome);
+        }
+        waited.map(|()| Some(outcome))
     }
 
     /// Starts a unary call; `callback(outcome)` is called when it ended. Returns a key for `cancel`, or None: the
     /// connection has no room, and nothing was sent.
-    #[pyo3(signature = (method, metadata, payload, timeout, callback))]
+    #[pyo3(signature = (method, metadata, payload, timeout, callback, on_end=None))]
+    #[allow(clippy::too_many_arguments)]
     fn start_unary(
         &self,
         py: Python<'_>,
@@ -174,6 +185,7 @@ impl ClientLink {
         payload: &Bound<'_, PyBytes>,
         timeout: Option<f64>,
         callback: Py<PyAny>,
+        on_end: Option<Py<PyAny>>,
     ) -> PyResult<Option<Key>> {
         let deadline = deadline_after(timeout)?;
         let (template, extra) = (method.template.clone(), method.extra(metadata, deadline)?);
@@ -189,6 +201,9 @@ impl ClientLink {
             let key = state.grpc.start(template, extra, deadline, Some(message));
             state.grpc.watch_deadline(key);
             state.watch(key, Watcher::Outcome(callback));
+            if let Some(on_end) = on_end {
+                state.tell_end(key, OnEnd::new(on_end));
+            }
             key
         };
         commanded(py, &self.link, self.on_dirty.as_ref())?;
@@ -203,7 +218,7 @@ impl ClientLink {
     /// Starts a call whose messages are sent and received one by one; None: the connection is lost, draining or has no
     /// room, and nothing was sent. `on_change`, where given, is called without
     /// arguments whenever something about the call changed, and the deadline is enforced without anybody waiting.
-    #[pyo3(signature = (method, metadata, timeout, on_change=None))]
+    #[pyo3(signature = (method, metadata, timeout, on_change=None, on_end=None))]
     fn start(
         &self,
         py: Python<'_>,
@@ -211,6 +226,7 @@ impl ClientLink {
         metadata: Option<&Bound<'_, PyAny>>,
         timeout: Option<f64>,
         on_change: Option<Py<PyAny>>,
+        on_end: Option<Py<PyAny>>,
     ) -> PyResult<Option<ClientCall>> {
         let deadline = deadline_after(timeout)?;
         let (template, extra) = (method.template.clone(), method.extra(metadata, deadline)?);
@@ -226,6 +242,10 @@ impl ClientLink {
             if let Some(on_change) = on_change {
                 state.grpc.watch_deadline(key);
                 state.watch(key, Watcher::Change(Arc::new(on_change)));
+            }
+            if let Some(on_end) = on_end {
+                state.grpc.watch_deadline(key); // nobody may wait for the call
+                state.tell_end(key, OnEnd::new(on_end));
             }
             key
         };
@@ -483,8 +503,10 @@ impl Drop for ClientCall {
         self.link.unwatch(self.key);
         let mut state = self.link.lock();
         state.grpc.cancel(self.key, Status::new(1, "the call was dropped"));
+        let end = state.heard_end(self.key);
         state.grpc.forget(self.key);
         drop(state);
+        tell_all(end.into_iter().collect());
         commanded_unheard(&self.link, self.on_dirty.as_ref());
     }
 }

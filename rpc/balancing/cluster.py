@@ -1,0 +1,140 @@
+"""A cluster's endpoints in levels, and which of them takes the next call."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rpc.balancing.endpoint import Endpoint, Pick, Picker
+    from rpc.routing import RequestHead
+    from rpc.transport import Connection
+
+# While something is ready, so many of what is not are looked at for each call.
+_LOOKED_AT = 8
+# To make the picker of many endpoints anew for each that connects takes quadratic time. From so many on it is let be
+# for so many times as long as making it took: it knows of fewer than there are, and of none that is lost.
+_MANY = 256
+_LET_BE = 20
+
+
+class _Built(NamedTuple):
+    """``generation``: of the channel, when it was looked who is ready."""
+
+    generation: int
+    ready: tuple[Endpoint, ...]
+    rest: tuple[Endpoint, ...]
+    picker: Picker | None
+    until: float = 0.0  # monotonic: it is let be so long
+
+
+class Level:
+    """The endpoints of one priority. ``one_by_one``: each is dialled when the one before it has failed."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        make_picker: Callable[[Sequence[Endpoint]], Picker],
+        *,
+        one_by_one: bool = False,
+    ) -> None:
+        self.endpoints = tuple(endpoints)
+        self._make_picker = make_picker
+        self._one_by_one = one_by_one
+        self._built = _Built(-1, (), self.endpoints, None)
+        self._next = itertools.count(random.randrange(len(self.endpoints))).__next__  # noqa: S311 - not a secret
+
+    def pick(self, head: RequestHead, generation: int) -> Pick | None:
+        """``generation``: the channel's, which is another one whenever the readiness of an endpoint has changed."""
+        built = self._built
+        if built.generation != generation and built.until <= (time.monotonic() if built.until else 0.0):
+            built = self.look(generation)
+        while built.picker is not None:
+            pick = built.picker.pick(head)
+            if pick is None or pick.endpoint.connection.link is not None:
+                return pick
+            built = self.look(generation)  # lost just now
+        return None
+
+    def look(self, generation: int) -> _Built:
+        """See who is ready. Threads may do it at once: each has what it saw itself."""
+        began = time.monotonic()
+        before = self._built
+        ready = tuple(endpoint for endpoint in self.endpoints if endpoint.ready)
+        if ready == before.ready:
+            self._built = before._replace(generation=generation)
+            return self._built
+        rest = tuple(endpoint for endpoint in self.endpoints if not endpoint.ready)
+        picker = self._make_picker(ready) if ready else None
+        until = 0.0
+        if picker is not None and len(self.endpoints) > _MANY:
+            now = time.monotonic()
+            until = now + _LET_BE * (now - began)
+        self._built = _Built(generation, ready, rest, picker, until)
+        return self._built
+
+    def to_dial(self) -> Connection | None:
+        """An endpoint's connection that may be dialled now, so that it comes (back) into rotation; one after the other
+        with each call.
+        """
+        built = self._built
+        if not built.rest:
+            return None
+        if self._one_by_one:
+            return None if built.picker is not None else self._first_to_dial()
+        rest = built.rest
+        start = self._next()
+        for place in range(min(len(rest), _LOOKED_AT) if built.picker is not None else len(rest)):
+            connection = rest[(start + place) % len(rest)].connection
+            if connection.idle:
+                return connection
+        return None
+
+    def _first_to_dial(self) -> Connection | None:
+        for endpoint in self.endpoints:
+            connection = endpoint.connection
+            if connection.idle:
+                return connection
+            if connection.error is None:  # being tried: the next has to wait for what comes of it
+                return None
+        return None
+
+
+class BalancedCluster:
+    """``levels``: by priority, the best first. ``error``: why no call can go there."""
+
+    __slots__ = ("error", "levels", "name")
+
+    def __init__(self, name: str, levels: Sequence[Level] = (), error: str | None = None) -> None:
+        self.name = name
+        self.levels = tuple(levels)
+        self.error = error
+
+    def pick(self, head: RequestHead, generation: int) -> tuple[Pick | None, Connection | None]:
+        """What takes a call now, and what has to be dialled to take the next, of the same level or a better one."""
+        idle: Connection | None = None
+        for level in self.levels:
+            pick = level.pick(head, generation)
+            if idle is None:
+                idle = level.to_dial()
+            if pick is not None:
+                return pick, idle
+        return None, idle
+
+    def to_dial(self, generation: int) -> Connection | None:
+        """What to dial for one of the endpoints to become ready; None: one is, or nothing may be dialled now."""
+        if any(level.look(generation).ready for level in self.levels):
+            return None
+        return next((idle for level in self.levels if (idle := level.to_dial()) is not None), None)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(endpoint for level in self.levels for endpoint in level.endpoints)
+
+    @property
+    def connections(self) -> frozenset[Connection]:
+        return frozenset(endpoint.connection for endpoint in self.endpoints)

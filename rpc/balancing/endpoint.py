@@ -1,0 +1,46 @@
+"""What pickers choose from, and what they answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rpc._native import Outcome
+    from rpc.routing import RequestHead
+    from rpc.transport import Connection
+    from xds_client.model import Endpoint as EndpointConfig
+    from xds_client.model import Locality
+
+
+class Endpoint:
+    """One endpoint of one cluster. It stays the same object from one configuration to the next while it is the same for
+    the control plane, so that what is counted of it can be kept with it; its connection clusters may share.
+    """
+
+    __slots__ = ("config", "connection", "locality", "priority")
+
+    def __init__(self, config: EndpointConfig, locality: Locality, priority: int, connection: Connection) -> None:
+        self.config = config  # address, weight, health, and the workload that it is
+        self.locality = locality
+        self.priority = priority
+        self.connection = connection
+
+    @property
+    def ready(self) -> bool:
+        return self.connection.link is not None
+
+
+class Pick(NamedTuple):
+    """``done(outcome, seconds)`` is called once, by any thread, when the attempt has ended: with how it ended, without
+    the messages, and how long it took. An attempt that never left ends as `rpc.errors.NOT_SENT`, in no time.
+    """
+
+    endpoint: Endpoint
+    done: Callable[[Outcome, float], object] | None = None
+
+
+class Picker(Protocol):
+    def pick(self, head: RequestHead) -> Pick | None:
+        """The endpoint for a request, or None: none of them takes it now. Any thread; never waits."""
