@@ -48,7 +48,7 @@ class Workers:
             try:
                 value = function(*args, **kwargs)
             except BaseException as error:
-                _settle(loop, result, functools.partial(result.set_exception, error))
+                _settle(loop, result, functools.partial(result.set_exception, _for_a_loop(error)))
             else:
                 _settle(loop, result, functools.partial(result.set_result, value))
 
@@ -82,6 +82,13 @@ class Workers:
                     return
                 job = self._jobs.popleft()
             job()
+
+
+def _for_a_loop(error: BaseException) -> Exception:
+    """What ends a thread must not end a loop; and a future takes no StopIteration."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError(f"the thread ended: {error!r}")
 
 
 def _settle(loop: asyncio.AbstractEventLoop, result: asyncio.Future[R], settle: Callable[[], None]) -> None:

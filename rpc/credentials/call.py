@@ -83,9 +83,12 @@ def _ask(plugin: Plugin, url: str, method: str, deadline: float | None) -> list[
     context = contextvars.copy_context() if made_in is None else made_in.copy()
     try:
         context.run(plugin, url, method, take)
-    except Exception as error:
+    except BaseException as error:
+        # The end of a plugin is not the end of who called it, nor of the loop that waits for it: it may say sys.exit().
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise  # the user's Ctrl-C
         _log.exception("a call credentials plugin raised: %r", plugin)
-        take(None, grpc.StatusCode.INTERNAL.value[0], str(error))
+        take(None, grpc.StatusCode.INTERNAL.value[0], str(error) if isinstance(error, Exception) else repr(error))
     if not answered.wait(time_left(deadline)):
         raise NoCredentialsError(
             grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded while waiting for call credentials"

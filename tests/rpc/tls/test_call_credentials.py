@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -118,6 +119,24 @@ def test_a_plugin_that_raises_fails_the_call(world, root, address, caplog):
     answer = client(world, address, root).call("unary", asked(), credentials=plugin)
     assert answer.code is grpc.StatusCode.UNAVAILABLE
     assert "no token today" in answer.details
+
+
+@pytest.mark.parametrize(
+    "raised", [SystemExit, GeneratorExit, KeyboardInterrupt, asyncio.CancelledError, StopIteration]
+)
+def test_a_plugin_that_gives_up_ends_its_call_and_nothing_else(world, root, address, raised):
+    def leaving(context, callback):
+        raise raised
+
+    if raised is KeyboardInterrupt and world.kind == "sync":
+        pytest.skip("on the main thread it is the user's Ctrl-C")
+    if world.client_make == "grpcio" and not issubclass(raised, Exception):
+        pytest.skip("its plugins run on a thread each, which ends by it; the call waits for its deadline")
+    caller = client(world, address, root)
+    answer = caller.call("unary", asked(), credentials=grpc.metadata_call_credentials(leaving), timeout=1.0)
+    assert answer.code is grpc.StatusCode.UNAVAILABLE
+    assert "Getting metadata from plugin failed" in answer.details
+    assert caller.call("unary", asked()).code is grpc.StatusCode.OK
 
 
 def test_a_plugin_that_never_answers_meets_the_deadline(world, root, address):
