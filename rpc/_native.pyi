@@ -177,6 +177,9 @@ class Hub:
 
 class Method:
     def __new__(cls, path: str, authority: str, user_agent: str, encoding: int = 0, scheme: str = "http") -> Self: ...
+    # Raises ValueError or TypeError for what a call would be refused for, before there is a connection.
+    @staticmethod
+    def check_metadata(pairs: Pairs) -> None: ...
 
 class ClientLink:
     @property

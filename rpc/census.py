@@ -1,4 +1,6 @@
-"""Which channels and servers this process has, numbered, for those who ask (`rpc.channelz`). It keeps none alive."""
+"""Which channels and servers this process has, numbered, for those who ask (`rpc.channelz`). It keeps none alive, and
+what is closed or has stopped is none any more, whoever still holds it.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,9 @@ class Serving(Protocol):
 
     def tally(self) -> Tally:
         """Of all connections that it had."""
+
+    def listening(self) -> dict[int, str]:
+        """Where it accepts, by number, as the engine writes addresses."""
 
 
 channels: weakref.WeakValueDictionary[int, ChannelCore] = weakref.WeakValueDictionary()

@@ -4,8 +4,8 @@
     channelz.add_channelz_servicer(server)     # of threads or of asyncio
 
 Needs the extra ``channelz`` (grpcio-channelz), whose messages it speaks. A subchannel is what there is to one endpoint,
-its sockets the engine's links; a server's connections are its sockets. What was carried by endpoints that left the
-configuration is no part of a channel's sums.
+its sockets the engine's links; a server's connections are its sockets, and where it accepts its listening ones. What
+was carried by endpoints that left the configuration is no part of a channel's sums.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ class ChannelzServicer(channelz_pb2_grpc.ChannelzServicer):  # type: ignore[misc
                 found = _socket(request.socket_id, link.peer, link.local, link.tally())
                 return channelz_pb2.GetSocketResponse(socket=found)
         for number, server in tuple(census.servers.items()):
+            if (address := server.listening().get(request.socket_id)) is not None:
+                return channelz_pb2.GetSocketResponse(socket=_listening(request.socket_id, address))
             for token, peer, local, tally in server.sockets():
                 if _socket_id(number, token) == request.socket_id:
                     return channelz_pb2.GetSocketResponse(socket=_socket(request.socket_id, peer, local, tally))
@@ -154,6 +156,16 @@ def _server(number: int, server: census.Serving) -> Any:
     return channelz_pb2.Server(
         ref=channelz_pb2.ServerRef(server_id=number),
         data=channelz_pb2.ServerData(**_calls(server.tally())),
+        listen_socket=[
+            channelz_pb2.SocketRef(socket_id=socket, name=address) for socket, address in server.listening().items()
+        ],
+    )
+
+
+def _listening(number: int, address: str) -> Any:
+    return channelz_pb2.Socket(
+        ref=channelz_pb2.SocketRef(socket_id=number, name=address),
+        local=_address(address),
     )
 
 

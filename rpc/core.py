@@ -49,6 +49,7 @@ class ChannelCore:
         self.snapshot: Snapshot | None = None
         self.problem: str | None = None
         self.closed = False
+        self.closing = False  # no new calls; those that wait may still find a connection
         self.generation = 0
         # Told, from any thread, that the connectivity may have changed. One listener: the world's own channel.
         self.on_state: Callable[[], None] | None = None
@@ -65,7 +66,8 @@ class ChannelCore:
         self._proxies = True
         self._warned: frozenset[str] = frozenset()  # of the configuration in use
         self._notify = notify
-        census.channels[census.number()] = self
+        self._number = census.number()
+        census.channels[self._number] = self
         self._lock = threading.Lock()
         self._pool = Pool(weakly(self.changed), weakly(self._missed))
         self._draining: list[ClientLink] = []
@@ -185,6 +187,7 @@ class ChannelCore:
     def close(self) -> None:
         """End every connection; calls in progress fail with CANCELLED."""
         self.closed = True
+        census.channels.pop(self._number, None)
         self.problem, self.snapshot = CHANNEL_CLOSED, None
         self._pool.close()
         draining, self._draining = self._draining, []  # a link's descriptor lives as long as somebody holds it

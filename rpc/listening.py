@@ -9,6 +9,7 @@ import socket
 import stat
 from typing import TYPE_CHECKING, Any
 
+from rpc import census
 from rpc.security import Guard
 from rpc.transport.sockets import look_up, unix_path
 
@@ -134,6 +135,15 @@ def _listening(family: int, name: tuple[Any, ...], *, reuse_port: bool) -> socke
     return listener
 
 
+def written(listener: socket.socket) -> str:
+    """Its address as the engine writes those of connections."""
+    name = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{name}" if isinstance(name, str) else f"unix-abstract:{name[1:].decode(errors='replace')}"
+    host, port = name[:2]
+    return f"ipv6:%5B{host}%5D:{port}" if listener.family == socket.AF_INET6 else f"ipv4:{host}:{port}"
+
+
 def _close(listeners: Iterable[socket.socket]) -> None:
     for listener in listeners:
         listener.close()
@@ -148,6 +158,7 @@ class Listeners:
         self._bound: list[tuple[list[socket.socket], Guard | None]] = []
         self.guards: list[Guard] = []
         self._files: list[str | bytes] = []
+        self.listening: dict[int, str] = {}  # by number (`rpc.census`)
 
     def add(self, address: str, credentials: ServerCredentials | None = None) -> int:
         """Bind; returns the port. Raises RuntimeError naming the address. Without ``credentials`` it is plaintext."""
@@ -179,6 +190,7 @@ class Listeners:
                 self.guards.append(guard)
                 gate = guard.gate
             for listener in listeners:
+                self.listening = {**self.listening, census.number(): written(listener)}
                 hub.listen(listener.detach(), self._options.terms(), gate)
 
     @property
@@ -195,6 +207,7 @@ class Listeners:
     def close(self) -> None:
         """The guards follow nothing any more, ports that were never served and the Unix domain's names are free."""
         self._unbind()
+        self.listening = {}
         files, self._files = self._files, []
         for file in files:
             if isinstance(file, str) and file:  # an abstract name is bytes, and leaves nothing behind

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 import grpc
 
-from rpc._native import Origin
+from rpc._native import Method, Origin
 from rpc.credentials.call import NOT_SECURE, NoCredentialsError
 from rpc.deadline import sooner, time_left
 from rpc.errors import NOT_SENT, ChannelClosedError, RouteLimit, explained, failed, listed
@@ -31,7 +31,7 @@ from rpc.transport.queue import Place
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from rpc._native import ClientCall, ClientLink, Method, Outcome, Pairs
+    from rpc._native import ClientCall, ClientLink, Outcome, Pairs
     from rpc.balancing import BalancedCluster, Pick
     from rpc.core import ChannelCore
     from rpc.credentials import CallCredentials
@@ -171,8 +171,11 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
     wait_for_ready: bool | None,
     credentials: CallCredentials = (),
 ) -> Plan:
-    """The plan of one call. ``deadline`` on the monotonic clock. Raises `ChannelClosedError` at its first step."""
-    if core.closed:
+    """The plan of one call. ``deadline`` on the monotonic clock. Raises `ChannelClosedError` at its first step.
+
+    Raises TypeError there, too, for metadata that is none, where there is no connection that would.
+    """
+    if core.closed or core.closing:
         raise ChannelClosedError
     free_retries = _TRANSPARENT_RETRIES
     retries: Retries | None = None
@@ -182,7 +185,9 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
         deadline, wait_for_ready, retries = _terms(core, core.service, path, deadline, wait_for_ready)
     try:
         while True:
-            snapshot = core.snapshot or (yield from _configuration(core, deadline, wait_for_ready=wait_for_ready))
+            snapshot = core.snapshot or (
+                yield from _configuration(core, metadata, deadline, wait_for_ready=wait_for_ready)
+            )
             head = RequestHead(path, snapshot.authority, metadata, core.user_agent, deadline)
             route = _route(core, snapshot, head)
             limit, whose = deadline, None
@@ -211,6 +216,16 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
                 return explained(outcome, whose)
     except _EndedError as ended:
         return explained(ended.outcome, whose)
+
+
+def _refuse_unsendable(metadata: Pairs | None) -> None:
+    """Where there is no connection yet, which would refuse it: nobody is to wait for one in vain. Raises TypeError."""
+    if metadata is None:
+        return
+    try:
+        Method.check_metadata(metadata)
+    except ValueError as error:
+        raise _EndedError(grpc.StatusCode.INTERNAL, str(error)) from None
 
 
 def _terms(
@@ -252,9 +267,10 @@ def _worth_another(
 
 
 def _configuration(
-    core: ChannelCore, deadline: float | None, *, wait_for_ready: bool | None
+    core: ChannelCore, metadata: Pairs | None, deadline: float | None, *, wait_for_ready: bool | None
 ) -> Generator[Step, Answer, Snapshot]:
     """Wait for the first configuration; for one that is of use, too, if the caller says so (gRFC L42)."""
+    _refuse_unsendable(metadata)
     while True:
         generation = core.generation
         if (snapshot := core.snapshot) is not None:
@@ -309,6 +325,8 @@ def _picked(
             yield Dial(idle)
         if pick is not None:
             return pick
+        if not dialled:
+            _refuse_unsendable(head.metadata)
         if _passed(deadline):
             raise _late(f"{core.target}: no connection to cluster {name}: {_errors(cluster)}")
         dialled += 1

@@ -76,8 +76,10 @@ class Channel(Calls[Any, Any, Any, Any, Driver], aio.Channel):
 
     async def close(self, grace: float | None = None) -> None:
         """No new calls; those in progress get ``grace`` seconds, then they are cancelled."""
-        self._resolution.close()
-        await self._driver.close(grace)
+        try:
+            await self._driver.close(grace)
+        finally:
+            self._resolution.close()
 
     async def __aenter__(self) -> Self:
         return self

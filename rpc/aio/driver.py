@@ -14,7 +14,7 @@ from rpc.credentials.call import NoCredentialsError, gather
 from rpc.errors import ChannelClosedError, failed, of_closed_channel
 from rpc.fork import inherits
 from rpc.method import unsendable
-from rpc.plan import Attempt, Authorize, Dial, Pause, Stand, Wait
+from rpc.plan import Attempt, Authorize, Dial, Pause, Stand
 from rpc.transport.dial import dial_in_loop, reason
 from rpc.weakly import weakly
 from rpc.workers import PLUGINS
@@ -40,6 +40,7 @@ class Driver:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[_Waiting] = set()
         self._standing: set[_Waiting] = set()  # in queues: a change of the channel is nothing to them
+        self._asking: set[asyncio.Future[Answer]] = set()  # plugins, for calls
         self._dials: set[asyncio.Task[None]] = set()
         self._connecting = False  # somebody asked the channel to become ready, and it is not yet
         self._retry: asyncio.TimerHandle | None = None
@@ -51,6 +52,7 @@ class Driver:
         self._loop = None
         self._waiting = set()
         self._standing = set()
+        self._asking = set()
         self._dials = set()
         self.core.inherit()
 
@@ -64,6 +66,7 @@ class Driver:
             if self._loop is not None:  # what lived in the closed one can do nothing any more
                 self._waiting = set()
                 self._standing = set()
+                self._asking = set()
                 self._dials = set()
                 self.core.forget_connections("the event loop of this connection was closed")
             self._loop = running
@@ -112,6 +115,8 @@ class Driver:
                 then(error if isinstance(error, NoCredentialsError) else future.result())
 
         future: asyncio.Future[Answer] = PLUGINS.run(gather, step.credentials, step.authority, step.path, step.deadline)
+        self._asking.add(future)
+        future.add_done_callback(self._asking.discard)
         future.add_done_callback(gathered)
 
         def call_off() -> None:
@@ -143,13 +148,13 @@ class Driver:
     async def change(self, generation: int | None = None) -> None:
         """Wait until something about the channel is different (from what it was at ``generation``)."""
         changed = self.loop.create_future()
-        since = self.core.generation if generation is None else generation
-        call_off = self.perform(Wait(since, None), changed.set_result)
+        if generation is not None and generation != self.core.generation:
+            return
+        waiting = _Waiting(self._waiting, changed.set_result, for_call=False)
         try:
             await changed
         finally:
-            if call_off is not None:
-                call_off()
+            waiting.call_off()
 
     async def _dial(self, connection: Connection) -> None:
         try:
@@ -166,13 +171,20 @@ class Driver:
         else:
             connection.opened(link)
 
+    def _calls_wait(self) -> bool:
+        return bool(self._standing or self._asking or any(waiting.for_call for waiting in self._waiting))
+
     async def close(self, grace: float | None) -> None:
         """Calls in progress get ``grace`` seconds, then they are cancelled."""
         if self._retry is not None:
             self._retry.cancel()
+        until = time.monotonic() + (grace or 0)
+        # Calls that wait, for a connection or to be sent again, are in progress as well.
+        self.core.closing = True
+        while self._calls_wait() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110 - as below
+            await asyncio.sleep(min(left, _DRAIN_CHECK))
         for task in tuple(self._dials):
             task.cancel()
-        until = time.monotonic() + (grace or 0)
         self.core.drain()
         # The engine tells when a link takes no new calls, not when it ends.
         while self.core.busy() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110
@@ -193,12 +205,13 @@ def _soon(loop: asyncio.AbstractEventLoop, then: Callable[[], None]) -> None:
 
 
 class _Waiting:
-    """One plan that waits: for a change, for a time, or to be called off."""
+    """Who waits, mostly a call's plan: for a change, for a time, or to be called off."""
 
-    __slots__ = ("_then", "_where", "timer")
+    __slots__ = ("_then", "_where", "for_call", "timer")
 
-    def __init__(self, where: set[_Waiting], then: Callable[[Answer], None]) -> None:
+    def __init__(self, where: set[_Waiting], then: Callable[[Answer], None], *, for_call: bool = True) -> None:
         self._where = where
+        self.for_call = for_call
         self._then = then
         self.timer: asyncio.TimerHandle | None = None
         where.add(self)
@@ -229,6 +242,9 @@ class PlannedCall:
             return
         except ChannelClosedError:
             raise
+        except TypeError as error:
+            self._ended(unsendable(error))
+            return
         except Exception as error:
             self._ended(failed(grpc.StatusCode.INTERNAL, f"the call plan failed: {error!r}"))
             return

@@ -63,6 +63,11 @@ def _elsewhere(loop: asyncio.AbstractEventLoop) -> bool:
     return asyncio._get_running_loop() is not loop  # noqa: SLF001 - the documented one raises, which costs 1 µs
 
 
+def listen_no_more(loop: asyncio.AbstractEventLoop, hub: Hub) -> None:
+    """What comes in stays unread, and what there is to say is still said."""
+    loop.remove_reader(hub.fileno())
+
+
 def detach(loop: asyncio.AbstractEventLoop, hub: Hub) -> None:
     if not loop.is_closed():
         loop.remove_reader(hub.fileno())

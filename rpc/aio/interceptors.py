@@ -86,6 +86,8 @@ class InterceptedCall:
             self._call_over(None)
         else:
             chain.result().add_done_callback(self._call_over)
+            if self._writes is not None:
+                self._writes.chained()
 
     def _call_over(self, _: Any) -> None:
         if self._writes is not None:
@@ -190,10 +192,14 @@ class InterceptedCall:
     # ---- a stream of requests
 
     async def write(self, request: Any) -> None:
-        await one_style(self._writes).put(request)
+        writes = one_style(self._writes)
+        await writes.begun(self._chain)
+        await writes.put(request)
 
     async def done_writing(self) -> None:
-        await one_style(self._writes).end()
+        writes = one_style(self._writes)
+        await writes.begun(self._chain)
+        await writes.end()
 
 
 class InterceptedUnaryUnaryCall(InterceptedCall, aio.UnaryUnaryCall):  # type: ignore[misc, type-arg]

@@ -17,7 +17,7 @@ from rpc import census, probes
 from rpc._native import Tally
 from rpc.aio.awake import Awake
 from rpc.aio.context import ServicerContext
-from rpc.aio.hub import attach, detach
+from rpc.aio.hub import attach, detach, listen_no_more
 from rpc.aio.serve import CANCELLED_HANDLER, serve_call
 from rpc.aio.threaded import Threads
 from rpc.blocking.context import ServicerContext as BlockingContext
@@ -97,7 +97,8 @@ class Server(aio.Server):
         self._probed = False
         self._leaving = False
         inherits(self)
-        census.servers[census.number()] = self
+        self._number = census.number()
+        census.servers[self._number] = self
 
     def inherit(self) -> None:
         """In the child of a fork: what was started is the parent's and over here; what was not can be started."""
@@ -168,6 +169,8 @@ class Server(aio.Server):
         self._hub.drain()
         if self._tasks and grace:
             await asyncio.wait(tuple(self._tasks), timeout=grace)
+        # Who calls from here on learns that it was not processed, and may call another server.
+        listen_no_more(self._loop, self._hub)
         self._told_to_end = frozenset(self._tasks)
         for task in self._told_to_end:
             task.cancel()
@@ -175,6 +178,7 @@ class Server(aio.Server):
             await asyncio.wait(tuple(self._tasks), timeout=_LAST_WORDS)
         self._hub.flush()
         detach(self._loop, self._hub)
+        census.servers.pop(self._number, None)
         self._stopped.set()
 
     async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - grpc's signature
@@ -200,6 +204,10 @@ class Server(aio.Server):
     def tally(self) -> Tally:
         """What all connections have carried so far."""
         return self._hub.tally() if self._hub is not None else Tally()
+
+    def listening(self) -> dict[int, str]:
+        """Where it accepts (`rpc.census`)."""
+        return self._listeners.listening
 
     # ---- serving
 

@@ -21,6 +21,7 @@ class Writes:
         self._holds = False
         self._half_closed = False
         self._over = False
+        self.wanted = False  # somebody has asked for a request
         self._changed = asyncio.Event()
 
     async def put(self, request: Any) -> None:
@@ -44,6 +45,28 @@ class Writes:
         self._over = True
         self._changed.set()
 
+    async def begun(self, chain: asyncio.Future[Any]) -> None:
+        """Wait until somebody asks for requests, or the chain of interceptors has come to its call.
+
+        Raises what an interceptor raised, asyncio.InvalidStateError where the call is over: as grpc.aio, which writes
+        nothing before the chain has come to a call. Here an interceptor may ask for requests itself.
+        """
+        while not self.wanted and not chain.done():
+            await self._change()
+        if not chain.done():
+            return
+        if chain.cancelled():
+            raise asyncio.InvalidStateError(FINISHED)
+        error = chain.exception()
+        if isinstance(error, aio.AioRpcError):
+            raise asyncio.InvalidStateError(FINISHED)
+        if error is not None:
+            raise error
+
+    def chained(self) -> None:
+        """The chain has come to its call."""
+        self._changed.set()
+
     async def _room(self) -> None:
         while self._holds and not self._over:
             await self._change()
@@ -60,6 +83,9 @@ class Writes:
         return self
 
     async def __anext__(self) -> Any:
+        if not self.wanted:
+            self.wanted = True
+            self._changed.set()
         while not self._holds:
             if self._over:
                 raise StopAsyncIteration

@@ -118,7 +118,8 @@ class Server(grpc.Server):
         self._stopping: threading.Event | None = None
         self._stopped = threading.Event()
         inherits(self)
-        census.servers[census.number()] = self
+        self._number = census.number()
+        census.servers[self._number] = self
 
     def inherit(self) -> None:
         """In the child of a fork: what was started is the parent's and over here; what was not can be started."""
@@ -235,6 +236,10 @@ class Server(grpc.Server):
         """What all connections have carried so far."""
         return self._hub.tally()
 
+    def listening(self) -> dict[int, str]:
+        """Where it accepts (`rpc.census`)."""
+        return self._listeners.listening
+
     # ---- serving
 
     def _take(self, calls: list[ServerCall]) -> None:
@@ -272,6 +277,7 @@ class Server(grpc.Server):
         while (self._running or self._later) and time.monotonic() < until:
             self._stopped.wait(_DRAIN_CHECK)
         self._hub.close(_STOPPED)
+        census.servers.pop(self._number, None)
         self._stopped.set()
         self._hub.wake()
 

@@ -38,7 +38,7 @@ class RequestHead(PatternWork):
     ``deadline`` is the caller's own, on the monotonic clock.
     """
 
-    __slots__ = ("_authority", "_deadline", "_headers", "_metadata", "_user_agent", "path")
+    __slots__ = ("_authority", "_deadline", "_headers", "_user_agent", "metadata", "path")
 
     def __init__(
         self, path: str, authority: str, metadata: Metadata, user_agent: str = "", deadline: float | None = None
@@ -46,7 +46,7 @@ class RequestHead(PatternWork):
         self._work = 0
         self.path = path
         self._authority = authority
-        self._metadata = metadata
+        self.metadata = metadata
         self._user_agent = user_agent
         self._deadline = deadline
         self._headers: dict[str, list[str]] | None = None
@@ -75,7 +75,7 @@ class RequestHead(PatternWork):
         if self._deadline is not None:
             headers["grpc-timeout"] = [_grpc_timeout(self._deadline - time.monotonic())]
         fixed = frozenset((*headers, "user-agent", "grpc-timeout"))  # the engine's to say, once
-        for key, value in self._metadata or ():
+        for key, value in self.metadata or ():
             if key not in fixed:
                 headers.setdefault(key, []).append(_on_the_wire(key, value))
         return headers

@@ -135,6 +135,54 @@ def test_the_past_of_a_server_is_counted(our_world, asked):
     assert mine()[0].data.calls_failed == 1
 
 
+def test_where_a_server_listens(our_world, asked, tmp_path):
+    ask, address = asked
+
+    def of(name):
+        return [ref for one in ask.GetServers().server for ref in one.listen_socket if ref.name == name]
+
+    [ref] = of(f"ipv4:{address}")
+    socket = ask.GetSocket(socket_id=ref.socket_id).socket
+    assert socket.local.tcpip_address.ip_address == bytes([127, 0, 0, 1])
+    assert socket.local.tcpip_address.port == int(address.rpartition(":")[2])
+    assert not socket.HasField("remote")
+    server, port = our_world.start_server(obliging, address="[::]:0")
+    path = f"unix:{tmp_path}/socket"
+    other, _ = our_world.start_server(obliging, address=path)
+    [ref] = of(f"ipv6:%5B::%5D:{port}")
+    assert ask.GetSocket(socket_id=ref.socket_id).socket.local.tcpip_address.ip_address == bytes(16)
+    [ref] = of(path)
+    assert ask.GetSocket(socket_id=ref.socket_id).socket.local.uds_address.filename == f"{tmp_path}/socket"
+    for one in (server, other):
+        stop(our_world, one)
+    assert not of(path)
+
+
+def stop(world, server):
+    if world.kind == "aio":
+        world.loop.run(server.stop(None))
+    else:
+        assert server.stop(None).wait(30)
+
+
+def test_what_is_closed_or_has_stopped_is_not_told_whoever_holds_it(our_world, asked):
+    """As in grpcio."""
+    ask, address = asked
+    client = our_world.connect(address)
+    assert client.call("unary", request("Ann")).messages == ["Hello, Ann!"]
+    number = channel_to(ask, address).ref.channel_id
+    client.close()
+    assert number not in [one.ref.channel_id for one in ask.GetTopChannels().channel]
+    with pytest.raises(grpc.RpcError) as caught:
+        ask.GetChannel(channel_id=number)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    before = [one.ref.server_id for one in ask.GetServers().server]
+    server, _ = our_world.start_server(obliging)
+    [number] = {one.ref.server_id for one in ask.GetServers().server} - set(before)
+    stop(our_world, server)
+    assert number not in [one.ref.server_id for one in ask.GetServers().server]
+
+
 def test_pages(our_world, asked):
     ask, address = asked
     clients = [our_world.connect(address) for _ in range(5)]

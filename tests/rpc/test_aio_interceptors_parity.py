@@ -175,6 +175,65 @@ def test_an_interceptor_that_raises_fails_the_call(world, kind):
 
 
 @pytest.mark.parametrize("kind", sorted(STREAMS_REQUESTS))
+@pytest.mark.parametrize("error", [ValueError("not today"), grpc.aio.UsageError("not so")], ids=["any", "of grpc"])
+def test_what_an_interceptor_raises_comes_out_of_writing(world, kind, error):
+    """Of the first request, which nobody will ever take, and of all that follow."""
+
+    def refuse(details):
+        raise error
+
+    client = world.connect(world.serve(polite), interceptors=[OF[kind](refuse)])
+
+    async def write():
+        call = getattr(client.stub, KINDS[kind])()
+        for attempt in (lambda: call.write(request("Ann")), lambda: call.write(request("Ben")), call.done_writing):
+            with pytest.raises(type(error), match=str(error)):
+                await attempt()
+
+    world.loop.run(write())
+
+
+@pytest.mark.parametrize("kind", sorted(STREAMS_REQUESTS))
+def test_nothing_is_written_once_the_call_is_cancelled(world, kind):
+    """Whether its interceptors had their turn or not."""
+    client = world.connect(world.serve(polite), interceptors=[OF[kind]()])
+
+    async def write():
+        call = getattr(client.stub, KINDS[kind])()
+        assert call.cancel()
+        for attempt in (lambda: call.write(request("Ann")), lambda: call.write(request("Ben")), call.done_writing):
+            with pytest.raises(asyncio.InvalidStateError, match="RPC already finished"):
+                await attempt()
+        assert await call.code() is grpc.StatusCode.CANCELLED
+        begun = getattr(client.stub, KINDS[kind])()
+        await begun.write(request("Ann"))
+        assert begun.cancel()
+        with pytest.raises(asyncio.InvalidStateError, match="RPC already finished"):
+            await begun.write(request("Ben"))
+
+    world.loop.run(write())
+
+
+@pytest.mark.parametrize("kind", sorted(STREAMS_REQUESTS))
+def test_an_interceptor_may_take_the_first_request_itself(aio_world, kind):
+    """In grpc.aio it would wait for ever: there `write` waits until the interceptors have made their call."""
+    taken = []
+
+    class Taking(OF[kind]):
+        async def _go(self, continuation, details, requests):
+            taken.append((await anext(aiter(requests))).name)
+            return await continuation(details, requests)
+
+    client = aio_world.connect(aio_world.serve(polite), interceptors=[Taking()])
+    call = client.begin(kind)
+    for name in ("to the interceptor", "Ann"):
+        call.write(request(name))
+    call.done_writing()
+    assert call.code() is grpc.StatusCode.OK
+    assert taken == ["to the interceptor"]
+
+
+@pytest.mark.parametrize("kind", sorted(STREAMS_REQUESTS))
 def test_requests_may_be_written_one_by_one(world, kind):
     client = world.connect(world.serve(polite), interceptors=[OF[kind](), OF[kind]()])
     call = client.begin(kind)

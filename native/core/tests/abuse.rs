@@ -412,6 +412,20 @@ fn a_server_that_leaves_serves_what_was_on_its_way() {
 }
 
 #[test]
+fn a_server_that_ends_at_once_names_the_last_stream_that_it_took() {
+    let mut server = Server::new();
+    server.say(&request(1, END_STREAM));
+    server.core.shut_down();
+    server.hear();
+    server.core.part();
+    let said = server.hear();
+    let [goaway] = &said[..] else { panic!("one frame") };
+    assert_eq!((goaway.kind, goaway.code(), &goaway.payload[..4]), (GOAWAY, code::NO_ERROR, &[0, 0, 0, 1][..]));
+    server.say(&request(3, END_STREAM));
+    assert_eq!(server.accepted, [1]);
+}
+
+#[test]
 fn a_client_that_leaves_takes_its_streams_with_it() {
     let mut server = Server::new();
     server.say(&[request(1, 0), request(3, END_STREAM)].concat());

@@ -472,7 +472,7 @@ impl Link {
         let mut state = self.lock();
         self.stir(&mut state);
         state.grpc.end_all(status);
-        state.grpc.shut_down();
+        state.grpc.part();
         state.flush(self.fd());
         state.lose();
         socket::shut(self.fd());

@@ -21,6 +21,13 @@ pub struct Method {
 
 #[pymethods]
 impl Method {
+    /// What a call would be refused for, before there is a connection to refuse it: ValueError names the pair that cannot
+    /// be sent, TypeError what is no pair of texts.
+    #[staticmethod]
+    fn check_metadata(pairs: &Bound<'_, PyAny>) -> PyResult<()> {
+        metadata::from_py(pairs, &mut Headers::default())
+    }
+
     #[new]
     /// `encoding`: what requests are compressed with, by gRPC's number for it.
     #[pyo3(signature = (path, authority, user_agent, encoding=0, scheme="http"))]

@@ -261,6 +261,11 @@ impl Connection {
         self.http2.shut_down();
     }
 
+    /// The same without waiting for anybody.
+    pub fn part(&mut self) {
+        self.http2.part();
+    }
+
     /// Once the connection is over, calls that their owners have not let go of yet are over, too: who sums up the past
     /// does so only once.
     /// Client: the server has answered a call.

@@ -47,6 +47,16 @@ impl Connection {
         self.end_if_done();
     }
 
+    /// The end, now: what the peer has sent and nobody has read is not processed, and it is told so.
+    pub fn part(&mut self) {
+        self.shut_down();
+        if self.leaving == Leaving::Announced && self.ended.is_none() {
+            self.leaving = Leaving::Final(self.last_peer);
+            self.say_goaway(self.last_peer, code::NO_ERROR, "");
+            self.end_if_done();
+        }
+    }
+
     pub(super) fn say_goaway(&mut self, last: Key, code: u32, reason: &str) {
         let payload = [&last.to_be_bytes()[..], &code.to_be_bytes(), reason.as_bytes()].concat();
         self.output.frame(kind::GOAWAY, 0, 0, &payload);

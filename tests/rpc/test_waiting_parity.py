@@ -1,0 +1,186 @@
+"""Calls that still wait for a connection, beside grpcio: bad metadata, channels that close, servers that stop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import grpc
+import pytest
+
+import rpc
+import rpc.aio
+from examples.hello.hello_pb2_grpc import GreeterStub
+from tests.rpc.peers import KINDS, STREAMS_REQUESTS, World
+from tests.rpc.script import PATIENCE, polite, request
+
+AT_ONCE = [(f"grpc.{which}_reconnect_backoff_ms", 100) for which in ("initial", "min", "max")]
+UNSENDABLE = {"a name": ("Bad Name", "x"), "a value": ("x", "b\x00ad")}
+
+
+@pytest.fixture(params=["grpcio", "ours"])
+def make(request):
+    return request.param
+
+
+@pytest.fixture
+def reserved():
+    """A port where nobody listens yet."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+# ---- metadata that cannot be sent
+
+
+@pytest.mark.parametrize("pair", UNSENDABLE.values(), ids=UNSENDABLE)
+@pytest.mark.parametrize("wait_for_ready", [False, True])
+@pytest.mark.parametrize("call", KINDS)
+def test_metadata_that_cannot_be_sent_is_internal_without_a_connection_too(make, reserved, call, pair, wait_for_ready):
+    world = World("sync", make)
+    try:
+        client = world.connect(f"127.0.0.1:{reserved}")
+        # Waiting for a connection would end with the deadline, failing to connect with UNAVAILABLE.
+        answer = client.call(call, request(), metadata=[pair], wait_for_ready=wait_for_ready)
+        assert answer.code is grpc.StatusCode.INTERNAL
+        assert answer.details.startswith("Invalid metadata")
+    finally:
+        world.close()
+
+
+@pytest.mark.parametrize("kind", ["sync", "aio"])
+def test_a_future_and_asyncio_say_the_same(reserved, kind):
+    world = World(kind)
+    try:
+        client = world.connect(f"127.0.0.1:{reserved}")
+        for call in KINDS:
+            answer = client.call(call, request(), metadata=[("Bad Name", "x")], wait_for_ready=True)
+            assert answer.code is grpc.StatusCode.INTERNAL
+            assert answer.details.startswith('Invalid metadata: "Bad Name"')
+        if kind == "sync":
+            future = client.stub.SayHello.future(request(), metadata=[("Bad Name", "x")], timeout=PATIENCE)
+            assert future.code() is grpc.StatusCode.INTERNAL
+    finally:
+        world.close()
+
+
+def test_what_is_no_text_is_a_type_error_in_threads(make, reserved):
+    world = World("sync", make)
+    try:
+        client = world.connect(f"127.0.0.1:{reserved}")
+        with pytest.raises(TypeError):
+            client.stub.SayHello(request(), metadata=[("x-bin", "text")], timeout=PATIENCE)
+    finally:
+        world.close()
+
+
+def test_what_is_no_text_is_internal_in_asyncio(reserved):
+    world = World("aio")
+    try:
+        client = world.connect(f"127.0.0.1:{reserved}")
+        answer = client.call("unary", request(), metadata=[("x-bin", "text")], wait_for_ready=True)
+        assert answer.code is grpc.StatusCode.INTERNAL
+    finally:
+        world.close()
+
+
+# ---- channels of asyncio that close with a grace
+
+
+async def closing(channel, call, listen):
+    """Close with grace while ``call`` waits for its connection; then somebody listens."""
+    for _ in range(3):
+        await asyncio.sleep(0)  # it waits, or dials
+    closed = asyncio.ensure_future(channel.close(PATIENCE))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not closed.done()
+    with pytest.raises(grpc.aio.UsageError):  # nothing new begins meanwhile
+        await GreeterStub(channel).SayHello(request())
+    await asyncio.get_running_loop().run_in_executor(None, listen)
+    answer = await call
+    await closed
+    return answer
+
+
+@pytest.mark.parametrize("kind", ["unary", "client_stream"])
+def test_a_call_that_waits_for_its_connection_ends_well_within_the_grace(make, reserved, kind):
+    world = World("sync", server="grpcio")
+    module = rpc.aio if make == "ours" else grpc.aio
+
+    async def main():
+        channel = module.insecure_channel(f"127.0.0.1:{reserved}", options=AT_ONCE)
+        method = getattr(GreeterStub(channel), KINDS[kind])
+        asked = iter([request("Ann")]) if kind in STREAMS_REQUESTS else request("Ann")
+        call = method(asked, timeout=PATIENCE, wait_for_ready=True)
+        return await closing(channel, call, lambda: world.serve(polite, address=f"127.0.0.1:{reserved}"))
+
+    try:
+        assert asyncio.run(main()).message == "Hello, Ann!"
+    finally:
+        world.close()
+
+
+def test_the_grace_is_an_end_to_waiting(make, reserved):
+    module = rpc.aio if make == "ours" else grpc.aio
+
+    async def main():
+        channel = module.insecure_channel(f"127.0.0.1:{reserved}")
+        call = GreeterStub(channel).SayHello(request(), timeout=PATIENCE, wait_for_ready=True)
+        await asyncio.sleep(0)
+        await asyncio.wait_for(channel.close(0.2), PATIENCE)
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        return await call.code()
+
+    assert asyncio.run(main()) is grpc.StatusCode.CANCELLED
+
+
+def test_who_watches_the_state_is_no_call(reserved):
+    """A grace is for calls: nobody waits for those who wait for a change of state."""
+
+    async def main():
+        channel = rpc.aio.insecure_channel(f"127.0.0.1:{reserved}")
+        watching = asyncio.ensure_future(channel.wait_for_state_change(grpc.ChannelConnectivity.IDLE))
+        await asyncio.sleep(0)
+        await asyncio.wait_for(channel.close(3600), PATIENCE)
+        await asyncio.wait_for(watching, PATIENCE)
+
+    asyncio.run(main())
+
+
+# ---- a server that has just stopped
+
+
+@pytest.mark.parametrize(
+    ("kind", "client", "server"),
+    [
+        ("sync", "grpcio", "ours"),
+        ("sync", "ours", "ours"),
+        ("sync", "ours", "grpcio"),
+        ("aio", "grpcio", "ours"),
+        ("aio", "ours", "ours"),  # with a server of grpc.aio it would be cancelled now and then
+    ],
+)
+def test_a_call_that_may_wait_outlives_the_server_that_stops(kind, client, server):
+    """It is made in the moment after `stop`, when the connection still looks well, and answered by the next server."""
+    for _ in range(10):
+        world = World(kind, client, server)
+        try:
+            first, port = world.start_server(polite)
+            caller = world.connect(f"127.0.0.1:{port}", AT_ONCE)
+            assert caller.call("unary", request("Ann")).messages == ["Hello, Ann!"]
+            if kind == "aio":
+                stopping = asyncio.run_coroutine_threadsafe(first.stop(None), world.loop.loop)
+            else:
+                first.stop(None)
+            waiting = [caller.begin("unary", request(str(i)), wait_for_ready=True) for i in range(5)]
+            if kind == "aio":
+                stopping.result(PATIENCE)
+            world.serve(polite, address=f"127.0.0.1:{port}")
+            for call in waiting:
+                assert call.code() is grpc.StatusCode.OK, call.details()
+        finally:
+            world.close()
