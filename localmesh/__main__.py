@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import shlex
 import signal
 import sys
 import threading
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,7 @@ from localmesh.ca.tokens import LIFETIME, check_claims
 from localmesh.workload import IP, SERVICE_ACCOUNT, plaintext_environment, secure_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 PLAIN, SECURE = "127.0.0.1:15010", "127.0.0.1:15012"  # where a mesh listens unless told otherwise
 _CA = "the folder of the certificate authority; made there when it is missing"
@@ -101,6 +103,17 @@ class _Parser(argparse.ArgumentParser):
             meant = get_close_matches(name, self._option_string_actions, n=1) if name.startswith("-") else []
             self.error(f"there is no option {name}" + (f": did you mean {meant[0]}?" if meant else ""))
         return found
+
+
+@contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """What a folder holds has no cycles and is there to stay: to search it again and again would cost each edit."""
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def _say(text: str) -> None:
@@ -188,7 +201,8 @@ def serve(
             on_reload=lambda version: _say(f"version {version} of {folder} is served"),
             on_refusal=lambda _: _say(f"refused; version {mesh.version} of {folder} is still served"),
         )
-        mesh.start()
+        with _no_search_for_cycles():
+            mesh.start()
     except ConfigError as error:
         sys.stderr.write(f"{folder} cannot be served:\n{error}\n")
         return 1

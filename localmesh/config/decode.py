@@ -198,8 +198,10 @@ class Decoder:
         for field in _fields_of(_key(cls)):
             name = field.istio_name
             if name in nodes:
-                with suppress(Refused):
+                try:  # and not suppress(): it would be a tenth of the time of a big folder
                     values[field.name] = self.value(nodes[name], field.hint, f"{path}.{name}")
+                except Refused:
+                    continue
             elif field.is_needed:
                 self.report(node, f"{path}.{name}: is missing")
         for group in cls.ONEOFS:
@@ -243,8 +245,10 @@ class Decoder:
             raise self.refuse(node, path, f"must be a list, not {_called(node)}")
         items, before = [], self._count
         for index, child in enumerate(node.value):
-            with suppress(Refused):
+            try:
                 items.append(self.value(child, item, f"{path}[{index}]"))
+            except Refused:
+                continue
         if self._count > before:
             raise Refused
         return tuple(items)
@@ -252,8 +256,10 @@ class Decoder:
     def _mapping(self, node: yaml.Node, item: Any, path: str) -> Mapping[str, Any]:
         found, before = {}, self._count
         for key, child in self.entries(node, path).items():
-            with suppress(Refused):
+            try:
                 found[key] = self.value(child, item, f"{path}.{key}")
+            except Refused:
+                continue
         if self._count > before:
             raise Refused
         return found
@@ -261,6 +267,9 @@ class Decoder:
     def _scalar(self, node: yaml.Node, hint: type[Any], path: str) -> Any:
         if not isinstance(node, yaml.ScalarNode):
             raise self.refuse(node, path, f"must be {_wanted(hint)}, not {_called(node)}")
+        tag = _BOOL if not node.style and node.value in _GO_BOOLS else node.tag
+        if tag in _ACCEPTED.get(hint, ()):
+            return self._plain(node, hint, path)
         if issubclass(hint, Enum):
             if node.value not in hint.__members__:
                 raise self.refuse(node, path, f"{node.value!r} is not one of {', '.join(hint.__members__)}")
@@ -270,10 +279,10 @@ class Decoder:
             if duration is None:
                 raise self.refuse(node, path, f"{node.value!r} is not a duration such as 250ms or 1.5s")
             return duration
-        tag = _BOOL if not node.style and node.value in _GO_BOOLS else node.tag
-        if tag not in _ACCEPTED.get(hint, ()):
-            kind = "the boolean" if tag == _BOOL else _called(node)
-            raise self.refuse(node, path, f"must be {_wanted(hint)}, not {kind} {node.value!r}")
+        kind = "the boolean" if tag == _BOOL else _called(node)
+        raise self.refuse(node, path, f"must be {_wanted(hint)}, not {kind} {node.value!r}")
+
+    def _plain(self, node: yaml.ScalarNode, hint: type[Any], path: str) -> Any:
         if issubclass(hint, str):
             return hint(self._text(node, path))
         if hint is bool:
