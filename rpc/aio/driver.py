@@ -10,7 +10,7 @@ import grpc
 
 from rpc.aio.hub import shared_hub
 from rpc.core import ChannelCore
-from rpc.credentials.call import NoCredentialsError, gather
+from rpc.credentials.call import Interest, NoCredentialsError, gather
 from rpc.errors import ChannelClosedError, failed, of_closed_channel
 from rpc.fork import inherits
 from rpc.method import unsendable
@@ -114,13 +114,17 @@ class Driver:
                     error = NoCredentialsError(grpc.StatusCode.UNAVAILABLE, str(error))
                 then(error if isinstance(error, NoCredentialsError) else future.result())
 
-        future: asyncio.Future[Answer] = PLUGINS.run(gather, step.credentials, step.authority, step.path, step.deadline)
+        interest = Interest()
+        future: asyncio.Future[Answer] = PLUGINS.run(
+            gather, step.credentials, step.authority, step.path, step.deadline, interest
+        )
         self._asking.add(future)
         future.add_done_callback(self._asking.discard)
         future.add_done_callback(gathered)
 
         def call_off() -> None:
             future.cancel()
+            interest.lose()
 
         return call_off
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     Plugin = Callable[[str, str, Callable[[Any, int, Any], None]], None]
     CallCredentials = tuple[Plugin, ...]
+    Answer = tuple[Any, int, Any]  # metadata, code, details
 else:
     CallCredentials = tuple
 
@@ -59,24 +60,46 @@ class NoCredentialsError(Exception):
         self.code, self.details = code, details
 
 
+class Interest:
+    """Of who asks. Once it is lost, no thread waits any more for a plugin that does not answer."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._lost = False
+
+    def lose(self) -> None:
+        with self._changed:
+            self._lost = True
+            self._changed.notify_all()
+
+    def answered(self, answers: list[Answer], answer: Answer) -> None:
+        with self._changed:
+            answers.append(answer)
+            self._changed.notify_all()
+
+    def wait(self, answers: list[Answer], deadline: float | None) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: answers or self._lost, time_left(deadline))
+
+
 def gather(
-    credentials: CallCredentials, authority: str, path: str, deadline: float | None
+    credentials: CallCredentials, authority: str, path: str, deadline: float | None, interest: Interest | None = None
 ) -> tuple[tuple[str, str | bytes], ...]:
     """Ask each plugin in turn and wait; ``deadline`` on the monotonic clock. Raises `NoCredentialsError`."""
     url, method = service_url(authority, path)
     pairs: list[tuple[str, str | bytes]] = []
     for plugin in credentials:
-        pairs += _ask(plugin, url, method, deadline)
+        pairs += _ask(plugin, url, method, deadline, interest or Interest())
     return tuple(pairs)
 
 
-def _ask(plugin: Plugin, url: str, method: str, deadline: float | None) -> list[tuple[str, str | bytes]]:
-    answered = threading.Event()
-    answer: list[tuple[Any, int, Any]] = []
+def _ask(
+    plugin: Plugin, url: str, method: str, deadline: float | None, interest: Interest
+) -> list[tuple[str, str | bytes]]:
+    answers: list[Answer] = []
 
     def take(metadata: Any, code: int, details: Any) -> None:
-        answer.append((metadata, code, details))
-        answered.set()
+        interest.answered(answers, (metadata, code, details))
 
     # The context in which its credentials were made, wherever and for whomever it runs; what it sets, nobody sees.
     made_in: contextvars.Context | None = getattr(plugin, "_stored_ctx", None)
@@ -89,11 +112,12 @@ def _ask(plugin: Plugin, url: str, method: str, deadline: float | None) -> list[
             raise  # the user's Ctrl-C
         _log.exception("a call credentials plugin raised: %r", plugin)
         take(None, grpc.StatusCode.INTERNAL.value[0], str(error) if isinstance(error, Exception) else repr(error))
-    if not answered.wait(time_left(deadline)):
+    interest.wait(answers, deadline)
+    if not answers:
         raise NoCredentialsError(
             grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded while waiting for call credentials"
         )
-    metadata, code, details = answer[0]
+    metadata, code, details = answers[0]
     if code != 0:
         said = details.decode(errors="replace") if isinstance(details, bytes) else str(details)
         raise _failed(said)

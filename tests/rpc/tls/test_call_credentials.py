@@ -12,11 +12,14 @@ import pytest
 
 import rpc
 from examples.hello.hello_pb2 import HelloReply
+from rpc.workers import PLUGINS
 from tests.rpc.conftest import MATRIX
 from tests.rpc.peers import KINDS, World
 from tests.rpc.script import PATIENCE, READ, polite
 from tests.rpc.script import request as asked
 from tests.rpc.tls.certificates import Authority
+
+MOST_PLUGINS = PLUGINS._most
 
 
 @pytest.fixture(params=[entry for entry in MATRIX if entry[2] == "ours"], ids="-".join)
@@ -137,6 +140,27 @@ def test_a_plugin_that_gives_up_ends_its_call_and_nothing_else(world, root, addr
     assert answer.code is grpc.StatusCode.UNAVAILABLE
     assert "Getting metadata from plugin failed" in answer.details
     assert caller.call("unary", asked()).code is grpc.StatusCode.OK
+
+
+def test_cancelled_calls_hold_no_thread_of_a_plugin_that_never_answers(root, leaf):
+    asked_for, all_asked = [], threading.Event()
+
+    def silent(context, callback):
+        asked_for.append(callback)
+        if len(asked_for) == MOST_PLUGINS:
+            all_asked.set()
+
+    world = World("aio")
+    try:
+        caller = client(world, world.serve(polite, credentials=rpc.ssl_server_credentials([leaf.pair])), root)
+        never, token = rpc.metadata_call_credentials(silent), rpc.access_token_call_credentials("secret")
+        calls = [caller.begin("unary", asked(), credentials=never, timeout=None) for _ in range(MOST_PLUGINS)]
+        assert all_asked.wait(PATIENCE)
+        for call in calls:
+            call.cancel()
+        assert caller.call("unary", asked(), credentials=token).code is grpc.StatusCode.OK
+    finally:
+        world.close()
 
 
 def test_a_plugin_that_never_answers_meets_the_deadline(world, root, address):
