@@ -85,6 +85,15 @@ def server_names(chain: bytes) -> tuple[str, ...]:
     return tuple(name.lower() for name in names)
 
 
+def described(info: TlsInfo) -> str:
+    """For the log: what was agreed on, and who the peer is."""
+    shown = _certificate(info.certificates[0]) if info.certificates else {}
+    names = shown.get(SUBJECT_ALTERNATIVE_NAME) or shown.get(COMMON_NAME) or [b"nobody"]
+    peer = info.identity or ", ".join(name.decode(errors="replace") for name in names)
+    resumed = ", resumed" if info.resumed else ""
+    return f"{info.version}, {info.protocol or 'no ALPN'}, {info.key_exchange}{resumed}, the peer is {peer or 'nobody'}"
+
+
 @lru_cache(256)
 def _certificate(der: bytes) -> AuthContext:
     """Never raises: a certificate that was good enough for TLS and cannot be read here identifies nobody."""

@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING
 
 from rpc import census
 from rpc._native import Tally
+from rpc.security.material import printable
+from rpc.security.peer import described
 from rpc.transport.backoff import USUAL, Backoff, jitter
 from rpc.transport.queue import Place, Queue
 
@@ -174,7 +176,10 @@ class Connection:
                 self.error, self._attempts, self._retry_at = None, 0, 0.0
                 self.sockets = {**self.sockets, census.number(): link}
                 self.link = self.link or link
-        _log.debug("%s: connected, and the peer has spoken", self.key)
+        if _log.isEnabledFor(logging.DEBUG):
+            seconds, tls = time.monotonic() - self._began, link.tls_info()
+            how = "in plaintext" if tls is None else printable(described(tls))
+            _log.debug("%s: connected, and the peer has spoken, after %.3f s: %s", self.key, seconds, how)
         if closed:
             link.close(CHANNEL_CLOSED)
         elif not link.usable:  # lost before it was found
@@ -195,7 +200,7 @@ class Connection:
                 self._attempts += 1
                 self.error = error
             self._dialling = False
-        _log.debug("%s: not connected: %s", self.key, error)
+        _log.debug("%s: not connected: %s (after %.3f s)", self.key, error, now - self._began)
         self.seat()
         self.on_change()
         self.on_missed()

@@ -59,9 +59,8 @@ async def dial_in_loop(connection: Connection, hub: Hub, terms: Terms, proxy: Pr
     until = loop.time() + connection.connect_timeout
     tls = await _context(key.security, connection.connect_timeout) if key.security is not None else None
     heard: asyncio.Future[str | None] = loop.create_future()
-    async with asyncio.timeout_at(until):
-        fd = _admitted(await connect_in_loop(key, proxy), key.security)
-        link = hub.connect(fd, terms, weakly(connection.lost), _settle(heard), tls, _on_room(connection))
+    fd = _admitted(await connect_in_loop(key, proxy, until), key.security)
+    link = hub.connect(fd, terms, weakly(connection.lost), _settle(heard), tls, _on_room(connection))
     try:
         async with asyncio.timeout_at(until):
             problem = await heard

@@ -63,12 +63,13 @@ def connect(key: ConnectionKey, proxy: Proxy | None, until: float) -> int:
         made = _race(_by_turns(look_up(host, port)), until)
     with _kept_if_whole(made) as sock:
         if proxy is not None:
-            sock.settimeout(_left(until))
-            sock.sendall(proxy.request(key))
-            head = b""
-            while not proxy.accepted(head):
+            with _answering(proxy):
                 sock.settimeout(_left(until))
-                head += _some(sock.recv(1), head, proxy)
+                sock.sendall(proxy.request(key))
+                head = b""
+                while not proxy.accepted(head):
+                    sock.settimeout(_left(until))
+                    head += _some(sock.recv(1), head, proxy)
         return sock.detach()
 
 
@@ -95,6 +96,15 @@ def _named(proxy: Proxy | None) -> Iterator[None]:
         number = error.errno or 0  # a look-up's are negative
         why = os.strerror(number) if number > 0 else error.strerror or str(error) or "no answer in time"
         raise ProxyError(f"the HTTP proxy {proxy} cannot be reached: {why}") from error
+
+
+@contextlib.contextmanager
+def _answering(proxy: Proxy) -> Iterator[None]:
+    """It was reached, and is to say yes or no."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise ProxyError(f"the HTTP proxy {proxy} gave no answer in time") from error
 
 
 @contextlib.contextmanager
@@ -172,21 +182,25 @@ def _some(piece: bytes, head: bytes, proxy: Proxy) -> bytes:
     return piece
 
 
-async def connect_in_loop(key: ConnectionKey, proxy: Proxy | None) -> int:
-    """The same without blocking the loop."""
+async def connect_in_loop(key: ConnectionKey, proxy: Proxy | None, until: float) -> int:
+    """The same without blocking the loop, whose time ``until`` is."""
     loop = asyncio.get_running_loop()
     path = unix_path(key.address)
     if path is not None:
-        return (await _connected(socket.AF_UNIX, 0, path)).detach()
+        async with asyncio.timeout_at(until):
+            return (await _connected(socket.AF_UNIX, 0, path)).detach()
     host, port = (key.address, key.port) if proxy is None else (proxy.host, proxy.port)
     with _named(proxy):
-        sock = await _race_in_loop(_by_turns(await _addresses(host, port)))
+        async with asyncio.timeout_at(until):
+            sock = await _race_in_loop(_by_turns(await _addresses(host, port)))
     with _kept_if_whole(sock):
         if proxy is not None:
-            await loop.sock_sendall(sock, proxy.request(key))
-            head = b""
-            while not proxy.accepted(head):
-                head += _some(await loop.sock_recv(sock, 1), head, proxy)
+            with _answering(proxy):
+                async with asyncio.timeout_at(until):
+                    await loop.sock_sendall(sock, proxy.request(key))
+                    head = b""
+                    while not proxy.accepted(head):
+                        head += _some(await loop.sock_recv(sock, 1), head, proxy)
         return sock.detach()
 
 

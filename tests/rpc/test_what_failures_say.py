@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import re
+import socket
 import threading
 import time
 
@@ -13,8 +15,9 @@ import pytest
 
 import rpc
 from tests.rpc.mesh import Mesh
-from tests.rpc.script import PATIENCE, READ
+from tests.rpc.script import PATIENCE, READ, polite
 from tests.rpc.script import request as asked
+from tests.rpc.tls.certificates import Authority
 from xds_client import Bootstrap, PilotExchanger
 
 TARGET = "xds:///reviews.demo:9080"
@@ -73,13 +76,70 @@ def test_debug_tells_configuration_dials_and_routes(our_world, exchanger, caplog
     [endpoint] = {line.removeprefix(in_use) for line in said if line.startswith(in_use)}
     assert f"{endpoint}: connecting, in plaintext" in said
     assert f"{TARGET}: /hello.Greeter/SayHello takes route 'hurried', to cluster {cluster}" in said
-    assert f"{endpoint}: connected, and the peer has spoken" in said
+    told = rf"{re.escape(endpoint)}: connected, and the peer has spoken, after \d+\.\d+ s: in plaintext"
+    assert [line for line in said if re.fullmatch(told, line)]
 
 
 def test_debug_tells_why_there_is_no_connection(our_world, caplog):
     caplog.set_level(logging.DEBUG, logger="proxyless.rpc")
     our_world.connect("127.0.0.1:1").call("unary", asked("you"))
-    assert "127.0.0.1:1: not connected: Connection refused" in [record.getMessage() for record in caplog.records]
+    told = r"127\.0\.0\.1:1: not connected: Connection refused \(after \d+\.\d+ s\)"
+    assert [record for record in caplog.records if re.fullmatch(told, record.getMessage())]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [({"dns": ["localhost", "reviews"]}, "localhost, reviews"), ({"common_name": "localhost"}, "localhost")],
+)
+def test_debug_tells_of_handshakes_who_the_peer_is(our_world, caplog, names, shown):
+    caplog.set_level(logging.DEBUG, logger="proxyless.rpc")
+    root = Authority()
+    address = our_world.serve(polite, credentials=rpc.ssl_server_credentials([root.issue(**names).pair]))
+    options = [("grpc.ssl_target_name_override", "localhost")]
+    credentials = rpc.ssl_channel_credentials(root.pem)
+    client = our_world.connect(address, options, credentials=credentials)
+    assert client.call("unary", asked("you")).code is grpc.StatusCode.OK
+    told = rf"{re.escape(address)}: connected, .* after \d+\.\d+ s: TLSv1\.3, h2, .*, the peer is {shown}"
+    assert [record for record in caplog.records if re.fullmatch(told, record.getMessage())], caplog.text
+    our_world.connect(address, credentials=credentials).call("unary", asked("you"))
+    assert re.search(r": not connected: the peer's certificate is for .* \(after \d+\.\d+ s\)", caplog.text)
+
+
+@pytest.fixture
+def mute_proxy(monkeypatch):
+    """Connected to, and never answering."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = f"127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setenv("grpc_proxy", f"http://{proxy}")
+        yield proxy
+
+
+def test_a_proxy_that_says_nothing_is_named(our_world, mute_proxy):
+    options = [("grpc.min_reconnect_backoff_ms", 300)]  # what a dial may take
+    answer = our_world.connect("reviews.example:9080", options).call("unary", asked("you"))
+    assert answer.code is grpc.StatusCode.UNAVAILABLE
+    assert f"the HTTP proxy {mute_proxy} gave no answer in time" in answer.details
+
+
+def test_a_proxy_that_cannot_be_connected_to_in_time_is_named(our_world, monkeypatch):
+    """Its backlog is full: the system leaves those who knock without an answer."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        knocking = [socket.socket() for _ in range(4)]
+        try:
+            for one in knocking:
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+            proxy = f"127.0.0.1:{full.getsockname()[1]}"
+            monkeypatch.setenv("grpc_proxy", f"http://{proxy}")
+            options = [("grpc.min_reconnect_backoff_ms", 300)]
+            answer = our_world.connect("reviews.example:9080", options).call("unary", asked("you"))
+            assert answer.code is grpc.StatusCode.UNAVAILABLE
+            assert f"the HTTP proxy {proxy} cannot be reached: no answer in time" in answer.details
+        finally:
+            for one in knocking:
+                one.close()
 
 
 def test_a_proxy_that_is_not_there_is_named(our_world, monkeypatch):
