@@ -67,7 +67,8 @@ class LocalMeshTransport(FakeTransport):
 
 @pytest.fixture
 def transport(tmp_path):
-    published = Published(Snapshot(read_folder(write(tmp_path / "mesh", mesh="{}", all=SERVICE))), "v/1")
+    closed = "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"  # else hosts that it does not know can be called
+    published = Published(Snapshot(read_folder(write(tmp_path / "mesh", mesh=closed, all=SERVICE))), "v/1")
     return type("Transport", (LocalMeshTransport,), {"published": published})
 
 
