@@ -155,19 +155,14 @@ def test_who_watches_the_state_is_no_call(reserved):
 
 
 @pytest.mark.parametrize(
-    ("kind", "client", "server"),
-    [
-        ("sync", "grpcio", "ours"),
-        ("sync", "ours", "ours"),
-        ("sync", "ours", "grpcio"),
-        ("aio", "grpcio", "ours"),
-        ("aio", "ours", "ours"),  # with a server of grpc.aio it would be cancelled now and then
-    ],
+    ("kind", "server"),
+    # No control: a server of grpc.aio cancels such calls now and then, and clients of grpcio fail where a write does.
+    [("sync", "ours"), ("sync", "grpcio"), ("aio", "ours")],
 )
-def test_a_call_that_may_wait_outlives_the_server_that_stops(kind, client, server):
+def test_a_call_that_may_wait_outlives_the_server_that_stops(kind, server):
     """It is made in the moment after `stop`, when the connection still looks well, and answered by the next server."""
     for _ in range(10):
-        world = World(kind, client, server)
+        world = World(kind, server=server)
         try:
             first, port = world.start_server(polite)
             caller = world.connect(f"127.0.0.1:{port}", AT_ONCE)
