@@ -63,6 +63,10 @@ def camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
+# What `_shape` makes of an annotation.
+Shape = tuple[Any, Any]
+
+
 def _istio_name(cls: type[Spec], name: str) -> str:
     return cls.RENAMED.get(name, camel(name))
 
@@ -79,6 +83,7 @@ class _Field:
     name: str
     istio_name: str
     hint: Any
+    shape: Shape
     is_needed: bool
 
 
@@ -90,6 +95,7 @@ def _fields_of(cls: type[Any]) -> tuple[_Field, ...]:
             field.name,
             _istio_name(cls, field.name),
             hints[field.name],
+            _shape(hints[field.name]),
             field.default is MISSING and field.default_factory is MISSING,
         )
         for field in fields(cls)
@@ -104,16 +110,16 @@ def _names(cls: type[Any]) -> Mapping[str, str]:
 
 
 @cache
-def _shape(hint: Any) -> tuple[Any, Any]:
-    """Of an annotation, None left aside: tuple or Mapping and what it holds, else Spec or None, and the class."""
+def _shape(hint: Any) -> Shape:
+    """Of an annotation, None left aside: tuple or Mapping and what they hold, else Spec or None, and the class."""
     origin = get_origin(hint)
     if origin in (Union, UnionType):
         hint = next(arg for arg in get_args(hint) if arg is not NoneType)
         origin = get_origin(hint)
     if origin is tuple:
-        return tuple, get_args(hint)[0]
+        return tuple, _shape(get_args(hint)[0])
     if origin is Mapping:
-        return Mapping, get_args(hint)[1]
+        return Mapping, _shape(get_args(hint)[1])
     return (Any if hint is Any else Spec if issubclass(hint, Spec) else None), hint
 
 
@@ -199,7 +205,7 @@ class Decoder:
             name = field.istio_name
             if name in nodes:
                 try:  # and not suppress(): it would be a tenth of the time of a big folder
-                    values[field.name] = self.value(nodes[name], field.hint, f"{path}.{name}")
+                    values[field.name] = self._value(nodes[name], field.shape, f"{path}.{name}")
                 except Refused:
                     continue
             elif field.is_needed:
@@ -231,7 +237,10 @@ class Decoder:
 
     def value(self, node: yaml.Node, hint: Any, path: str) -> Any:
         """What the node says, as the annotation ``hint`` wants it."""
-        kind, what = _shape(hint)
+        return self._value(node, _shape(hint), path)
+
+    def _value(self, node: yaml.Node, shape: Shape, path: str) -> Any:
+        kind, what = shape
         if kind is None:
             return self._scalar(node, what, path)
         if kind is Spec:
@@ -240,24 +249,24 @@ class Decoder:
             return self._sequence(node, what, path)
         return self._mapping(node, what, path) if kind is Mapping else None
 
-    def _sequence(self, node: yaml.Node, item: Any, path: str) -> tuple[Any, ...]:
+    def _sequence(self, node: yaml.Node, item: Shape, path: str) -> tuple[Any, ...]:
         if not isinstance(node, yaml.SequenceNode):
             raise self.refuse(node, path, f"must be a list, not {_called(node)}")
         items, before = [], self._count
         for index, child in enumerate(node.value):
             try:
-                items.append(self.value(child, item, f"{path}[{index}]"))
+                items.append(self._value(child, item, f"{path}[{index}]"))
             except Refused:
                 continue
         if self._count > before:
             raise Refused
         return tuple(items)
 
-    def _mapping(self, node: yaml.Node, item: Any, path: str) -> Mapping[str, Any]:
+    def _mapping(self, node: yaml.Node, item: Shape, path: str) -> Mapping[str, Any]:
         found, before = {}, self._count
         for key, child in self.entries(node, path).items():
             try:
-                found[key] = self.value(child, item, f"{path}.{key}")
+                found[key] = self._value(child, item, f"{path}.{key}")
             except Refused:
                 continue
         if self._count > before:

@@ -18,6 +18,12 @@ from localmesh.files import FileError, advice, read_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from yaml import SafeLoader as _SafeLoader
+elif yaml.__with_libyaml__:
+    from yaml import CSafeLoader as _SafeLoader  # ten times faster
+else:
+    from yaml import SafeLoader as _SafeLoader
+
 MAX_ENTRIES = 200_000  # of a folder and its subfolders, of whatever kind: more is a folder that nobody meant
 MAX_FILE = 32 * 1024 * 1024
 MAX_DEPTH = 64  # Istio's own resources need some fifteen
@@ -117,11 +123,26 @@ def documents(text: str) -> Iterator[yaml.Node]:
         loader.dispose()
 
 
-class _Bounds:
-    """Both of PyYAML's composers announce each node before they look into it: there the text is given up in time."""
+class _Loader(_SafeLoader):
+    """Both of PyYAML's composers announce each node before they look into it: there the text is given up in time. Both
+    ask for the tag of each scalar, too, and those of a mesh are few, written again and again.
+    """
 
     nodes = 0
     _depth = 0
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._tags: dict[str, str] = {}  # of plain scalars, in this text
+
+    def resolve(self, kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
+        plain = kind is yaml.ScalarNode and implicit[0]
+        tag = self._tags.get(value) if plain else None
+        if tag is None:
+            tag = str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]  # in the stubs
+            if plain:
+                self._tags[value] = tag
+        return tag
 
     def begin_document(self) -> None:
         self.nodes = self._depth = 0
@@ -129,27 +150,16 @@ class _Bounds:
     def descend_resolver(self, parent: yaml.Node | None, _index: Any) -> None:
         self.nodes += 1
         self._depth += 1
-        line = parent.start_mark.line + 1 if parent is not None else 1
+        if self._depth > MAX_DEPTH or self.nodes > MAX_NODES:
+            raise self._too_much(parent.start_mark.line + 1 if parent is not None else 1)
+
+    def _too_much(self, line: int) -> NotYaml:
         if self._depth > MAX_DEPTH:
-            raise NotYaml(line, f"is nested more than {MAX_DEPTH} deep here: nothing of Istio's is, take it out")
-        if self.nodes > MAX_NODES:
-            raise NotYaml(line, f"has more than {MAX_NODES} values in one document: split it into several (---)")
+            return NotYaml(line, f"is nested more than {MAX_DEPTH} deep here: nothing of Istio's is, take it out")
+        return NotYaml(line, f"has more than {MAX_NODES} values in one document: split it into several (---)")
 
     def ascend_resolver(self) -> None:
         self._depth -= 1
-
-
-if TYPE_CHECKING:
-    _Loader: Any
-elif yaml.__with_libyaml__:
-
-    class _Loader(_Bounds, yaml.CSafeLoader):
-        """Ten times faster than the other one."""
-
-else:
-
-    class _Loader(_Bounds, yaml.SafeLoader):
-        """Where PyYAML was built without libyaml."""
 
 
 def _check_repetition(root: yaml.Node, written: int) -> None:
