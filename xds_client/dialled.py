@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from xds_client.model import ClusterConfig, ClusterLoadAssignment, Endpoint, Locality, LocalityEndpoints
 
 if TYPE_CHECKING:
-    from xds_client.model import Cluster, TargetConfig
+    from xds_client.model import Cluster, TargetConfig, VirtualHost
 
 _PARTS = 4  # outbound|PORT|SUBSET|HOST
 
@@ -26,12 +26,15 @@ def to_where_it_was_going(cluster: Cluster, config: TargetConfig) -> ClusterConf
     host, port = config.host, config.target.port
     service, service_port = _service_of(cluster.name)
     if service is not None and not _covers(service, host):
-        if service.startswith("*"):
+        if _is_of(config.virtual_host, service):
+            host = _in_full(host, service, config.virtual_host)
+        elif service.startswith("*"):
             reason = (
                 f"cluster {cluster.name!r} goes to where the caller was going, and {host!r} is no name of {service!r}"
             )
             return ClusterConfig(cluster.name, None, None, reason)
-        host, port = service, service_port
+        else:
+            host, port = service, service_port
     endpoint = Endpoint(host, cluster.port_override or port)
     here = LocalityEndpoints(Locality(), 0, 0, (endpoint,))
     return ClusterConfig(cluster.name, cluster, ClusterLoadAssignment(cluster.name, (here,)))
@@ -53,3 +56,17 @@ def _service_of(cluster: str) -> tuple[str | None, int]:
 def _covers(service: str, host: str) -> bool:
     """Whether the host is the service, a pod of it, or one that its wildcard means."""
     return host == service or host.endswith(f".{service.removeprefix('*.')}")
+
+
+def _is_of(virtual_host: VirtualHost, service: str) -> bool:
+    """By its name: istiod's is ``HOST:PORT`` of the host itself, whatever short names and addresses it serves."""
+    return virtual_host.name.rpartition(":")[0].lower() == service
+
+
+def _in_full(host: str, service: str, virtual_host: VirtualHost) -> str:
+    """A pod's short name by the service's full one, which DNS knows without a search list: ``reviews-0.reviews`` where
+    ``*.reviews`` is a domain. Anything else, such as an address of the service, as the caller said it.
+    """
+    short_names = (domain.lower().removeprefix("*.") for domain in virtual_host.domains if domain.startswith("*."))
+    meant = [name for name in short_names if host.endswith(f".{name}") and service.startswith(f"{name}.")]
+    return host.removesuffix(max(meant, key=len)) + service if meant else host

@@ -167,8 +167,7 @@ def test_what_becomes_of_hosts_that_the_mesh_does_not_know_is_said_by_name(node,
 
 def past_the_mesh(target, *more, node):
     """What becomes of an unknown host where the mesh lets such be called."""
-    tables = [route(f"{host}:80") for host in target.candidates(node.namespace, node.domain)]
-    return resolve(target, caches(*tables, whole_port(ALLOW_ANY), *more), node).outcome
+    return resolve(target, caches(*no_table(target, node), whole_port(ALLOW_ANY), *more), node).outcome
 
 
 @pytest.mark.parametrize("host", ["api.example.org", "legacy", "db.other"])
@@ -241,6 +240,58 @@ def test_a_pod_of_a_headless_service_is_called_by_its_own_name(node):
     table.ignore_port_in_host_matching = True
     empty = route(f"{pod}:9080")
     assert where(original_dst(HEADLESS), Target(pod, 9080), table, empty, node=node) == (pod, 9080)
+
+
+# what istiod has for a client of the Service's own namespace, beside a wildcard of each (generateVirtualHostDomains)
+NAMES = (REVIEWS, "reviews", "reviews.demo.svc", "reviews.demo")
+
+
+def headless_table(*domains):
+    """Of the whole port, which one host has: the headless Service."""
+    table = route("9080", HEADLESS, domains=domains)
+    table.ignore_port_in_host_matching = True
+    table.virtual_hosts[0].name = REVIEWS_ROUTE
+    return table
+
+
+def no_table(target, node):
+    """The answers for what is asked before the table of the whole port."""
+    return [route(f"{host}:{target.port}") for host in target.candidates(node.namespace, node.domain)]
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_a_pod_of_a_headless_service_is_called_by_whatever_short_name_it_has(node, service):
+    """By its full name: the program's own search list may not know it as the mesh does."""
+    target = Target(f"reviews-0.{service}", 9080)
+    table = headless_table(*NAMES, *(f"*.{name}" for name in NAMES))
+    tables = table, *no_table(target, node)
+    assert where(original_dst(HEADLESS), target, *tables, node=node) == (f"reviews-0.{REVIEWS}", 9080)
+
+
+def test_of_short_names_that_all_match_the_longest_is_meant(node):
+    """As in Envoy: reviews-0.a.a is a pod of the Service a in the namespace a, not a pod reviews-0.a of it."""
+    target = Target("reviews-0.a.a", 9080)
+    host = "a.a.svc.cluster.local"
+    table = headless_table(*(f"*.{name}" for name in ("a", "a.a", "a.a.svc", host)))
+    table.virtual_hosts[0].name = f"{host}:9080"
+    table.virtual_hosts[0].routes[0].route.cluster = f"outbound|9080||{host}"
+    made = original_dst(f"outbound|9080||{host}")
+    assert where(made, target, table, *no_table(target, node), node=node) == (f"reviews-0.{host}", 9080)
+
+
+def test_an_address_of_a_service_is_called_itself_as_behind_a_sidecar(node):
+    """A ServiceEntry's ``addresses`` are domains of its virtual host."""
+    target = Target("10.1.2.3", 9080)
+    tables = headless_table(REVIEWS, "10.1.2.3"), *no_table(target, node)
+    assert where(original_dst(HEADLESS), target, *tables, node=node) == ("10.1.2.3", 9080)
+
+
+def test_a_route_of_a_short_name_to_another_hosts_original_dst_means_that_host(node):
+    target = Target("reviews-0.reviews", 9080)
+    made = original_dst("outbound|7070||reviews.prod.svc.cluster.local")
+    table = headless_table("*.reviews")
+    table.virtual_hosts[0].routes[0].route.cluster = made.name
+    assert where(made, target, table, *no_table(target, node), node=node) == ("reviews.prod.svc.cluster.local", 7070)
 
 
 def test_where_a_route_leads_to_another_hosts_original_dst_its_own_name_and_port_are_meant(node):
