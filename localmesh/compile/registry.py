@@ -68,6 +68,7 @@ class Service:
     mesh_external: bool
     subject_alt_names: tuple[str, ...]  # the entry's own and its workloads' service accounts, sorted
     instances: tuple[tuple[Workload, ServicePort], ...]  # the port is that of the entry that selected the workload
+    headless: bool  # a Service of Kubernetes: its pods are called by names below its own
 
     @property
     def workloads(self) -> list[Workload]:
@@ -167,6 +168,7 @@ class Registry:
                 )
             ),
             instances=tuple((workload, port) for workload in chosen for port in spec.ports) * times,
+            headless=spec.headless,
         )
 
     def _workloads(self, host: str, entry: Resource[ServiceEntry], workloads: list[Workload]) -> Iterator[Workload]:
@@ -261,6 +263,7 @@ def _merged(first: Service, second: Service) -> Service:
         first.mesh_external,
         tuple(sorted({*first.subject_alt_names, *second.subject_alt_names})),
         first.instances + second.instances,
+        first.headless,
     )
 
 

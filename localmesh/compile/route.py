@@ -123,8 +123,9 @@ def _virtual_hosts(
 
 
 def _domains(host: str, scope: RouteScope) -> list[str]:
-    """The host, and the short names that Kubernetes' DNS knows it by from where the node is."""
-    if scope.registry.service(host, scope.view.namespace) is None:
+    """The host, and the short names that Kubernetes' DNS knows it by from where the node is; its pods' names, too."""
+    service = scope.registry.service(host, scope.view.namespace)
+    if service is None:
         return [host]
     names = [host, f"{host}."]
     short, _, suffix = host.partition(f".svc.{scope.domain}")
@@ -132,6 +133,8 @@ def _domains(host: str, scope: RouteScope) -> list[str]:
     if not suffix and dot and short != host:
         own = namespace == scope.view.namespace
         names += [name, f"{short}.svc", short] if own else [short, f"{short}.svc"]
+    if service.headless:
+        names += [f"*.{name}" for name in names]
     return names
 
 

@@ -52,6 +52,9 @@ class Spec:
     UNSUPPORTED: ClassVar[frozenset[str]] = frozenset()
     ONEOFS: ClassVar[tuple[tuple[str, ...], ...]] = ()
     RENAMED: ClassVar[Mapping[str, str]] = {}  # where camelCase(field) is not Istio's name
+    UNWRITTEN: ClassVar[frozenset[str]] = (
+        frozenset()
+    )  # fields that no document has: what is made of other kinds says so
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Pairs of a YAML field name ("" for the whole) and a reason."""
@@ -99,6 +102,7 @@ def _fields_of(cls: type[Any]) -> tuple[_Field, ...]:
             field.default is MISSING and field.default_factory is MISSING,
         )
         for field in fields(cls)
+        if field.name not in cls.UNWRITTEN
     )
 
 

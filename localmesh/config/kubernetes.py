@@ -5,7 +5,7 @@ nothing of what a member is sent are left aside. Pure.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from localmesh.config.decode import IntOrString, Spec
@@ -143,8 +143,9 @@ def host_of(name: str, namespace: str, domain: str) -> str:
 def service_entry(spec: ServiceSpec, host: str, behind: Sequence[EndpointSlice | Endpoints]) -> ServiceEntry:
     """Who is listed behind it is called; where nobody is listed, the WorkloadEntries that it selects."""
     ports = tuple(_port(port) for port in spec.ports)
-    if spec.cluster_ip == _HEADLESS:  # called where its name leads to, which are its pods; so are theirs
-        return ServiceEntry((host, f"*.{host}"), ports, location=Location.MESH_INTERNAL)
+    if spec.cluster_ip == _HEADLESS:  # called where its name leads to, at the port that is called, as behind a sidecar
+        ports = tuple(replace(port, target_port=0) for port in ports)
+        return ServiceEntry((host,), ports, location=Location.MESH_INTERNAL, headless=True)
     endpoints = dict.fromkeys(_Once(entry) for one in behind for entry in one.workloads())
     selector = WorkloadSelector(spec.selector) if spec.selector and not behind else None
     return ServiceEntry(

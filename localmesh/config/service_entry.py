@@ -122,6 +122,10 @@ class WorkloadSelector(Spec):
 
 @dataclass(frozen=True, slots=True)
 class ServiceEntry(Spec):
+    """``headless``: a Service of Kubernetes whose pods have names below its own."""
+
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"headless"})
+
     hosts: tuple[str, ...]
     ports: tuple[ServicePort, ...]
     addresses: tuple[str, ...] = ()
@@ -131,6 +135,7 @@ class ServiceEntry(Spec):
     workload_selector: WorkloadSelector | None = None
     export_to: tuple[str, ...] = ("*",)
     subject_alt_names: tuple[str, ...] = ()
+    headless: bool = False
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if not self.hosts:

@@ -8,9 +8,10 @@ import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 
 from localmesh import ConfigError, LocalMesh
-from localmesh.compile import Snapshot
+from localmesh.compile import Snapshot, View
 from localmesh.config import FolderReader, read_folder
-from tests.localmesh.yaml_folder import HOST, SERVICE, Compiled, resource, write
+from tests.localmesh.captures import CLASSES
+from tests.localmesh.yaml_folder import DEMO, HOST, SERVICE, Compiled, resource, write
 from xds_client import Bootstrap, PilotExchanger, Target
 
 GRPC, PLAIN = f"outbound|9080||{HOST}", f"outbound|80||{HOST}"
@@ -94,7 +95,54 @@ def test_without_endpoints_it_calls_the_workloads_that_it_selects(tmp_path):
 def test_a_headless_one_is_called_by_name_as_behind_a_sidecar(tmp_path):
     compiled = Compiled(tmp_path, KUBECTL.replace("clusterIP: 10.96.0.7", "clusterIP: None"), SLICE)
     assert compiled.cluster(GRPC).type == Cluster.ORIGINAL_DST
-    assert compiled.cluster(f"outbound|9080||*.{HOST}").type == Cluster.ORIGINAL_DST
+    assert [name for name in compiled.snapshot.clusters(DEMO) if "9080" in name] == [GRPC]
+
+
+HEADLESS = KUBECTL.replace("clusterIP: 10.96.0.7", "clusterIP: None")
+
+
+def port_table(compiled, view=DEMO):
+    table = CLASSES["RDS"].FromString(compiled.snapshot.routes("9080", view).value)
+    return {host.name: host for host in table.virtual_hosts}
+
+
+def test_a_headless_ones_virtual_host_serves_its_pods_by_all_its_names(tmp_path):
+    """As istiod's (generateVirtualHostDomains); another Service has no pods with names of their own."""
+    compiled = Compiled(tmp_path, HEADLESS)
+    names = [HOST, f"{HOST}.", "reviews", "reviews.demo.svc", "reviews.demo"]
+    served = port_table(compiled)
+    assert list(served[f"{HOST}:9080"].domains) == [*names, *(f"*.{name}" for name in names)]
+    assert set(served) == {f"{HOST}:9080", "allow_any"}
+    names = [HOST, f"{HOST}.", "reviews.demo", "reviews.demo.svc"]
+    elsewhere = port_table(compiled, View("other"))[f"{HOST}:9080"]
+    assert list(elsewhere.domains) == [*names, *(f"*.{name}" for name in names)]
+    assert not any("*" in name for name in port_table(Compiled(tmp_path, KUBECTL))[f"{HOST}:9080"].domains)
+
+
+def test_what_holds_for_a_headless_one_holds_for_its_pods(tmp_path):
+    """One pod's calls had no DestinationRule and no VirtualService: they went in plaintext where mutual TLS is said."""
+    told = queue.SimpleQueue()
+    rule = resource("DestinationRule", "d", "host: reviews\ntrafficPolicy: {tls: {mode: ISTIO_MUTUAL}}")
+    routes = "hosts: [reviews]\nhttp: [{timeout: 3s, route: [{destination: {host: reviews}}]}]"
+    folder = write(tmp_path, a=HEADLESS, b=rule, c=resource("VirtualService", "v", routes))
+    with (
+        LocalMesh(folder, watch=False) as mesh,
+        PilotExchanger(Bootstrap.load(mesh.environment("demo"))) as member,
+        member.observe_target(Target.parse("reviews-0.reviews:9080"), told.put),
+    ):
+        config = told.get(timeout=60)
+    [joined] = config.clusters
+    [endpoint] = joined.endpoints.localities[0].endpoints
+    [route] = config.virtual_host.routes
+    assert (endpoint.address, endpoint.port) == (f"reviews-0.{HOST}", 9080)
+    assert joined.cluster.tls is not None
+    assert route.action.timeout == 3
+
+
+def test_no_document_says_that_it_is_headless(tmp_path):
+    entry = "hosts: [a]\nheadless: true\nports: [{number: 1, name: a}]"
+    with pytest.raises(ConfigError, match=r"spec\.headless: unknown field"):
+        read_folder(write(tmp_path, a=resource("ServiceEntry", "s", entry)))
 
 
 @pytest.mark.parametrize(
