@@ -274,14 +274,32 @@ def _past_the_mesh(config: TargetConfig, reader: _Reader, node: Node) -> TargetC
     Not so a host whose port the mesh knows as another protocol's: a sidecar has a listener for that, with mutual TLS.
     """
     target = config.target
-    clusters = [f"outbound|{target.port}||{host}" for host in target.candidates(node.namespace, node.domain)]
-    known = {name: reader.value(ResourceType.CLUSTER, name) for name in clusters}
+    services = _services_that_may_have(target, node)
+    names = {f"outbound|{target.port}||{host}": only_by_name for host, only_by_name in services.items()}
+    known = {name: reader.value(ResourceType.CLUSTER, name) for name in names}
     for name, found in known.items():
-        if found is not None and not isinstance(found, Missing):
+        called_by_name = not isinstance(found, Cluster) or found.discovery is DiscoveryType.ORIGINAL_DST
+        if found is not None and not isinstance(found, Missing) and (called_by_name or not names[name]):
             return TargetMissing(target, f"{config.past_the_mesh}: {name} is there, for another one")
     if any(found is None for found in known.values()):
         return None
     return _whole(config, reader)
+
+
+def _services_that_may_have(target: Target, node: Node) -> dict[str, bool]:
+    """What the host may be, or be a part of, by name: itself, what a wildcard covers, or a pod of a headless Service.
+    That is one only if its names lead to where they say (True), for no other Service has names of its pods.
+    """
+    found: dict[str, bool] = {}
+    for host in target.candidates(node.namespace, node.domain):
+        service = host.partition(".")[2]
+        if service:
+            above = Target(service, target.port).candidates(node.namespace, node.domain)
+            found.update((name, True) for name in above if name not in found)
+        labels = host.split(".")
+        found.update((f"*.{'.'.join(labels[depth:])}", False) for depth in range(1, len(labels)))
+        found[host] = False
+    return found
 
 
 def _absence(name: str, table: Value | Missing) -> str:

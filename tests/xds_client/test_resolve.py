@@ -190,6 +190,36 @@ def test_a_port_of_another_protocol_is_not_called_past_the_mesh(node):
     assert tcp.name in missing.reason
 
 
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        ("db.demo.svc.cluster.local", "db-0.db.demo.svc.cluster.local"),
+        ("db.demo.svc.cluster.local", "db-0.db.demo.svc"),
+        ("db.demo.svc.cluster.local", "db-0.db.demo"),
+        ("db.demo.svc.cluster.local", "db-0.db"),
+        ("*.corp.example", "api.corp.example"),
+        ("*.corp.example", "v1.api.corp.example"),
+    ],
+)
+def test_nor_is_what_such_a_port_covers(node, name, host):
+    """A pod of a headless Service, a host that a ServiceEntry's wildcard means: they went there in plaintext."""
+    tcp = original_dst(f"outbound|80||{name}")
+    missing = past_the_mesh(Target(host, 80), original_dst("PassthroughCluster"), tcp, node=node)
+    assert isinstance(missing, TargetMissing)
+    assert tcp.name in missing.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [("corp.example", "api.corp.example"), ("*.corp.example", "corp.example"), ("*.corp.example", "api.other.example")],
+)
+def test_what_such_a_port_does_not_cover_is_called_past_the_mesh(node, name, host):
+    """Only the names of a headless Service's pods are below its own, and a wildcard stands for at least one label."""
+    tcp = cluster(f"outbound|80||{name}")
+    config = past_the_mesh(Target(host, 80), original_dst("PassthroughCluster"), tcp, node=node)
+    assert isinstance(config, TargetConfig)
+
+
 def test_before_the_clusters_have_come_nobody_is_called_past_the_mesh(node):
     assert past_the_mesh(Target("legacy", 80), node=node) is None
 
