@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from localmesh import xds
 from localmesh.compile.registry import ISTIO_TLS
 from localmesh.compile.view import Locality
+from localmesh.config.decode import MAX_UINT32
 from localmesh.config.destination_rule import LocalityLb, TlsMode
 from localmesh.config.peer_authentication import MtlsMode
 from localmesh.config.service_entry import is_ip
@@ -73,7 +74,8 @@ def _add_endpoint(
     if mtls and workload.tls_mode not in ("", "disabled"):
         metadata["envoy.transport_socket_match"].fields["tlsMode"].string_value = workload.tls_mode
     endpoint.load_balancing_weight.value = workload.weight
-    group.load_balancing_weight.value += workload.weight
+    total = group.load_balancing_weight
+    total.value = min(total.value + workload.weight, MAX_UINT32)
 
 
 def locality_setting(policy: TrafficPolicy) -> LocalityLb | None:

@@ -5,6 +5,8 @@ Used by all streams at once; two that compute one answer at the same time comput
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from localmesh.compile.policy import Rule
     from localmesh.compile.registry import Service
     from localmesh.config import Resources
+
+log = logging.getLogger("proxyless.localmesh")
 
 _CLUSTER_NAME_PARTS = 4
 KINDS_OF_NODES = 100  # remembered at a time: namespaces and localities of nodes, each with all clusters
@@ -144,10 +148,14 @@ class Snapshot:
         """Build one resource of each kind: the first of a kind takes a tenth of a second that no client should wait."""
         view = View("default")
         for service in islice(self.registry.services(view.namespace), 1):
-            for name in self._service_clusters(service, view).clusters:
-                _, port, _, host = name.split("|")
-                self.endpoints(name, view)
-                self.routes(f"{host}:{port}", view)
+            with suppress(Exception):  # whoever asks for it is told
+                self._warm_up(service, view)
+
+    def _warm_up(self, service: Service, view: View) -> None:
+        for name in self._service_clusters(service, view).clusters:
+            _, port, _, host = name.split("|")
+            self.endpoints(name, view)
+            self.routes(f"{host}:{port}", view)
 
     def is_of_mesh(self, resources: Resources, cluster_id: str, domain: str) -> bool:
         """Whether what holds for all services, whatever their own resources say, is the same."""
@@ -159,7 +167,10 @@ class Snapshot:
         found = {}
         for service in self.registry.services(view.namespace):
             key = (service.hostname, service.namespace)
-            found[key] = self._service_clusters(service, view, before.get(key))
+            try:
+                found[key] = self._service_clusters(service, view, before.get(key))
+            except Exception:  # a fault of the compiler's takes nobody's service but this one
+                log.exception("%s: no cluster could be made of it: it is left out", service.hostname)
         return found
 
     def _service_clusters(self, service: Service, view: View, before: _Compiled | None = None) -> _Compiled:

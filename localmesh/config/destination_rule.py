@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import ClassVar
 
-from localmesh.config.decode import Spec, too_fine
+from localmesh.config.decode import MAX_UINT32, Spec, too_fine
 from localmesh.config.service_entry import exported_to_all
 
 
@@ -104,6 +104,11 @@ class TcpKeepalive(Spec):
     probes: int = 0
     time: timedelta | None = None
     interval: timedelta | None = None
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        for name, duration in (("time", self.time), ("interval", self.interval)):
+            if duration is not None and duration.total_seconds() > MAX_UINT32:
+                yield name, f"must be at most {MAX_UINT32}s"
 
 
 @dataclass(frozen=True, slots=True)

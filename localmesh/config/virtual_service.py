@@ -13,6 +13,7 @@ from localmesh.config.service_entry import exported_to_all
 from proxyless_native import Pattern
 
 MESH_GATEWAY = "mesh"
+_HUNDRED = 100
 _STATUS_CODES = frozenset(str(status.value) for status in HTTPStatus)
 _RETRY_ON = frozenset(
     {
@@ -34,6 +35,10 @@ def not_a_pattern(text: str) -> str | None:
     except ValueError as error:
         return f"{text[:200]!r} is not a regular expression (RE2): {error}"
     return None
+
+
+def _no_percentage(value: float) -> str | None:
+    return None if value <= _HUNDRED else f"{value} is not between 0 and {_HUNDRED}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,10 @@ class RouteDestination(Spec):
 class Percent(Spec):
     value: float = 0.0
 
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if reason := _no_percentage(self.value):
+            yield "value", reason
+
 
 @dataclass(frozen=True, slots=True)
 class Redirect(Spec):
@@ -191,6 +200,10 @@ class Delay(Spec):
     fixed_delay: timedelta
     percentage: Percent | None = None
     percent: int = 0
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if reason := _no_percentage(self.percent):
+            yield "percent", reason
 
 
 class GrpcStatus(Enum):

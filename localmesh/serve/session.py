@@ -14,6 +14,7 @@ Confined to the thread of its stream. The theory:
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from localmesh.compile import Snapshot
+
+log = logging.getLogger("proxyless.localmesh")
 
 _PREFIX = "type.googleapis.com/envoy.config."
 CLUSTER = f"{_PREFIX}cluster.v3.Cluster"
@@ -169,13 +172,26 @@ class DeltaSession:
         if type_url == CLUSTER:
             return snapshot.clusters(view)
         if type_url == ENDPOINT:
-            return {name: snapshot.endpoints(name, view) for name in names}
+            return _each(names, lambda name: snapshot.endpoints(name, view))
         if type_url == ROUTE:
-            return {name: snapshot.routes(name, view) for name in names}
+            return _each(names, lambda name: snapshot.routes(name, view))
         if type_url == SECRET:
             found = ((name, self._membership.secret(name)) for name in names)
             return {name: secret for name, secret in found if secret is not None}
         return snapshot.listeners(view)
+
+
+def _each(names: list[str], make: Callable[[str], xds.Packed]) -> Mapping[str, xds.Packed]:
+    """By name. What a fault of the compiler's leaves out is not answered: an empty answer would mean that it is not
+    there, and clients keep what they have.
+    """
+    made = {}
+    for name in names:
+        try:
+            made[name] = make(name)
+        except Exception:
+            log.exception("%s: no answer could be made, clients keep what they have", name)
+    return made
 
 
 def _resource(name: str, body: xds.Packed) -> xds.discovery.Resource:

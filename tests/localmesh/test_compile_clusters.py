@@ -6,7 +6,7 @@ import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
-from localmesh.compile import Locality, View
+from localmesh.compile import Locality, View, snapshot
 from tests.localmesh.yaml_folder import HOST, SERVICE, Compiled, resource, tls_context
 
 NAME = f"outbound|9080||{HOST}"
@@ -226,3 +226,41 @@ def test_a_service_without_resolution_goes_where_the_caller_points(tmp_path):
     cluster = Compiled(tmp_path, resource("ServiceEntry", "none", spec)).cluster("outbound|1||n.example.org")
     assert (cluster.type, cluster.lb_policy) == (Cluster.ORIGINAL_DST, Cluster.CLUSTER_PROVIDED)
     assert not cluster.transport_socket_matches
+
+
+HEAVY = "{address: %s, weight: 4294967295}, {address: %s, weight: 1}"
+
+
+def heavy(resolution, *addresses):
+    ports = "ports: [{number: 9080, name: grpc, protocol: GRPC}]"
+    spec = f"hosts: [heavy.example.org]\nresolution: {resolution}\n{ports}\nendpoints: [{HEAVY % addresses}]"
+    return resource("ServiceEntry", "heavy", spec)
+
+
+def test_weights_that_are_too_heavy_together_are_as_heavy_as_can_be(tmp_path):
+    """Nobody had any cluster any more where a service's weights went over 32 bits."""
+    name = "outbound|9080||heavy.example.org"
+    by_dns = Compiled(tmp_path, SERVICE, heavy("DNS", "a.example", "b.example"))
+    assert by_dns.cluster(NAME).name == NAME
+    for group in (
+        *by_dns.cluster(name).load_assignment.endpoints,
+        *Compiled(tmp_path, heavy("STATIC", "10.0.0.1", "10.0.0.2")).localities(name),
+    ):
+        assert group.load_balancing_weight.value == 2**32 - 1
+        assert [endpoint.load_balancing_weight.value for endpoint in group.lb_endpoints] == [2**32 - 1, 1]
+
+
+def test_a_service_that_cannot_be_compiled_costs_the_others_nothing(tmp_path, monkeypatch, caplog):
+    made = snapshot.outbound_clusters
+
+    def failing(scope):
+        if scope.service.hostname == HOST:
+            raise ValueError("Value out of range")
+        return made(scope)
+
+    monkeypatch.setattr(snapshot, "outbound_clusters", failing)
+    compiled = Compiled(tmp_path, SERVICE, heavy("STATIC", "10.0.0.1", "10.0.0.2"))
+    compiled.snapshot.warm_up()
+    clusters = [name for name in compiled.snapshot.clusters(compiled.view) if name.startswith("outbound")]
+    assert clusters == ["outbound|9080||heavy.example.org"]
+    assert f"{HOST}: no cluster could be made of it: it is left out" in caplog.text

@@ -26,6 +26,8 @@ PORTS = (
 RETRIES = resource(
     "VirtualService", "v", "hosts: [a]\nhttp:\n- route: [{destination: {host: a}}]\n  retries: "
 ).rstrip()
+VIRTUAL = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x, namespace: demo}\nspec:\n"
+FORWARD = f"{VIRTUAL}  hosts: [a]\n  http:\n  - route: [{{destination: {{host: a}}}}]\n    "
 NINES = "9" * 5000
 CHAIN = "".join(f"- &a{i} [*a{i - 1}]\n" for i in range(1, 400))
 BILLION = "".join(f"- &b{i} [{', '.join([f'*b{i - 1}'] * 9)}]\n" for i in range(1, 12))
@@ -40,6 +42,19 @@ CONTENTS = {
     "no number": (f"{WARMUP}{{duration: 1s, aggression: .nan}}\n".encode(), 8, ".nan is not between"),
     "a duration of 5,000 digits": (f"{POOL}{{connectTimeout: {NINES}h}}\n".encode(), 8, "is not a duration"),
     "a duration beyond Go's": (f"{POOL}{{connectTimeout: 9999999h}}\n".encode(), 8, "is not a duration"),
+    "a keepalive beyond 32 bits": (f"{POOL}{{tcpKeepalive: {{time: 2000000h}}}}\n".encode(), 8, "at most 4294967295s"),
+    "an interval beyond 32 bits": (f"{POOL}{{tcpKeepalive: {{interval: 2000000h}}}}\n".encode(), 8, "at most 4294"),
+    "a fault in more calls than there are": (
+        f"{FORWARD}fault: {{abort: {{httpStatus: 500, percentage: {{value: 4000000000}}}}}}\n".encode(),
+        8,
+        "4000000000.0 is not between 0 and 100",
+    ),
+    "a delay in more calls than there are": (
+        f"{FORWARD}fault: {{delay: {{fixedDelay: 1s, percent: 101}}}}\n".encode(), 8, "percent: 101 is not between"
+    ),
+    "more mirrored than there is": (
+        f"{FORWARD}mirror: {{host: b}}\n    mirrorPercentage: {{value: 100.1}}\n".encode(), 9, "100.1 is not between"
+    ),
     "a port of 5,000 digits": (f"{PORTS}    ? '{NINES}'\n    : {{mode: STRICT}}\n".encode(), 7, "is not a port"),
     "a status of 5,000 digits": (f"{RETRIES} {{attempts: 1, retryOn: '{NINES}'}}\n".encode(), 8, "is not a policy"),
     "a status in Unicode's digits": (f"{RETRIES} {{attempts: 1, retryOn: '²'}}\n".encode(), 8, "is not a policy"),

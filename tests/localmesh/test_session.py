@@ -79,6 +79,22 @@ def test_a_later_subscription_is_answered_alone(stream):
     assert stream.send(ROUTE, "other:1") == [], "nothing new"
 
 
+@pytest.mark.parametrize(("type_url", "name", "make"), [(ENDPOINT, EDS_NAME, "endpoints"), (ROUTE, RDS_NAME, "routes")])
+def test_what_cannot_be_compiled_is_left_out_and_the_others_are_answered(
+    stream, monkeypatch, caplog, type_url, name, make
+):
+    made = getattr(Snapshot, make)
+
+    def failing(snapshot, asked, view):
+        if asked == name:
+            raise ValueError("Value out of range")
+        return made(snapshot, asked, view)
+
+    monkeypatch.setattr(Snapshot, make, failing)
+    assert summary(stream.send(type_url, name, "outbound|1||other:1")) == [(type_url, ["outbound|1||other:1"], [])]
+    assert f"{name}: no answer could be made, clients keep what they have" in caplog.text
+
+
 def test_acks_stale_nonces_and_unknown_types_are_silent(stream):
     stream.send(ENDPOINT, EDS_NAME)
     assert stream.send(ENDPOINT, ack=True) == []
