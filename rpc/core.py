@@ -69,7 +69,7 @@ class ChannelCore:
         self._number = census.number()
         census.channels[self._number] = self
         self._lock = threading.Lock()
-        self._pool = Pool(weakly(self.changed), weakly(self._missed))
+        self._pool = Pool(weakly(self.changed), weakly(self.missed))
         self._draining: list[ClientLink] = []
 
     def configure(self, options: ChannelOptions, credentials: CallCredentials) -> None:
@@ -92,8 +92,8 @@ class ChannelCore:
         if (on_state := self.on_state) is not None:
             on_state()
 
-    def _missed(self) -> None:
-        """A connection failed or was lost, politely or not."""
+    def missed(self) -> None:
+        """A connection failed or was lost, politely or not; or a call found a cluster that has no endpoints to call."""
         if self.refresh is not None and not self.closed:
             self.refresh()
 

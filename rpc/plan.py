@@ -151,6 +151,7 @@ _TRANSPARENT_RETRIES = 1
 # call must not dial thousands.
 _AT_ONCE = 32
 _APART = 0.02  # seconds
+_LOOK_AGAIN = 1.0  # seconds, while a call waits for a cluster that cannot be called
 _PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts"
 
 
@@ -318,6 +319,7 @@ def _picked(
         cluster = snapshot.clusters.get(name)
         if cluster is None or cluster.error is not None:
             why = f"{core.target}: {cluster.error if cluster else f'cluster {name} is not in the configuration'}"
+            core.missed()  # a name may have had no thread to be looked up in, and then nobody else looks again
             yield _another_configuration(why, generation, deadline, wait_for_ready=wait_for_ready)
             return None
         pick, idle = cluster.pick(head, generation)
@@ -342,7 +344,7 @@ def _another_configuration(why: str, generation: int, deadline: float | None, *,
         raise _EndedError(grpc.StatusCode.UNAVAILABLE, why)
     if _passed(deadline):
         raise _late(why)
-    return Wait(generation, deadline)
+    return Wait(generation, sooner(deadline, time.monotonic() + _LOOK_AGAIN))
 
 
 def _tried(core: ChannelCore, attempt: Attempt) -> Generator[Step, Answer, Outcome]:

@@ -69,7 +69,11 @@ class Name:
             timer.cancel()
 
     def _begin(self, job: Callable[[], None], seconds: float) -> None:
-        """In a thread, which keeps nobody's channel while it waits. Without: whoever misses an address asks again."""
+        """In a thread, which keeps nobody's channel while it waits. Without: whoever misses an address asks again.
+        Nothing begins once it is closed, nor waits any more if it was closed meanwhile.
+        """
+        if self._closed:
+            return
         before = self._timers.pop(job.__name__, None)
         if before is not None:
             before.cancel()
@@ -80,6 +84,8 @@ class Name:
         timer = begun_after(seconds, weakly(job), f"dns {self.host}")
         if timer is not None:
             self._timers[job.__name__] = timer
+            if self._closed:
+                timer.cancel()
         elif job == self._look_up:
             self._done((), _NO_THREAD)
 

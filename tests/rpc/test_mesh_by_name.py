@@ -11,6 +11,7 @@ from dataclasses import replace
 import grpc
 import pytest
 
+from rpc.resolver import name
 from rpc.resolver.addresses import Addresses
 from tests.rpc.configs import cluster, config, endpoint
 from tests.rpc.pods import SHORT_LIVES, Pods, answering
@@ -141,6 +142,47 @@ def test_a_name_that_is_lost_again_leaves_its_last_addresses_in_use(pods):
     before = pods.looked_up
     until(lambda: pods.looked_up > before)
     assert answering(client) == "127.0.0.1"
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["fails", "waits"])
+def test_a_name_that_no_thread_could_be_had_for_is_looked_up_for_the_next_call(pods, monkeypatch, waits):
+    """It was not looked up ever again: it has no connection that could fail, and no timer."""
+    pods.start("127.0.0.1")
+    pods.addresses = ["127.0.0.1"]
+    begun, none = name.begun, threading.Event()
+
+    def not_at_first(*told):
+        return begun(*told) if none.is_set() else None
+
+    monkeypatch.setattr(name, "begun", not_at_first)
+    client = connect(pods, headless(pods), NEVER_AGAIN)
+    answer = client.call("unary", request())
+    assert answer.code is grpc.StatusCode.UNAVAILABLE
+    assert "has no thread to give" in answer.details
+    waiting = client.begin("server_stream", request(), wait_for_ready=True) if waits else None
+    none.set()
+    if waiting is not None:
+        assert waiting.read().message == "Hello, 127.0.0.1!"
+    else:
+        until(lambda: client.call("unary", request()).messages == ["Hello, 127.0.0.1!"], "it is not looked up")
+
+
+def test_a_look_up_that_ends_after_the_channel_leaves_no_timer(monkeypatch):
+    looking, gate = threading.Event(), threading.Event()
+
+    def look_up(host, port):
+        looking.set()
+        assert gate.wait(30)
+        return [(None, None, None, "", ("10.0.0.1", port))]
+
+    monkeypatch.setattr(name, "look_up", look_up)
+    before = set(threading.enumerate())
+    addresses = Addresses(lambda _: None, 3600.0, 3600.0)
+    addresses.put(config(by_name("a")))
+    assert looking.wait(30)
+    addresses.close()
+    gate.set()
+    until(lambda: not set(threading.enumerate()) - before, "a timer of an hour stays")
 
 
 def test_one_unknown_name_of_several_costs_the_others_nothing(pods):
