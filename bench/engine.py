@@ -44,7 +44,8 @@ class Channel:
         self._link, self._method = _connected(tended_hub(), target), _method(target)
 
     def SayHello(self, payload: bytes) -> bytes | None:  # noqa: N802 - a stub's
-        return self._link.call_unary(self._method, None, payload, None)[2]
+        outcome = self._link.call_unary(self._method, None, payload, None)
+        return outcome.payload if outcome is not None else None
 
 
 class AioLoads:

@@ -182,6 +182,8 @@ class ChannelCore:
         """In the child of a fork: the configuration stays, connections are made anew."""
         self._lock = threading.Lock()
         self._pool.inherit()
+        if self.snapshot is not None:
+            self.snapshot.forget_counts()
         self.generation += 1
 
     def close(self) -> None:

@@ -95,8 +95,8 @@ class Attempt:
 
     def close(self) -> None:
         """Whether or not it began: the pick has an end."""
-        if not self._begun and self.pick.done is not None:
-            self.pick.done(NOT_SENT, 0.0)
+        if not self._begun:
+            self.pick.not_sent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +324,7 @@ def _picked(
             return None
         pick, idle = cluster.pick(head, generation)
         if idle is not None:
-            yield Dial(idle)
+            yield from _dialled_beside(idle, pick)
         if pick is not None:
             return pick
         if not dialled:
@@ -336,6 +336,15 @@ def _picked(
             yield Wait(core.generation, sooner(deadline, time.monotonic() + _APART))
         elif idle is None:
             yield Wait(generation, _next_chance(core, cluster, deadline, wait_for_ready=wait_for_ready))
+
+
+def _dialled_beside(idle: Connection, pick: Pick | None) -> Generator[Step, Answer, None]:
+    try:
+        yield Dial(idle)
+    except BaseException:  # the call is given up here
+        if pick is not None:
+            pick.not_sent()
+        raise
 
 
 def _another_configuration(why: str, generation: int, deadline: float | None, *, wait_for_ready: bool | None) -> Wait:
@@ -363,7 +372,9 @@ def _tried(core: ChannelCore, attempt: Attempt) -> Generator[Step, Answer, Outco
     # Nobody overtakes the queue.
     outcome = NOT_SENT if connection.queue.places else (yield from _sent(attempt))
     if outcome is NOT_SENT and link.usable:
-        return (yield from _queued(core, connection, attempt))
+        outcome = yield from _queued(core, connection, attempt)
+    if outcome is NOT_SENT:
+        connection.lost()  # the engine's own word of it may stand behind this very call, in this thread
     return outcome
 
 

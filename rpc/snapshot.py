@@ -85,7 +85,8 @@ def keys(placements: Iterable[Placement]) -> dict[ConnectionKey, float]:
     return wanted
 
 
-Known = Mapping[tuple[str, ConnectionKey], Endpoint]
+# The endpoints of the configuration before: one cluster may have several of one address.
+Known = Mapping[tuple[str, ConnectionKey], list[Endpoint]]
 
 
 def _cluster(placement: Placement, connections: Mapping[ConnectionKey, Connection], known: Known) -> BalancedCluster:
@@ -100,7 +101,7 @@ def _cluster(placement: Placement, connections: Mapping[ConnectionKey, Connectio
         return BalancedCluster(name, error=nobody)
     by_priority: dict[int, list[Endpoint]] = {}
     for placed in placement.places:
-        endpoint = _endpoint(placed, connections[placed.key], known.get((name, placed.key)))
+        endpoint = _endpoint(placed, connections[placed.key], known.get((name, placed.key), []))
         by_priority.setdefault(placed.priority, []).append(endpoint)
     policy = cluster.lb_policy
     one_by_one = policy is LbPolicy.PICK_FIRST
@@ -108,10 +109,11 @@ def _cluster(placement: Placement, connections: Mapping[ConnectionKey, Connectio
     return BalancedCluster(name, tuple(levels))
 
 
-def _endpoint(placed: Placed, connection: Connection, before: Endpoint | None) -> Endpoint:
+def _endpoint(placed: Placed, connection: Connection, before: list[Endpoint]) -> Endpoint:
     told = (placed.config, placed.locality, placed.priority, connection)
-    if before is not None and (before.config, before.locality, before.priority, before.connection) == told:
-        return before
+    for place, one in enumerate(before):
+        if (one.config, one.locality, one.priority, one.connection) == told:
+            return before.pop(place)
     return Endpoint(*told)
 
 
@@ -134,7 +136,14 @@ class Snapshot:
         self.authority = authority or str(config.target)
         self.table = table
         clusters = before.clusters.items() if before is not None else ()
-        known = {(name, one.connection.key): one for name, cluster in clusters for one in cluster.endpoints}
+        known: dict[tuple[str, ConnectionKey], list[Endpoint]] = {}
+        for name, cluster in clusters:
+            for endpoint in cluster.endpoints:
+                known.setdefault((name, endpoint.connection.key), []).append(endpoint)
         self.clusters: dict[str, BalancedCluster] = {}
         for placement in placements:
             self.clusters[placement.config.name] = _cluster(placement, connections, known)
+
+    def forget_counts(self) -> None:
+        """What was counted of endpoints is another process's."""
+        self.clusters = {name: cluster.anew() for name, cluster in self.clusters.items()}

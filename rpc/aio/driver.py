@@ -11,7 +11,7 @@ import grpc
 from rpc.aio.hub import shared_hub
 from rpc.core import ChannelCore
 from rpc.credentials.call import Interest, NoCredentialsError, gather
-from rpc.errors import ChannelClosedError, failed, of_closed_channel
+from rpc.errors import NOT_SENT, ChannelClosedError, failed, of_closed_channel
 from rpc.fork import inherits
 from rpc.method import unsendable
 from rpc.plan import Attempt, Authorize, Dial, Pause, Stand
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc._native import Outcome, Terms
-    from rpc.plan import Answer, Plan
+    from rpc.plan import Answer, Plan, Step
     from rpc.transport import Connection
 
 
@@ -154,7 +154,12 @@ class Driver:
         changed = self.loop.create_future()
         if generation is not None and generation != self.core.generation:
             return
-        waiting = _Waiting(self._waiting, changed.set_result, for_call=False)
+
+        def tell(_answer: Answer) -> None:
+            if not changed.done():  # whoever waited may have been cancelled just now
+                changed.set_result(None)
+
+        waiting = _Waiting(self._waiting, tell, for_call=False)
         try:
             await changed
         finally:
@@ -185,15 +190,21 @@ class Driver:
         until = time.monotonic() + (grace or 0)
         # Calls that wait, for a connection or to be sent again, are in progress as well.
         self.core.closing = True
-        while self._calls_wait() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110 - as below
-            await asyncio.sleep(min(left, _DRAIN_CHECK))
+        try:
+            while self._calls_wait() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110 - as below
+                await asyncio.sleep(min(left, _DRAIN_CHECK))
+            self._end_dials()
+            self.core.drain()
+            # The engine tells when a link takes no new calls, not when it ends.
+            while self.core.busy() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110
+                await asyncio.sleep(min(left, _DRAIN_CHECK))
+        finally:  # also where whoever closes it waits no longer
+            self._end_dials()
+            self.core.close()
+
+    def _end_dials(self) -> None:
         for task in tuple(self._dials):
             task.cancel()
-        self.core.drain()
-        # The engine tells when a link takes no new calls, not when it ends.
-        while self.core.busy() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(min(left, _DRAIN_CHECK))
-        self.core.close()
 
 
 def _soon(loop: asyncio.AbstractEventLoop, then: Callable[[], None]) -> None:
@@ -239,31 +250,36 @@ class PlannedCall:
     _call_off: Callable[[], None] | None = None
 
     def _go_on(self, answer: Answer = None) -> None:
+        while (step := self._next(answer)) is not None:
+            if not isinstance(step, Attempt):
+                self._call_off = self._driver.perform(step, self._go_on)
+                return
+            self._call_off = None
+            try:
+                if self._attempt(step):
+                    return
+            except (TypeError, ValueError) as error:
+                self._plan.close()
+                self._ended(unsendable(error))
+                return
+            answer = NOT_SENT
+
+    def _next(self, answer: Answer) -> Step | None:
+        """What the plan says now; None: the call has ended."""
         try:
-            step = self._plan.send(answer)
+            return self._plan.send(answer)
         except StopIteration as end:
             self._ended(end.value)
-            return
         except ChannelClosedError:
             raise
         except TypeError as error:
             self._ended(unsendable(error))
-            return
         except Exception as error:
             self._ended(failed(grpc.StatusCode.INTERNAL, f"the call plan failed: {error!r}"))
-            return
-        if isinstance(step, Attempt):
-            self._call_off = None
-            try:
-                self._attempt(step)
-            except (TypeError, ValueError) as error:
-                self._plan.close()
-                self._ended(unsendable(error))
-        else:
-            self._call_off = self._driver.perform(step, self._go_on)
+        return None
 
-    def _attempt(self, step: Attempt) -> None:
-        """Raises ValueError or TypeError where the engine refuses what is to be sent."""
+    def _attempt(self, step: Attempt) -> bool:
+        """Send it; False: it was not sent. Raises ValueError or TypeError where the engine refuses it."""
         raise NotImplementedError
 
     def _of_closed_channel(self, outcome: Outcome) -> bool:

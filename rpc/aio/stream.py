@@ -17,7 +17,6 @@ from rpc.deadline import deadline_of, time_remaining
 from rpc.errors import (
     CANCELLED,
     LOCALLY_CANCELLED,
-    NOT_SENT,
     STATUS_CODES,
     described,
     explained,
@@ -96,17 +95,17 @@ class StreamCall(PlannedCall):
 
     # ---- placed, changed, over
 
-    def _attempt(self, step: Attempt) -> None:
+    def _attempt(self, step: Attempt) -> bool:
         native = self._method.native(step.authority)
         self._limit = step.limit
         call = step.start(native, weakly(self._changed))
         if call is None:
-            self._go_on(NOT_SENT)
-            return
+            return False
         self._call = call
         if self._only is not None:
             call.send(self._only, end=True)
         self._changed()
+        return True
 
     def _ended(self, outcome: Outcome) -> None:
         if self._outcome is not None:

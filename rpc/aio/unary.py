@@ -10,7 +10,7 @@ from grpc import aio
 
 from rpc.aio.driver import Driver, PlannedCall
 from rpc.deadline import deadline_of, time_remaining
-from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, AioRpcError, described, failed
+from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, AioRpcError, described, failed
 from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
 
@@ -70,13 +70,13 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
         )
         self._go_on()
 
-    def _attempt(self, step: Attempt) -> None:
+    def _attempt(self, step: Attempt) -> bool:
         native = self._method.native(step.authority)
         key = step.start_unary(native, self._payload, self._go_on)
         if key is None:
-            self._go_on(NOT_SENT)
-        else:
-            self._sent = (step.link, key)
+            return False
+        self._sent = (step.link, key)
+        return True
 
     def _ended(self, outcome: Outcome) -> None:
         if self._outcome is not None:

@@ -57,18 +57,21 @@ class Level:
             pick = built.picker.pick(head)
             if pick is None or pick.endpoint.connection.link is not None:
                 return pick
-            built = self.look(generation)  # lost just now
+            pick.not_sent()  # it was lost just now
+            built = self.look(generation)
         return None
 
     def look(self, generation: int) -> _Built:
         """See who is ready. Threads may do it at once: each has what it saw itself."""
         began = time.monotonic()
         before = self._built
-        ready = tuple(endpoint for endpoint in self.endpoints if endpoint.ready)
+        found: dict[bool, list[Endpoint]] = {True: [], False: []}
+        for endpoint in self.endpoints:
+            found[endpoint.ready].append(endpoint)
+        ready, rest = tuple(found[True]), tuple(found[False])
         if ready == before.ready:
             self._built = before._replace(generation=generation)
             return self._built
-        rest = tuple(endpoint for endpoint in self.endpoints if not endpoint.ready)
         picker = self._make_picker(ready) if ready else None
         until = 0.0
         if picker is not None and len(self.endpoints) > _MANY:
@@ -76,6 +79,11 @@ class Level:
             until = now + _LET_BE * (now - began)
         self._built = _Built(generation, ready, rest, picker, until)
         return self._built
+
+    def anew(self) -> Level:
+        """The same endpoints, with nothing counted of them."""
+        endpoints = [endpoint.anew() for endpoint in self.endpoints]
+        return Level(endpoints, self._make_picker, one_by_one=self._one_by_one)
 
     def to_dial(self) -> Connection | None:
         """An endpoint's connection that may be dialled now, so that it comes (back) into rotation; one after the other
@@ -107,12 +115,18 @@ class Level:
 class BalancedCluster:
     """``levels``: by priority, the best first. ``error``: why no call can go there."""
 
-    __slots__ = ("error", "levels", "name")
+    __slots__ = ("connections", "endpoints", "error", "levels", "name")
 
     def __init__(self, name: str, levels: Sequence[Level] = (), error: str | None = None) -> None:
         self.name = name
         self.levels = tuple(levels)
         self.error = error
+        self.endpoints = tuple(endpoint for level in self.levels for endpoint in level.endpoints)
+        self.connections = frozenset(endpoint.connection for endpoint in self.endpoints)
+
+    def anew(self) -> BalancedCluster:
+        """The same endpoints, with nothing counted of them."""
+        return BalancedCluster(self.name, [level.anew() for level in self.levels], self.error)
 
     def pick(self, head: RequestHead, generation: int) -> tuple[Pick | None, Connection | None]:
         """What takes a call now, and what has to be dialled to take the next, of the same level or a better one."""
@@ -130,11 +144,3 @@ class BalancedCluster:
         if any(level.look(generation).ready for level in self.levels):
             return None
         return next((idle for level in self.levels if (idle := level.to_dial()) is not None), None)
-
-    @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        return tuple(endpoint for level in self.levels for endpoint in level.endpoints)
-
-    @property
-    def connections(self) -> frozenset[Connection]:
-        return frozenset(endpoint.connection for endpoint in self.endpoints)

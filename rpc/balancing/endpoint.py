@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from rpc.errors import NOT_SENT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,6 +29,10 @@ class Endpoint:
         self.priority = priority
         self.connection = connection
 
+    def anew(self) -> Endpoint:
+        """The same, with nothing counted of it."""
+        return Endpoint(self.config, self.locality, self.priority, self.connection)
+
     @property
     def ready(self) -> bool:
         return self.connection.link is not None
@@ -39,6 +45,11 @@ class Pick(NamedTuple):
 
     endpoint: Endpoint
     done: Callable[[Outcome, float], object] | None = None
+
+    def not_sent(self) -> None:
+        """Its attempt ends without having left."""
+        if self.done is not None:
+            self.done(NOT_SENT, 0.0)
 
 
 class Picker(Protocol):

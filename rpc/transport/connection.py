@@ -209,14 +209,15 @@ class Connection:
         """The engine says that no new call can use a link. Calls in progress on it go on; it ends after them."""
         with self._lock:
             gone = [link for link in self.sockets.values() if not link.usable]
+            if not gone:
+                return  # somebody was told before
             self.sockets = {number: link for number, link in self.sockets.items() if link not in gone}
             self._former = [*(former for former in self._former if not self._over(former)), *gone]
             successor = next(iter(self.sockets.values()), None)
             replaced = self.link in gone
             if replaced:
                 self.link = None
-            if gone:
-                self._judge(gone)
+            self._judge(gone)
         for link in gone:
             _log.debug("%s: takes no new calls: %s", self.key, link.ended or "the server closes it")
         if replaced and successor is not None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
+from concurrent import futures
 
 import grpc
 import pytest
 
+import rpc
 from rpc._native import Origin
-from rpc.balancing import PICKERS, Pick
+from rpc.balancing import PICKERS, Level, Pick
 from rpc.core import ChannelCore
 from rpc.errors import NOT_SENT
+from rpc.plan import Dial
 from tests.rpc.configs import cluster, config, endpoint
-from tests.rpc.links import Call, connect
+from tests.rpc.links import Call, connect, ends_of
 from tests.rpc.peers import KINDS, World
 from tests.rpc.script import READ, greet, polite, request, stay_until_over
 from tests.rpc.tls.ends import until
@@ -131,6 +135,9 @@ def test_of_a_call_whose_connection_is_lost(told, our_world, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_a_call_that_cannot_be_sent(told, our_world, kind):
     client = our_world.connect(our_world.serve(polite))
+    client.call("unary", request("Ann"))  # where there is no connection, such a call has no pick
+    told.picks = 0
+    told.ends.clear()
     client.call(kind, request("Ann"), metadata=[("x-text", "\n")])
     assert told.only() is NOT_SENT
 
@@ -146,6 +153,70 @@ def test_of_calls_that_give_up_in_the_queue(told):
     assert told.ends == []
     call.close()
     assert told.only() is NOT_SENT
+
+
+def test_of_a_pick_whose_endpoint_was_lost_just_now(told):
+    ends = ends_of([1, 1], ready=True)
+    level = Level(ends, told.picker)
+    level.pick(None, 0).not_sent()
+    lost = ends[0].connection
+    lost.link.usable = False
+    lost.lost()
+    level.pick(None, 0).not_sent()
+    assert len(told.ends) == told.picks == 3
+
+
+def test_of_a_call_that_is_given_up_while_another_endpoint_is_dialled(told):
+    core = ChannelCore("xds:///reviews.demo:9080", lambda: None)
+    core.on_config(config(cluster("c", endpoint("10.0.0.1"), endpoint("10.0.0.2"))))
+    connect(core)
+    call = Call(core)
+    assert isinstance(call.go(), Dial)
+    call.close()
+    assert told.only() is NOT_SENT
+
+
+def test_of_a_stream_that_ends_unread_where_others_read_on_its_connection(told, sync_world):
+    """Nobody reads on a blocking connection between calls; who hears of ends has it looked after."""
+    go = threading.Event()
+
+    def script():
+        yield READ
+        yield lambda context: go.wait(30)
+
+    client, took = sync_world.connect(sync_world.serve(script)), []
+    for _ in range(3):
+        go.clear()
+        told.ends.clear()
+        stream, other = client.begin("server_stream", request("Ann")), client.begin("server_stream", request("Bob"))
+        threading.Timer(0.2, go.set).start()
+        other.read()  # leads, for a while
+        until(lambda: len(told.ends) == 2)
+        took.append(max(seconds for _, seconds in told.ends))
+        del stream, other
+    assert min(took) < 1.5
+
+
+@pytest.mark.parametrize("how", ["call", "future"])
+def test_the_end_is_without_messages_and_is_the_calls_own(told, how):
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, details):
+            answers = [b"one"] if details.method == "/a/one" else []
+            return grpc.unary_stream_rpc_method_handler(lambda *_: iter(answers))
+
+    server = rpc.server(futures.ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers((Handler(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with rpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        for method in ("/a/one", "/a/none"):
+            made = channel.unary_unary(method)
+            with contextlib.suppress(grpc.RpcError):
+                made.future(b"").result() if how == "future" else made(b"")
+    server.stop(None).wait()
+    one, none = (outcome for outcome, _ in told.ends)
+    assert (one.code, one.payload) == (OK, None)
+    assert none.code == grpc.StatusCode.UNIMPLEMENTED.value[0]
 
 
 def staying(began):

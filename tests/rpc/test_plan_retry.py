@@ -10,7 +10,7 @@ import pytest
 from rpc._native import Outcome
 from rpc.core import ChannelCore
 from rpc.errors import NOT_SENT, failed
-from rpc.plan import Attempt
+from rpc.plan import Attempt, Wait
 from tests.rpc.configs import cluster, config, endpoint, route
 from tests.rpc.links import Call, connect
 
@@ -96,6 +96,19 @@ def test_what_never_left_goes_on_also_after_it_was_sent_once_more(core):
     assert isinstance(last, Attempt)
     assert last.link is not lost.link
     assert call.attempt(OK) is OK
+
+
+def test_a_link_whose_end_is_not_told_yet_is_not_tried_again(core):
+    """The news of it may stand behind this very call, in this thread: nobody else can tell it meanwhile."""
+    core.on_config(config(cluster("c", endpoint("10.0.0.1"), endpoint("10.0.0.2"))))
+    for n in (1, 2):
+        connect(core, f"10.0.0.{n}").link.usable = False
+    call = Call(core)
+    assert isinstance(call.attempt(), Attempt)
+    assert isinstance(call.attempt(NOT_SENT), Attempt)
+    for dialled in (call.go(NOT_SENT), call.go()):
+        assert dialled.connection.claim()
+    assert isinstance(call.go(), Wait)
 
 
 def test_after_the_deadline_nothing_is_tried_again(core):

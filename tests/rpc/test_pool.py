@@ -298,6 +298,36 @@ def test_ipv6_addresses_are_written_in_brackets():
     assert str(ConnectionKey("fd00::1", 80)) == "[fd00::1]:80"
 
 
+# ---- endpoints
+
+
+def test_an_endpoint_stays_the_same_object_while_it_is_the_same(core):
+    core.on_config(config(cluster("c", ONE, TWO)))
+    before = core.snapshot.clusters["c"].endpoints
+    core.on_config(config(cluster("c", ONE, endpoint("10.0.0.2", weight=7))))
+    after = core.snapshot.clusters["c"].endpoints
+    assert [one is other for one, other in zip(before, after, strict=True)] == [True, False]
+
+
+def test_endpoints_of_one_address_stay_the_same_each(core):
+    twice = cluster("c", localities=[locality(0, ONE), locality(1, ONE), locality(1, ONE)])
+    core.on_config(config(twice))
+    before = core.snapshot.clusters["c"].endpoints
+    core.on_config(config(twice, cluster("d", TWO)))
+    after = core.snapshot.clusters["c"].endpoints
+    assert list(map(id, before)) == list(map(id, after))
+    assert len(set(map(id, after))) == 3
+
+
+def test_in_the_child_of_a_fork_nothing_was_counted_of_endpoints(core):
+    core.on_config(config(cluster("c", ONE, TWO)))
+    before = core.snapshot.clusters["c"].endpoints
+    core.inherit()
+    after = core.snapshot.clusters["c"].endpoints
+    assert [one.config for one in before] == [one.config for one in after]
+    assert not set(before) & set(after)
+
+
 # ---- never plaintext by accident
 
 

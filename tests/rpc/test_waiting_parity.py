@@ -32,6 +32,37 @@ def reserved():
         yield sock.getsockname()[1]
 
 
+# ---- who waits no longer
+
+
+def test_a_close_that_is_given_up_has_closed_the_channel(reserved):
+    async def close():
+        channel = rpc.aio.insecure_channel(f"127.0.0.1:{reserved}")
+        call = channel.unary_unary("/a/b")(b"", wait_for_ready=True)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(channel.close(PATIENCE), 0.2)
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN
+
+    asyncio.run(asyncio.wait_for(close(), PATIENCE))
+
+
+def test_who_stops_waiting_for_a_state_lets_the_others_hear_of_it():
+    async def woken():
+        channel = rpc.aio.insecure_channel("127.0.0.1:1")
+        driver = channel._driver
+        waiting = [asyncio.ensure_future(driver.change()) for _ in range(20)]
+        await asyncio.sleep(0)
+        driver.core.changed()
+        for task in waiting[::2]:
+            task.cancel()
+        await asyncio.wait_for(asyncio.gather(*waiting[1::2]), PATIENCE)
+        await channel.close()
+
+    asyncio.run(woken())
+
+
 # ---- metadata that cannot be sent
 
 

@@ -298,7 +298,7 @@ impl Link {
         }
         match state.waiters.first() {
             Some((_, sleep)) => sleep.notify_one(),
-            None if !state.watchers.is_empty() => self.tend(state),
+            None if !state.watchers.is_empty() || state.tells_ends() => self.tend(state),
             None => self.leave_alone(state),
         }
     }

@@ -15,5 +15,5 @@ pub mod link;
 mod members;
 pub mod news;
 pub mod socket;
-mod state;
+pub mod state;
 mod timing;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 
-use crate::py::outcome::{Ended, Outcome};
+use crate::py::outcome::Ended;
 
 /// Who is told of a call's changes when no thread waits for it.
 pub enum Watcher {
@@ -17,8 +17,8 @@ pub enum Watcher {
 
 /// Who hears how a call ended beside whoever made it: once, also where that one is not there any more.
 pub struct OnEnd {
-    pub callback: Py<PyAny>,
-    pub began: Instant,
+    callback: Py<PyAny>,
+    began: Instant,
 }
 
 impl OnEnd {
@@ -26,11 +26,10 @@ impl OnEnd {
         Self { callback, began: Instant::now() }
     }
 
-    /// `outcome` is without the call's messages.
-    pub fn tell(&self, py: Python<'_>, outcome: &Py<Outcome>) {
-        if let Err(error) = self.callback.call1(py, (outcome, self.began.elapsed().as_secs_f64())) {
-            error.write_unraisable(py, None);
-        }
+    /// `ended` is without the call's messages.
+    pub fn tell(self, py: Python<'_>, ended: Ended) -> PyResult<Py<PyAny>> {
+        let seconds = self.began.elapsed().as_secs_f64();
+        self.callback.call1(py, (ended.into_outcome(py)?, seconds))
     }
 }
 
@@ -51,12 +50,7 @@ impl News {
         let told = match self {
             Self::Outcome(callback, ended) => ended.into_outcome(py).and_then(|outcome| callback.call1(py, (outcome,))),
             Self::Change(callback) => callback.call0(py),
-            Self::End(on_end, ended) => {
-                ended.into_outcome(py).and_then(|outcome| Py::new(py, outcome)).map(|outcome| {
-                    on_end.tell(py, &outcome);
-                    py.None()
-                })
-            }
+            Self::End(on_end, ended) => on_end.tell(py, *ended),
             Self::Lost(callback) => callback.call0(py),
             Self::Heard(callback, problem) => callback.call1(py, (problem,)),
             Self::Refused(callback, peer, reason) => callback.call1(py, (peer, reason)),

@@ -124,6 +124,11 @@ impl State {
         self.ends.insert(key, on_end);
     }
 
+    /// Somebody is to hear how calls end, whether or not their owners wait for it.
+    pub(super) fn tells_ends(&self) -> bool {
+        !self.ends.is_empty()
+    }
+
     /// How the call ended, for whoever is to hear of it.
     pub fn heard_end(&mut self, key: Key) -> Option<News> {
         let on_end = self.ends.remove(&key)?;
@@ -342,32 +347,34 @@ impl State {
             for (_, sleep) in self.waiters.iter().filter(|(waiting, _)| *waiting == key) {
                 sleep.notify_one();
             }
-            if !self.ends.is_empty() && self.grpc.call(key).is_none_or(|call| call.finished.is_some()) {
-                news.extend(self.heard_end(key)); // before its owner is told, who may send it anew
-            }
+            let finished = self.grpc.call(key).is_none_or(|call| call.finished.is_some());
+            // Whoever hears of the end does before the call's owner, who may send it anew.
             match self.watchers.get(&key) {
+                Some(Watcher::Outcome(_)) if finished => {
+                    if let Some(Watcher::Outcome(callback)) = self.watchers.remove(&key) {
+                        let on_end = self.ends.remove(&key);
+                        let ended = self.take_ended(key);
+                        news.extend(on_end.map(|on_end| News::End(on_end, Box::new(ended.without_message()))));
+                        news.push(News::Outcome(callback, Box::new(ended)));
+                    }
+                }
                 Some(Watcher::Change(callback)) => {
-                    news.push(News::Change(callback.clone()));
-                    if self.grpc.call(key).is_none_or(|call| call.finished.is_some()) {
+                    let change = News::Change(callback.clone());
+                    if finished {
+                        news.extend(self.heard_end(key));
                         self.watchers.remove(&key); // not its last owner: the news has it
                     }
+                    news.push(change);
                 }
-                Some(Watcher::Outcome(_)) => {
-                    let finished = self.grpc.call(key).is_none_or(|call| call.finished.is_some());
-                    if finished {
-                        if let Some(Watcher::Outcome(callback)) = self.watchers.remove(&key) {
-                            news.push(News::Outcome(callback, Box::new(self.ended(key))));
-                        }
-                    }
-                }
-                None => {}
+                _ if finished => news.extend(self.heard_end(key)),
+                _ => {}
             }
         }
         news
     }
 
     /// Takes a finished unary call out of the connection.
-    pub fn ended(&mut self, key: Key) -> Ended {
+    pub fn take_ended(&mut self, key: Key) -> Ended {
         let Some(call) = self.grpc.call_mut(key) else {
             return Ended::new(Status::new(code::CANCELLED, "the call is gone"), None);
         };

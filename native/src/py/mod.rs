@@ -1,6 +1,7 @@
 //! What Python sees: `proxyless_native._native`, which `rpc` knows as `rpc._native`. Conversions and lifetimes only; the work is done below.
 
 pub mod client;
+pub mod client_call;
 pub mod hub;
 pub mod metadata;
 pub mod method;
@@ -41,7 +42,7 @@ pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tally::Tally>()?;
     module.add_class::<patterns::Pattern>()?;
     module.add_class::<client::ClientLink>()?;
-    module.add_class::<client::ClientCall>()?;
+    module.add_class::<client_call::ClientCall>()?;
     module.add_class::<server::ServerCall>()?;
     module.add_class::<tls::ClientTls>()?;
     module.add_class::<tls::ServerTls>()?;

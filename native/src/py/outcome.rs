@@ -132,6 +132,10 @@ impl Ended {
         Self { status, head, payload }
     }
 
+    pub fn without_message(&self) -> Self {
+        Self::new(self.status.clone(), self.head.clone())
+    }
+
     pub fn code(&self) -> i32 {
         self.status.code
     }

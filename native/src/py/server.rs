@@ -9,7 +9,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use super::client::{commanded, wait};
+use super::client::commanded;
+use super::client_call::wait;
 use super::metadata;
 use super::payload::{framed, to_py};
 use super::tls::TlsInfo;

@@ -266,13 +266,13 @@ impl Connection {
         self.http2.part();
     }
 
-    /// Once the connection is over, calls that their owners have not let go of yet are over, too: who sums up the past
-    /// does so only once.
     /// Client: the server has answered a call.
     pub fn answered(&self) -> bool {
         self.http2.answered()
     }
 
+    /// Once the connection is over, calls that their owners have not let go of yet are over, too: who sums up the past
+    /// does so only once.
     pub fn tally(&self) -> Tally {
         let mut tally = self.tally;
         if self.ended().is_some() {
