@@ -95,6 +95,8 @@ class Oddities:
     def _of_service_entries(self) -> Iterator[str]:
         owners: dict[tuple[str, str, int], str] = {}
         for resource in self._resources.service_entries:
+            if resource.spec.of_kubernetes:
+                continue
             for number, port in enumerate(resource.spec.ports):
                 for host in dict.fromkeys(resource.spec.hosts):
                     owner = owners.setdefault((resource.namespace, host.lower(), port.number), resource.name)

@@ -50,7 +50,10 @@ class Workload:
 
     def port_of(self, port: ServicePort) -> int:
         """The workload's own port by name, else the service's target port, else its number."""
-        return self.ports.get(port.name) or port.target_port or port.number
+        return self.ports.get(port.target_name or port.name) or port.target_port or port.number
+
+    def has(self, port: ServicePort) -> bool:
+        return not port.target_name or port.target_name in self.ports
 
     def metadata(self, cluster_id: str) -> str:
         """istio.workload: name;namespace;canonical service;canonical revision;cluster."""
@@ -100,6 +103,9 @@ class Registry:
         self._workload_entries = resources.workload_entries
         self._made: dict[int, _Made] = {}  # by the entry's id; it is kept with them, so the id is nobody else's
         workloads = [self._workload(entry.name, entry) for entry in resources.workload_entries]
+        # whose host it is, in whatever namespace somebody takes it by a ServiceEntry (`appendSidecarServices`)
+        made_of_services = (entry.spec for entry in resources.service_entries if entry.spec.of_kubernetes)
+        of_kubernetes = {host.lower() for spec in made_of_services for host in spec.hosts}
         for entry in resources.service_entries:
             made = before.services_of(entry, resources.workload_entries) if before is not None else None
             if made is None:
@@ -107,6 +113,8 @@ class Registry:
                 made = _Made(entry, tuple(self._service(host.lower(), entry, workloads) for host in hosts))
             self._made[id(entry)] = made
             for service in made.services:
+                if service.hostname in of_kubernetes and not entry.spec.of_kubernetes:
+                    continue
                 namespaces = self._by_host.setdefault(service.hostname, {})
                 first = namespaces.get(service.namespace)
                 namespaces[service.namespace] = _merged(first, service) if first else service
@@ -167,7 +175,8 @@ class Registry:
                     for name in _with_aliases(account, self._aliases)
                 )
             ),
-            instances=tuple((workload, port) for workload in chosen for port in spec.ports) * times,
+            instances=tuple((workload, port) for workload in chosen for port in spec.ports if workload.has(port))
+            * times,
             headless=spec.headless,
         )
 

@@ -6,7 +6,7 @@ Pure but for reading the files; any thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -139,8 +139,10 @@ class FolderReader:
             problems += file.problems if not twice else Decoder(str(path), [*file.problems, *twice]).problems
         if problems:
             raise ConfigError(problems)
-        notes = tuple(self._convert(found))
+        made = self._convert(found)
+        notes = tuple(_without_their_host(found["ServiceEntry"].values(), made))
         ordered = {kind: tuple(sorted(one.values(), key=_age)) for kind, one in found.items()}
+        ordered["ServiceEntry"] = tuple(sorted((*found["ServiceEntry"].values(), *made), key=_age))
         meshes = [file.mesh for file in self._files.values() if file.mesh is not None]
         return Resources(
             mesh=meshes[-1] if meshes else MeshConfig(),
@@ -153,13 +155,8 @@ class FolderReader:
             ignored=tuple((str(path), kind) for path, file in self._files.items() for kind in file.ignored),
         )
 
-    def _convert(self, found: dict[str, dict[tuple[str, str], Resource[Any]]]) -> Iterator[str]:
-        """Kubernetes' Services become ServiceEntries; says of which they do not, because one is there already."""
-        taken = {
-            (host.lower(), entry.namespace): entry.name
-            for entry in found["ServiceEntry"].values()
-            for host in entry.spec.hosts
-        }
+    def _convert(self, found: dict[str, dict[tuple[str, str], Resource[Any]]]) -> list[Resource[ServiceEntry]]:
+        """Kubernetes' Services as ServiceEntries."""
         behind: dict[tuple[str, str], list[EndpointSlice | Endpoints]] = {}
         for one in found["EndpointSlice"].values():
             behind.setdefault((one.labels.get(SERVICE_NAME, ""), one.namespace), []).append(one.spec)
@@ -167,17 +164,12 @@ class FolderReader:
             behind.setdefault(key, []).append(one.spec)
         before, self._converted = self._converted, {}
         for key, service in found["Service"].items():
-            host = host_of(*key, self._domain)
-            if (owner := taken.get((host, service.namespace))) is not None:
-                name = f"{service.namespace}/{service.name}"
-                yield f"Service {name}: ServiceEntry {owner} has its host already, and holds"
-                continue
             made, listed = before.get(key), behind.get(key, [])
             if made is None or made.service is not service or made.behind != listed:
-                spec = service_entry(service.spec.spec, host, listed)
+                spec = service_entry(service.spec.spec, host_of(*key, self._domain), listed)
                 made = _Converted(service, listed, replace(service, spec=spec))
             self._converted[key] = made
-            found["ServiceEntry"][f"{service.name}.svc", service.namespace] = made.entry
+        return [made.entry for made in self._converted.values()]
 
     def _file(self, path: Path, before: _File | None) -> _File:
         try:
@@ -188,6 +180,18 @@ class FolderReader:
             return before
         is_mesh_config = path.parent == self.folder and path.name in MESH_FILES
         return _FileReader(path, text, self._ignore).read(is_mesh_config=is_mesh_config)
+
+
+def _without_their_host(
+    entries: Iterable[Resource[ServiceEntry]], made: Iterable[Resource[ServiceEntry]]
+) -> Iterator[str]:
+    """Whatever its age and namespace, a Service of Kubernetes keeps its host: nobody takes it by a ServiceEntry."""
+    owners = {host.lower(): f"{one.namespace}/{one.name}" for one in made for host in one.spec.hosts}
+    for entry in entries:
+        for number, host in enumerate(entry.spec.hosts):
+            if (owner := owners.get(host.lower())) is not None:
+                where = f"ServiceEntry {entry.namespace}/{entry.name}: hosts[{number}]"
+                yield f"{where}: Service {owner} of Kubernetes has the host already, and holds"
 
 
 class _FileReader:

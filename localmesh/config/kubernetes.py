@@ -145,7 +145,9 @@ def service_entry(spec: ServiceSpec, host: str, behind: Sequence[EndpointSlice |
     ports = tuple(_port(port) for port in spec.ports)
     if spec.cluster_ip == _HEADLESS:  # called where its name leads to, at the port that is called, as behind a sidecar
         ports = tuple(replace(port, target_port=0) for port in ports)
-        return ServiceEntry((host,), ports, location=Location.MESH_INTERNAL, headless=True)
+        return ServiceEntry((host,), ports, location=Location.MESH_INTERNAL, of_kubernetes=True, headless=True)
+    if behind:  # and they say where each of their ports is
+        ports = tuple(replace(port, target_name=port.name) for port in ports)
     endpoints = dict.fromkeys(_Once(entry) for one in behind for entry in one.workloads())
     selector = WorkloadSelector(spec.selector) if spec.selector and not behind else None
     return ServiceEntry(
@@ -155,6 +157,7 @@ def service_entry(spec: ServiceSpec, host: str, behind: Sequence[EndpointSlice |
         resolution=Resolution.STATIC,
         endpoints=tuple(once.entry for once in endpoints),
         workload_selector=selector,
+        of_kubernetes=True,
     )
 
 
@@ -169,8 +172,10 @@ class _Once:
 
 
 def _port(port: KubernetesPort) -> ServicePort:
-    target = int(port.target_port) if port.target_port.isdecimal() else 0  # a name is one of the pod's
-    return ServicePort(port.port, port.name, _protocol(port), target)
+    target = port.target_port
+    if target.isdecimal():
+        return ServicePort(port.port, port.name, _protocol(port), int(target))
+    return ServicePort(port.port, port.name, _protocol(port), target_name=target)
 
 
 def _protocol(port: KubernetesPort) -> str:

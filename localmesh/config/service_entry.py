@@ -70,10 +70,15 @@ class Protocol(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ServicePort(Spec):
+    """``target_name``: which of a workload's ports it is; who has none of that name is not called there."""
+
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"target_name"})
+
     number: int
     name: str
     protocol: str = ""
     target_port: int = 0
+    target_name: str = ""
 
     @property
     def parsed_protocol(self) -> Protocol:
@@ -122,9 +127,9 @@ class WorkloadSelector(Spec):
 
 @dataclass(frozen=True, slots=True)
 class ServiceEntry(Spec):
-    """``headless``: a Service of Kubernetes whose pods have names below its own."""
+    """``of_kubernetes``: made of a Service; ``headless``: one whose pods have names below its own."""
 
-    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"headless"})
+    UNWRITTEN: ClassVar[frozenset[str]] = frozenset({"of_kubernetes", "headless"})
 
     hosts: tuple[str, ...]
     ports: tuple[ServicePort, ...]
@@ -135,6 +140,7 @@ class ServiceEntry(Spec):
     workload_selector: WorkloadSelector | None = None
     export_to: tuple[str, ...] = ("*",)
     subject_alt_names: tuple[str, ...] = ()
+    of_kubernetes: bool = False
     headless: bool = False
 
     def problems(self) -> Iterator[tuple[str, str]]:

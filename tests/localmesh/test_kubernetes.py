@@ -8,7 +8,7 @@ import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 
 from localmesh import ConfigError, LocalMesh
-from localmesh.compile import Snapshot, View
+from localmesh.compile import View
 from localmesh.config import FolderReader, read_folder
 from tests.localmesh.captures import CLASSES
 from tests.localmesh.yaml_folder import DEMO, HOST, SERVICE, Compiled, resource, write
@@ -83,13 +83,28 @@ def test_a_service_calls_the_endpoints_of_its_slices(tmp_path):
 
 
 def test_endpoints_are_read_in_their_older_form_too(tmp_path):
-    assert sockets(Compiled(tmp_path, KUBECTL, ENDPOINTS), GRPC) == [("10.0.0.4", 50051)]
+    compiled = Compiled(tmp_path, KUBECTL, ENDPOINTS)
+    assert sockets(compiled, GRPC) == [("10.0.0.4", 50051)]
+    assert sockets(compiled, PLAIN) == [], "where nobody is ready, nobody is listed"
 
 
 def test_without_endpoints_it_calls_the_workloads_that_it_selects(tmp_path):
     compiled = Compiled(tmp_path, KUBECTL, WORKLOADS)
     assert sockets(compiled, GRPC) == [("127.0.0.1", 50051)]
-    assert sockets(compiled, PLAIN) == [("127.0.0.1", 80)], "a target port by name is one of the workload's"
+    assert sockets(compiled, PLAIN) == [], "a target port by name is one of the workload's, which has none"
+
+
+def test_a_target_port_by_name_is_the_workloads_of_that_name(tmp_path):
+    """Not its port of the Service port's name; one of the right name is not there without (`explicitName`)."""
+    by_name = KUBECTL.replace("targetPort: 50051", "targetPort: main")
+    with_ports = resource(
+        "WorkloadEntry", "w", "address: 127.0.0.1\nports: {main: 8080, web: 1}\nlabels: {app: reviews}"
+    )
+    compiled = Compiled(tmp_path, by_name, with_ports)
+    assert sockets(compiled, GRPC) == [("127.0.0.1", 8080)]
+    assert sockets(compiled, PLAIN) == []
+    by_number = Compiled(tmp_path, KUBECTL.replace("targetPort: http", "targetPort: 81"), with_ports)
+    assert sockets(by_number, PLAIN) == [("127.0.0.1", 1)], "by number, the Service port's name goes first"
 
 
 def test_a_headless_one_is_called_by_name_as_behind_a_sidecar(tmp_path):
@@ -184,12 +199,29 @@ def test_what_is_not_served_is_refused_by_name(tmp_path, text, reason):
     assert reason in str(refused.value)
 
 
-def test_a_service_entry_of_the_same_host_holds_and_that_is_told(tmp_path):
-    resources = read_folder(write(tmp_path, all=f"{KUBECTL}---\n{SERVICE}"))
-    assert [entry.spec.hosts for entry in resources.service_entries] == [(HOST,)]
-    assert list(Snapshot(resources).oddities()) == [
-        "Service demo/reviews: ServiceEntry reviews has its host already, and holds"
-    ]
+@pytest.mark.parametrize("namespace", ["demo", "evil"])
+@pytest.mark.parametrize("created", ["2020-01-31T12:00:00Z", "2030-01-31T12:00:00Z"])
+def test_nobody_takes_the_host_of_a_service_by_a_service_entry_and_that_is_told(tmp_path, namespace, created):
+    """Whoever is older, and whoever asks (`appendSidecarServices`)."""
+    entry = SERVICE.replace("namespace: demo", f"namespace: {namespace}, creationTimestamp: '{created}'")
+    compiled = Compiled(tmp_path, KUBECTL, SLICE, entry)
+    for asking in ("demo", "evil", "other"):
+        view = View(asking)
+        found = {
+            e.endpoint.address.socket_address.address for g in compiled.localities(GRPC, view) for e in g.lb_endpoints
+        }
+        assert found == {"10.0.0.1", "10.0.0.3"}
+        assert f"outbound|9090||{HOST}" not in compiled.snapshot.clusters(view)
+    [told] = compiled.snapshot.oddities()
+    owner = "Service demo/reviews of Kubernetes has the host already, and holds"
+    assert told == f"ServiceEntry {namespace}/reviews: hosts[0]: {owner}"
+
+
+def test_a_service_entry_has_any_name_beside_a_service(tmp_path):
+    """What was made of the Service was kept by a name that a ServiceEntry may have, too."""
+    entry = resource("ServiceEntry", "reviews.svc", "hosts: [api.example.org]\nports: [{number: 443, name: tls}]")
+    resources = read_folder(write(tmp_path, all=f"{KUBECTL}---\n{entry}"))
+    assert {one.spec.hosts for one in resources.service_entries} == {(HOST,), ("api.example.org",)}
 
 
 def test_they_can_be_ignored(tmp_path):
