@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import sys
@@ -137,8 +138,9 @@ def status(
 
 
 def _bootstrap(discovery_address: str | None) -> Bootstrap:
-    for said in unknown_variables(os.environ):
-        typer.echo(said, err=True)
+    if not logging.getLogger("proxyless").isEnabledFor(logging.INFO):  # with -v the log tells of them
+        for said in unknown_variables(os.environ):
+            typer.echo(said, err=True)
     given = {"PROXYLESS_DISCOVERY_ADDRESS": discovery_address} if discovery_address else {}
     try:
         return Bootstrap.load({**os.environ, **given})

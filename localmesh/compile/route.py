@@ -292,7 +292,7 @@ class _Forwarding:
         return cluster_name(port, destination.subset, self._host(destination))
 
     def _host(self, destination: Destination) -> str:
-        return fully_qualified(destination.host, self.namespace, self.scope.domain)
+        return fully_qualified(destination.host, self.namespace, self.scope.domain).lower()
 
     def _hash(self, destination: Destination) -> ConsistentHash | None:
         rule = self.scope.rule_for(self._host(destination))

@@ -26,18 +26,9 @@ _ISTIO_KINDS = {
 # the core and apps groups that people keep beside their Istio YAML
 _KUBERNETES_KINDS = frozenset(
     {
-        *(
-            "ConfigMap",
-            "CronJob",
-            "DaemonSet",
-            "Deployment",
-            "Endpoints",
-            "HorizontalPodAutoscaler",
-            "Job",
-            "Namespace",
-        ),
+        *("ConfigMap", "CronJob", "DaemonSet", "Deployment", "HorizontalPodAutoscaler", "Job", "Namespace"),
         *("Node", "PersistentVolume", "PersistentVolumeClaim", "Pod", "PodDisruptionBudget", "ReplicaSet", "Secret"),
-        *("Service", "ServiceAccount", "StatefulSet"),
+        *("ServiceAccount", "StatefulSet"),
     }
 )
 _KUBERNETES_GROUPS = frozenset({"", "apps", "batch", "autoscaling", "policy"})

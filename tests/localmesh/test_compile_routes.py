@@ -27,6 +27,15 @@ def test_short_names_expand_with_the_namespace_of_the_virtual_service(tmp_path):
     assert clusters(routes) == ["outbound|9080|v9|ratings.demo.svc.cluster.local"], "emitted, whether it exists or not"
 
 
+def test_a_destination_is_the_service_of_its_name_in_whatever_case(tmp_path):
+    """Services' names are small letters; a route to a cluster of another name fails each call."""
+    route = "route: [{destination: {host: Reviews.Demo.svc.cluster.local}}]"
+    compiled = Compiled(tmp_path, SERVICE, service(f"hosts: [reviews]\nhttp: [{{{route}}}]"))
+    [called] = clusters(compiled.routes())
+    assert called in compiled.snapshot.clusters(compiled.view)
+    assert list(compiled.snapshot.oddities()) == []
+
+
 def test_each_match_is_a_route_of_its_own_and_nothing_follows_a_catch_all(tmp_path):
     spec = (
         "hosts: [reviews]\nhttp:\n"

@@ -212,6 +212,14 @@ def test_a_mistyped_variable_is_named_with_the_nearest_right_one(run, mesh, monk
     assert said == ["PROXYLESS_NAMESPCE is no setting and does nothing: did you mean PROXYLESS_NAMESPACE?"]
 
 
+def test_a_mistyped_variable_is_told_of_once_by_the_log_too(mesh, monkeypatch):
+    monkeypatch.setenv("PROXYLESS_NAMESPCE", "demo")
+    loud = python(PROGRAM, "status", "-v", "--discovery-address", mesh.address)
+    assert loud.returncode == 0
+    [said] = [line for line in loud.stderr.splitlines() if "NAMESPCE" in line]
+    assert said.startswith("WARNING ")
+
+
 @pytest.mark.parametrize(
     ("missing", "module", "said"),
     [
