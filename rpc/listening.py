@@ -135,7 +135,7 @@ def _listening(family: int, name: tuple[Any, ...], *, reuse_port: bool) -> socke
     return listener
 
 
-def written(listener: socket.socket) -> str:
+def _engine_name(listener: socket.socket) -> str:
     """Its address as the engine writes those of connections."""
     name = listener.getsockname()
     if listener.family == socket.AF_UNIX:
@@ -190,7 +190,7 @@ class Listeners:
                 self.guards.append(guard)
                 gate = guard.gate
             for listener in listeners:
-                self.listening = {**self.listening, census.number(): written(listener)}
+                self.listening = {**self.listening, census.number(): _engine_name(listener)}
                 hub.listen(listener.detach(), self._options.terms(), gate)
 
     @property

@@ -202,7 +202,8 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
                 continue
             attempt = Attempt(pick, snapshot.authority, limit, metadata, whose)
             try:
-                if plugins := (*core.credentials, *credentials):
+                if credentials or core.credentials:
+                    plugins = (*core.credentials, *credentials)
                     attempt.metadata = (*(metadata or ()), *(yield from _authorized(plugins, attempt, path)))
                 if retries is not None and retries.attempts > 0:
                     attempt.metadata = (*(attempt.metadata or ()), (_PREVIOUS_ATTEMPTS, str(retries.attempts)))

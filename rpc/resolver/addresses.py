@@ -6,12 +6,12 @@ STRICT_DNS, where each address is an endpoint, and ORIGINAL_DST, where the progr
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rpc.address import is_ip
 from rpc.fork import generation
 from rpc.resolver.name import Name
 from rpc.weakly import weakly
@@ -127,21 +127,13 @@ class Addresses:
 def _names(news: News) -> Iterator[str]:
     for config in news.clusters if isinstance(news, TargetConfig) else ():
         for locality in _localities_by_name(config):
-            yield from (endpoint.address for endpoint in locality.endpoints if _is_name(endpoint.address))
+            yield from (endpoint.address for endpoint in locality.endpoints if not is_ip(endpoint.address))
 
 
 def _localities_by_name(config: ClusterConfig) -> tuple[LocalityEndpoints, ...]:
     if config.cluster is None or config.endpoints is None or config.cluster.discovery not in _BY_NAME:
         return ()
     return config.endpoints.localities
-
-
-def _is_name(address: str) -> bool:
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        return True
-    return False
 
 
 def _with_addresses(news: News, names: dict[str, Name]) -> News:

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rpc.address import is_ip
 from rpc.resolver.process_mesh import mesh as process_mesh
 from rpc.security import context, material
 from rpc.security.chain import Chain
@@ -93,7 +93,7 @@ class _SslProtection:
         """Whatever a mesh would demand: the caller has said how."""
         del tls
         name = self.target_name or host
-        tls = replace(self.tls, sni="" if _is_address(name) else name)
+        tls = replace(self.tls, sni="" if is_ip(name) else name)
         return TlsSecurity(tls, name, None, self.sessions, self.as_grpc)
 
 
@@ -171,14 +171,6 @@ def _bytes(*pem: bytes | None) -> None:
     for one in pem:
         if one is not None and not isinstance(one, bytes):
             raise TypeError(f"expected PEM to be bytes, got {type(one)}")
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 # ---- servers

@@ -85,7 +85,7 @@ def server_names(chain: bytes) -> tuple[str, ...]:
     return tuple(name.lower() for name in names)
 
 
-def described(info: TlsInfo) -> str:
+def agreed_on(info: TlsInfo) -> str:
     """For the log: what was agreed on, and who the peer is."""
     shown = _certificate(info.certificates[0]) if info.certificates else {}
     names = shown.get(SUBJECT_ALTERNATIVE_NAME) or shown.get(COMMON_NAME) or [b"nobody"]

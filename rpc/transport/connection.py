@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from rpc import census
 from rpc._native import Tally
 from rpc.security.material import printable
-from rpc.security.peer import described
+from rpc.security.peer import agreed_on
 from rpc.transport.backoff import USUAL, Backoff, jitter
 from rpc.transport.queue import Place, Queue
 
@@ -178,7 +178,7 @@ class Connection:
                 self.link = self.link or link
         if _log.isEnabledFor(logging.DEBUG):
             seconds, tls = time.monotonic() - self._began, link.tls_info()
-            how = "in plaintext" if tls is None else printable(described(tls))
+            how = "in plaintext" if tls is None else printable(agreed_on(tls))
             _log.debug("%s: connected, and the peer has spoken, after %.3f s: %s", self.key, seconds, how)
         if closed:
             link.close(CHANNEL_CLOSED)

@@ -10,12 +10,13 @@ import os
 import re
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
 from rpc.security.material import default_roots, system_roots
 from rpc.transport.proxy import proxy_for
+from tests.docs.asked import Asked
 from tests.docs.pages import ROOT, blocks, names, rows, section
 from tests.docs.source_texts import PACKAGES, rust_files, texts
 from xds_client import Bootstrap, IdentitySettings
@@ -34,22 +35,6 @@ READERS = {
     "rpc/security/material.py",
     "proxyless/commands.py",  # hands all to the first
 }
-
-
-class Asked(dict[str, str]):
-    """An environment that remembers what it was asked for."""
-
-    def __init__(self, **values: str) -> None:
-        super().__init__(values)
-        self.names: set[str] = set()
-
-    def get(self, name: str, default: Any = None) -> Any:
-        self.names.add(name)
-        return super().get(name, default)
-
-    def __contains__(self, name: object) -> bool:
-        self.names.add(str(name))
-        return super().__contains__(name)
 
 
 def test_only_these_modules_read_the_environment() -> None:

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import ast
-from typing import Any
 
 import pytest
 
 from rpc import options
 from rpc.ignored import IGNORED
 from rpc.options import ChannelOptions, ServerOptions
+from tests.docs.asked import Asked
 from tests.docs.pages import ROOT, names, rows
 from tests.docs.source_texts import PACKAGES
 
 OPTIONS, LOGGING = ROOT / "docs" / "options.md", ROOT / "docs" / "logging.md"
 
 
-class Asked(dict[str, Any]):
-    """Options that remember which names they were asked for."""
-
-    def __init__(self) -> None:
-        super().__init__({"grpc.keepalive_time_ms": 1000})
-        self.names: set[str] = set()
-
-    def get(self, name: str, default: Any = None) -> Any:
-        self.names.add(name)
-        return super().get(name, default)
-
-    def __contains__(self, name: object) -> bool:
-        self.names.add(str(name))
-        return super().__contains__(name)
-
-
 @pytest.mark.parametrize(("heading", "kind"), [("channel option", ChannelOptions), ("server option", ServerOptions)])
 def test_the_table_has_the_options_that_are_read(
     heading: str, kind: type[ChannelOptions | ServerOptions], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Asked()
+    asked = Asked(**{"grpc.keepalive_time_ms": 1000})
     monkeypatch.setattr(options, "_given", lambda _: asked)
     kind.parse(None)
     listed = [name for row in rows(OPTIONS.read_text(), heading) for name in names(row[0])]
