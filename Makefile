@@ -18,7 +18,7 @@ WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,unshare --user --map-root-user)
 PROTOS := examples/hello/hello.proto tests/interop/testing.proto
 
-.PHONY: demo test soak check e2e bench setup lock clean
+.PHONY: demo test soak check e2e e2e-build e2e-local e2e-istiod e2e-cluster bench setup lock clean
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -44,10 +44,16 @@ check: setup
 	cd native && PYO3_PYTHON=$(CURDIR)/$(RUN) $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	cd native && FUZZ_SECONDS=15 $(CARGO) test --locked --package proxyless-core --package proxyless-patterns --package proxyless-tls
 
-e2e: setup
+e2e: e2e-build e2e-local e2e-istiod e2e-cluster
+
+e2e-build:
 	e2e/cluster/build
-	$(RUN) -m pytest e2e --ignore=e2e/cluster --mesh=local
-	$(RUN) -m pytest e2e --ignore=e2e/cluster --mesh=istiod
+
+e2e-local e2e-istiod: e2e-%: setup e2e-build
+	$(RUN) -m pytest e2e --ignore=e2e/cluster --mesh=$* -n $(WORKERS) --dist loadfile
+
+# One after the other: they kill the one control plane, and give its mesh other roots.
+e2e-cluster: setup e2e-build
 	$(AS_ROOT) $(RUN) -m pytest e2e/cluster --cluster=local
 
 bench: setup
