@@ -17,6 +17,7 @@ from rpc.security import context
 from rpc.security.chain import Chain
 from rpc.security.filters import not_carried_out
 from rpc.security.material import SecurityError, printable
+from rpc.security.peer import agreed_on
 from rpc.weakly import weakly
 from xds_client.inbound import chains_for_port
 from xds_client.model import InboundMissing, MeshSecret
@@ -25,7 +26,7 @@ from xds_client.threads import begun_after
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rpc._native import Hub
+    from rpc._native import Admitted, Hub
     from xds_client import PilotExchanger
     from xds_client.identity import Identity
     from xds_client.inbound import PortChains
@@ -61,7 +62,7 @@ class Guard:
         self.look: Callable[[], None] = lambda: None  # for what tells nobody, such as a certificate that has expired
         # The garbage collector does not see what the gate holds: by a way back to the guard a server that is over would
         # keep its keys and descriptors for ever.
-        self.gate = Gate(weakly(self._refused))
+        self.gate = Gate(weakly(self._refused), weakly(self._admitted))
         self._credentials = credentials
         self._hub: Hub | None = None
         self._following: Following | None = None
@@ -145,6 +146,12 @@ class Guard:
         if self.waiting_for and self._chains is None:
             reason = f"{reason}; the port still waits for {self.waiting_for}"
         self._refusals.note(self.address, peer, printable(reason))
+
+    def _admitted(self, admitted: Admitted) -> None:
+        if _log.isEnabledFor(logging.DEBUG):
+            tls = admitted.tls_info()
+            how = "in plaintext" if tls is None else printable(agreed_on(tls))
+            _log.debug("%s: let %s in by %s: %s", self.address, admitted.peer, admitted.chain, how)
 
 
 class _Refusals:

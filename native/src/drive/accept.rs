@@ -73,6 +73,9 @@ impl Hub {
             Greeted::Opened { socket, settings, security, first } => {
                 let connection = settings.connection();
                 if let Ok(link) = self.adopt(socket, connection, security, false, &first) {
+                    if let Some(admission) = &link.admission {
+                        turn.news.push(News::Admitted(admission.gate.on_admitted.clone(), link.clone()));
+                    }
                     self.turn_link(&link, true, turn);
                 }
             }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use proxyless_tls::chains::{Chains, Hello, Policy};
+use proxyless_tls::chains::{Chains, Hello};
+use proxyless_tls::greeting::Taken;
 use proxyless_tls::server::ServerTls;
 use proxyless_tls::session::Session;
 use pyo3::prelude::*;
@@ -24,6 +25,7 @@ pub struct Gate {
     /// How many times they were replaced.
     version: AtomicU64,
     pub on_refused: Arc<Py<PyAny>>,
+    pub on_admitted: Arc<Py<PyAny>>,
     /// Called for each new connection before its first bytes are looked at: it may change the chains.
     before_handshakes: ProcessMutex<Option<Arc<Py<PyAny>>>>,
 }
@@ -36,10 +38,10 @@ pub struct Security {
 }
 
 pub struct Admission {
-    gate: Arc<Gate>,
+    pub gate: Arc<Gate>,
     hello: Hello,
-    /// What was set with the chain that it came in by.
-    pub policy: Policy,
+    /// That it came in by.
+    pub chain: Taken,
     /// Of the gate, when the connection was made: what it chose among then may be replaced by the time it is let in.
     version: u64,
     /// When a change first closed the door on it. Nothing that comes later moves that, nor what follows from it.
@@ -50,11 +52,11 @@ pub struct Admission {
 }
 
 impl Admission {
-    pub fn new(gate: Arc<Gate>, hello: Hello, policy: Policy, version: u64) -> Self {
+    pub fn new(gate: Arc<Gate>, hello: Hello, chain: Taken, version: u64) -> Self {
         Self {
             gate,
             hello,
-            policy,
+            chain,
             version,
             misfit_since: OnceLock::new(),
             told: AtomicBool::new(false),
@@ -88,11 +90,12 @@ impl Admission {
 }
 
 impl Gate {
-    pub fn new(on_refused: Py<PyAny>) -> Self {
+    pub fn new(on_refused: Py<PyAny>, on_admitted: Py<PyAny>) -> Self {
         Self {
             chains: ProcessMutex::default(),
             version: AtomicU64::new(0),
             on_refused: Arc::new(on_refused),
+            on_admitted: Arc::new(on_admitted),
             before_handshakes: ProcessMutex::default(),
         }
     }

@@ -88,7 +88,7 @@ impl Greetings {
                     epoll.remove(fd);
                     let Pending { socket, settings, version, .. } = pending;
                     let gate = settings.gate.clone();
-                    let admission = gate.map(|gate| Admission::new(gate, opened.hello, opened.policy, version));
+                    let admission = gate.map(|gate| Admission::new(gate, opened.hello, opened.chain, version));
                     let security = Security { session: opened.session, admission };
                     return Greeted::Opened { socket, settings: Box::new(settings), security, first: opened.first };
                 }

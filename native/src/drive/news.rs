@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 
+use super::link::Link;
 use crate::py::outcome::Ended;
+use crate::py::tls::Admitted;
 
 /// Who is told of a call's changes when no thread waits for it.
 pub enum Watcher {
@@ -43,6 +45,8 @@ pub enum News {
     Heard(Py<PyAny>, Option<String>),
     /// A connection was not let in: its peer, and why.
     Refused(Arc<Py<PyAny>>, String, String),
+    /// A connection was let in by its port's gate.
+    Admitted(Arc<Py<PyAny>>, Arc<Link>),
 }
 
 impl News {
@@ -54,6 +58,7 @@ impl News {
             Self::Lost(callback) => callback.call0(py),
             Self::Heard(callback, problem) => callback.call1(py, (problem,)),
             Self::Refused(callback, peer, reason) => callback.call1(py, (peer, reason)),
+            Self::Admitted(callback, link) => callback.call1(py, (Admitted(link),)),
         };
         if let Err(error) = told {
             error.write_unraisable(py, None);

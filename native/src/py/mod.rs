@@ -47,6 +47,7 @@ pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tls::ClientTls>()?;
     module.add_class::<tls::ServerTls>()?;
     module.add_class::<tls::Gate>()?;
+    module.add_class::<tls::Admitted>()?;
     module.add_class::<tls::TlsInfo>()?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     Ok(())

@@ -93,7 +93,7 @@ impl ServerCall {
     /// What was set with the filter chain that the connection came in by; None on a port without a gate.
     #[getter]
     fn policy(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let policy = self.link.admission.as_ref()?.policy.as_ref()?;
+        let policy = self.link.admission.as_ref()?.chain.policy.as_ref()?;
         policy.downcast_ref::<Py<PyAny>>().map(|policy| policy.clone_ref(py))
     }
 

@@ -122,7 +122,8 @@ impl ServerTls {
     }
 }
 
-/// What a server's port lets in. `on_refused(peer, reason)` is told of each connection that was not let in.
+/// What a server's port lets in. `on_refused(peer, reason)` is told of each connection that was not let in,
+/// `on_admitted(admitted)` of each that was.
 #[pyclass(frozen, module = "rpc._native")]
 pub struct Gate(pub Arc<Driven>);
 
@@ -142,7 +143,7 @@ struct ChainOf<'py> {
 impl From<ChainOf<'_>> for Chain {
     fn from(chain: ChainOf<'_>) -> Self {
         Self {
-            name: chain.name,
+            name: chain.name.into(),
             server_names: chain.server_names,
             transport: chain.transport,
             protocols: protocols(chain.protocols),
@@ -157,8 +158,8 @@ impl From<ChainOf<'_>> for Chain {
 #[pymethods]
 impl Gate {
     #[new]
-    fn new(on_refused: Py<PyAny>) -> Self {
-        Self(Arc::new(Driven::new(on_refused)))
+    fn new(on_refused: Py<PyAny>, on_admitted: Py<PyAny>) -> Self {
+        Self(Arc::new(Driven::new(on_refused, on_admitted)))
     }
 
     /// `callback()` is called for each new connection before its first bytes are looked at.
@@ -173,6 +174,29 @@ impl Gate {
         let chains = chains.into_iter().map(Chain::from).collect();
         let chains = Chains { chains, otherwise: otherwise.map(Chain::from) };
         self.0.set(chains);
+    }
+}
+
+/// A connection that a port let in; what is asked for is looked up then.
+#[pyclass(frozen, module = "rpc._native")]
+pub struct Admitted(pub Arc<Link>);
+
+#[pymethods]
+impl Admitted {
+    #[getter]
+    fn peer(&self) -> &str {
+        &self.0.peer
+    }
+
+    /// The name of the filter chain that it came in by.
+    #[getter]
+    fn chain(&self) -> &str {
+        self.0.admission.as_ref().map_or("", |admission| &admission.chain.name)
+    }
+
+    /// None: plaintext.
+    fn tls_info(&self, py: Python<'_>) -> Option<TlsInfo> {
+        TlsInfo::of(py, &self.0)
     }
 }
 

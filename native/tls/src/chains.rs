@@ -21,7 +21,7 @@ pub struct Hello {
 pub type Policy = Option<Arc<dyn Any + Send + Sync>>;
 
 pub struct Chain {
-    pub name: String,
+    pub name: Arc<str>,
     /// Exact, or `*.suffix`. Empty: any.
     pub server_names: Vec<String>,
     /// `tls`, `raw_buffer`, or empty for any.

@@ -2,6 +2,7 @@
 //! go on, and a handshake follows where they say so. Costs little until then: half-open connections are cheap to make.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use rustls::server::Acceptor;
 
@@ -23,8 +24,21 @@ pub struct Greeting {
 enum Stage {
     Sniffing(Vec<u8>),
     Hello(Box<Acceptor>, usize),
-    Handshake { session: Box<Session>, hello: Hello, policy: Policy },
+    Handshake { session: Box<Session>, hello: Hello, chain: Taken },
     Over,
+}
+
+/// The chain that takes a connection: what is kept of it.
+#[derive(Clone)]
+pub struct Taken {
+    pub name: Arc<str>,
+    pub policy: Policy,
+}
+
+impl From<&Chain> for Taken {
+    fn from(chain: &Chain) -> Self {
+        Self { name: chain.name.clone(), policy: chain.policy.clone() }
+    }
 }
 
 /// A connection that may go on: plaintext without a `session`, and what it said already.
@@ -32,7 +46,7 @@ pub struct Opened {
     pub session: Option<Box<Session>>,
     pub first: Vec<u8>,
     pub hello: Hello,
-    pub policy: Policy,
+    pub chain: Taken,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -80,7 +94,7 @@ impl Greeting {
                 }
             }
             Stage::Hello(acceptor, seen) => self.read_hello(chains, acceptor, seen, bytes),
-            Stage::Handshake { session, hello, policy } => self.handshake(session, hello, policy, bytes),
+            Stage::Handshake { session, hello, chain } => self.handshake(session, hello, chain, bytes),
             Stage::Over => Err(String::from("the connection is refused already")),
         }
     }
@@ -117,7 +131,7 @@ impl Greeting {
                             format!("TLS {}: {error}", offer(&hello))
                         })?;
                     let session = Box::new(Session::server(connection, tls.verifier.clone()));
-                    return self.handshake(session, hello, chain.policy.clone(), bytes);
+                    return self.handshake(session, hello, chain.into(), bytes);
                 }
                 Err((error, mut alert)) => {
                     let _ = alert.write_all(&mut self.output);
@@ -133,20 +147,20 @@ impl Greeting {
         &mut self,
         mut session: Box<Session>,
         hello: Hello,
-        policy: Policy,
+        chain: Taken,
         bytes: &[u8],
     ) -> Result<Option<Opened>, String> {
         let mut first = Vec::new();
         let fed = session.feed(bytes, &mut |plain| first.extend_from_slice(plain));
         if fed.is_ok() && !session.handshaking() {
-            return Ok(Some(Opened { session: Some(session), first, hello, policy }));
+            return Ok(Some(Opened { session: Some(session), first, hello, chain }));
         }
         while session.wants_write() {
             let _ = session.write_to(&mut self.output);
         }
         match fed {
             Ok(false) => {
-                self.stage = Stage::Handshake { session, hello, policy };
+                self.stage = Stage::Handshake { session, hello, chain };
                 Ok(None)
             }
             Ok(true) => Err(format!("TLS {}: the peer gave up in the handshake", offer(&hello))),
@@ -191,9 +205,7 @@ fn offer(hello: &Hello) -> String {
 fn plaintext(chains: &Chains, first: Vec<u8>) -> Result<Option<Opened>, String> {
     let hello = Hello { tls: false, protocols: vec![b"h2c".to_vec()], server_name: None };
     match select(chains, &hello)? {
-        Some(chain) if chain.tls.is_none() => {
-            Ok(Some(Opened { session: None, first, hello, policy: chain.policy.clone() }))
-        }
+        Some(chain) if chain.tls.is_none() => Ok(Some(Opened { session: None, first, hello, chain: chain.into() })),
         Some(chain) => Err(format!("plaintext, where {} wants TLS", chain.name)),
         None => Err(String::from("plaintext, where no chain of this port lets it in (is it STRICT?)")),
     }

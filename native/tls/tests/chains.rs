@@ -12,7 +12,7 @@ fn named(name: &str, server_names: &[&str]) -> Chain {
 }
 
 fn selected(chains: Vec<Chain>, hello: &Hello) -> Option<String> {
-    Chains { chains, otherwise: None }.select(hello).map(|chain| chain.name.clone())
+    Chains { chains, otherwise: None }.select(hello).map(|chain| chain.name.to_string())
 }
 
 fn tls(offered: &[&str]) -> Hello {
@@ -65,5 +65,5 @@ fn what_no_chain_takes_goes_to_the_default_one() {
         chains: vec![chain("tls", "tls", &["istio"], None)],
         otherwise: Some(chain("default", "", &[], None)),
     };
-    assert_eq!(chains.select(&tls(&["h2"])).unwrap().name, "default");
+    assert_eq!(&*chains.select(&tls(&["h2"])).unwrap().name, "default");
 }

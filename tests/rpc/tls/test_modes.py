@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import logging
+import re
 import socket
 import ssl
 import struct
@@ -388,3 +389,22 @@ def test_a_change_that_another_thread_brings_is_told_in_the_servers_loop(shop, r
         free.set()
     finally:
         world.close()
+
+
+def test_debug_tells_who_was_let_in_by_which_chain_and_how(our_world, shop, reviews, caplog):
+    caplog.set_level(logging.DEBUG, logger="proxyless.rpc")
+    ends = Ends(our_world, shop, reviews, "permissive")
+    hello(ends.mutual)
+    hello(ends.plaintext)
+    port = ends.address.rpartition(":")[2]
+    let_in = rf"127\.0\.0\.1:0 \(port {port}\): let ipv4:127\.0\.0\.1:\d+ in by "
+    for told in (rf"mutual: TLSv1\.3, h2, .*, the peer is {SHOP}", r"plaintext: in plaintext"):
+        until(lambda told=told: re.search(f"{let_in}{told}$", caplog.text, re.MULTILINE), caplog.text)
+
+
+def test_where_nobody_listens_for_it_nothing_is_made_of_who_is_let_in(our_world, shop, reviews, caplog, monkeypatch):
+    made = []
+    monkeypatch.setattr("rpc.security.inbound.agreed_on", made.append)
+    caplog.set_level(logging.INFO, logger="proxyless.rpc")
+    hello(Ends(our_world, shop, reviews, "strict").mutual)
+    assert not made

@@ -92,7 +92,7 @@ pub fn server_tls(root: &Ca, own: &Leaf, require: bool) -> Arc<ServerTls> {
 
 pub fn chain(name: &str, transport: &str, protocols: &[&str], tls: Option<Arc<ServerTls>>) -> Chain {
     Chain {
-        name: name.to_owned(),
+        name: name.into(),
         server_names: Vec::new(),
         transport: transport.to_owned(),
         protocols: protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect(),
@@ -105,7 +105,7 @@ pub fn chain(name: &str, transport: &str, protocols: &[&str], tls: Option<Arc<Se
 
 /// The name of the chain that took a connection, which `chain` above set as its policy.
 pub fn taken_by(opened: &Opened) -> &str {
-    opened.policy.as_ref().and_then(|policy| policy.downcast_ref::<String>()).unwrap()
+    opened.chain.policy.as_ref().and_then(|policy| policy.downcast_ref::<String>()).unwrap()
 }
 
 pub fn only(chain: Chain) -> Chains {
