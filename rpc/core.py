@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rpc._native import ClientLink
+    from rpc.choice import CallTerms
     from rpc.credentials import CallCredentials
     from rpc.options import ChannelOptions
-    from rpc.service_config import ServiceConfig
     from rpc.transport import Connection, ConnectionKey
     from rpc.transport.proxy import Proxy
     from xds_client.model import TargetConfig
@@ -59,7 +59,7 @@ class ChannelCore:
         self.authority: str | None = None  # grpc.default_authority
         self.credentials: CallCredentials = ()
         self.user_agent = ""
-        self.service: ServiceConfig | None = None
+        self.terms_of: Callable[[str], CallTerms | None] | None = None  # what the program says of a path's calls
         self.throttle: Throttle | None = None
         self.refresh: Callable[[], None] | None = None  # what is known of the endpoints may be out of date
         self._connect_timeout: float | None = None  # None: as the configuration says
@@ -76,13 +76,14 @@ class ChannelCore:
         """What the channel was made with; before the first configuration."""
         self.credentials = credentials
         self.user_agent = options.user_agent
-        self.service = options.service_config
+        service = options.service_config
         self._proxies = options.http_proxy
         self._pool.bound = options.max_connections
         self._pool.backoff = options.backoff
         self._connect_timeout = options.connect_timeout
-        if self.service is not None and self.service.throttling is not None:
-            self.throttle = Throttle(self.service.throttling)
+        if service is not None:
+            self.terms_of = service.method
+            self.throttle = Throttle(service.throttling) if service.throttling is not None else None
 
     def changed(self) -> None:
         """Something that a waiting call may wait for is different now. Any thread."""

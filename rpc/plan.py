@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 import grpc
 
 from rpc._native import Method, Origin
+from rpc.choice import NoChoiceError
 from rpc.credentials.call import NOT_SECURE, NoCredentialsError
 from rpc.deadline import sooner, time_left
 from rpc.errors import NOT_SENT, ChannelClosedError, RouteLimit, explained, failed, listed
 from rpc.retrying import Retries
-from rpc.routing import RequestHead, TextTooLongError
+from rpc.routing import RequestHead
 from rpc.transport.queue import Place
 
 if TYPE_CHECKING:
@@ -33,10 +34,9 @@ if TYPE_CHECKING:
 
     from rpc._native import ClientCall, ClientLink, Outcome, Pairs
     from rpc.balancing import BalancedCluster, Pick
+    from rpc.choice import CallTerms, Choice
     from rpc.core import ChannelCore
     from rpc.credentials import CallCredentials
-    from rpc.routing.table import CompiledRoute
-    from rpc.service_config import ServiceConfig
     from rpc.snapshot import Snapshot
     from rpc.transport import Connection
 
@@ -182,22 +182,23 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
     retries: Retries | None = None
     routed: float | None = None
     whose: RouteLimit | None = None
-    if core.service is not None:
-        deadline, wait_for_ready, retries = _terms(core, core.service, path, deadline, wait_for_ready)
+    if core.terms_of is not None and (terms := core.terms_of(path)) is not None:
+        deadline, _ = _limited(terms, time.monotonic(), deadline)
+        wait_for_ready, retries = _agreed(core, terms, wait_for_ready, None)
     try:
         while True:
             snapshot = core.snapshot or (
                 yield from _configuration(core, metadata, deadline, wait_for_ready=wait_for_ready)
             )
             head = RequestHead(path, snapshot.authority, metadata, core.user_agent, deadline)
-            route = _route(core, snapshot, head)
+            choice = _choice(core, snapshot, head)
             limit, whose = deadline, None
-            if route.timeout is not None:
+            if choice.terms is not None:
                 # Envoy's route time-out spans all attempts, from when the request was whole.
                 routed = routed or time.monotonic()
-                limit = sooner(deadline, routed + route.timeout)
-                whose = RouteLimit(limit, route.limit) if limit is not deadline else None
-            pick = yield from _picked(core, _cluster(core, route, path), head, limit, wait_for_ready=wait_for_ready)
+                limit, whose = _limited(choice.terms, routed, deadline)
+                wait_for_ready, retries = _agreed(core, choice.terms, wait_for_ready, retries)
+            pick = yield from _picked(core, snapshot, choice.pool, head, limit, wait_for_ready=wait_for_ready)
             if pick is None:  # the configuration changed
                 continue
             attempt = Attempt(pick, snapshot.authority, limit, metadata, whose)
@@ -230,17 +231,23 @@ def _refuse_unsendable(metadata: Pairs | None) -> None:
         raise _EndedError(grpc.StatusCode.INTERNAL, str(error)) from None
 
 
-def _terms(
-    core: ChannelCore, service: ServiceConfig, path: str, deadline: float | None, wait_for_ready: bool | None
-) -> tuple[float | None, bool | None, Retries | None]:
-    """What the service config makes of the caller's terms."""
-    method = service.method(path)
-    if method is None:
-        return deadline, wait_for_ready, None
-    if method.timeout is not None:
-        deadline = sooner(deadline, time.monotonic() + method.timeout)
-    retries = Retries(method.retry, core.throttle) if method.retry is not None else None
-    return deadline, method.wait_for_ready if wait_for_ready is None else wait_for_ready, retries
+def _limited(terms: CallTerms, since: float, deadline: float | None) -> tuple[float | None, RouteLimit | None]:
+    """The deadline under these terms, and whose it is if it is not the caller's."""
+    if terms.timeout is None:
+        return deadline, None
+    limit = sooner(deadline, since + terms.timeout)
+    return limit, RouteLimit(limit, terms.timeout_words) if limit is not deadline else None
+
+
+def _agreed(
+    core: ChannelCore, terms: CallTerms, wait_for_ready: bool | None, retries: Retries | None
+) -> tuple[bool | None, Retries | None]:
+    """What these terms make of what the caller, and terms before them, say."""
+    if terms.retry is not None:
+        if retries is None:
+            retries = Retries(terms.retry, core.throttle)
+        retries.policy = terms.retry  # what was tried so far counts
+    return terms.wait_for_ready if wait_for_ready is None else wait_for_ready, retries
 
 
 def _authorized(plugins: CallCredentials, attempt: Attempt, path: str) -> Generator[Step, Answer, Pairs]:
@@ -287,43 +294,40 @@ def _configuration(
         yield Wait(generation, deadline)
 
 
-def _route(core: ChannelCore, snapshot: Snapshot, head: RequestHead) -> CompiledRoute:
+def _choice(core: ChannelCore, snapshot: Snapshot, head: RequestHead) -> Choice:
     try:
-        route = snapshot.table.route(head)
-    except TextTooLongError as error:
-        raise _EndedError(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{core.target}: {error}") from None
-    if route is None:
-        raise _EndedError(grpc.StatusCode.UNAVAILABLE, f"{core.target}: no route matches {head.path}")
-    if route.unsupported is not None:
-        what = f"route {route.name!r} says {route.unsupported}, which this release does not carry out"
-        raise _EndedError(grpc.StatusCode.UNAVAILABLE, f"{core.target}: {what}")
-    return route
-
-
-def _cluster(core: ChannelCore, route: CompiledRoute, path: str) -> str:
-    name = route.pick_cluster()
+        choice = snapshot.choose(head)
+    except NoChoiceError as none:
+        raise _EndedError(none.code, f"{core.target}: {none}") from None
     if _log.isEnabledFor(logging.DEBUG):
-        _log.debug("%s: %s takes %s, to cluster %s", core.target, path, route, name)
-    return name
+        _log.debug("%s: %s takes %s, to cluster %s", core.target, head.path, choice.rule, choice.pool.name)
+    return choice
 
 
-def _picked(
-    core: ChannelCore, name: str, head: RequestHead, deadline: float | None, *, wait_for_ready: bool | None
+def _picked(  # noqa: C901 - each way on is one look at the pool
+    core: ChannelCore,
+    snapshot: Snapshot,
+    pool: BalancedCluster,
+    head: RequestHead,
+    deadline: float | None,
+    *,
+    wait_for_ready: bool | None,
 ) -> Generator[Step, Answer, Pick | None]:
-    """An endpoint of the cluster that can take the call; None: the configuration changed, route again."""
+    """An endpoint of the pool that can take the call; None: the configuration changed, choose again."""
     dialled = 0
     while True:
         generation = core.generation
-        snapshot = core.snapshot
-        if snapshot is None:
-            return None
-        cluster = snapshot.clusters.get(name)
-        if cluster is None or cluster.error is not None:
-            why = f"{core.target}: {cluster.error if cluster else f'cluster {name} is not in the configuration'}"
+        current = core.snapshot
+        if current is not snapshot:  # the same choice, as the newest configuration has it
+            if current is None or pool.name not in current.clusters:
+                return None
+            snapshot, pool = current, current.clusters[pool.name]
+        if pool.error is not None:
             core.missed()  # a name may have had no thread to be looked up in, and then nobody else looks again
+            why = f"{core.target}: {pool.error}"
             yield _another_configuration(why, generation, deadline, wait_for_ready=wait_for_ready)
             return None
-        pick, idle = cluster.pick(head, generation)
+        pick, idle = pool.pick(head, generation)
         if idle is not None:
             yield from _dialled_beside(idle, pick)
         if pick is not None:
@@ -331,12 +335,12 @@ def _picked(
         if not dialled:
             _refuse_unsendable(head.metadata)
         if _passed(deadline):
-            raise _late(f"{core.target}: no connection to cluster {name}: {_errors(cluster)}")
+            raise _late(f"{core.target}: no connection to cluster {pool.name}: {_errors(pool)}")
         dialled += 1
         if idle is not None and dialled > _AT_ONCE:
             yield Wait(core.generation, sooner(deadline, time.monotonic() + _APART))
         elif idle is None:
-            yield Wait(generation, _next_chance(core, cluster, deadline, wait_for_ready=wait_for_ready))
+            yield Wait(generation, _next_chance(core, pool, deadline, wait_for_ready=wait_for_ready))
 
 
 def _dialled_beside(idle: Connection, pick: Pick | None) -> Generator[Step, Answer, None]:

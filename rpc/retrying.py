@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rpc._native import Outcome
-    from rpc.service_config import RetryPolicy, Throttling
+    from rpc.choice import RetryPolicy
+    from rpc.service_config import Throttling
 
 _PUSHBACK = "grpc-retry-pushback-ms"
 _INT32_DIGITS = 10
@@ -36,10 +37,10 @@ class Throttle:
 class Retries:
     """Of one call. ``attempts``: how many failed so far, other than for free."""
 
-    __slots__ = ("_backoffs", "_policy", "_throttle", "attempts")
+    __slots__ = ("_backoffs", "_throttle", "attempts", "policy")
 
     def __init__(self, policy: RetryPolicy, throttle: Throttle | None) -> None:
-        self._policy = policy
+        self.policy = policy
         self._throttle = throttle
         self._backoffs = 0
         self.attempts = 0
@@ -52,17 +53,17 @@ class Retries:
                 self._throttle.succeeded()
             return None
         pushback = _pushback(outcome)
-        retryable = outcome.code in self._policy.codes
+        retryable = outcome.code in self.policy.codes
         budget = True
         # Also a server that says "not again" has failed, whatever the code.
         if self._throttle is not None and (retryable or (pushback is not None and pushback < 0)):
             budget = self._throttle.failed()
-        if not retryable or not budget or outcome.response_started or self.attempts >= self._policy.max_attempts:
+        if not retryable or not budget or outcome.response_started or self.attempts >= self.policy.max_attempts:
             return None
         if pushback is not None:
             self._backoffs = 0
             return None if pushback < 0 else pushback
-        policy = self._policy
+        policy = self.policy
         longest = min(policy.initial_backoff * policy.backoff_multiplier**self._backoffs, policy.max_backoff)
         self._backoffs += 1
         return random.uniform(0.8, 1.2) * longest  # noqa: S311 - spreads load, no secret

@@ -12,6 +12,8 @@ from typing import Any
 
 import grpc
 
+from rpc.choice import CallTerms, RetryPolicy
+
 _DURATION = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s")
 _HUGE = 1e15  # more than any limit here can mean
 _MAX_ATTEMPTS = 5  # gRFC A6: more are treated as five
@@ -22,23 +24,9 @@ class InvalidServiceConfigError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """Back-offs in seconds; ``codes`` as numbers."""
+class MethodConfig(CallTerms):
+    """What it says of a method's calls, with the sizes in bytes."""
 
-    max_attempts: int
-    initial_backoff: float
-    max_backoff: float
-    backoff_multiplier: float
-    codes: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class MethodConfig:
-    """``timeout`` in seconds; the shorter one of it and the caller's holds. The sizes in bytes."""
-
-    timeout: float | None = None
-    wait_for_ready: bool | None = None
-    retry: RetryPolicy | None = None
     max_request: int | None = None
     max_response: int | None = None
 
@@ -131,8 +119,8 @@ def _method_config(raw: Any, *, retries: bool) -> MethodConfig:
         None if timeout is None else _duration(timeout, "timeout"),
         wait,
         _retry_policy(policy) if policy is not None and retries else None,
-        _size(raw.get("maxRequestMessageBytes"), "maxRequestMessageBytes"),
-        _size(raw.get("maxResponseMessageBytes"), "maxResponseMessageBytes"),
+        max_request=_size(raw.get("maxRequestMessageBytes"), "maxRequestMessageBytes"),
+        max_response=_size(raw.get("maxResponseMessageBytes"), "maxResponseMessageBytes"),
     )
 
 

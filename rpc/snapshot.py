@@ -19,7 +19,7 @@ from xds_client.model import HealthStatus, LbPolicy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rpc.routing import RouteTable
+    from rpc.choice import Rules
     from rpc.security import Protection, Security
     from rpc.transport import Connection
     from xds_client.model import ClusterConfig, Locality, TargetConfig, UpstreamTls
@@ -118,23 +118,22 @@ def _endpoint(placed: Placed, connection: Connection, before: list[Endpoint]) ->
 
 
 class Snapshot:
-    """``authority`` is what requests say as ``:authority``; routes see it too."""
+    """``choose`` answers a request head with one `Choice`. ``authority`` is what requests say as ``:authority``."""
 
-    __slots__ = ("authority", "clusters", "config", "table")
+    __slots__ = ("_rules", "authority", "choose", "clusters")
 
     def __init__(
         self,
         config: TargetConfig,
-        table: RouteTable,
+        rules: Rules,
         placements: Iterable[Placement],
         connections: Mapping[ConnectionKey, Connection],
         authority: str | None = None,
         before: Snapshot | None = None,
     ) -> None:
         """``before``: whose endpoints are kept where they are the same."""
-        self.config = config
         self.authority = authority or str(config.target)
-        self.table = table
+        self._rules = rules
         clusters = before.clusters.items() if before is not None else ()
         known: dict[tuple[str, ConnectionKey], list[Endpoint]] = {}
         for name, cluster in clusters:
@@ -143,7 +142,9 @@ class Snapshot:
         self.clusters: dict[str, BalancedCluster] = {}
         for placement in placements:
             self.clusters[placement.config.name] = _cluster(placement, connections, known)
+        self.choose = rules.bind(self.clusters)
 
     def forget_counts(self) -> None:
         """What was counted of endpoints is another process's."""
         self.clusters = {name: cluster.anew() for name, cluster in self.clusters.items()}
+        self.choose = self._rules.bind(self.clusters)

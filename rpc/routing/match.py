@@ -29,6 +29,7 @@ Metadata = Iterable[tuple[str, str | bytes]] | None
 _PER_MILLION = 1_000_000
 _INT64_DIGITS = 19
 _TIMEOUT_LIMIT = 100_000_000
+_ALL_PATHS = frozenset({"", "/"})  # prefixes that each path begins with
 _ASCII = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -109,13 +110,20 @@ Matcher = Callable[[RequestHead], bool]
 Text = Callable[[str, RequestHead], bool]  # whether a text of that request matches
 
 
+def everything(_: RequestHead) -> bool:
+    """Matches every request."""
+    return True
+
+
 def compile_match(match: RouteMatch) -> Matcher:
     """One predicate for the whole match; raises `InvalidPatternError`. It raises `TextTooLongError`."""
     if match.never:
         return lambda _: False
-    path = _path(match.path)
     headers = tuple(_header(header) for header in match.headers)
     fraction = match.fraction_per_million
+    if not headers and fraction is None and match.path.kind is PathMatchKind.PREFIX and match.path.value in _ALL_PATHS:
+        return everything
+    path = _path(match.path)
     if not headers and fraction is None:
         return lambda head: path(head.path, head)
 
@@ -133,7 +141,7 @@ def _path(match: PathMatch) -> Text:
         case PathMatchKind.EXACT:
             kind = StringMatchKind.EXACT
         case PathMatchKind.PREFIX:
-            if value in {"", "/"}:
+            if value in _ALL_PATHS:
                 return lambda *_: True
             kind = StringMatchKind.PREFIX
         case PathMatchKind.REGEX:

@@ -7,32 +7,39 @@ import random
 from bisect import bisect
 from typing import TYPE_CHECKING
 
-from rpc.routing.match import compile_match
+import grpc
+
+from rpc.balancing import BalancedCluster
+from rpc.choice import CallTerms, Choice, NoChoiceError
+from rpc.routing.match import compile_match, everything
 from rpc.routing.pattern import TextTooLongError
 from xds_client.model import ForwardAction, PathMatch, PathMatchKind, Route, RouteMatch, UnsupportedAction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rpc.choice import Chooser
     from rpc.routing.match import RequestHead
     from xds_client.model import VirtualHost
 
 
 class CompiledRoute:
-    """One route, ready to be asked per call. ``timeout`` in seconds, None = no limit; ``limit`` is it in words."""
+    """One route, ready to be asked per call. ``terms`` None: it says none."""
 
-    __slots__ = ("_bounds", "_names", "limit", "matches", "name", "timeout", "unsupported")
+    __slots__ = ("_bounds", "_names", "matches", "name", "terms", "unsupported")
 
     def __init__(self, route: Route) -> None:
         self.name = route.name
         self.matches = compile_match(route.match)
-        self.timeout: float | None = None
-        self.limit = ""
+        self.terms: CallTerms | None = None
         self.unsupported: str | None = None
         self._names: tuple[str, ...] = ()
         self._bounds: tuple[int, ...] = ()
         if isinstance(route.action, ForwardAction):
             weighted = [cluster for cluster in route.action.clusters if cluster.weight > 0]
-            self.timeout = route.action.timeout
-            self.limit = "" if self.timeout is None else f"{self} allows {self.timeout:g} s"
+            timeout = route.action.timeout
+            if timeout is not None:
+                self.terms = CallTerms(timeout, timeout_words=f"{self} allows {timeout:g} s")
             self._names = tuple(cluster.name for cluster in weighted)
             self._bounds = tuple(itertools.accumulate(cluster.weight for cluster in weighted))
         else:
@@ -43,9 +50,26 @@ class CompiledRoute:
 
     def pick_cluster(self) -> str:
         """One of the route's clusters, by weight."""
+        return self._names[self.roll()]
+
+    def roll(self) -> int:
+        """Which one of them, by weight."""
         if len(self._names) == 1:
-            return self._names[0]
-        return self._names[bisect(self._bounds, random.randrange(self._bounds[-1]))]  # noqa: S311 - a share, not a secret
+            return 0
+        return bisect(self._bounds, random.randrange(self._bounds[-1]))  # noqa: S311 - a share, not a secret
+
+    def choices(self, pools: Mapping[str, BalancedCluster]) -> tuple[Choice, ...]:
+        """One for each of its clusters."""
+        return tuple(Choice(_pool(pools, name), self.terms, str(self)) for name in self._names)
+
+    @property
+    def only(self) -> bool:
+        """Every request takes it, to the same cluster."""
+        return self.matches is everything and len(self._names) == 1
+
+
+def _pool(pools: Mapping[str, BalancedCluster], name: str) -> BalancedCluster:
+    return pools.get(name) or BalancedCluster(name, error=f"cluster {name} is not in the configuration")
 
 
 # What Envoy answers for a virtual host that requires TLS; gRPC follows no redirects.
@@ -55,7 +79,7 @@ _TO_TLS = CompiledRoute(
 
 
 class RouteTable:
-    """Immutable; made once per configuration. ``never``: which routes match no request, and why."""
+    """A mesh's rules. Immutable; made once per configuration. ``never``: which routes match no request, and why."""
 
     def __init__(self, virtual_host: VirtualHost) -> None:
         """Compile all routes; raises `InvalidPatternError`."""
@@ -79,3 +103,24 @@ class RouteTable:
             except TextTooLongError as error:
                 raise TextTooLongError(f"route {route.name!r} of {self._name!r}: {error}") from error
         return None
+
+    def bind(self, pools: Mapping[str, BalancedCluster]) -> Chooser:
+        """Choices by these routes among these clusters."""
+        if self._routes and self._routes[0].only and not self._require_tls:
+            [choice] = self._routes[0].choices(pools)
+            return lambda _: choice
+        choices = {route: route.choices(pools) for route in self._routes}
+
+        def choose(head: RequestHead) -> Choice:
+            try:
+                route = self.route(head)
+            except TextTooLongError as error:
+                raise NoChoiceError(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)) from None
+            if route is None:
+                raise NoChoiceError(grpc.StatusCode.UNAVAILABLE, f"no route matches {head.path}")
+            if route.unsupported is not None:
+                what = f"route {route.name!r} says {route.unsupported}, which this release does not carry out"
+                raise NoChoiceError(grpc.StatusCode.UNAVAILABLE, what)
+            return choices[route][route.roll()]
+
+        return choose
