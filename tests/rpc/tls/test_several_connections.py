@@ -6,10 +6,10 @@ import pytest
 
 from tests.rpc.script import READ, greet
 from tests.rpc.script import request as asked
-from tests.rpc.test_saturated import TWO_STREAMS, until_set
 from tests.rpc.tls.certificates import SHOP
 from tests.rpc.tls.ends import until
 from tests.rpc.tls.mesh import WHO_DIALS, Mesh, disabled, strict
+from tests.rpc.transport.test_saturated import TWO_STREAMS, until_set
 
 
 @pytest.mark.parametrize("tls", [WHO_DIALS, None], ids=["mutual TLS", "plaintext"])

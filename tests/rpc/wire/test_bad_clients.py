@@ -22,7 +22,7 @@ from tests.rpc.frames import DATA, END_STREAM, GOAWAY, HEADERS, SETTINGS, WINDOW
 from tests.rpc.peers import World
 from tests.rpc.script import PATIENCE
 from tests.rpc.script import request as asked
-from tests.rpc.test_abuse import HELLO, a_header_block_without_end, empty_data, pings, rapid_resets, settings
+from tests.rpc.wire.test_abuse import HELLO, a_header_block_without_end, empty_data, pings, rapid_resets, settings
 
 NO_WINDOW = struct.pack(">HI", 4, 0)  # SETTINGS_INITIAL_WINDOW_SIZE
 IDLE_EACH = 32 * 1024  # bytes of a connection that has greeted and does nothing; both ends' sockets are the kernel's
@@ -33,7 +33,7 @@ class Beset:
     """The server, and a polite client of it."""
 
     def __init__(self, kind):
-        command = [sys.executable, "-m", "tests.rpc.beset_server", kind]
+        command = [sys.executable, "-m", "tests.rpc.wire.beset_server", kind]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.address = f"127.0.0.1:{json.loads(self._process.stdout.readline())}"
         self._world = World("sync")

@@ -162,7 +162,7 @@ USED_BY_PYTHON = {
     *("__call__", "__enter__", "__exit__", "__aenter__", "__aexit__"),
     *("__iter__", "__next__", "__aiter__", "__anext__", "__await__"),
 }
-DOCUMENT = (Path(__file__).parents[2] / "docs/compatibility.md").read_text()
+DOCUMENT = (Path(__file__).parents[3] / "docs/compatibility.md").read_text()
 WORLDS = [(grpc, rpc), (grpc.aio, rpc.aio)]
 
 

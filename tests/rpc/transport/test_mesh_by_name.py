@@ -203,7 +203,7 @@ FORK = (
     + """
     import os, socket, threading
     from rpc.resolver.addresses import Addresses
-    from tests.rpc.test_mesh_by_name import NAME, by_name, config, hosts
+    from tests.rpc.transport.test_mesh_by_name import NAME, by_name, config, hosts
 
     pods, told, changed = ["127.0.0.1"], [], threading.Event()
     socket.getaddrinfo = lambda host, port, *_, **__: [(socket.AF_INET, 1, 6, "", (pods[0], port))]

@@ -29,7 +29,7 @@ def h2spec():
         [HERE / "h2spec" / "build"], capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
     )
     assert built.returncode == 0, built.stderr
-    return HERE.parents[1] / ".build" / "h2spec"
+    return HERE.parents[2] / ".build" / "h2spec"
 
 
 @pytest.fixture(params=["plaintext", "tls"])

@@ -23,7 +23,7 @@ WORKERS, REQUESTS_PER_WORKER, REQUESTS = 3, 20, 200
 def gunicorn(environment, *arguments):
     """The port of one that replaces each worker after some requests, as it replaces those that die."""
     command = [sys.executable, "-m", "gunicorn", "--preload", "--bind", "127.0.0.1:0", "--workers", str(WORKERS)]
-    command += ["--max-requests", str(REQUESTS_PER_WORKER), *arguments, "tests.rpc.prefork_app:app"]
+    command += ["--max-requests", str(REQUESTS_PER_WORKER), *arguments, "tests.rpc.life.prefork_app:app"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
         said = []
         for line in process.stderr:

@@ -9,9 +9,9 @@ import grpc
 import grpc.aio
 import pytest
 
+from tests.rpc.parity.test_sizes_parity import free_port
 from tests.rpc.peers import World
 from tests.rpc.script import PATIENCE, polite, request
-from tests.rpc.test_sizes_parity import free_port
 
 State = grpc.ChannelConnectivity
 PAIRS = [("grpcio", "grpcio"), ("ours", "grpcio"), ("ours", "ours")]

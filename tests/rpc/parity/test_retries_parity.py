@@ -9,8 +9,8 @@ import time
 import grpc
 import pytest
 
+from tests.rpc.parity.test_sizes_parity import free_port
 from tests.rpc.script import PATIENCE, READ, greet, polite, request, stay_until_over
-from tests.rpc.test_sizes_parity import free_port
 
 SINGLE = ["unary", "server_stream"]
 

@@ -13,9 +13,9 @@ import pytest
 
 from examples.hello.hello_pb2 import HelloReply
 from rpc.transport.proxy import Proxy, proxy_for
+from tests.rpc.parity.test_sizes_parity import free_port
 from tests.rpc.peers import KINDS
 from tests.rpc.script import PATIENCE, READ, polite, request
-from tests.rpc.test_sizes_parity import free_port
 
 ROUND_ROBIN = [("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]}))]
 

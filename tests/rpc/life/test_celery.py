@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
+from tests.rpc.life.test_prefork import greeter
 from tests.rpc.programs import ROOT, ended, python
 from tests.rpc.script import PATIENCE
-from tests.rpc.test_prefork import greeter
 
 PROCESSES, TASKS_PER_PROCESS, TASKS = 3, 5, 40
 
@@ -18,7 +18,7 @@ PROCESSES, TASKS_PER_PROCESS, TASKS = 3, 5, 40
 CUSTOMER = f"""
     import os, warnings
     warnings.simplefilter("default")  # Celery's and kombu's are no matter of ours
-    from tests.rpc.celery_app import greet
+    from tests.rpc.life.celery_app import greet
 
     asked = [greet.delay(f"task {{number}}") for number in range({TASKS})]
     for number, one in enumerate(asked):
@@ -32,7 +32,7 @@ CUSTOMER = f"""
 @contextlib.contextmanager
 def worker(environment):
     """One whose pool has some processes, each replaced after some tasks."""
-    command = [sys.executable, "-m", "celery", "--app", "tests.rpc.celery_app", "worker", "--pool", "prefork"]
+    command = [sys.executable, "-m", "celery", "--app", "tests.rpc.life.celery_app", "worker", "--pool", "prefork"]
     command += ["--concurrency", str(PROCESSES), "--max-tasks-per-child", str(TASKS_PER_PROCESS)]
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:

@@ -27,7 +27,7 @@ from tests.rpc.frames import DATA, END_STREAM, RST_STREAM, RawClient, frame, mes
 from tests.rpc.peers import KINDS, LoopThread
 from tests.rpc.script import PATIENCE, READ, AioServicer, SyncServicer, greet, polite
 from tests.rpc.script import request as asked
-from tests.rpc.slow_server import WORKERS
+from tests.rpc.server.slow_server import WORKERS
 from tests.rpc.tls.ends import open_files, until
 
 PATHS = {kind: f"/hello.Greeter/{method}" for kind, method in KINDS.items()}
@@ -364,7 +364,7 @@ def test_interceptors_are_not_asked_about_calls_of_who_has_left(busy, dial, worl
 
 class Slow:
     def __init__(self, kind, *limit):
-        command = [sys.executable, "-m", "tests.rpc.slow_server", "ours", kind, *map(str, limit)]
+        command = [sys.executable, "-m", "tests.rpc.server.slow_server", "ours", kind, *map(str, limit)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.address = f"127.0.0.1:{self.process.stdout.readline().strip()}"
         self.channel = grpc.insecure_channel(self.address)

@@ -9,9 +9,9 @@ import grpc
 import pytest
 from grpc import aio
 
+from tests.rpc.parity.test_retries_parity import SINGLE, Failing, retrying
 from tests.rpc.peers import KINDS
 from tests.rpc.script import READ, request, stay_until_over
-from tests.rpc.test_retries_parity import SINGLE, Failing, retrying
 
 WORDS = ["Locally cancelled by application!", "Channel closed!", ""]
 
