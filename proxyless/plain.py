@@ -8,7 +8,10 @@ from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from xds_client.model import ClusterConfig, MeshSecret, SystemRoots
+from xds_client.model import ClusterConfig, MeshSecret, Struct, SystemRoots
+
+# Names of what is a map to the mesh, and pairs in the model.
+_PAIRS = ("labels", "typed_per_filter_config", "filter_metadata")
 
 
 def plain(value: object) -> Any:
@@ -21,6 +24,8 @@ def plain(value: object) -> Any:
         case tuple() | frozenset():
             entries = [plain(entry) for entry in value]
             return sorted(entries) if isinstance(value, frozenset) else entries
+        case Struct():
+            return {key: plain(entry) for key, entry in value.fields}
         case MeshSecret() | SystemRoots():
             return type(value).__name__
     return _fields(value) if is_dataclass(value) else _scalar(value)
@@ -41,7 +46,11 @@ def _fields(value: object) -> dict[str, Any]:
     assert is_dataclass(value)
     # What is not for a repr is a secret.
     named = {field.name: getattr(value, field.name) for field in fields(value) if field.repr}
-    return {name: dict(entry) if name.endswith("labels") else plain(entry) for name, entry in named.items()}
+    return {name: _pairs(entry) if name.endswith(_PAIRS) else plain(entry) for name, entry in named.items()}
+
+
+def _pairs(value: Any) -> dict[str, Any]:
+    return {key: plain(entry) for key, entry in value}
 
 
 def _endpoints(config: ClusterConfig) -> Any:

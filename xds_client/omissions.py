@@ -69,8 +69,12 @@ def _of(configuration: object) -> Iterator[str]:
     host = configuration.virtual_host
     for number, route in enumerate(host.routes, start=1):
         called = f"{number} ({route.name})" if route.name else str(number)
+        if not route.match.possible_for_grpc:
+            continue
         for what in route.left_out:
             yield f"route {called} of {host.name} asks for {what}, which this release does not carry out"
+    for what in (*host.left_out, *configuration.table.left_out):
+        yield f"virtual host {host.name} says what cannot be read, and is left out: {what}"
     for one in configuration.clusters:
         for what in one.cluster.left_out if one.cluster is not None else ():
             yield f"cluster {one.name} asks for {what}, which this release does not carry out"

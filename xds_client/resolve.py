@@ -25,6 +25,7 @@ from xds_client.model import (
     InboundMissing,
     Listener,
     RouteConfiguration,
+    RouteTableTerms,
     Target,
     TargetConfig,
     TargetMissing,
@@ -225,7 +226,7 @@ def _target(target: Target, reader: _Reader, node: Node) -> TargetConfig | Targe
                 reader.ask_again(ResourceType.ROUTE, virtual_host.name, instead_of=name)
                 return None
             if virtual_host is not None:
-                return _whole(TargetConfig(target, host, name, virtual_host, ()), reader)
+                return _whole(TargetConfig(target, host, name, virtual_host, (), table=table.terms), reader)
         answers[name] = _absence(name, table)
     return _by_whole_port(target, reader, node, answers, silence=table if isinstance(table, Missing) else None)
 
@@ -255,7 +256,7 @@ def _by_whole_port(
         for host in target.candidates(node.namespace, node.domain):
             virtual_host = virtual_host_for(host, target.port, table)
             if virtual_host is not None and virtual_host.name not in _UNKNOWN_HOSTS:
-                return _whole(TargetConfig(target, host, name, virtual_host, ()), reader)
+                return _whole(TargetConfig(target, host, name, virtual_host, (), table=table.terms), reader)
             unknown = virtual_host
             policy = _UNKNOWN_HOSTS[virtual_host.name] if virtual_host is not None else policy
     reason = (
@@ -265,7 +266,8 @@ def _by_whole_port(
     )
     if unknown is None or unknown.name != _ALLOW_ANY:
         return TargetMissing(target, reason)
-    return _past_the_mesh(TargetConfig(target, target.host, name, unknown, (), reason), reader, node)
+    terms = table.terms if isinstance(table, RouteConfiguration) else RouteTableTerms()
+    return _past_the_mesh(TargetConfig(target, target.host, name, unknown, (), reason, terms), reader, node)
 
 
 def _past_the_mesh(config: TargetConfig, reader: _Reader, node: Node) -> TargetConfig | TargetMissing | None:
@@ -320,7 +322,7 @@ def _whole(config: TargetConfig, reader: _Reader) -> TargetConfig | None:
 
 
 def _clusters_of(virtual_host: VirtualHost) -> list[str]:
-    actions = (route.action for route in virtual_host.routes)
+    actions = (route.action for route in virtual_host.routes if route.match.possible_for_grpc)
     return sorted({c.name for action in actions if isinstance(action, ForwardAction) for c in action.clusters})
 
 

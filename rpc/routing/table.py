@@ -82,13 +82,14 @@ class RouteTable:
     """A mesh's rules. Immutable; made once per configuration. ``never``: which routes match no request, and why."""
 
     def __init__(self, virtual_host: VirtualHost) -> None:
-        """Compile all routes; raises `InvalidPatternError`."""
-        self._routes = tuple(CompiledRoute(route) for route in virtual_host.routes)
+        """Compile all routes that a gRPC call can take; raises `InvalidPatternError`."""
+        possible = [route for route in virtual_host.routes if route.match.possible_for_grpc]
+        self._routes = tuple(CompiledRoute(route) for route in possible)
         self._name = virtual_host.name
         self._require_tls = virtual_host.require_tls
         self.never = frozenset(
             f"route {route.name!r} of {virtual_host.name!r} matches no request: {route.match.never}"
-            for route in virtual_host.routes
+            for route in possible
             if route.match.never
         )
 

@@ -53,6 +53,20 @@ def test_names_are_asked_step_by_step_and_nothing_is_announced_before_all_is_the
     assert all(c.error is None for c in config.clusters)
 
 
+def test_what_only_routes_of_other_calls_lead_to_is_not_asked_for_and_the_tables_own_terms_come_along(node):
+    table = route(REVIEWS_ROUTE, "c1")
+    table.request_headers_to_remove.append("x-a")
+    other = table.virtual_hosts[0].routes.add(name="other")
+    other.match.prefix = "/"
+    other.match.query_parameters.add(name="q")
+    other.route.cluster = "c2"
+    resolution = resolve(TARGET, caches(table, cluster("c1"), endpoints("c1", "10.0.0.1")), node)
+    config = resolution.outcome
+    assert [c.name for c in config.clusters] == ["c1"]
+    assert [r.name for r in config.virtual_host.routes] == ["default", "other"]
+    assert config.table.headers.request_remove == ("x-a",)
+
+
 def test_a_missing_cluster_fails_only_itself(node):
     state = caches(route(REVIEWS_ROUTE, "c1", "c2"), cluster("c1"), endpoints("c1", "10.0.0.1"))
     good, bad = resolve(TARGET, state, node).outcome.clusters

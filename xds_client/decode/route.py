@@ -8,16 +8,20 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from xds_client.decode.fields import FieldError, UnsupportedError, each, inside, regex_substitution, seconds
+from envoy.config.route.v3 import route_components_pb2, route_pb2  # type: ignore[import-untyped]
+
+from xds_client.decode.extensions import as_it_came, named_extension
+from xds_client.decode.fields import FieldError, each, inside, regex_substitution, seconds
 from xds_client.decode.left_out import of_route
-from xds_client.decode.route_match import never_for_grpc, route_match
+from xds_client.decode.route_action import OLD
+from xds_client.decode.route_match import route_match
+from xds_client.decode.shape import Shape, shaped
+from xds_client.decode.values import HEADERS
 from xds_client.model import (
     ForwardAction,
-    PathMatch,
-    PathMatchKind,
     Route,
     RouteConfiguration,
-    RouteMatch,
+    RouteTableTerms,
     UnsupportedAction,
     VirtualHost,
     WeightedCluster,
@@ -26,15 +30,52 @@ from xds_client.model import (
 # What Envoy takes when RouteAction says no timeout at all.
 ENVOY_DEFAULT_TIMEOUT = 15.0
 _MAX_TOTAL_WEIGHT = 2**32 - 1
-_NO_PATH = PathMatch(PathMatchKind.EXACT, "")  # no request has it
+
+_table = Shape(
+    RouteTableTerms,
+    route_pb2.RouteConfiguration,
+    by={"cluster_specifier_plugins": lambda said: named_extension(said.extension)},
+    wholes=HEADERS,
+    by_hand=frozenset({"name", "virtual_hosts", "ignore_port_in_host_matching"}),
+    not_kept={"vhds": "virtual hosts are not asked for one by one; istiod has none such"},
+)
+_host = Shape(
+    VirtualHost,
+    route_components_pb2.VirtualHost,
+    wholes=HEADERS,
+    by_hand=frozenset({"name", "domains", "routes", "require_tls"}),
+    not_kept={
+        "matcher": "a table that says so is refused",
+        "virtual_clusters": "they only name statistics",
+        "cors": OLD,
+    },
+)
+_besides = Shape(
+    Route,
+    route_components_pb2.Route,
+    renamed={"route": "forward"},
+    by={"tracing": as_it_came},
+    wholes=HEADERS,
+    by_hand=frozenset({"name", "match"}),
+    not_kept={
+        "filter_action": "it says nothing; the action's kind is told",
+        "non_forwarding_action": "it says nothing; the action's kind is told",
+    },
+)
 
 
 def route_configuration(message: Any) -> RouteConfiguration:
+    problems: list[str] = []
+    terms = _table.said(message, problems)
     return RouteConfiguration(
         name=message.name,
         virtual_hosts=each("virtual_hosts", _virtual_host, message.virtual_hosts),
         ignore_port_in_host_matching=message.ignore_port_in_host_matching,
+        terms=RouteTableTerms(left_out=tuple(problems), **terms),
     )
+
+
+shaped(route_pb2.RouteConfiguration.DESCRIPTOR.full_name, route_configuration)
 
 
 def _virtual_host(message: Any) -> VirtualHost:
@@ -45,18 +86,34 @@ def _virtual_host(message: Any) -> VirtualHost:
     routes = each("routes", partial(_route, message), message.routes)
     # EXTERNAL_ONLY spares requests that a gateway marked as internal; a sidecar's own are not marked.
     tls = message.require_tls != message.NONE
-    return VirtualHost(message.name, tuple(message.domains), tuple(r for r in routes if r is not None), tls)
+    problems: list[str] = []
+    said = _host.said(message, problems)
+    kept = tuple(route for route in routes if route is not None)
+    return VirtualHost(message.name, tuple(message.domains), kept, tls, tuple(problems), **said)
 
 
 def _route(virtual_host: Any, message: Any) -> Route | None:
-    """One route, or None when no gRPC call can ever take it: it would only cost every call a look."""
-    if never_for_grpc(message.match):
-        return None
+    """One route; None where it is malformed and no gRPC call could take it anyway: that costs the others nothing."""
+    problems: list[str] = []
     try:
         match = inside("match", route_match, message.match)
-    except UnsupportedError as error:
-        match = RouteMatch(_NO_PATH, never=f"{error.field}: {error.reason}")
-    return Route(message.name, match, _action(message), of_route(message, virtual_host))
+        action = _action(message)
+    except FieldError:
+        if _never_for_grpc(message.match):
+            return None
+        raise
+    said = _besides.said(message, problems)
+    return Route(message.name, match, action, (*of_route(message, virtual_host), *problems), **said)
+
+
+def _never_for_grpc(message: Any) -> bool:
+    """As `RouteMatch.possible_for_grpc`, of a match that cannot be decoded."""
+    if message.WhichOneof("path_specifier") == "connect_matcher":
+        return True
+    return any(
+        q.WhichOneof("query_parameter_match_specifier") != "present_match" or q.present_match
+        for q in message.query_parameters
+    )
 
 
 def _action(message: Any) -> ForwardAction | UnsupportedAction:

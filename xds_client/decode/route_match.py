@@ -8,52 +8,63 @@ from __future__ import annotations
 
 from typing import Any
 
-from xds_client.decode.fields import FieldError, UnsupportedError, each, refuse_unknown_fields, regex, string_match
-from xds_client.model import (
-    HeaderMatch,
-    PathMatch,
-    PathMatchKind,
-    PresentMatch,
-    RangeMatch,
-    RouteMatch,
-    StringMatch,
-    StringMatchKind,
-)
+from envoy.config.route.v3 import route_components_pb2 as rds  # type: ignore[import-untyped]
+from envoy.extensions.path.match.uri_template.v3 import uri_template_match_pb2  # type: ignore[import-untyped]
+
+from xds_client.decode.extensions import known_extension
+from xds_client.decode.fields import FieldError, UnsupportedError, each, inside, refuse_unknown_fields, regex
+from xds_client.decode.matching import header_match
+from xds_client.decode.shape import Shape, shaped
+from xds_client.decode.values import per_million
+from xds_client.model import PathMatch, PathMatchKind, RouteMatch, TlsContextMatch, UriTemplate
 
 _PATH_KINDS = {
     "path": PathMatchKind.EXACT,
     "prefix": PathMatchKind.PREFIX,
     "path_separated_prefix": PathMatchKind.SEPARATED_PREFIX,
 }
-_PER_MILLION = {"HUNDRED": 10_000, "TEN_THOUSAND": 100, "MILLION": 1}
-_NOT_EVALUATED = ("dynamic_metadata", "filter_state")
-# The forms that Envoy had before string_match; localmesh and older istiods may still send them.
-_OLD_HEADER_FORMS = {
-    "exact_match": StringMatchKind.EXACT,
-    "prefix_match": StringMatchKind.PREFIX,
-    "suffix_match": StringMatchKind.SUFFIX,
-    "contains_match": StringMatchKind.CONTAINS,
-}
+_NOT_EVALUATED = ("dynamic_metadata", "filter_state", "tls_context")
+_NO_PATH = PathMatch(PathMatchKind.EXACT, "")  # no request has it
 
-
-def never_for_grpc(message: Any) -> bool:
-    """Whether no gRPC call can match: it has no query string, so a parameter is never there, and is never CONNECT."""
-    if message.WhichOneof("path_specifier") == "connect_matcher":
-        return True
-    return any(
-        q.WhichOneof("query_parameter_match_specifier") != "present_match" or q.present_match
-        for q in message.query_parameters
-    )
+tls_context_match = Shape(TlsContextMatch, rds.RouteMatch.TlsContextMatchOptions)
+uri_template = Shape(UriTemplate, uri_template_match_pb2.UriTemplateMatchConfig)
+known_extension(uri_template_match_pb2.UriTemplateMatchConfig, uri_template)
+_besides = Shape(
+    RouteMatch,
+    rds.RouteMatch,
+    by={"grpc": lambda _: True, "connect_matcher": lambda _: True},
+    renamed={"connect_matcher": "connect"},
+    by_hand=frozenset(
+        {"prefix", "path", "safe_regex", "path_separated_prefix", "case_sensitive", "runtime_fraction", "headers"}
+    ),
+)
 
 
 def route_match(message: Any) -> RouteMatch:
+    """Raises `FieldError` where the match is malformed; one that cannot be evaluated is one that ``never`` matches."""
+    problems: list[str] = []
+    besides = _besides.said(message, problems)
+    if message.WhichOneof("path_specifier") == "connect_matcher":
+        return RouteMatch(_NO_PATH, **besides)
+    try:
+        _refuse_what_is_not_evaluated(message)
+        path, headers, fraction = _path(message), each("headers", header_match, message.headers), _fraction(message)
+    except UnsupportedError as error:
+        return RouteMatch(_NO_PATH, never=f"match.{error.field}: {error.reason}", **besides)
+    if problems:
+        return RouteMatch(_NO_PATH, never=f"match.{problems[0]}", **besides)
+    return RouteMatch(path, headers, fraction, runtime_key=message.runtime_fraction.runtime_key, **besides)
+
+
+shaped(rds.RouteMatch.DESCRIPTOR.full_name, route_match)
+
+
+def _refuse_what_is_not_evaluated(message: Any) -> None:
+    said = {field.name for field, _ in message.ListFields()}
     for field in _NOT_EVALUATED:
-        if getattr(message, field):
+        if field in said:
             raise UnsupportedError(field, "is not a condition this release evaluates")
-    if message.HasField("tls_context"):
-        raise UnsupportedError("tls_context", "is not a condition this release evaluates")
     refuse_unknown_fields(message)
-    return RouteMatch(_path(message), each("headers", _header, message.headers), _fraction(message))
 
 
 def _path(message: Any) -> PathMatch:
@@ -72,33 +83,4 @@ def _path(message: Any) -> PathMatch:
 def _fraction(message: Any) -> int | None:
     if not message.HasField("runtime_fraction"):
         return None
-    part = message.runtime_fraction.default_value
-    unit = part.DESCRIPTOR.fields_by_name["denominator"].enum_type.values_by_number.get(part.denominator)
-    if unit is None:
-        raise FieldError("runtime_fraction.default_value.denominator", f"{part.denominator} is not supported")
-    return min(int(part.numerator) * _PER_MILLION[unit.name], 1_000_000)
-
-
-def _header(message: Any) -> HeaderMatch:
-    if not message.name:
-        raise FieldError("name", "is empty")
-    return HeaderMatch(
-        message.name.lower(), _header_rule(message), message.invert_match, message.treat_missing_header_as_empty
-    )
-
-
-def _header_rule(message: Any) -> StringMatch | RangeMatch | PresentMatch:
-    kind = message.WhichOneof("header_match_specifier")
-    if kind is None:
-        return PresentMatch()  # "if none is set, a request with the header matches"
-    if kind == "string_match":
-        return string_match(message.string_match)
-    if kind in _OLD_HEADER_FORMS:
-        return StringMatch(_OLD_HEADER_FORMS[kind], getattr(message, kind))
-    if kind == "safe_regex_match":
-        return StringMatch(StringMatchKind.REGEX, regex(kind, message.safe_regex_match))
-    if kind == "range_match":
-        return RangeMatch(message.range_match.start, message.range_match.end)
-    if kind == "present_match":
-        return PresentMatch(message.present_match)
-    raise UnsupportedError(kind, "is not a header match this release evaluates")
+    return inside("runtime_fraction.default_value", per_million, message.runtime_fraction.default_value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from xds_client.channels import GRPCIO, Channels
 from xds_client.identity.access import IstiodAccess
@@ -16,13 +16,25 @@ from xds_client.identity.stream_access import StreamAccess
 from xds_client.identity.workload_api import SpiffeWorkloadApi
 
 if TYPE_CHECKING:
-    from xds_client.bootstrap import Bootstrap
     from xds_client.identity.keeper import IdentityKeeper
     from xds_client.identity.source import IdentitySource
     from xds_client.node import Node
 
 
-def open_source(bootstrap: Bootstrap, channels: Channels = GRPCIO) -> IdentityKeeper | None:
+class Joining(Protocol):
+    """What is asked of a bootstrap, which itself is made of this room's settings."""
+
+    @property
+    def node(self) -> Node: ...
+    @property
+    def discovery_address(self) -> str: ...
+    @property
+    def security(self) -> str: ...
+    @property
+    def identity(self) -> IdentitySettings | None: ...
+
+
+def open_source(bootstrap: Joining, channels: Channels = GRPCIO) -> IdentityKeeper | None:
     """The source of this bootstrap, started; None if it has none."""
     settings = _settings(bootstrap)
     source = make_source(settings, bootstrap.node, bootstrap.discovery_address, channels=channels) if settings else None
@@ -30,7 +42,7 @@ def open_source(bootstrap: Bootstrap, channels: Channels = GRPCIO) -> IdentityKe
 
 
 def stream_access(
-    bootstrap: Bootstrap, source: IdentitySource | None, channels: Channels = GRPCIO
+    bootstrap: Joining, source: IdentitySource | None, channels: Channels = GRPCIO
 ) -> StreamAccess | None:
     """How the ADS stream gets to istiod; None: in plaintext."""
     if bootstrap.security != "tls":
@@ -88,7 +100,7 @@ def make_source(
     raise ValueError(f"{settings.source!r} is no source of identities")
 
 
-def _settings(bootstrap: Bootstrap) -> IdentitySettings | None:
+def _settings(bootstrap: Joining) -> IdentitySettings | None:
     if bootstrap.identity is None and bootstrap.security == "tls":
         return IdentitySettings()
     return bootstrap.identity

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xds_client.model.route import NO_TERMS
+
 if TYPE_CHECKING:
     from xds_client.model.cluster import Cluster, ClusterLoadAssignment
-    from xds_client.model.route import VirtualHost
+    from xds_client.model.route import RouteTableTerms, VirtualHost
     from xds_client.model.target import Target
 
 
@@ -25,6 +27,8 @@ class ClusterConfig:
 class TargetConfig:
     """Everything a call to the target needs. ``host`` is the FQDN that answered; clusters are sorted by name.
 
+    ``table``: what the route table says of all its virtual hosts.
+
     ``past_the_mesh``: why the mesh does not know the host, where it lets such be called all the same (ALLOW_ANY).
 
     >>> told = Queue()
@@ -40,6 +44,7 @@ class TargetConfig:
     virtual_host: VirtualHost
     clusters: tuple[ClusterConfig, ...]
     past_the_mesh: str = ""
+    table: RouteTableTerms = NO_TERMS
 
 
 @dataclass(frozen=True, slots=True)

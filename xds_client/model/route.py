@@ -7,46 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
+from xds_client.model.matching import PresentMatch
+from xds_client.model.values import NO_METADATA, NO_OPERATIONS
 
-class StringMatchKind(Enum):
-    EXACT = "exact"
-    PREFIX = "prefix"
-    SUFFIX = "suffix"
-    CONTAINS = "contains"
-    REGEX = "regex"  # RE2, the whole string must match
+if TYPE_CHECKING:
+    from xds_client.model.matching import FilterStateMatch, HeaderMatch, MetadataMatch, QueryParameterMatch
+    from xds_client.model.rate_limit import RateLimit
+    from xds_client.model.retry import HedgePolicy, RetryPolicy
+    from xds_client.model.route_action import (
+        Decorator,
+        DirectResponseAction,
+        RedirectAction,
+        RequestMirrorPolicy,
+        RouteAction,
+    )
+    from xds_client.model.values import Extension, HeaderOperations, Metadata
 
-
-@dataclass(frozen=True, slots=True)
-class StringMatch:
-    kind: StringMatchKind
-    value: str
-    ignore_case: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RangeMatch:
-    """The header is a base-10 integer in ``[start, end)``."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class PresentMatch:
-    """The header is there (``present``) or is not there."""
-
-    present: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class HeaderMatch:
-    """One header condition. ``name`` is lower case and may be a pseudo header (``:authority``, ``:method``)."""
-
-    name: str
-    rule: StringMatch | RangeMatch | PresentMatch
-    invert: bool = False
-    missing_as_empty: bool = False
+PerFilter = tuple[tuple[str, object], ...]  # what is said to each filter, by the name that it has in the listener
 
 
 class PathMatchKind(Enum):
@@ -64,13 +43,44 @@ class PathMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsContextMatch:
+    """``RouteMatch.TlsContextMatchOptions``: whether the caller has shown a certificate, and whether it was good."""
+
+    presented: bool | None = None
+    validated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UriTemplate:
+    """``envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig``."""
+
+    path_template: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RouteMatch:
-    """``never``: why no request matches, because a condition cannot be evaluated; empty: it can."""
+    """``never``: why no request matches, because a condition cannot be evaluated; empty: it can.
+
+    ``grpc``: only requests whose content type is gRPC's. ``connect``: only CONNECT, whatever the path.
+    """
 
     path: PathMatch
     headers: tuple[HeaderMatch, ...] = ()
     fraction_per_million: int | None = None  # None: every request
     never: str = ""
+    query_parameters: tuple[QueryParameterMatch, ...] = ()
+    grpc: bool = False
+    connect: bool = False
+    runtime_key: str = ""
+    path_match_policy: Extension | None = None
+    tls_context: TlsContextMatch | None = None
+    dynamic_metadata: tuple[MetadataMatch, ...] = ()
+    filter_state: tuple[FilterStateMatch, ...] = ()
+
+    @property
+    def possible_for_grpc(self) -> bool:
+        """Whether a gRPC call can match: it has no query string, so a parameter is never there, and is no CONNECT."""
+        return not self.connect and all(q.rule == PresentMatch(present=False) for q in self.query_parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +109,78 @@ class UnsupportedAction:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """``left_out``: what else the route asks for, in Istio's words, and this release does not carry out."""
+    """``action`` is what is made of a gRPC call; ``forward`` (the proto's ``route``), ``redirect`` and
+    ``direct_response`` are all that the mesh said of it, one of them at most.
+
+    ``left_out``: what else the route asks for, in Istio's words, and this release does not carry out.
+    """
 
     name: str
     match: RouteMatch
     action: ForwardAction | UnsupportedAction
     left_out: tuple[str, ...] = ()
+    forward: RouteAction | None = None
+    redirect: RedirectAction | None = None
+    direct_response: DirectResponseAction | None = None
+    headers: HeaderOperations = NO_OPERATIONS
+    typed_per_filter_config: PerFilter = ()
+    metadata: Metadata = NO_METADATA
+    decorator: Decorator | None = None
+    tracing: object = None
+    stat_prefix: str = ""
+    per_request_buffer_limit_bytes: int | None = None
+    request_body_buffer_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VirtualHost:
-    """``require_tls``: a request whose ``x-forwarded-proto`` is not ``https`` gets a redirect instead of a route."""
+    """``require_tls``: a request whose ``x-forwarded-proto`` is not ``https`` gets a redirect instead of a route.
+
+    ``left_out``: what could not be read of it, and why.
+    """
 
     name: str
     domains: tuple[str, ...]
     routes: tuple[Route, ...]
     require_tls: bool = False
+    left_out: tuple[str, ...] = ()
+    headers: HeaderOperations = NO_OPERATIONS
+    typed_per_filter_config: PerFilter = ()
+    metadata: Metadata = NO_METADATA
+    retry_policy: RetryPolicy | None = None
+    retry_policy_typed_config: object = None
+    hedge_policy: HedgePolicy | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
+    request_mirror_policies: tuple[RequestMirrorPolicy, ...] = ()
+    include_request_attempt_count: bool = False
+    include_attempt_count_in_response: bool = False
+    include_is_timeout_retry_header: bool = False
+    per_request_buffer_limit_bytes: int | None = None
+    request_body_buffer_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTableTerms:
+    """What a route table (``RouteConfiguration``) says of all its virtual hosts.
+
+    ``left_out``: what could not be read of it, and why.
+    """
+
+    left_out: tuple[str, ...] = ()
+    headers: HeaderOperations = NO_OPERATIONS
+    most_specific_header_mutations_wins: bool = False
+    internal_only_headers: tuple[str, ...] = ()
+    typed_per_filter_config: PerFilter = ()
+    metadata: Metadata = NO_METADATA
+    request_mirror_policies: tuple[RequestMirrorPolicy, ...] = ()
+    cluster_specifier_plugins: tuple[Extension, ...] = ()
+    validate_clusters: bool | None = None
+    max_direct_response_body_size_bytes: int | None = None
+    vhost_header: str = ""
+    ignore_path_parameters_in_path_matching: bool = False
+
+
+NO_TERMS = RouteTableTerms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +190,4 @@ class RouteConfiguration:
     name: str
     virtual_hosts: tuple[VirtualHost, ...]
     ignore_port_in_host_matching: bool = False
+    terms: RouteTableTerms = NO_TERMS

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xds_client.model.route import StringMatch
+    from xds_client.model.matching import StringMatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,15 @@ from proxyless_native import Pattern
 from rpc.routing import InvalidPatternError, RequestHead, RouteTable, TextTooLongError
 from rpc.routing import pattern as patterns
 from tests.rpc.configs import host, path, route
-from xds_client.model import HeaderMatch, PresentMatch, RangeMatch, StringMatch, StringMatchKind, UnsupportedAction
+from xds_client.model import (
+    HeaderMatch,
+    PresentMatch,
+    QueryParameterMatch,
+    RangeMatch,
+    StringMatch,
+    StringMatchKind,
+    UnsupportedAction,
+)
 
 METHOD = "/demo.Reviews/Get"
 NAMES = st.text("abcXYZ./", max_size=6)
@@ -442,3 +450,18 @@ def test_only_clusters_with_weight_are_picked(weights):
     clusters = [(f"c{i}", weight) for i, weight in enumerate(weights)]
     compiled = RouteTable(host(route(*clusters))).route(RequestHead(METHOD, "a", None))
     assert dict(clusters)[compiled.pick_cluster()] > 0
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        {"query_parameters": (QueryParameterMatch("q"),)},
+        {"query_parameters": (QueryParameterMatch("q", PresentMatch(present=False)), QueryParameterMatch("r"))},
+        {"connect": True},
+    ],
+)
+def test_routes_that_no_grpc_call_can_take_are_left_out(match):
+    impossible = route("c", name="impossible")
+    impossible = replace(impossible, match=replace(impossible.match, **match))
+    table = RouteTable(host(impossible, route("c", name="last")))
+    assert table.route(RequestHead(METHOD, "a", None)).name == "last"

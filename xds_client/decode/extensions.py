@@ -1,0 +1,73 @@
+"""What is packed in a google.protobuf.Any: a value of the model where its type is known, else it is kept as it came.
+
+A value that is malformed, or says more than this release knows, is kept as it came too, with the reason: who needs it
+can fail by name, and nobody else loses anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import DecodeError as WireError
+from udpa.type.v1 import typed_struct_pb2 as udpa_typed_struct_pb2  # type: ignore[import-untyped]
+from xds.type.v3 import typed_struct_pb2  # type: ignore[import-untyped]
+
+from xds_client.decode.fields import FieldError, refuse_unknown_fields, unpacked
+from xds_client.decode.shape import shaped
+from xds_client.decode.values import extension
+from xds_client.model import Opaque
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TYPED_STRUCTS = (typed_struct_pb2.TypedStruct, udpa_typed_struct_pb2.TypedStruct)
+_KNOWN: dict[str, tuple[Any, Callable[[Any], Any]]] = {}
+
+
+def known_extension(message_type: Any, decode: Callable[[Any], Any]) -> None:
+    """From now on ``decode`` makes what an Any of this type holds."""
+    _KNOWN[message_type.DESCRIPTOR.full_name] = message_type, decode
+
+
+def known_types() -> frozenset[str]:
+    return frozenset(_KNOWN)
+
+
+def packed(said: Any) -> Any:
+    """The value of an Any; `Opaque` where nobody can tell it."""
+    name = name_of(said.type_url)
+    if name not in _KNOWN:
+        return Opaque(type_of(said), bytes(said.value))
+    message_type, decode = _KNOWN[name]
+    try:
+        message = unpacked(said, message_type)
+        refuse_unknown_fields(message)
+        return decode(message)
+    except FieldError as error:
+        problem = f"{error.field}: {error.reason}" if error.field else error.reason
+        return Opaque(name, bytes(said.value), problem)
+
+
+def type_of(said: Any) -> str:
+    """Of an Any: the message's full name; of a struct that says whose it is, that name. Empty: nothing is said."""
+    for struct in _TYPED_STRUCTS:
+        if said.Is(struct.DESCRIPTOR):
+            try:
+                return name_of(struct.FromString(said.value).type_url)
+            except WireError:
+                break
+    return name_of(said.type_url)
+
+
+def name_of(type_url: str) -> str:
+    return type_url.rpartition("/")[2]
+
+
+named_extension = extension(packed)
+shaped("google.protobuf.Any", packed)
+shaped("envoy.config.core.v3.TypedExtensionConfig", named_extension)
+
+
+def as_it_came(message: Any) -> Opaque:
+    """A message that is no Any and that nobody looks into, all the same."""
+    return Opaque(message.DESCRIPTOR.full_name, message.SerializeToString(deterministic=True))
