@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields
 from datetime import timedelta
@@ -66,8 +66,7 @@ def camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-# What `_shape` makes of an annotation.
-Shape = tuple[Any, Any]
+Read = Callable[["Decoder", yaml.Node, str], Any]  # what a node says, as one annotation wants it
 
 
 def _istio_name(cls: type[Spec], name: str) -> str:
@@ -86,8 +85,19 @@ class _Field:
     name: str
     istio_name: str
     hint: Any
-    shape: Shape
+    read: Read
     is_needed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """Of a class: its fields by all names that they may be written by: camelCase, or the proto's own, as protojson."""
+
+    fields: Mapping[str, _Field]
+    needed: Mapping[str, None]  # by Istio's names, in order
+    unsupported: frozenset[str]
+    is_open: bool
+    oneofs: tuple[tuple[str, ...], ...]
 
 
 @cache
@@ -98,7 +108,7 @@ def _fields_of(cls: type[Any]) -> tuple[_Field, ...]:
             field.name,
             _istio_name(cls, field.name),
             hints[field.name],
-            _shape(hints[field.name]),
+            _reader(hints[field.name]),
             field.default is MISSING and field.default_factory is MISSING,
         )
         for field in fields(cls)
@@ -107,24 +117,43 @@ def _fields_of(cls: type[Any]) -> tuple[_Field, ...]:
 
 
 @cache
-def _names(cls: type[Any]) -> Mapping[str, str]:
-    """The names that a field may be written by (camelCase, or the proto's own: protojson takes both) to Istio's."""
-    istio_names = {field.name: field.istio_name for field in _fields_of(_key(cls))}
-    return {**istio_names, **{name: name for name in istio_names.values()}}
+def _form(cls: type[Any]) -> _Form:
+    found = _fields_of(_key(cls))
+    names = {field.name: field for field in found} | {field.istio_name: field for field in found}
+    needed = dict.fromkeys(field.istio_name for field in found if field.is_needed)
+    return _Form(names, needed, cls.UNSUPPORTED, cls.IS_OPEN, cls.ONEOFS)
 
 
 @cache
-def _shape(hint: Any) -> Shape:
-    """Of an annotation, None left aside: tuple or Mapping and what they hold, else Spec or None, and the class."""
+def _reader(hint: Any) -> Read:
+    """Of an annotation, None left aside."""
     origin = get_origin(hint)
     if origin in (Union, UnionType):
-        hint = next(arg for arg in get_args(hint) if arg is not NoneType)
-        origin = get_origin(hint)
+        return _reader(next(arg for arg in get_args(hint) if arg is not NoneType))
     if origin is tuple:
-        return tuple, _shape(get_args(hint)[0])
+        item = _reader(get_args(hint)[0])
+        return lambda decoder, node, path: decoder.sequence(node, item, path)
     if origin is Mapping:
-        return Mapping, _shape(get_args(hint)[1])
-    return (Any if hint is Any else Spec if issubclass(hint, Spec) else None), hint
+        value = _reader(get_args(hint)[1])
+        return lambda decoder, node, path: decoder.mapping(node, value, path)
+    return _reader_of_one(hint)
+
+
+def _reader_of_one(hint: Any) -> Read:
+    if hint is Any:
+        return lambda *_: None
+    if hint is str:
+        return _text
+    if issubclass(hint, Spec):
+        return lambda decoder, node, path: decoder.spec(node, hint, path)
+    return lambda decoder, node, path: decoder.scalar(node, hint, path)
+
+
+def _text(decoder: Decoder, node: yaml.Node, path: str) -> str:
+    """Most values are words, in which there is nothing to look at."""
+    if node.tag == _STR and type(node) is yaml.ScalarNode and node.value.isascii() and node.value not in _GO_BOOLS:
+        return node.value  # type: ignore[no-any-return]  # in the stubs
+    return decoder.scalar(node, str, path)  # type: ignore[no-any-return]
 
 
 class IntOrString(str):
@@ -194,29 +223,31 @@ class Decoder:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise self.refuse(key, path, "a key must be a plain string")
-            if key.value in found:
-                raise self.refuse(key, path, f"{key.value!r} is written twice")
+            name = key.value
+            if name in found:
+                raise self.refuse(key, path, f"{name!r} is written twice")
             if value.tag != NULL:
-                found[key.value] = value
+                found[name] = value
         return found
 
     def spec(self, node: yaml.Node, cls: type[SpecT], path: str) -> SpecT:
         """The dataclass that the mapping describes. Every problem in it is recorded before `Refused` is raised."""
         before = self._count
-        nodes = self._fields(node, cls, path)
+        form = _form(_key(cls))
+        known = form.fields
+        nodes: dict[str, yaml.Node] = {}  # by Istio's names
         values: dict[str, Any] = {}
-        for field in _fields_of(_key(cls)):
-            name = field.istio_name
-            if name in nodes:
-                try:  # and not suppress(): it would be a tenth of the time of a big folder
-                    values[field.name] = self._value(nodes[name], field.shape, f"{path}.{name}")
-                except Refused:
-                    continue
-            elif field.is_needed:
-                self.report(node, f"{path}.{name}: is missing")
-        for group in cls.ONEOFS:
-            if len(given := [name for name in group if name in nodes]) > 1:
-                self.report(nodes[given[1]], f"{path}: {' and '.join(given)} exclude each other")
+        for key, child in self.entries(node, path).items():
+            if key not in known:
+                self._report_unread(child, key, form, path)
+                continue
+            field = known[key]
+            nodes[field.istio_name] = child
+            try:  # and not suppress(): it would be a tenth of the time of a big folder
+                values[field.name] = field.read(self, child, f"{path}.{field.istio_name}")
+            except Refused:
+                continue
+        self._check_fields(node, nodes, form, path)
         if self._count > before:
             raise Refused
         made = cls(**values)
@@ -226,58 +257,49 @@ class Decoder:
             raise Refused
         return made
 
-    def _fields(self, node: yaml.Node, cls: type[Spec], path: str) -> dict[str, yaml.Node]:
-        """The nodes of the fields that we read, by Istio's name; the others are reported."""
-        names, nodes = _names(_key(cls)), {}
-        for key, value in self.entries(node, path).items():
-            name = names.get(key)
-            if key in cls.UNSUPPORTED:
-                self.report(value, f"{path}.{key}: localmesh does not support this field yet")
-            elif name is not None:
-                nodes[name] = value
-            elif not cls.IS_OPEN:
-                self.report(value, f"{path}.{key}: unknown field")
-        return nodes
+    def _check_fields(self, node: yaml.Node, given: Mapping[str, yaml.Node], form: _Form, path: str) -> None:
+        for name in form.needed:
+            if name not in given:
+                self.report(node, f"{path}.{name}: is missing")
+        for group in form.oneofs:
+            if len(written := [name for name in group if name in given]) > 1:
+                self.report(given[written[1]], f"{path}: {' and '.join(written)} exclude each other")
+
+    def _report_unread(self, node: yaml.Node, key: str, form: _Form, path: str) -> None:
+        if key in form.unsupported:
+            self.report(node, f"{path}.{key}: localmesh does not support this field yet")
+        elif not form.is_open:
+            self.report(node, f"{path}.{key}: unknown field")
 
     def value(self, node: yaml.Node, hint: Any, path: str) -> Any:
         """What the node says, as the annotation ``hint`` wants it."""
-        return self._value(node, _shape(hint), path)
+        return _reader(hint)(self, node, path)
 
-    def _value(self, node: yaml.Node, shape: Shape, path: str) -> Any:
-        kind, what = shape
-        if kind is None:
-            return self._scalar(node, what, path)
-        if kind is Spec:
-            return self.spec(node, what, path)
-        if kind is tuple:
-            return self._sequence(node, what, path)
-        return self._mapping(node, what, path) if kind is Mapping else None
-
-    def _sequence(self, node: yaml.Node, item: Shape, path: str) -> tuple[Any, ...]:
+    def sequence(self, node: yaml.Node, read: Read, path: str) -> tuple[Any, ...]:
         if not isinstance(node, yaml.SequenceNode):
             raise self.refuse(node, path, f"must be a list, not {_called(node)}")
         items, before = [], self._count
         for index, child in enumerate(node.value):
             try:
-                items.append(self._value(child, item, f"{path}[{index}]"))
+                items.append(read(self, child, f"{path}[{index}]"))
             except Refused:
                 continue
         if self._count > before:
             raise Refused
         return tuple(items)
 
-    def _mapping(self, node: yaml.Node, item: Shape, path: str) -> Mapping[str, Any]:
+    def mapping(self, node: yaml.Node, read: Read, path: str) -> Mapping[str, Any]:
         found, before = {}, self._count
         for key, child in self.entries(node, path).items():
             try:
-                found[key] = self._value(child, item, f"{path}.{key}")
+                found[key] = read(self, child, f"{path}.{key}")
             except Refused:
                 continue
         if self._count > before:
             raise Refused
         return found
 
-    def _scalar(self, node: yaml.Node, hint: type[Any], path: str) -> Any:
+    def scalar(self, node: yaml.Node, hint: type[Any], path: str) -> Any:
         if not isinstance(node, yaml.ScalarNode):
             raise self.refuse(node, path, f"must be {_wanted(hint)}, not {_called(node)}")
         tag = _BOOL if not node.style and node.value in _GO_BOOLS else node.tag

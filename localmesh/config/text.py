@@ -16,7 +16,7 @@ from localmesh.errors import Problem
 from localmesh.files import FileError, advice, read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from yaml import SafeLoader as _SafeLoader
 elif yaml.__with_libyaml__:
@@ -31,6 +31,7 @@ MAX_NODES = 1_000_000  # of one document
 MAX_REPEATED = 100_000  # nodes that aliases add to those that are written
 
 _SUFFIXES = (".yaml", ".yml")
+_RESOLVER = yaml.resolver.Resolver()  # as every safe loader is one
 
 
 class NotYaml(Exception):  # noqa: N818  # control flow inside this package: it ends up as a Problem
@@ -108,7 +109,7 @@ def documents(text: str) -> Iterator[yaml.Node]:
             if node is None:
                 continue
             if has_aliases:
-                _check_repetition(node, loader.nodes)
+                _check_repetition(node, loader.nodes())
             yield node
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -126,40 +127,58 @@ def documents(text: str) -> Iterator[yaml.Node]:
 class _Loader(_SafeLoader):
     """Both of PyYAML's composers announce each node before they look into it: there the text is given up in time. Both
     ask for the tag of each scalar, too, and those of a mesh are few, written again and again.
+
+    They do so millions of times for a big folder: what they call are closures, which cost half of what methods do.
     """
 
-    nodes = 0
-    _depth = 0
+    nodes: Callable[[], int]  # of this document, so far
+    begin_document: Callable[[], None]
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self._tags: dict[str, str] = {}  # of plain scalars, in this text
+        self._count_nodes()
+        self._remember_tags()
 
-    def resolve(self, kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
-        plain = kind is yaml.ScalarNode and implicit[0]
-        tag = self._tags.get(value) if plain else None
-        if tag is None:
-            tag = str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]  # in the stubs
-            if plain:
-                self._tags[value] = tag
-        return tag
+    def _count_nodes(self) -> None:
+        nodes = depth = 0
 
-    def begin_document(self) -> None:
-        self.nodes = self._depth = 0
+        def begin_document() -> None:
+            nonlocal nodes, depth
+            nodes = depth = 0
 
-    def descend_resolver(self, parent: yaml.Node | None, _index: Any) -> None:
-        self.nodes += 1
-        self._depth += 1
-        if self._depth > MAX_DEPTH or self.nodes > MAX_NODES:
-            raise self._too_much(parent.start_mark.line + 1 if parent is not None else 1)
+        def descend(parent: yaml.Node | None, _index: Any) -> None:
+            nonlocal nodes, depth
+            nodes += 1
+            depth += 1
+            if depth > MAX_DEPTH or nodes > MAX_NODES:
+                raise _too_much(depth, parent.start_mark.line + 1 if parent is not None else 1)
 
-    def _too_much(self, line: int) -> NotYaml:
-        if self._depth > MAX_DEPTH:
-            return NotYaml(line, f"is nested more than {MAX_DEPTH} deep here: nothing of Istio's is, take it out")
-        return NotYaml(line, f"has more than {MAX_NODES} values in one document: split it into several (---)")
+        def ascend() -> None:
+            nonlocal depth
+            depth -= 1
 
-    def ascend_resolver(self) -> None:
-        self._depth -= 1
+        self.nodes, self.begin_document = lambda: nodes, begin_document
+        self.descend_resolver = descend  # type: ignore[method-assign,assignment]  # other names of its arguments
+        self.ascend_resolver = ascend  # type: ignore[method-assign]  # as it is meant
+
+    def _remember_tags(self) -> None:
+        scalar, find = yaml.ScalarNode, _RESOLVER.resolve  # not its own, with which it would hold itself
+        tags: dict[str, str] = {}  # of plain scalars, in this text
+
+        def resolve(kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
+            if kind is not scalar or not implicit[0]:
+                return find(kind, value, implicit)  # type: ignore[no-any-return,no-untyped-call]  # in the stubs
+            if value not in tags:
+                tags[value] = find(kind, value, implicit)  # type: ignore[no-untyped-call]  # in the stubs
+            return tags[value]
+
+        self.resolve = resolve  # type: ignore[method-assign]  # as it is meant
+
+
+def _too_much(depth: int, line: int) -> NotYaml:
+    if depth > MAX_DEPTH:
+        return NotYaml(line, f"is nested more than {MAX_DEPTH} deep here: nothing of Istio's is, take it out")
+    return NotYaml(line, f"has more than {MAX_NODES} values in one document: split it into several (---)")
 
 
 def _check_repetition(root: yaml.Node, written: int) -> None:

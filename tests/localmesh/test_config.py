@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import weakref
 from datetime import timedelta
 
 import pytest
 
 from localmesh import ConfigError
-from localmesh.config import read_folder
+from localmesh.config import read_folder, text
 from localmesh.config.decode import parse_duration
 from tests.localmesh.yaml_folder import SERVICE, resource, write
 
@@ -283,3 +286,45 @@ def test_what_kubectl_gets_is_read(tmp_path):
 def test_one_file_is_read_too(tmp_path):
     write(tmp_path, a=SERVICE, b="kind: X")
     assert len(read_folder(tmp_path / "a.yaml").service_entries) == 1
+
+
+def calls_to_read(folder, endpoints):
+    """Of Python's functions, PyYAML's among them."""
+    lines = "".join(
+        f"  - {{address: 10.0.0.{number + 1}, labels: {{app: x, version: v1}}, serviceAccount: x}}\n"
+        for number in range(endpoints)
+    )
+    write(folder, s=resource("ServiceEntry", "s", "hosts: [a.b]\nresolution: STATIC\nports: [{number: 80, name: http}]\nendpoints:") + lines)  # fmt: skip  # noqa: E501
+    read_folder(folder)  # what is looked up once is
+    called = 0
+
+    def count(_frame, event, _argument):
+        nonlocal called
+        called += event == "call"
+
+    sys.setprofile(count)
+    try:
+        read_folder(folder)
+    finally:
+        sys.setprofile(None)
+    return called
+
+
+def test_an_endpoint_of_a_big_folder_costs_few_calls(tmp_path):
+    assert (calls_to_read(tmp_path, 120) - calls_to_read(tmp_path, 20)) / 100 <= 66
+
+
+def test_a_text_that_was_read_is_let_go_without_a_search_for_cycles():
+    gc.collect()
+    gc.disable()  # as while a folder is read
+    try:
+        loader = text._Loader("a: 1")
+        held = weakref.ref(loader)
+        assert loader.check_node()
+        loader.begin_document()
+        loader.get_node()
+        loader.dispose()
+        del loader
+        assert held() is None
+    finally:
+        gc.enable()
