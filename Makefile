@@ -1,8 +1,10 @@
 # The commands of this project. Each one sets up what it needs and says what it does.
 #
 #   make demo    three providers, a consumer and the embedded control plane, for half a minute
-#   make test    the tests
-#   make soak    ten minutes of bad weather in both worlds, and of a mesh that says nothing
+#   make test    the tests, but for those of the next three, which build more or last longer
+#   make interop grpc-go, tonic and h2spec at the other end (builds them: minutes with cold caches)
+#   make packaging  the wheel, and a newcomer's path with it
+#   make soak    ten minutes of bad weather in both worlds, and of a mesh that says nothing; the attacks
 #   make check   formatting, lints, types, import contracts, clippy, cargo test
 #   make e2e     the tests on a real istiod and a real kube-apiserver (builds them first: about fifteen minutes once)
 #   make bench   ours beside grpcio; python -m bench rpc --help for tonic, grpc-go, a raw socket and a profile
@@ -16,19 +18,35 @@ CARGO := cargo --quiet
 # Tests wait more than they work: one more at a time than there are cores.
 WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,unshare --user --map-root-user)
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile
+# What `make test` leaves to a target of its own; .ci/run calls them all.
+INTEROP := tests/interop tests/bench/test_peers.py tests/rpc/wire/test_h2spec.py
+PACKAGING := tests/packaging/test_wheel.py tests/packaging/test_newcomer.py
+SOAK := tests/soak tests/hostile
+SOAK_SECONDS ?= 600
+QUIET_SECONDS ?= 600
 PROTOS := examples/hello/hello.proto tests/interop/testing.proto
 
-.PHONY: demo test soak check e2e e2e-build e2e-local e2e-istiod e2e-cluster bench setup lock clean
+.PHONY: demo test interop packaging soak check e2e e2e-build e2e-local e2e-istiod e2e-cluster bench setup lock clean
 .DELETE_ON_ERROR:
+# pytest rewrites each test module's assertions, half of the time of a collection: once, not in each worker of each run.
+unexport PYTHONDONTWRITEBYTECODE
 
 demo: setup
 	$(RUN) -m examples.demo
 
 test: setup
-	$(RUN) -m pytest tests -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(RUN) -m pytest tests $(addprefix --ignore=,$(INTEROP) $(PACKAGING) $(SOAK)) $(SIDE_BY_SIDE)
+
+interop: setup
+	$(RUN) -m pytest $(INTEROP) $(SIDE_BY_SIDE)
+
+packaging: setup
+	$(RUN) -m pytest $(PACKAGING)
 
 soak: setup
-	$(RUN) -m pytest tests/soak -n $(WORKERS) --dist load --soak-seconds 600 --quiet-seconds 600 --timeout 3600
+	$(RUN) -m pytest $(SOAK) -n $(WORKERS) --dist load --timeout 3600 \
+		--soak-seconds $(SOAK_SECONDS) --quiet-seconds $(QUIET_SECONDS)
 
 check: setup
 	$(VENV)/bin/ruff format --check .
@@ -50,7 +68,7 @@ e2e-build:
 	e2e/cluster/build
 
 e2e-local e2e-istiod: e2e-%: setup e2e-build
-	$(RUN) -m pytest e2e --ignore=e2e/cluster --mesh=$* -n $(WORKERS) --dist loadfile
+	$(RUN) -m pytest e2e --ignore=e2e/cluster --mesh=$* $(SIDE_BY_SIDE)
 
 # One after the other: they kill the one control plane, and give its mesh other roots.
 e2e-cluster: setup e2e-build

@@ -1,19 +1,15 @@
 """The measurements themselves: orientation of the ratios, and one real row through the command line."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from bench.peers import PEERS
 from bench.processes import Worker
 from bench.report import as_json, peers_table
 from bench.rounds import Result
 from bench.rows import ROWS, TLS_ROWS
+from tests.bench.command import run
 
 BY_NAME = {row.name: row for row in ROWS}
 
@@ -90,12 +86,6 @@ def test_no_stack_sees_what_only_one_of_them_is_tuned_or_misled_by(monkeypatch):
     assert [name for name in seen if "debug" in name] == []
 
 
-def run(*arguments, path=os.environ["PATH"], timeout=50):
-    command = [sys.executable, "-m", "bench", "rpc", *arguments]
-    environment = {**os.environ, "PATH": path}
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, env=environment)
-
-
 def test_one_row_ends_with_its_json():
     done = run("--quick", "--json", "--rows", "calls_per_s_aio_64", "--rounds", "1")
     assert done.returncode == 0, done.stderr
@@ -123,24 +113,6 @@ def test_peers_that_cannot_be_built_here_are_absent_and_say_why():
         "unary_p50_sync_vs_raw": "no 'cargo' on the PATH",
     }
     assert "tonic is absent: no 'cargo' on the PATH" in done.stdout
-
-
-BUILD_SECONDS = 900
-
-
-@pytest.mark.timeout(BUILD_SECONDS + 50)
-@pytest.mark.parametrize("row", ["unary_p50_sync", "unary_1mib_mb_per_s", "server_stream_msgs_per_s_aio"])
-def test_peers_run_beside_ours(row):
-    tools = {peer.tool for peer in PEERS.values()}
-    if missing := [tool for tool in sorted(tools) if shutil.which(tool) is None]:
-        pytest.skip(f"not on the PATH: {', '.join(missing)}; tonic and the raw socket need cargo, grpc-go needs go")
-    done = run("--peers", "--quick", "--json", "--rows", row, "--rounds", "1", timeout=BUILD_SECONDS)
-    assert done.returncode == 0, done.stderr
-    entries = {entry["name"]: entry for entry in json.loads(done.stdout.splitlines()[-1])}
-    assert list(entries) == [row, *(f"{row}_vs_{name}" for name in PEERS)]
-    for entry in entries.values():
-        assert set(entry) == {"name", "ours", "rival", "unit", "ratio"}
-        assert entry["rival"] > 0
 
 
 def test_peers_are_refused_for_rows_that_they_have_no_shape_for():

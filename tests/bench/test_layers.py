@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from bench import crossings, rungs
 from bench.layers import SHAPES, Account, Cost, Once, Rung, as_json, derive, text
-from bench.peers import RAW, build
-from bench.processes import ROOT, Cores
-from bench.rounds import Plan
+from bench.processes import ROOT
 from bench.sampling import whose
 
 SYNC, AIO, BUSY_SYNC, BUSY_AIO = SHAPES
@@ -98,21 +94,3 @@ def test_the_cores_own_measurement_still_prints_what_is_looked_for():
     source = (ROOT / "native/core/examples/calls.rs").read_text()
     printed = source.replace("{:8.0}", "1234")
     assert {together for _, together in rungs.CORE_LINE.findall(printed)} == {"one at a time", "64 together"}
-
-
-@pytest.mark.timeout(950)
-@pytest.mark.parametrize("shape", [SYNC, BUSY_AIO], ids=lambda shape: shape.name)
-def test_every_layer_is_measured(shape, tmp_path):
-    if shutil.which(RAW.tool) is None:
-        pytest.skip(f"no '{RAW.tool}' on the PATH: the raw socket's ends are in Rust")
-    build(RAW, print)
-    account = rungs.account(shape, ONCE, Plan(2, 0.1, 0.1), Cores.choose(), tmp_path, print)
-    assert list(account.rungs) == list(shape.rungs)
-    for rung in account.rungs.values():
-        assert rung.rate > 0
-        assert sum(rung.client) > 0
-        assert sum(rung.server) > 0
-    client, server = account.crossings
-    assert 1 <= client < 10
-    assert 2 <= server < 20
-    assert account.samples
