@@ -60,7 +60,7 @@ check: setup
 	cd native && $(CARGO) fmt --check
 	cd bench/peers/rust && $(CARGO) fmt --check
 	cd native && PYO3_PYTHON=$(CURDIR)/$(RUN) $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	cd native && FUZZ_SECONDS=15 $(CARGO) test --locked --package proxyless-core --package proxyless-patterns --package proxyless-tls
+	cd native && FUZZ_SECONDS=15 $(CARGO) test --locked --workspace --exclude proxyless-native
 
 e2e: e2e-build e2e-local e2e-istiod e2e-cluster
 

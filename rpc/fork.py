@@ -1,5 +1,5 @@
 """What the child of a fork makes of the channels and servers that it inherits: their values stay; connections, threads
-and locks are its parent's. The engine sees to its descriptors before this runs (native/src/drive/fork.rs).
+and locks are its parent's. The engine sees to its descriptors before this runs (native/drive/src/fork.rs).
 """
 
 from __future__ import annotations

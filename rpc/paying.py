@@ -7,7 +7,7 @@ _RAREST = 8  # in the end one occasion in 2 ** _RAREST is tried
 
 
 class Paying:
-    """As native/src/drive/busy.rs has it for threads. Any thread; the counts are only estimates."""
+    """As native/drive/src/busy.rs has it for threads. Any thread; the counts are only estimates."""
 
     __slots__ = ("_passes", "_vain")
 

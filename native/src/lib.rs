@@ -1,7 +1,6 @@
-//! The engine of proxyless as a Python module: the drivers that read and write sockets for whoever waits (`drive`)
-//! around the sans-I/O core (`proxyless_core`), and what Python sees of them (`py`).
+//! The engine of proxyless as a Python module: what Python sees (`py`) of the drivers that
+//! read and write sockets for whoever waits (`proxyless_drive`), around the sans-I/O core (`proxyless_core`).
 
-mod drive;
 mod memory;
 mod py;
 

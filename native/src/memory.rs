@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use proxyless_core::spares::Spares;
 
-use crate::drive::fork;
+use proxyless_drive::fork;
 
 /// Buffers from here on are apart.
 const BIG: usize = 256 * 1024;

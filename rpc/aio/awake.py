@@ -2,7 +2,7 @@
 
 What comes next from a peer on the same machine often comes sooner than an idle core would wake. So the loop makes empty
 turns meanwhile. Each does whatever there is to do, by anybody: nothing is delayed by it but sleep. How long, and when
-not, is as for threads (native/src/drive/busy.rs).
+not, is as for threads (native/drive/src/busy.rs).
 """
 
 from __future__ import annotations

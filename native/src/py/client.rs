@@ -10,17 +10,15 @@ use pyo3::types::PyBytes;
 use super::client_call::{ClientCall, cancel, wait};
 use super::deadline_after;
 use super::method::Method;
-use super::outcome::{Ended, Outcome};
+use super::news::{Hub as Driven, Link, News, OnEnd, State, Watcher, tell_all};
+use super::outcome::{self, Outcome};
 use super::payload::framed;
 use super::tally::Tally;
 use super::tls::TlsInfo;
-use crate::drive::hub::Hub as Driven;
-use crate::drive::link::Link;
-use crate::drive::news::{News, OnEnd, Watcher, tell_all};
-use crate::drive::socket;
-use crate::drive::state::State;
+use proxyless_core::grpc::ended::Ended;
 use proxyless_core::grpc::status::{Origin, Status, code};
 use proxyless_core::http2::Key;
+use proxyless_drive::socket;
 
 /// One connection to a server.
 #[pyclass(frozen, module = "rpc._native")]
@@ -55,7 +53,10 @@ impl ClientLink {
 
 /// Gets a command's bytes out, or asks the loop to.
 pub fn commanded(py: Python<'_>, link: &Arc<Link>, on_dirty: Option<&Arc<Py<PyAny>>>) -> PyResult<()> {
-    let (flush, news) = link.commanded();
+    follow_up(py, Link::commanded(link), on_dirty)
+}
+
+pub fn follow_up(py: Python<'_>, (flush, news): (bool, Vec<News>), on_dirty: Option<&Arc<Py<PyAny>>>) -> PyResult<()> {
     for item in news {
         item.tell(py);
     }
@@ -79,7 +80,7 @@ impl ClientLink {
     /// False once the connection is lost or told to go away.
     #[getter]
     fn usable(&self) -> bool {
-        self.link.lock().grpc.usable()
+        self.link.lock().protocol.usable()
     }
 
     #[getter]
@@ -89,13 +90,13 @@ impl ClientLink {
 
     /// None: plaintext.
     fn tls_info(&self, py: Python<'_>) -> Option<TlsInfo> {
-        TlsInfo::of(py, &self.link)
+        TlsInfo::of(py, &*self.link)
     }
 
     /// The server has answered a call on it, whatever it answered.
     #[getter]
     fn carried(&self) -> bool {
-        self.link.lock().grpc.answered()
+        self.link.lock().protocol.answered()
     }
 
     /// This side's address.
@@ -106,13 +107,13 @@ impl ClientLink {
 
     /// Calls started, succeeded and failed; messages sent and received; keepalive pings sent.
     fn tally(&self) -> Tally {
-        self.link.lock().grpc.tally().into()
+        self.link.lock().protocol.tally().into()
     }
 
     /// Why the connection is over, once it is.
     #[getter]
     fn ended(&self) -> Option<String> {
-        self.link.lock().grpc.ended().map(str::to_owned)
+        self.link.lock().protocol.ended().map(str::to_owned)
     }
 
     /// How many calls it takes without making them wait for the server's limit of streams; none once it is lost or
@@ -124,7 +125,7 @@ impl ClientLink {
         if tell {
             state.tell_of_room();
         }
-        state.grpc.room()
+        state.protocol.room()
     }
 
     /// It is one of several and not the one that new calls are put on: after so many seconds without a call it ends.
@@ -132,7 +133,7 @@ impl ClientLink {
     fn spare(&self, seconds: Option<f64>) -> PyResult<()> {
         let idle = seconds.map(Duration::try_from_secs_f64).transpose();
         let mut state = self.link.lock();
-        state.grpc.spare(idle.map_err(|error| PyValueError::new_err(error.to_string()))?);
+        state.protocol.spare(idle.map_err(|error| PyValueError::new_err(error.to_string()))?);
         self.link.rouse(&mut state);
         Ok(())
     }
@@ -164,7 +165,7 @@ impl ClientLink {
                 tell_all(link.news());
                 return None;
             }
-            let key = state.grpc.start(template, extra, deadline, Some(message));
+            let key = state.protocol.start(template, extra, deadline, Some(message));
             link.rouse(&mut state);
             drop(state);
             link.flush_all(deadline);
@@ -173,14 +174,14 @@ impl ClientLink {
         let Some(key) = key else { return Ok(None) };
         let waited = wait(py, link, key, deadline, &|_| false);
         let ended = match &waited {
-            Ok(()) => link.lock().take_ended(key),
+            Ok(()) => link.lock().protocol.take_outcome(key),
             Err(_) => Ended::new(Status::new(code::CANCELLED, "interrupted"), None),
         };
         if let Some(on_end) = on_end {
             News::End(on_end, Box::new(ended.without_message())).tell(py);
         }
         waited?;
-        ended.into_outcome(py).map(Some)
+        outcome::of(py, ended).map(Some)
     }
 
     /// Starts a unary call; `callback(outcome)` is called when it ended. Returns a key for `cancel`, or None: the
@@ -201,8 +202,8 @@ impl ClientLink {
         let (template, extra) = (method.template.clone(), method.extra(metadata, deadline)?);
         let message = framed(py, method.encoding, payload);
         let begun = self.begun(py, |state| {
-            let key = state.grpc.start(template, extra, deadline, Some(message));
-            state.grpc.watch_deadline(key);
+            let key = state.protocol.start(template, extra, deadline, Some(message));
+            state.protocol.watch_deadline(key);
             state.watch(key, Watcher::Outcome(callback));
             if let Some(on_end) = on_end {
                 state.tell_end(key, OnEnd::new(on_end));
@@ -235,13 +236,13 @@ impl ClientLink {
         let deadline = deadline_after(timeout)?;
         let (template, extra) = (method.template.clone(), method.extra(metadata, deadline)?);
         let begun = self.begun(py, |state| {
-            let key = state.grpc.start(template, extra, deadline, None);
+            let key = state.protocol.start(template, extra, deadline, None);
             if let Some(on_change) = on_change {
-                state.grpc.watch_deadline(key);
+                state.protocol.watch_deadline(key);
                 state.watch(key, Watcher::Change(Arc::new(on_change)));
             }
             if let Some(on_end) = on_end {
-                state.grpc.watch_deadline(key); // nobody may wait for the call
+                state.protocol.watch_deadline(key); // nobody may wait for the call
                 state.tell_end(key, OnEnd::new(on_end));
             }
             key
@@ -255,14 +256,14 @@ impl ClientLink {
     /// No new calls; those in progress go on and the connection ends after the last.
     fn drain(&self, py: Python<'_>) {
         py.detach(|| {
-            self.link.lock().grpc.shut_down();
+            self.link.lock().protocol.shut_down();
             tell_all(self.link.flush_now());
         });
     }
 
     /// Ends the connection now; calls in progress end with CANCELLED and these details.
     fn close(&self, py: Python<'_>, details: &str) {
-        super::hub::close(py, &self.hub, &self.link, &Status::new(code::CANCELLED, details).by(Origin::Channel));
+        super::hub::close(py, &self.hub, &*self.link, &Status::new(code::CANCELLED, details).by(Origin::Channel));
     }
 }
 
@@ -273,11 +274,11 @@ impl Drop for ClientLink {
             return;
         }
         if !self.link.dead() {
-            self.link.lock().grpc.shut_down();
+            self.link.lock().protocol.shut_down();
             commanded_unheard(&self.link, self.on_dirty.as_ref());
         }
         if self.link.dead() {
-            self.hub.release(&self.link); // there may be no loop any more that would
+            self.hub.release(&*self.link); // there may be no loop any more that would
         }
     }
 }

@@ -10,14 +10,15 @@ use pyo3::types::{PyBytes, PyList};
 
 use super::client::{commanded, commanded_unheard};
 use super::metadata;
-use super::outcome::{Ended, Outcome};
+use super::news::{Link, Watcher, tell_all};
+use super::outcome::{self, Outcome};
 use super::payload::{framed, to_py};
-use crate::drive::link::{Link, Waited};
-use crate::drive::news::{Watcher, tell_all};
 use proxyless_core::grpc::Call;
 use proxyless_core::grpc::encoding::Encoding;
+use proxyless_core::grpc::ended::Ended;
 use proxyless_core::grpc::status::Status;
 use proxyless_core::http2::Key;
+use proxyless_drive::link::Waited;
 
 /// One call in progress. Blocking methods are for callers' threads; the others never wait.
 #[pyclass(frozen, module = "rpc._native")]
@@ -49,7 +50,7 @@ impl ClientCall {
     #[pyo3(signature = (payload, end=false))]
     fn send(&self, py: Python<'_>, payload: &Bound<'_, PyBytes>, end: bool) -> PyResult<()> {
         let message = framed(py, self.encoding, payload);
-        self.link.lock().grpc.send(self.key, message, end);
+        self.link.lock().protocol.send(self.key, message, end);
         commanded(py, &self.link, self.on_dirty.as_ref())
     }
 
@@ -57,7 +58,8 @@ impl ClientCall {
     #[pyo3(signature = (payload, end=false))]
     fn send_blocking(&self, py: Python<'_>, payload: &Bound<'_, PyBytes>, end: bool) -> PyResult<bool> {
         let message = framed(py, self.encoding, payload);
-        if self.link.send(self.key, message, end, self.sending.swap(true, Ordering::Relaxed)) {
+        let follows = self.sending.swap(true, Ordering::Relaxed);
+        if self.link.send(follows, |grpc| grpc.send_on(self.key, message, end)) {
             return Ok(true);
         }
         py.detach(|| self.link.flush_all(self.deadline));
@@ -72,34 +74,34 @@ impl ClientCall {
     fn watch(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
         {
             let mut state = self.link.lock();
-            state.grpc.watch_deadline(self.key);
+            state.protocol.watch_deadline(self.key);
             state.watch(self.key, Watcher::Change(Arc::new(callback)));
-            state.grpc.want(self.key, 1);
+            state.protocol.want(self.key, 1);
         }
         commanded(py, &self.link, self.on_dirty.as_ref())
     }
 
     /// No more messages from this side.
     fn half_close(&self, py: Python<'_>) -> PyResult<()> {
-        self.link.lock().grpc.half_close(self.key);
+        self.link.lock().protocol.half_close(self.key);
         commanded(py, &self.link, self.on_dirty.as_ref())
     }
 
     /// All that was sent fits the server's window.
     #[getter]
     fn sent(&self) -> bool {
-        self.link.lock().grpc.call(self.key).is_none_or(|call| call.sent() || call.finished.is_some())
+        self.link.lock().protocol.call(self.key).is_none_or(|call| call.sent() || call.finished.is_some())
     }
 
     /// The server still takes what is sent. False comes before the end of the call where there is more to receive.
     #[getter]
     fn heard(&self) -> bool {
-        self.link.lock().grpc.call(self.key).is_some_and(|call| call.finished.is_none() && !call.cut)
+        self.link.lock().protocol.call(self.key).is_some_and(|call| call.finished.is_none() && !call.cut)
     }
 
     #[getter]
     fn finished(&self) -> bool {
-        self.link.lock().grpc.call(self.key).is_none_or(|call| call.finished.is_some())
+        self.link.lock().protocol.call(self.key).is_none_or(|call| call.finished.is_some())
     }
 
     /// The next message if it is there, else None, and asks for it. At the end None: look at `finished`.
@@ -117,7 +119,7 @@ impl ClientCall {
         self.sending.store(false, Ordering::Relaxed);
         loop {
             // First whether more can come: what has come is there then.
-            let over = self.link.lock().grpc.call(self.key).is_none_or(Call::over);
+            let over = self.link.lock().protocol.call(self.key).is_none_or(Call::over);
             let (message, says_room) = receive(&self.link, self.key);
             if let Some(message) = message {
                 if says_room {
@@ -138,7 +140,7 @@ impl ClientCall {
     /// The server has answered with its head (or the call is over).
     #[getter]
     fn headed(&self) -> bool {
-        self.link.lock().grpc.call(self.key).is_none_or(|call| call.head.is_some() || call.finished.is_some())
+        self.link.lock().protocol.call(self.key).is_none_or(|call| call.head.is_some() || call.finished.is_some())
     }
 
     fn wait_head_blocking(&self, py: Python<'_>) -> PyResult<()> {
@@ -147,14 +149,14 @@ impl ClientCall {
 
     /// Waits for the end of the call, which comes behind as many messages that nobody takes as the window has room for.
     fn wait_end_blocking(&self, py: Python<'_>) -> PyResult<()> {
-        self.link.lock().grpc.want(self.key, 1);
+        self.link.lock().protocol.want(self.key, 1);
         py.detach(|| self.link.flush());
         wait(py, &self.link, self.key, self.deadline, &|_| false)
     }
 
     /// The response's initial metadata, None where there is none (yet).
     fn initial_metadata<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        let head = self.link.lock().grpc.call(self.key).and_then(|call| call.head.clone());
+        let head = self.link.lock().protocol.call(self.key).and_then(|call| call.head.clone());
         head.map(|head| metadata::to_py(py, &head)).transpose().map(Option::flatten)
     }
 
@@ -165,10 +167,10 @@ impl ClientCall {
         }
         let ended = {
             let state = self.link.lock();
-            let call = state.grpc.call(self.key);
+            let call = state.protocol.call(self.key);
             call.and_then(|call| Some(Ended::new(call.finished.clone()?, call.head.clone())))
         };
-        ended.map(|ended| ended.into_outcome(py)).transpose()
+        ended.map(|ended| outcome::of(py, ended)).transpose()
     }
 
     /// Ends the call early with this code and these details, if it is not over.
@@ -185,12 +187,12 @@ impl ClientCall {
 /// A message, and whether the server has to be told that there is room for more.
 fn receive(link: &Link, key: Key) -> (Option<Bytes>, bool) {
     let mut state = link.lock();
-    let mut message = state.grpc.take_message(key);
+    let mut message = state.protocol.take_message(key);
     if message.is_none() {
-        state.grpc.want(key, 1);
-        message = state.grpc.take_message(key);
+        state.protocol.want(key, 1);
+        message = state.protocol.take_message(key);
     }
-    (message, state.grpc.waiting_output() > 0)
+    (message, state.protocol.waiting_output() > 0)
 }
 
 impl Drop for ClientCall {
@@ -198,9 +200,9 @@ impl Drop for ClientCall {
     fn drop(&mut self) {
         self.link.unwatch(self.key);
         let mut state = self.link.lock();
-        state.grpc.cancel(self.key, Status::new(1, "the call was dropped"));
+        state.protocol.cancel(self.key, Status::new(1, "the call was dropped"));
         let end = state.heard_end(self.key);
-        state.grpc.forget(self.key);
+        state.protocol.forget(self.key);
         drop(state);
         tell_all(end.into_iter().collect());
         commanded_unheard(&self.link, self.on_dirty.as_ref());
@@ -214,7 +216,7 @@ pub fn cancel(
     key: Key,
     status: Status,
 ) -> PyResult<()> {
-    link.lock().grpc.cancel(key, status);
+    link.lock().protocol.cancel(key, status);
     commanded(py, link, on_dirty)?;
     for news in link.news() {
         news.tell(py);
@@ -235,7 +237,7 @@ pub fn wait(
             Waited::Ready => return Ok(()),
             Waited::DeadlinePassed => {
                 py.detach(|| {
-                    link.lock().grpc.cancel(key, Status::deadline_exceeded());
+                    link.lock().protocol.cancel(key, Status::deadline_exceeded());
                     link.flush();
                     tell_all(link.news());
                 });
@@ -245,10 +247,10 @@ pub fn wait(
                 if let Err(raised) = py.check_signals() {
                     link.unwatch(key);
                     let mut state = link.lock();
-                    state.grpc.cancel(key, Status::new(1, "interrupted"));
+                    state.protocol.cancel(key, Status::new(1, "interrupted"));
                     drop(state);
                     link.flush();
-                    link.lock().grpc.forget(key);
+                    link.lock().protocol.forget(key);
                     return Err(raised);
                 }
             }

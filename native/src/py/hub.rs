@@ -9,20 +9,21 @@ use proxyless_tls::session::Session;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::client::{ClientLink, commanded};
+use super::client::{ClientLink, follow_up};
 use super::deadline_after;
+use super::news::{Callables, Hub as Driven, tell_all};
 use super::server::ServerCall;
 use super::tally::Tally;
 use super::terms::{Terms, span};
 use super::tls::{ClientTls, Gate};
-use crate::drive::fork::Descriptor;
-use crate::drive::gate::Security;
-use crate::drive::hub::{Hub as Driven, ServerSettings, Turn};
-use crate::drive::link::Link;
-use crate::drive::news::tell_all;
-use crate::drive::socket;
 use proxyless_core::grpc;
 use proxyless_core::grpc::status::{Origin, Status, code};
+use proxyless_drive::fork::Descriptor;
+use proxyless_drive::gate::Security;
+use proxyless_drive::hub::Turn;
+use proxyless_drive::link::Driven as AnyLink;
+use proxyless_drive::port::{Port, Server};
+use proxyless_drive::socket;
 
 /// A set of connections and listeners driven together.
 ///
@@ -89,10 +90,9 @@ impl Hub {
     /// plaintext.
     #[pyo3(signature = (fd, terms, gate=None))]
     fn listen(&self, fd: RawFd, terms: &Terms, gate: Option<Bound<'_, Gate>>) -> PyResult<()> {
-        let Terms { http2, max_message, keeping, .. } = terms;
-        let gate = gate.map(|gate| gate.get().0.clone());
-        let (http2, keeping) = (http2.clone(), keeping.clone());
-        self.hub.listen(own(fd), ServerSettings { http2, max_message: *max_message, keeping, gate })?;
+        let (http2, max_message, keeping) = (terms.http2.clone(), terms.max_message, terms.keeping.clone());
+        let speaks = Box::new(Server(move || grpc::Connection::server(&http2, max_message).keep(&keeping)));
+        self.hub.listen(own(fd), Port { speaks, gate: gate.map(|gate| gate.get().0.clone()) })?;
         Ok(())
     }
 
@@ -108,9 +108,9 @@ impl Hub {
     fn drain_misfits(&self, py: Python<'_>) -> PyResult<(usize, Option<f64>)> {
         let (misfits, next) = py.detach(|| self.hub.due_misfits());
         for link in &misfits {
-            py.detach(|| link.lock().grpc.shut_down());
+            py.detach(|| link.shut_down());
             // The caller is whoever brought the news: what a loop's calls are told, they are told in the loop.
-            commanded(py, link, self.on_dirty.as_ref())?;
+            follow_up(py, link.clone().after_command(), self.on_dirty.as_ref())?;
         }
         let wait = next.map(|next| next.saturating_duration_since(Instant::now()).as_secs_f64());
         Ok((misfits.len(), wait))
@@ -157,8 +157,8 @@ impl Hub {
         let links = self.hub.links().into_iter();
         links
             .map(|link| {
-                let state = link.lock(); // the descriptor is this link's as long as nobody else has it
-                (link.token(), link.peer.clone(), socket::local_name(link.fd()), state.grpc.tally().into())
+                let (peer, local) = (link.peer().to_owned(), link.local_name());
+                (link.token(), peer, local, link.tally().into())
             })
             .collect()
     }
@@ -188,13 +188,13 @@ impl Hub {
     /// Ends every connection at once; their calls end with CANCELLED and these details.
     fn close(&self, py: Python<'_>, details: &str) {
         for link in self.hub.stop_listening() {
-            close(py, &self.hub, &link, &Status::new(code::UNAVAILABLE, details).by(Origin::Channel));
+            close(py, &self.hub, &*link, &Status::new(code::UNAVAILABLE, details).by(Origin::Channel));
         }
     }
 }
 
 impl Hub {
-    fn brought(&self, py: Python<'_>, turn: Turn) -> Vec<ServerCall> {
+    fn brought(&self, py: Python<'_>, turn: Turn<Callables>) -> Vec<ServerCall> {
         for news in turn.news {
             news.tell(py);
         }
@@ -202,15 +202,15 @@ impl Hub {
     }
 }
 
-fn drain_all(links: Vec<Arc<Link>>) -> usize {
+fn drain_all(links: Vec<Arc<dyn AnyLink<Callables>>>) -> usize {
     for link in &links {
-        link.lock().grpc.shut_down();
+        link.shut_down();
         tell_all(link.flush_now());
     }
     links.len()
 }
 
-pub fn close(py: Python<'_>, hub: &Driven, link: &Arc<Link>, status: &Status) {
+pub fn close(py: Python<'_>, hub: &Driven, link: &dyn AnyLink<Callables>, status: &Status) {
     let news = py.detach(|| link.close(status));
     hub.release(link);
     for item in news {

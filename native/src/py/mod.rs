@@ -5,6 +5,7 @@ pub mod client_call;
 pub mod hub;
 pub mod metadata;
 pub mod method;
+pub mod news;
 pub mod outcome;
 pub mod patterns;
 pub mod payload;
@@ -32,7 +33,7 @@ pub fn deadline_after(timeout: Option<f64>) -> PyResult<Option<Instant>> {
 
 #[pymodule]
 pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    crate::drive::fork::install();
+    proxyless_drive::fork::install();
     module.add_class::<hub::Hub>()?;
     module.add_class::<terms::Terms>()?;
     module.add_class::<method::Method>()?;

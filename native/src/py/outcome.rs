@@ -1,13 +1,10 @@
 //! `Outcome`: how an attempt of a call ended.
 
-use std::collections::VecDeque;
-
-use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
+use proxyless_core::grpc::ended::Ended;
 use proxyless_core::grpc::status::{self, Status, code};
-use proxyless_core::http2::Headers;
 
 use super::{metadata, payload};
 
@@ -108,45 +105,12 @@ impl Outcome {
     }
 }
 
-/// An outcome that Python has not seen: made without the GIL, under a link's lock.
-pub struct Ended {
-    status: Status,
-    head: Option<Headers>,
-    payload: Option<Bytes>,
-}
-
-impl Ended {
-    /// Of a call whose messages are received one by one, or that is not there any more.
-    pub fn new(status: Status, head: Option<Headers>) -> Self {
-        Self { status, head, payload: None }
-    }
-
-    /// A unary call's end: OK needs exactly one message.
-    pub fn unary(mut status: Status, head: Option<Headers>, inbox: &mut VecDeque<Bytes>) -> Self {
-        let payload = inbox.pop_front();
-        if status.code == code::OK && (payload.is_none() || !inbox.is_empty()) {
-            let trailers = std::mem::take(&mut status.trailers);
-            status = Status::new(code::UNIMPLEMENTED, "a unary call was not answered by exactly one message");
-            status.trailers = trailers;
-        }
-        Self { status, head, payload }
-    }
-
-    pub fn without_message(&self) -> Self {
-        Self::new(self.status.clone(), self.head.clone())
-    }
-
-    pub fn code(&self) -> i32 {
-        self.status.code
-    }
-
-    pub fn into_outcome(self, py: Python<'_>) -> PyResult<Outcome> {
-        // A Trailers-Only answer has no head of its own: the call may be retried (gRFC A6, "when retries are valid").
-        let response_started = self.head.as_ref().is_some_and(|head| !head.is_empty());
-        let payload = self.payload.map(|bytes| payload::to_py(py, &bytes).unbind());
-        let initial = self.head.map(|map| metadata::to_py(py, &map)).transpose()?.flatten().map(Bound::unbind);
-        let trailing = metadata::to_py(py, &self.status.trailers)?.map(Bound::unbind);
-        let Status { code, message: details, unprocessed, origin, .. } = self.status;
-        Ok(Outcome { code, details, payload, initial, trailing, response_started, unprocessed, origin: origin.into() })
-    }
+pub fn of(py: Python<'_>, ended: Ended) -> PyResult<Outcome> {
+    // A Trailers-Only answer has no head of its own: the call may be retried (gRFC A6, "when retries are valid").
+    let response_started = ended.head.as_ref().is_some_and(|head| !head.is_empty());
+    let payload = ended.payload.map(|bytes| payload::to_py(py, &bytes).unbind());
+    let initial = ended.head.map(|map| metadata::to_py(py, &map)).transpose()?.flatten().map(Bound::unbind);
+    let trailing = metadata::to_py(py, &ended.status.trailers)?.map(Bound::unbind);
+    let Status { code, message: details, unprocessed, origin, .. } = ended.status;
+    Ok(Outcome { code, details, payload, initial, trailing, response_started, unprocessed, origin: origin.into() })
 }

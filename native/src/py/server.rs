@@ -12,10 +12,9 @@ use pyo3::types::{PyBytes, PyList};
 use super::client::commanded;
 use super::client_call::wait;
 use super::metadata;
+use super::news::{Link, Watcher, tell_all};
 use super::payload::{framed, to_py};
 use super::tls::TlsInfo;
-use crate::drive::link::Link;
-use crate::drive::news::{Watcher, tell_all};
 use proxyless_core::grpc::encoding::Encoding;
 use proxyless_core::grpc::message::Framed;
 use proxyless_core::grpc::{self, Call, status};
@@ -82,7 +81,7 @@ impl ServerCall {
     /// `/package.Service/Method`
     #[getter]
     fn path(&self) -> String {
-        self.link.lock().grpc.call(self.key).map(|call| call.path.clone()).unwrap_or_default()
+        self.link.lock().protocol.call(self.key).map(|call| call.path.clone()).unwrap_or_default()
     }
 
     #[getter]
@@ -99,26 +98,26 @@ impl ServerCall {
 
     /// None: plaintext.
     fn tls_info(&self, py: Python<'_>) -> Option<TlsInfo> {
-        TlsInfo::of(py, &self.link)
+        TlsInfo::of(py, &*self.link)
     }
 
     /// The request's metadata, None where there is none.
     fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        let head = self.link.lock().grpc.call(self.key).and_then(|call| call.head.clone());
+        let head = self.link.lock().protocol.call(self.key).and_then(|call| call.head.clone());
         head.map(|head| metadata::to_py(py, &head)).transpose().map(Option::flatten)
     }
 
     /// Seconds until the client's deadline, None without one.
     fn time_remaining(&self) -> Option<f64> {
-        let deadline = self.link.lock().grpc.call(self.key).and_then(|call| call.deadline);
+        let deadline = self.link.lock().protocol.call(self.key).and_then(|call| call.deadline);
         deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64())
     }
 
     /// A unary request, once it is whole: its only message.
     fn request<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         let mut state = self.link.lock();
-        let whole = state.grpc.call(self.key).is_some_and(|call| call.half_closed && call.inbox.len() == 1);
-        let message = if whole { state.grpc.take_message(self.key) } else { None };
+        let whole = state.protocol.call(self.key).is_some_and(|call| call.half_closed && call.inbox.len() == 1);
+        let message = if whole { state.protocol.take_message(self.key) } else { None };
         drop(state);
         message.map(|message| to_py(py, &message))
     }
@@ -126,19 +125,19 @@ impl ServerCall {
     /// Nothing more will arrive: the request ended, or the call did.
     #[getter]
     fn ended(&self) -> bool {
-        self.link.lock().grpc.call(self.key).is_none_or(|call| call.half_closed || call.finished.is_some())
+        self.link.lock().protocol.call(self.key).is_none_or(|call| call.half_closed || call.finished.is_some())
     }
 
     /// How many messages wait to be received.
     #[getter]
     fn waiting(&self) -> usize {
-        self.link.lock().grpc.call(self.key).map_or(0, |call| call.inbox.len())
+        self.link.lock().protocol.call(self.key).map_or(0, |call| call.inbox.len())
     }
 
     /// False once the client cancelled, its deadline passed or the connection was lost.
     #[getter]
     fn active(&self) -> bool {
-        self.link.lock().grpc.call(self.key).is_some_and(|call| call.finished.is_none())
+        self.link.lock().protocol.call(self.key).is_some_and(|call| call.finished.is_none())
     }
 
     /// `callback()` is called at each change until `unwatch`, or until it was told that the call is over. A callback
@@ -162,7 +161,7 @@ impl ServerCall {
     fn receive_blocking<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         loop {
             // First whether more can come: what has come is there then.
-            let over = self.link.lock().grpc.call(self.key).is_none_or(Call::over);
+            let over = self.link.lock().protocol.call(self.key).is_none_or(Call::over);
             let (message, says_room) = self.take();
             if let Some(message) = message {
                 if says_room {
@@ -184,7 +183,7 @@ impl ServerCall {
     fn compress(&self, encoding: u8) -> PyResult<()> {
         let wanted = Encoding::from_number(encoding)
             .ok_or_else(|| PyValueError::new_err(format!("no compression has the number {encoding}")))?;
-        let taken = self.link.lock().grpc.call(self.key).is_some_and(|call| call.takes(wanted));
+        let taken = self.link.lock().protocol.call(self.key).is_some_and(|call| call.takes(wanted));
         self.encoding.store(if taken { encoding } else { 0 }, Ordering::Relaxed);
         Ok(())
     }
@@ -192,7 +191,7 @@ impl ServerCall {
     /// Sends the initial metadata. Only the first time counts.
     fn send_head(&self, py: Python<'_>, initial: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let headers = self.head(initial)?;
-        self.link.lock().grpc.respond(self.key, headers);
+        self.link.lock().protocol.respond(self.key, headers);
         self.commanded(py)
     }
 
@@ -200,7 +199,7 @@ impl ServerCall {
     #[pyo3(signature = (payload, plain=false))]
     fn send(&self, py: Python<'_>, payload: &Bound<'_, PyBytes>, plain: bool) -> PyResult<()> {
         let message = self.message(py, payload, plain);
-        self.link.lock().grpc.send(self.key, message, false);
+        self.link.lock().protocol.send(self.key, message, false);
         self.commanded(py)
     }
 
@@ -208,7 +207,8 @@ impl ServerCall {
     #[pyo3(signature = (payload, plain=false))]
     fn send_blocking(&self, py: Python<'_>, payload: &Bound<'_, PyBytes>, plain: bool) -> PyResult<bool> {
         let message = self.message(py, payload, plain);
-        if self.link.send(self.key, message, false, self.sending.swap(true, Ordering::Relaxed)) {
+        let follows = self.sending.swap(true, Ordering::Relaxed);
+        if self.link.send(follows, |grpc| grpc.send_on(self.key, message, false)) {
             return Ok(true);
         }
         self.commanded(py)?;
@@ -220,7 +220,7 @@ impl ServerCall {
 
     #[getter]
     fn sent(&self) -> bool {
-        self.link.lock().grpc.call(self.key).is_none_or(|call| call.sent() || call.finished.is_some())
+        self.link.lock().protocol.call(self.key).is_none_or(|call| call.sent() || call.finished.is_some())
     }
 
     /// The whole answer to a unary call in one go.
@@ -239,9 +239,9 @@ impl ServerCall {
         let message = self.message(py, payload, plain);
         {
             let mut state = self.link.lock();
-            state.grpc.respond(self.key, headers);
-            state.grpc.send(self.key, message, false);
-            state.grpc.finish(self.key, trailers);
+            state.protocol.respond(self.key, headers);
+            state.protocol.send(self.key, message, false);
+            state.protocol.finish(self.key, trailers);
         }
         self.commanded(py)
     }
@@ -250,7 +250,7 @@ impl ServerCall {
     #[pyo3(signature = (code, details, trailing))]
     fn finish(&self, py: Python<'_>, code: i32, details: &str, trailing: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let trailers = Self::trailers(code, details, trailing)?;
-        self.link.lock().grpc.finish(self.key, trailers);
+        self.link.lock().protocol.finish(self.key, trailers);
         self.commanded(py)
     }
 }
@@ -260,18 +260,18 @@ impl ServerCall {
     fn take(&self) -> (Option<Bytes>, bool) {
         self.sending.store(false, Ordering::Relaxed);
         let mut state = self.link.lock();
-        let message = state.grpc.take_message(self.key);
+        let message = state.protocol.take_message(self.key);
         // One ahead, so that the client's next message is on its way while this one is worked on.
-        state.grpc.want(self.key, 1);
-        let message = message.or_else(|| state.grpc.take_message(self.key));
-        (message, state.grpc.waiting_output() > 0)
+        state.protocol.want(self.key, 1);
+        let message = message.or_else(|| state.protocol.take_message(self.key));
+        (message, state.protocol.waiting_output() > 0)
     }
 }
 
 impl Drop for ServerCall {
     fn drop(&mut self) {
         self.link.unwatch(self.key);
-        self.link.lock().grpc.forget(self.key);
+        self.link.lock().protocol.forget(self.key);
         let _ = Python::try_attach(|py| {
             if let Err(error) = self.commanded(py) {
                 error.write_unraisable(py, None);

@@ -12,8 +12,10 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::drive::gate::Gate as Driven;
-use crate::drive::link::Link;
+use proxyless_drive::gate::Gate as DrivenGate;
+use proxyless_drive::link::Driven;
+
+use super::news::Callables;
 
 /// `(kind, value, ignore_case)`
 type Rule = (String, String, bool);
@@ -125,7 +127,7 @@ impl ServerTls {
 /// What a server's port lets in. `on_refused(peer, reason)` is told of each connection that was not let in,
 /// `on_admitted(admitted)` of each that was.
 #[pyclass(frozen, module = "rpc._native")]
-pub struct Gate(pub Arc<Driven>);
+pub struct Gate(pub Arc<DrivenGate<Callables>>);
 
 /// `rpc.security.chain.Chain`.
 #[derive(FromPyObject)]
@@ -159,7 +161,7 @@ impl From<ChainOf<'_>> for Chain {
 impl Gate {
     #[new]
     fn new(on_refused: Py<PyAny>, on_admitted: Py<PyAny>) -> Self {
-        Self(Arc::new(Driven::new(on_refused, on_admitted)))
+        Self(Arc::new(DrivenGate::new(on_refused, on_admitted)))
     }
 
     /// `callback()` is called for each new connection before its first bytes are looked at.
@@ -179,24 +181,24 @@ impl Gate {
 
 /// A connection that a port let in; what is asked for is looked up then.
 #[pyclass(frozen, module = "rpc._native")]
-pub struct Admitted(pub Arc<Link>);
+pub struct Admitted(pub Arc<dyn Driven<Callables>>);
 
 #[pymethods]
 impl Admitted {
     #[getter]
     fn peer(&self) -> &str {
-        &self.0.peer
+        self.0.peer()
     }
 
     /// The name of the filter chain that it came in by.
     #[getter]
     fn chain(&self) -> &str {
-        self.0.admission.as_ref().map_or("", |admission| &admission.chain.name)
+        self.0.admission().map_or("", |admission| &admission.chain.name)
     }
 
     /// None: plaintext.
     fn tls_info(&self, py: Python<'_>) -> Option<TlsInfo> {
-        TlsInfo::of(py, &self.0)
+        TlsInfo::of(py, &*self.0)
     }
 }
 
@@ -214,16 +216,24 @@ pub struct TlsInfo {
 
 impl TlsInfo {
     /// None: plaintext.
-    pub fn of(py: Python<'_>, link: &Link) -> Option<Self> {
-        let server_name = link.admission.as_ref().and_then(|admission| admission.server_name());
-        let state = link.lock();
-        let session = state.session.as_ref()?;
-        let certificates = session.peer_certificates().to_vec();
-        let protocol = String::from_utf8_lossy(session.alpn()).into_owned();
-        let (resumed, identity) = (session.resumed(), session.identity());
-        let (version, key_exchange) = (session.version(), session.key_exchange());
-        drop(state); // what makes Python's objects may run Python
-        let certificates = certificates.iter().map(|certificate| PyBytes::new(py, certificate).unbind()).collect();
-        Some(Self { certificates, protocol, resumed, server_name, version, key_exchange, identity })
+    pub fn of(py: Python<'_>, link: &dyn Driven<Callables>) -> Option<Self> {
+        let (mut shown, mut info) = (Vec::new(), None);
+        link.look_at_session(&mut |session| {
+            info = session.map(|session| {
+                shown = session.peer_certificates().to_vec();
+                Self {
+                    certificates: Vec::new(), // what makes Python's objects may run Python: not here
+                    protocol: String::from_utf8_lossy(session.alpn()).into_owned(),
+                    resumed: session.resumed(),
+                    server_name: None,
+                    version: session.version(),
+                    key_exchange: session.key_exchange(),
+                    identity: session.identity(),
+                }
+            });
+        });
+        let server_name = link.admission().and_then(|admission| admission.server_name());
+        let certificates = shown.iter().map(|certificate| PyBytes::new(py, certificate).unbind()).collect();
+        info.map(|info| Self { certificates, server_name, ..info })
     }
 }

@@ -4,7 +4,8 @@ use std::io::{self, BufRead, IoSlice, Write};
 
 use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, UnixTime};
+pub use rustls::pki_types::CertificateDer;
+use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, ClientConnection, Connection, Error, HandshakeKind, ProtocolVersion, ServerConnection};
 use webpki::KeyUsage;
 

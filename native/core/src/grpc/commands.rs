@@ -144,6 +144,12 @@ impl Connection {
         }
     }
 
+    /// The same. True: the call goes on, and nothing of it waits for the peer.
+    pub fn send_on(&mut self, key: Key, message: Framed, end: bool) -> bool {
+        self.send(key, message, end);
+        self.calls.get(&key).is_some_and(|call| call.finished.is_none() && call.all_sent && !call.cut)
+    }
+
     /// Client: no more messages.
     pub fn half_close(&mut self, key: Key) {
         self.http2.send(key, &[], Bytes::new(), true);

@@ -11,6 +11,7 @@
 pub mod call;
 mod commands;
 pub mod encoding;
+pub mod ended;
 pub mod keeping;
 pub mod message;
 mod progress;

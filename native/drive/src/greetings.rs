@@ -1,15 +1,16 @@
 //! Accepted connections that have not yet shown what they are: few bytes each, and not for long.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proxyless_tls::greeting::Greeting;
 
-use super::fork::Descriptor;
-use super::gate::{Admission, Security};
-use super::hub::ServerSettings;
-use super::news::News;
-use super::socket::{self, Epoll};
+use crate::fork::Descriptor;
+use crate::gate::{Admission, Security};
+use crate::listener::Listener;
+use crate::port::Port;
+use crate::socket::{self, Epoll};
 
 /// How long a client may take to show what it is and to finish its handshake (Envoy's default transport socket
 /// connect time-out is 10 s, too).
@@ -19,54 +20,53 @@ const GRAIN: Duration = Duration::from_millis(250);
 /// More at once than this is an attack: the oldest go.
 const MOST: usize = 16 * 1024;
 
-#[derive(Default)]
-pub struct Greetings {
-    by_token: HashMap<u64, Pending>,
+pub struct Greetings<L: Listener> {
+    by_token: HashMap<u64, Pending<L>>,
     /// In the order of their time; some are over already.
     oldest: VecDeque<(Instant, u64)>,
     /// The hub will call `expire`.
     watched: bool,
 }
 
-struct Pending {
+struct Pending<L: Listener> {
     socket: Descriptor,
-    settings: ServerSettings,
+    port: Arc<Port<L>>,
     greeting: Greeting,
     /// Of the gate's chains, when it came.
     version: u64,
 }
 
-pub enum Greeted {
+pub enum Greeted<L: Listener> {
     NotYet,
-    Refused(News),
-    Opened { socket: Descriptor, settings: Box<ServerSettings>, security: Security, first: Vec<u8> },
+    Refused(L::News),
+    Opened { socket: Descriptor, port: Arc<Port<L>>, security: Box<Security<L>>, first: Vec<u8> },
 }
 
-impl Greetings {
+impl<L: Listener> Default for Greetings<L> {
+    fn default() -> Self {
+        Self { by_token: HashMap::new(), oldest: VecDeque::new(), watched: false }
+    }
+}
+
+impl<L: Listener> Greetings<L> {
     /// Returns when `expire` is due if that is not known yet.
-    pub fn begin(
-        &mut self,
-        epoll: &Epoll,
-        token: u64,
-        socket: Descriptor,
-        settings: ServerSettings,
-    ) -> Option<Instant> {
+    pub fn begin(&mut self, epoll: &Epoll, token: u64, socket: Descriptor, port: Arc<Port<L>>) -> Option<Instant> {
         let until = Instant::now() + LIMIT;
-        if let Some(gate) = &settings.gate {
+        if let Some(gate) = &port.gate {
             if self.by_token.len() >= MOST {
                 self.drop_oldest(epoll);
             }
             let version = gate.version();
-            self.by_token.insert(token, Pending { socket, settings, greeting: Greeting::default(), version });
+            self.by_token.insert(token, Pending { socket, port, greeting: Greeting::default(), version });
             self.oldest.push_back((until, token));
         }
         (!std::mem::replace(&mut self.watched, true)).then_some(until)
     }
 
     /// The socket is readable or writable, or may be.
-    pub fn turn(&mut self, epoll: &Epoll, token: u64) -> Greeted {
+    pub fn turn(&mut self, epoll: &Epoll, token: u64) -> Greeted<L> {
         let Some(mut pending) = self.by_token.remove(&token) else { return Greeted::NotYet };
-        let chains = pending.settings.gate.as_ref().map(|gate| gate.chains()).unwrap_or_default();
+        let chains = pending.port.gate.as_ref().map(|gate| gate.chains()).unwrap_or_default();
         let fd = pending.socket.fd();
         let mut buffer = [0; 4096];
         loop {
@@ -86,11 +86,11 @@ impl Greetings {
                 Ok(None) => {}
                 Ok(Some(opened)) => {
                     epoll.remove(fd);
-                    let Pending { socket, settings, version, .. } = pending;
-                    let gate = settings.gate.clone();
+                    let Pending { socket, port, version, .. } = pending;
+                    let gate = port.gate.clone();
                     let admission = gate.map(|gate| Admission::new(gate, opened.hello, opened.chain, version));
-                    let security = Security { session: opened.session, admission };
-                    return Greeted::Opened { socket, settings: Box::new(settings), security, first: opened.first };
+                    let security = Box::new(Security { session: opened.session, admission });
+                    return Greeted::Opened { socket, port, security, first: opened.first };
                 }
                 Err(reason) => return pending.refused(epoll, reason),
             }
@@ -105,7 +105,7 @@ impl Greetings {
     }
 
     /// Ends those whose time is over; returns when the next is due.
-    pub fn expire(&mut self, epoll: &Epoll, now: Instant) -> (Vec<News>, Option<Instant>) {
+    pub fn expire(&mut self, epoll: &Epoll, now: Instant) -> (Vec<L::News>, Option<Instant>) {
         let mut late = Vec::new();
         while let Some((until, token)) = self.oldest.front().copied() {
             let Some(pending) = self.by_token.remove(&token) else {
@@ -138,14 +138,14 @@ impl Greetings {
     }
 }
 
-impl Pending {
-    fn refused(self, epoll: &Epoll, reason: String) -> Greeted {
+impl<L: Listener> Pending<L> {
+    fn refused(self, epoll: &Epoll, reason: String) -> Greeted<L> {
         let fd = self.socket.fd();
         epoll.remove(fd);
         let peer = socket::peer_name(fd);
         socket::shut(fd);
-        match self.settings.gate {
-            Some(gate) => Greeted::Refused(News::Refused(gate.on_refused.clone(), peer, reason)),
+        match &self.port.gate {
+            Some(gate) => Greeted::Refused(L::refused(gate.on_refused.clone(), peer, reason)),
             None => Greeted::NotYet,
         }
     }

@@ -1,28 +1,28 @@
-//! One socket and its gRPC connection, driven by whoever waits for an answer.
+//! One socket and the protocol on it, driven by whoever waits for an answer.
 //!
 //! Blocking callers take turns (leader/follower): one thread, the leader, polls the socket and reads for all; the
 //! others sleep until their call changed or the lead is free. Whoever leaves passes the lead on. Event loops call
-//! `turn` when the socket is readable. Watchers (Python callables) are told outside the lock.
+//! `turn` when the socket is readable. Watchers are told outside the lock.
 
 use std::os::fd::RawFd;
 use std::sync::{Arc, Condvar, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use pyo3::prelude::*;
+use crate::busy::BusyPoll;
+use crate::fork::{Descriptor, ProcessMutex};
+use crate::gate::{Admission, Security};
+use crate::hub::Hub;
+use crate::hub::Turn;
+use crate::listener::{Hears, Listener, Watcher, tell_all};
+use crate::protocol::Protocol;
+use crate::socket::{self, Bell, Epoll, Polled};
+use crate::state::State;
+use proxyless_core::grpc::Tally;
+use proxyless_core::grpc::status::{Origin, Status, code};
+use proxyless_core::http2::Counters;
+use proxyless_tls::session::Session;
 
-use super::busy::BusyPoll;
-use super::fork::{Descriptor, ProcessMutex};
-use super::gate::{Admission, Security};
-use super::hub::Hub;
-use super::news::{News, Watcher, tell_all};
-use super::socket::{self, Bell, Epoll, Polled};
-use super::state::State;
-use proxyless_core::grpc::message::Framed;
-use proxyless_core::grpc::status::Status;
-use proxyless_core::grpc::{self, Call};
-use proxyless_core::http2::Key;
-
-/// How long the main thread sleeps before it lets Python look for signals.
+/// How long the main thread sleeps before it lets its caller look for signals.
 const SIGNAL_CHECK: Duration = Duration::from_millis(100);
 /// How long what a loop last read says that the peer is there.
 const FRESH: Duration = Duration::from_millis(1);
@@ -38,36 +38,36 @@ const COMMANDS_PER_FLUSH: usize = 24;
 pub enum Waited {
     Ready,
     DeadlinePassed,
-    /// The main thread should let Python run signal handlers, then wait on.
+    /// The main thread should run signal handlers, then wait on.
     Interrupted,
 }
 
-pub struct Link {
+pub struct Link<P: Protocol, L: Hears<P>> {
     fd: Descriptor,
     pub peer: String,
     /// Callers take turns to lead. Otherwise the hub drives alone.
     callers_lead: bool,
     /// Server: by what gate it came in.
-    pub admission: Option<Admission>,
+    pub admission: Option<Admission<L>>,
     /// Who looks after the link when no caller leads it, and by what name it knows it.
-    hub: Weak<Hub>,
+    hub: Weak<Hub<L>>,
     token: u64,
     /// Of the caller that leads.
     pub busy_poll: BusyPoll,
-    state: ProcessMutex<State>,
+    state: ProcessMutex<State<P, L>>,
 }
 
 thread_local! {
     static SLEEP: Arc<Condvar> = Arc::new(Condvar::new());
 }
 
-impl Link {
+impl<P: Protocol, L: Hears<P>> Link<P, L> {
     pub fn new(
         fd: Descriptor,
-        grpc: grpc::Connection,
-        security: Security,
+        protocol: P,
+        security: Security<L>,
         callers_lead: bool,
-        hub: Weak<Hub>,
+        hub: Weak<Hub<L>>,
         token: u64,
     ) -> Self {
         socket::set_nodelay(fd.fd());
@@ -79,7 +79,7 @@ impl Link {
             hub,
             token,
             busy_poll: BusyPoll::default(),
-            state: ProcessMutex::new(State::new(grpc, security.session)),
+            state: ProcessMutex::new(State::new(protocol, security.session)),
         }
     }
 
@@ -89,7 +89,7 @@ impl Link {
 
     /// Nobody will read it any more. The socket is closed at once, however long the owners of its calls go on: all that use
     /// its number do so under the lock of the state, but for those that poll it. The last of them closes it then.
-    pub(super) fn leave(&self, state: &mut State, epoll: &Epoll) {
+    pub(super) fn leave(&self, state: &mut State<P, L>, epoll: &Epoll) {
         epoll.remove(self.fd());
         state.left = true;
         if state.polled > 0 {
@@ -98,7 +98,7 @@ impl Link {
         self.close_unpolled(state);
     }
 
-    fn close_unpolled(&self, state: &State) {
+    fn close_unpolled(&self, state: &State<P, L>) {
         if state.left && state.polled == 0 {
             self.fd.close();
         }
@@ -107,9 +107,9 @@ impl Link {
     /// Waits outside the lock. Who holds the lock again has the result.
     fn polled<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, State<P, L>>,
         poll: impl FnOnce() -> Polled,
-    ) -> (MutexGuard<'a, State>, Polled) {
+    ) -> (MutexGuard<'a, State<P, L>>, Polled) {
         state.polled += 1;
         drop(state);
         let polled = poll();
@@ -119,7 +119,7 @@ impl Link {
         (state, polled)
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub fn lock(&self) -> MutexGuard<'_, State<P, L>> {
         self.state.lock()
     }
 
@@ -129,37 +129,32 @@ impl Link {
     }
 
     /// A call that is over changes no more: its watcher is let go, or the two would keep each other for ever. False: it is.
-    pub fn watch(&self, key: Key, watcher: Watcher) -> bool {
+    pub fn watch(&self, key: P::Key, watcher: Watcher<L::Callback>) -> bool {
         let mut state = self.lock();
-        let over = state.grpc.call(key).is_none_or(|call| call.finished.is_some());
+        let over = state.protocol.call(key).is_none_or(P::finished);
         let unneeded = if over { Some(watcher) } else { state.watchers.insert(key, watcher) };
         drop(state);
         drop(unneeded);
         !over
     }
 
-    pub fn unwatch(&self, key: Key) {
+    pub fn unwatch(&self, key: P::Key) {
         let removed = self.lock().watchers.remove(&key);
         drop(removed);
     }
 
-    pub fn on_lost(&self, callback: Py<PyAny>) {
+    pub fn on_lost(&self, callback: L::Callback) {
         self.lock().on_lost = Some(callback);
     }
 
     /// Calls for which the peer has no stream free are not taken from here on; see `State::tell_of_room`.
-    pub fn on_room(&self, callback: Py<PyAny>) {
+    pub fn on_room(&self, callback: L::Callback) {
         self.lock().on_room = Some(Arc::new(callback));
     }
 
     /// `callback(problem | None)` once the peer has said its first words, or will not.
-    pub fn on_heard(&self, callback: Py<PyAny>) {
+    pub fn on_heard(&self, callback: L::Callback) {
         self.lock().waits_to_hear = Some(callback);
-    }
-
-    /// What arrived before the link was made.
-    pub fn take_in(&self, bytes: &[u8]) {
-        self.lock().take_in_opened(bytes);
     }
 
     // ---- bytes
@@ -170,14 +165,14 @@ impl Link {
     }
 
     /// The news that a command itself made (a cancelled call, a refused request).
-    pub fn news(&self) -> Vec<News> {
+    pub fn news(&self) -> Vec<L::News> {
         let mut state = self.lock();
         self.stir(&mut state);
         state.spread()
     }
 
     /// Makes the leader look again: something changed that the socket does not tell it.
-    fn stir(&self, state: &mut State) {
+    fn stir(&self, state: &mut State<P, L>) {
         if state.led && !std::mem::replace(&mut state.rung, true) {
             state.bell.as_ref().inspect(|bell| bell.ring());
         }
@@ -199,12 +194,12 @@ impl Link {
     }
 
     /// Blocks until `ready` holds for the call (or it finished, or is gone). Without the GIL.
-    pub fn wait(&self, key: Key, deadline: Option<Instant>, ready: &dyn Fn(&Call) -> bool) -> Waited {
+    pub fn wait(&self, key: P::Key, deadline: Option<Instant>, ready: &dyn Fn(&P::Call) -> bool) -> Waited {
         let signals = socket::on_main_thread();
         let mut state = self.lock();
         let mut interrupted = false;
         let result = loop {
-            if state.grpc.call(key).is_none_or(|call| call.finished.is_some() || ready(call)) {
+            if state.protocol.call(key).is_none_or(|call| P::finished(call) || ready(call)) {
                 break Waited::Ready;
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
@@ -227,16 +222,16 @@ impl Link {
         let news = state.spread();
         self.pass_lead_on(&mut state);
         drop(state);
-        tell_all(news);
+        tell_all::<L>(news);
         result
     }
 
     fn follow<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
-        key: Key,
+        mut state: MutexGuard<'a, State<P, L>>,
+        key: P::Key,
         until: Option<Instant>,
-    ) -> MutexGuard<'a, State> {
+    ) -> MutexGuard<'a, State<P, L>> {
         let sleep = SLEEP.with(Arc::clone);
         state.waiters.push((key, sleep.clone()));
         let mut state = match until {
@@ -250,7 +245,11 @@ impl Link {
         state
     }
 
-    fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>, until: Option<Instant>) -> (MutexGuard<'a, State>, bool) {
+    fn lead<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<P, L>>,
+        until: Option<Instant>,
+    ) -> (MutexGuard<'a, State<P, L>>, bool) {
         state.led = true;
         self.untend(&mut state);
         let events = if state.flush(self.fd()) { libc::POLLIN } else { libc::POLLIN | libc::POLLOUT };
@@ -286,13 +285,13 @@ impl Link {
             // What is called may itself make a call on this link: nobody leads meanwhile, or somebody else.
             self.pass_lead_on(&mut state);
             drop(state);
-            tell_all(news);
+            tell_all::<L>(news);
             state = self.lock();
         }
         (state, matches!(polled, Polled::Interrupted))
     }
 
-    fn pass_lead_on(&self, state: &mut State) {
+    fn pass_lead_on(&self, state: &mut State<P, L>) {
         if state.led || !self.callers_lead {
             return;
         }
@@ -305,7 +304,7 @@ impl Link {
 
     /// Before a call is put on a link that nobody reads: what the peer said meanwhile may be that it is gone.
     /// A call that is then refused was not sent, and goes elsewhere for free.
-    pub fn look_before_call(&self, state: &mut State) {
+    pub fn look_before_call(&self, state: &mut State<P, L>) {
         // A loop sees the end of a connection in its next turn; blocking links are read by nobody between calls.
         if !state.led && (self.callers_lead || state.last_turn.elapsed() > FRESH) {
             state.read(self.fd(), false);
@@ -316,26 +315,26 @@ impl Link {
     // ---- left alone
 
     /// Says hello, and lets the hub read what comes back.
-    pub fn begin(&self) -> Vec<News> {
+    pub fn begin(&self) -> Vec<L::News> {
         let mut state = self.lock();
         if let Some(hub) = self.hub.upgrade() {
             self.flush_under(&mut state, &hub);
             self.tend(&mut state);
-            self.arm(&mut state, &hub);
+            self.arm(&mut state, &hub, Instant::now());
         }
         state.spread()
     }
 
     /// After a command that nobody will wait for: gets its bytes out and the answer looked for.
     /// True: the hub's loop should be asked to flush, which tells the news then.
-    pub fn commanded(self: &Arc<Self>) -> (bool, Vec<News>) {
+    pub fn commanded(self: &Arc<Self>) -> (bool, Vec<L::News>) {
         if self.inherited() {
             return (false, Vec::new());
         }
         let mut state = self.lock();
         if let Some(hub) = self.hub.upgrade() {
             if hub.defers_flush() {
-                self.arm(&mut state, &hub);
+                self.arm(&mut state, &hub, Instant::now());
                 // The first command of a turn goes out at once: it may be the only one, and somebody waits for it.
                 let first = !std::mem::replace(&mut state.dirty, true);
                 state.commands = if first { 0 } else { state.commands + 1 };
@@ -346,23 +345,23 @@ impl Link {
             }
             self.flush_under(&mut state, &hub);
             self.tend(&mut state);
-            self.arm(&mut state, &hub);
+            self.arm(&mut state, &hub, Instant::now());
         }
         (false, state.spread())
     }
 
-    /// Sends a message of a stream. True: nothing is left to do for its sender, it has left or soon will; else a flush is
-    /// due. A message that `follows` others of its call, with nothing received in between, may wait a little for more
-    /// of them: a system call costs several times what a small message does.
-    pub fn send(self: &Arc<Self>, key: Key, message: Framed, end: bool, follows: bool) -> bool {
+    /// Sends a message of a stream by `send`, which says whether the call goes on and nothing of it waits for the peer.
+    /// True: nothing is left to do for its sender, it has left or soon will; else a flush is due. A message that
+    /// `follows` others of its call, with nothing received in between, may wait a little for more of them: a system call
+    /// costs several times what a small message does.
+    pub fn send(self: &Arc<Self>, follows: bool, send: impl FnOnce(&mut P) -> bool) -> bool {
         let mut state = self.lock();
-        state.grpc.send(key, message, end);
-        let going = state.grpc.call(key).is_some_and(|call| call.finished.is_none() && call.all_sent && !call.cut);
+        let going = send(&mut state.protocol);
         let now = Instant::now();
-        if going && follows && state.grpc.waiting_output() < ENOUGH {
+        if going && follows && state.protocol.waiting_output() < ENOUGH {
             let begun = state.held_since;
             if now - begun.unwrap_or(state.sent_at) < TOGETHER
-                && (begun.is_some() || self.hub.upgrade().is_some_and(|hub| hub.hold(self)))
+                && (begun.is_some() || self.hub.upgrade().is_some_and(|hub| hub.hold(self.clone())))
             {
                 state.held_since = begun.or(Some(now));
                 return true;
@@ -372,27 +371,18 @@ impl Link {
         false
     }
 
-    /// What was held leaves.
-    pub fn let_go(&self) -> Vec<News> {
-        let mut state = self.lock();
-        if let (Some(_), Some(hub)) = (state.held_since, self.hub.upgrade()) {
-            self.flush_under(&mut state, &hub);
-        }
-        state.spread()
-    }
-
     /// Writes what waits; the hub goes on when the socket has room again. The news: calls that a dead link refused.
-    pub fn flush_now(&self) -> Vec<News> {
+    pub fn flush_now(&self) -> Vec<L::News> {
         let mut state = self.lock();
         state.dirty = false;
         if let Some(hub) = self.hub.upgrade() {
             self.flush_under(&mut state, &hub);
-            self.arm(&mut state, &hub);
+            self.arm(&mut state, &hub, Instant::now());
         }
         state.spread()
     }
 
-    pub(super) fn flush_under(&self, state: &mut State, hub: &Hub) {
+    pub(super) fn flush_under(&self, state: &mut State<P, L>, hub: &Hub<L>) {
         let drained = state.flush(self.fd());
         if self.callers_lead {
             if !drained && state.led {
@@ -408,7 +398,7 @@ impl Link {
     }
 
     /// Lets the hub read while no caller does.
-    pub(super) fn tend(&self, state: &mut State) {
+    pub(super) fn tend(&self, state: &mut State<P, L>) {
         if !self.callers_lead || state.tended || state.led || state.socket_dead {
             return;
         }
@@ -418,7 +408,7 @@ impl Link {
         }
     }
 
-    fn untend(&self, state: &mut State) {
+    fn untend(&self, state: &mut State<P, L>) {
         if self.callers_lead && std::mem::take(&mut state.tended) {
             if let Some(hub) = self.hub.upgrade() {
                 hub.ignore(self.fd(), self.token);
@@ -427,16 +417,17 @@ impl Link {
     }
 
     /// The hub's turn. A socket that a caller leads is left to it. `to_the_end`: the peer has hung up.
-    pub fn turn(&self, accepted: &mut Vec<Key>, to_the_end: bool) -> Vec<News> {
+    pub(super) fn look(self: &Arc<Self>, to_the_end: bool, turn: &mut Turn<L>) {
         let mut state = self.lock();
         if self.callers_lead {
             state.tended = false;
             if state.led {
-                return Vec::new();
+                return;
             }
         }
         let more = state.read(self.fd(), to_the_end);
-        state.expire();
+        let now = state.last_turn; // it began just now, or the socket is dead
+        state.expire(now);
         if let Some(hub) = self.hub.upgrade() {
             self.flush_under(&mut state, &hub);
             if more && !self.callers_lead {
@@ -445,17 +436,24 @@ impl Link {
             if self.callers_lead && state.waiters.is_empty() {
                 self.tend(&mut state);
             }
-            self.arm(&mut state, &hub);
+            self.arm(&mut state, &hub, now);
         }
-        accepted.append(&mut state.grpc.take_accepted());
-        state.spread()
+        let accepted = state.protocol.take_accepted();
+        turn.news.append(&mut state.spread());
+        drop(state);
+        if !accepted.is_empty() && self.admission.as_ref().is_some_and(Admission::overstays) {
+            let stayed = Status::new(code::UNAVAILABLE, "told to go away, the client stayed").by(Origin::Channel);
+            turn.news.append(&mut Driven::close(&**self, &stayed));
+        } else {
+            turn.accepted.extend(accepted.into_iter().map(|key| L::accepted(self, key)));
+        }
     }
 
     pub(super) fn callers_lead(&self) -> bool {
         self.callers_lead
     }
 
-    pub(super) fn hub(&self) -> Option<Arc<Hub>> {
+    pub(super) fn hub(&self) -> Option<Arc<Hub<L>>> {
         self.hub.upgrade()
     }
 
@@ -466,23 +464,135 @@ impl Link {
     pub fn dead(&self) -> bool {
         self.lock().socket_dead
     }
+}
 
+/// A link as its hub knows it, whatever it carries.
+pub trait Driven<L: Listener>: Send + Sync {
+    fn fd(&self) -> RawFd;
+    fn token(&self) -> u64;
+    fn peer(&self) -> &str;
+    /// This side's address.
+    fn local_name(&self) -> String;
+    fn admission(&self) -> Option<&Admission<L>>;
+    /// What TLS says of it; None: plaintext.
+    fn look_at_session(&self, look: &mut dyn FnMut(Option<&Session>));
+    /// What arrived before the link was made.
+    fn take_in(&self, bytes: &[u8]);
+    /// Something may have arrived.
+    fn turn(self: Arc<Self>, to_the_end: bool, turn: &mut Turn<L>);
+    /// The moment for which it was armed has come.
+    fn on_time(self: Arc<Self>, turn: &mut Turn<L>);
+    /// What was held leaves.
+    fn let_go(&self) -> Vec<L::News>;
+    fn flush_now(&self) -> Vec<L::News>;
+    /// After a command that nobody will wait for: gets its bytes out and the answer looked for. True: the hub's loop
+    /// should be asked to flush, which tells the news then.
+    fn after_command(self: Arc<Self>) -> (bool, Vec<L::News>);
+    fn dead(&self) -> bool;
+    /// No new calls; it ends after those in progress.
+    fn shut_down(&self);
     /// Ends it: every call ends with `status`, what waits is written if there is room, the socket is shut.
-    pub fn close(&self, status: &Status) -> Vec<News> {
+    fn close(&self, status: &Status) -> Vec<L::News>;
+    /// Its hub lets go of it; returns when it was armed for.
+    fn leave_hub(&self, epoll: &Epoll) -> Option<Instant>;
+    fn tally(&self) -> Tally;
+    fn counters(&self) -> Counters;
+}
+
+impl<P: Protocol, L: Hears<P>> Driven<L> for Link<P, L> {
+    fn fd(&self) -> RawFd {
+        self.fd()
+    }
+
+    fn token(&self) -> u64 {
+        self.token
+    }
+
+    fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    fn local_name(&self) -> String {
+        let _own = self.lock(); // the descriptor is this link's as long as nobody lets go of it
+        socket::local_name(self.fd())
+    }
+
+    fn admission(&self) -> Option<&Admission<L>> {
+        self.admission.as_ref()
+    }
+
+    fn look_at_session(&self, look: &mut dyn FnMut(Option<&Session>)) {
+        look(self.lock().session.as_deref());
+    }
+
+    fn take_in(&self, bytes: &[u8]) {
+        self.lock().take_in_opened(bytes, Instant::now());
+    }
+
+    fn turn(self: Arc<Self>, to_the_end: bool, turn: &mut Turn<L>) {
+        self.look(to_the_end, turn);
+    }
+
+    fn on_time(self: Arc<Self>, turn: &mut Turn<L>) {
+        self.look_in_time(turn);
+    }
+
+    /// What was held leaves.
+    fn let_go(&self) -> Vec<L::News> {
+        let mut state = self.lock();
+        if let (Some(_), Some(hub)) = (state.held_since, self.hub.upgrade()) {
+            self.flush_under(&mut state, &hub);
+        }
+        state.spread()
+    }
+
+    fn flush_now(&self) -> Vec<L::News> {
+        self.flush_now()
+    }
+
+    fn after_command(self: Arc<Self>) -> (bool, Vec<L::News>) {
+        self.commanded()
+    }
+
+    fn dead(&self) -> bool {
+        self.dead()
+    }
+
+    fn shut_down(&self) {
+        self.lock().protocol.shut_down();
+    }
+
+    fn close(&self, status: &Status) -> Vec<L::News> {
         let mut state = self.lock();
         self.stir(&mut state);
-        state.grpc.end_all(status);
-        state.grpc.part();
+        state.protocol.end_all(status);
+        state.protocol.part();
         state.flush(self.fd());
         state.lose();
         socket::shut(self.fd());
         for (_, sleep) in &state.waiters {
             sleep.notify_one();
         }
-        state.on_lost = None;
-        state.on_room = None;
-        state.waits_to_hear = None;
-        state.spread()
+        // Told outside the lock that they are let go of: what is dropped may reach back here.
+        let unneeded = (state.on_lost.take(), state.on_room.take(), state.waits_to_hear.take());
+        let news = state.spread();
+        drop(state);
+        drop(unneeded);
+        news
+    }
+
+    fn leave_hub(&self, epoll: &Epoll) -> Option<Instant> {
+        let mut state = self.lock();
+        self.leave(&mut state, epoll);
+        state.armed
+    }
+
+    fn tally(&self) -> Tally {
+        self.lock().protocol.tally()
+    }
+
+    fn counters(&self) -> Counters {
+        self.lock().protocol.counters()
     }
 }
 

@@ -5,26 +5,26 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::fork::Descriptor;
-use super::gate::Security;
-use super::greetings::Greeted;
-use super::hub::{GREETINGS, Hub, ServerSettings, Turn};
-use super::news::News;
-use super::socket;
+use crate::fork::Descriptor;
+use crate::gate::Security;
+use crate::greetings::Greeted;
+use crate::hub::{GREETINGS, Hub, Turn};
+use crate::listener::Listener;
+use crate::port::Port;
+use crate::socket;
 
 /// A listener that found no descriptor to spare looks again after this time.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 /// How long greetings may keep a turn from its end; one half of a handshake costs about as much.
 const GREETING: Duration = Duration::from_millis(1);
 
-impl Hub {
+impl<L: Listener> Hub<L> {
     /// The accept path: a port without a gate speaks plaintext at once, one with a gate looks at the first bytes.
-    pub(super) fn welcome(self: &Arc<Self>, socket: Descriptor, settings: ServerSettings, turn: &mut Turn) {
-        match &settings.gate {
+    pub(super) fn welcome(self: &Arc<Self>, socket: Descriptor, port: Arc<Port<L>>, turn: &mut Turn<L>) {
+        match &port.gate {
             None => {
-                let connection = settings.connection();
                 // Without a descriptor to spare the connection is dropped; its client tries again.
-                let _ = self.adopt(socket, connection, Security::default(), false, &[]);
+                let _ = port.speaks.adopt(self, socket, Security::default(), &[]);
             }
             Some(gate) => {
                 let before = gate.before_handshakes();
@@ -32,12 +32,12 @@ impl Hub {
                 if self.epoll.add(socket.fd(), libc::EPOLLIN, token).is_err() {
                     return; // as above
                 }
-                let until = self.greetings.lock().begin(&self.epoll, token, socket, settings);
+                let until = self.greetings.lock().begin(&self.epoll, token, socket, port);
                 if let Some(until) = until {
                     self.look_at(GREETINGS, None, until);
                 }
                 if let Some(callback) = before {
-                    turn.news.push(News::Change(callback)); // told before the next turn, which reads
+                    turn.news.push(L::changed(callback)); // told before the next turn, which reads
                 } else {
                     turn.greetings.push(token); // its bytes may be there
                 }
@@ -48,7 +48,7 @@ impl Hub {
     /// Handshakes come behind all that goes on in open connections, and no more of them in one turn than fit into
     /// `GREETING`; the others are told of again. Calls that came in are handed over first, but not twice in a row: who is
     /// busy must not keep everybody else out.
-    pub(super) fn greet(self: &Arc<Self>, turn: &mut Turn) {
+    pub(super) fn greet(self: &Arc<Self>, turn: &mut Turn<L>) {
         let waiting = std::mem::take(&mut turn.greetings);
         let put_off =
             !waiting.is_empty() && !turn.accepted.is_empty() && !self.greetings_put_off.load(Ordering::Relaxed);
@@ -66,17 +66,16 @@ impl Hub {
         }
     }
 
-    fn greeted(self: &Arc<Self>, greeted: Greeted, turn: &mut Turn) {
+    fn greeted(self: &Arc<Self>, greeted: Greeted<L>, turn: &mut Turn<L>) {
         match greeted {
             Greeted::NotYet => {}
             Greeted::Refused(news) => turn.news.push(news),
-            Greeted::Opened { socket, settings, security, first } => {
-                let connection = settings.connection();
-                if let Ok(link) = self.adopt(socket, connection, security, false, &first) {
-                    if let Some(admission) = &link.admission {
-                        turn.news.push(News::Admitted(admission.gate.on_admitted.clone(), link.clone()));
+            Greeted::Opened { socket, port, security, first } => {
+                if let Ok(link) = port.speaks.adopt(self, socket, *security, &first) {
+                    if let Some(admission) = link.admission() {
+                        turn.news.push(L::admitted(admission.gate.on_admitted.clone(), link.clone()));
                     }
-                    self.turn_link(&link, true, turn);
+                    self.turn_link(link, true, turn);
                 }
             }
         }
@@ -87,12 +86,12 @@ impl Hub {
         &self,
         token: u64,
         listener: RawFd,
-        settings: &ServerSettings,
-        accepted: &mut Vec<(Descriptor, ServerSettings)>,
+        port: &Arc<Port<L>>,
+        accepted: &mut Vec<(Descriptor, Arc<Port<L>>)>,
     ) {
         loop {
             match socket::accept(listener) {
-                Ok(Some(socket)) => accepted.push((socket, settings.clone())),
+                Ok(Some(socket)) => accepted.push((socket, port.clone())),
                 Ok(None) => return,
                 // Out of descriptors: who has not even said hello makes room, else the listener rests.
                 Err(_) if self.greetings.lock().drop_oldest(&self.epoll) => {}

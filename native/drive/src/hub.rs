@@ -11,17 +11,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::busy::BusyPoll;
-use super::fork::{Descriptor, ProcessMutex};
-use super::gate::{Admission, Gate, Security, is_new_misfit, still_fits};
-use super::greetings::Greetings;
-use super::link::Link;
-use super::members::{Member, Members};
-use super::news::News;
-use super::socket::{self, Alarm, Bell, Epoll};
-use proxyless_core::grpc::status::{Origin, Status, code};
-use proxyless_core::grpc::{self, Keeping, Tally};
-use proxyless_core::http2::{Counters, Key, Settings};
+use crate::busy::BusyPoll;
+use crate::fork::{Descriptor, ProcessMutex};
+use crate::gate::{Gate, Security, is_new_misfit, still_fits};
+use crate::greetings::Greetings;
+use crate::link::{Driven, Link};
+use crate::listener::{Hears, Listener};
+use crate::members::{Member, Members};
+use crate::port::Port;
+use crate::protocol::Protocol;
+use crate::socket::{self, Alarm, Bell, Epoll};
+use proxyless_core::grpc::Tally;
+use proxyless_core::http2::Counters;
 use proxyless_core::timers::Timers;
 
 const ALARM: u64 = 0;
@@ -37,22 +38,7 @@ const SPARE_BELLS: usize = 16;
 /// How long a sender that does not come back keeps what it has sent from leaving.
 const HELD_AT_MOST: Duration = Duration::from_micros(200);
 
-#[derive(Clone)]
-pub struct ServerSettings {
-    pub http2: Settings,
-    pub max_message: usize,
-    pub keeping: Keeping,
-    /// None: plaintext, without looking.
-    pub gate: Option<Arc<Gate>>,
-}
-
-impl ServerSettings {
-    pub(super) fn connection(&self) -> grpc::Connection {
-        grpc::Connection::server(&self.http2, self.max_message).keep(&self.keeping)
-    }
-}
-
-pub struct Hub {
+pub struct Hub<L: Listener> {
     pub(super) epoll: Epoll,
     /// Of threads: the open links, inside the other.
     open: Option<Open>,
@@ -67,11 +53,11 @@ pub struct Hub {
     bells: ProcessMutex<Vec<Bell>>,
     /// An event loop flushes once per turn; without one, commands flush at once.
     defers_flush: bool,
-    pub(super) members: ProcessMutex<Members>,
-    pub(super) greetings: ProcessMutex<Greetings>,
-    dirty: ProcessMutex<Vec<Arc<Link>>>,
+    pub(super) members: ProcessMutex<Members<L>>,
+    pub(super) greetings: ProcessMutex<Greetings<L>>,
+    dirty: ProcessMutex<Vec<Arc<dyn Driven<L>>>>,
     /// Links whose messages wait for others to leave with, and what ends that.
-    held: ProcessMutex<Vec<Arc<Link>>>,
+    held: ProcessMutex<Vec<Arc<dyn Driven<L>>>>,
     held_alarm: Alarm,
     /// A thread waits in `poll`.
     waiting: AtomicBool,
@@ -103,21 +89,26 @@ impl Open {
 }
 
 /// What one poll brought.
-#[derive(Default)]
-pub struct Turn {
-    pub accepted: Vec<(Arc<Link>, Key)>,
-    pub news: Vec<News>,
+pub struct Turn<L: Listener> {
+    pub accepted: Vec<L::Accepted>,
+    pub news: Vec<L::News>,
     /// Connections that are not open yet and have something to say.
     pub(super) greetings: Vec<u64>,
 }
 
-impl Turn {
+impl<L: Listener> Default for Turn<L> {
+    fn default() -> Self {
+        Self { accepted: Vec::new(), news: Vec::new(), greetings: Vec::new() }
+    }
+}
+
+impl<L: Listener> Turn<L> {
     fn is_empty(&self) -> bool {
         self.accepted.is_empty() && self.news.is_empty()
     }
 }
 
-impl Hub {
+impl<L: Listener> Hub<L> {
     pub fn new(defers_flush: bool) -> io::Result<Arc<Self>> {
         let (epoll, alarm, held_alarm, bell) = (Epoll::new()?, Alarm::new()?, Alarm::new()?, Bell::new()?);
         epoll.add(alarm.fd(), libc::EPOLLIN, ALARM)?;
@@ -161,25 +152,28 @@ impl Hub {
 
     /// Takes a connected socket in, and the bytes that were read from it already. With `callers_lead` it is watched
     /// only on demand.
-    pub fn adopt(
+    pub fn adopt<P: Protocol>(
         self: &Arc<Self>,
         fd: Descriptor,
-        grpc: grpc::Connection,
-        security: Security,
+        protocol: P,
+        security: Security<L>,
         callers_lead: bool,
         first: &[u8],
-    ) -> io::Result<Arc<Link>> {
+    ) -> io::Result<Arc<Link<P, L>>>
+    where
+        L: Hears<P>,
+    {
         let token = self.next_token();
         socket::set_nonblocking(fd.fd())?;
-        let link = Arc::new(Link::new(fd, grpc, security, callers_lead, Arc::downgrade(self), token));
+        let link = Arc::new(Link::new(fd, protocol, security, callers_lead, Arc::downgrade(self), token));
         let mut members = self.members.lock();
         members.by_token.insert(token, Member::Link(link.clone()));
         drop(members);
         // From here on `mark_misfits` sees it; what was replaced before that is looked at now.
         if let Some(late) = link.admission.as_ref().filter(|admission| admission.is_late()) {
-            if !still_fits(&link) {
+            if !still_fits::<L>(&*link) {
                 late.tell();
-                link.lock().grpc.shut_down();
+                link.lock().protocol.shut_down();
             }
         }
         if !first.is_empty() {
@@ -188,10 +182,10 @@ impl Hub {
         // Last of all: who is told of an arrival, whatever thread that is, is told once, and has to find all in order.
         let events = if callers_lead { 0 } else { self.arrivals() };
         if let Err(error) = self.of_links().add(link.fd(), events, token) {
-            self.release(&link);
+            self.release(&*link);
             return Err(error);
         }
-        link.arm(&mut link.lock(), self);
+        link.arm(&mut link.lock(), self, Instant::now());
         Ok(link)
     }
 
@@ -203,42 +197,42 @@ impl Hub {
         self.next_token.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub fn listen(&self, socket: Descriptor, settings: ServerSettings) -> io::Result<u64> {
+    pub fn listen(&self, socket: Descriptor, port: Port<L>) -> io::Result<u64> {
         socket::set_nonblocking(socket.fd())?;
         let token = self.next_token();
         self.epoll.add(socket.fd(), libc::EPOLLIN, token)?;
-        self.members.lock().by_token.insert(token, Member::Listener { socket, settings });
+        self.members.lock().by_token.insert(token, Member::Listener { socket, port: Arc::new(port) });
         Ok(token)
     }
 
     /// Closes the listeners and what has not yet begun; returns the links that are left.
-    pub fn stop_listening(&self) -> Vec<Arc<Link>> {
+    pub fn stop_listening(&self) -> Vec<Arc<dyn Driven<L>>> {
         *self.greetings.lock() = Greetings::default();
         let mut members = self.members.lock();
         members.by_token.retain(|_, member| matches!(member, Member::Link(_)));
         members.links()
     }
 
-    pub fn links(&self) -> Vec<Arc<Link>> {
+    pub fn links(&self) -> Vec<Arc<dyn Driven<L>>> {
         self.members.lock().links()
     }
 
     /// From now on the time counts of those links that the gate, which was changed, would not let in any more as they
     /// are. Returns how many have joined them.
-    pub fn mark_misfits(&self, gate: &Arc<Gate>) -> usize {
-        self.links().iter().filter(|link| is_new_misfit(link, gate)).count()
+    pub fn mark_misfits(&self, gate: &Arc<Gate<L>>) -> usize {
+        self.links().iter().filter(|link| is_new_misfit(&***link, gate)).count()
     }
 
     /// The misfits whose clients are to be told to go away, once each, and when the next are due.
-    pub fn due_misfits(&self) -> (Vec<Arc<Link>>, Option<Instant>) {
+    pub fn due_misfits(&self) -> (Vec<Arc<dyn Driven<L>>>, Option<Instant>) {
         let now = Instant::now();
         let (mut due, mut next) = (Vec::new(), None::<Instant>);
         for link in self.links() {
-            let Some(admission) = &link.admission else { continue };
+            let Some(admission) = link.admission() else { continue };
             match admission.to_be_told() {
                 Some(at) if at <= now => {
                     admission.tell();
-                    due.push(link);
+                    due.push(link.clone());
                 }
                 Some(at) => next = Some(next.map_or(at, |next| next.min(at))),
                 None => {}
@@ -247,16 +241,13 @@ impl Hub {
         (due, next)
     }
 
-    pub fn release(&self, link: &Arc<Link>) {
+    pub fn release(&self, link: &dyn Driven<L>) {
         let token = link.token();
         let released = self.members.lock().by_token.remove(&token);
         if let Some(Member::Link(link)) = &released {
-            let (tally, counters, armed) = {
-                let mut state = link.lock();
-                link.leave(&mut state, self.of_links());
-                (state.grpc.tally(), state.grpc.counters(), state.armed)
-            };
+            let armed = link.leave_hub(self.of_links());
             self.timers.lock().cancel(token, armed);
+            let (tally, counters) = (link.tally(), link.counters());
             let mut past = self.past.lock();
             past.0.add(tally);
             past.1 += counters;
@@ -268,7 +259,7 @@ impl Hub {
     pub fn tally(&self) -> Tally {
         let mut total = self.past.lock().0;
         for link in self.links() {
-            total.add(link.lock().grpc.tally());
+            total.add(link.tally());
         }
         total
     }
@@ -277,7 +268,7 @@ impl Hub {
     pub fn counters(&self) -> Counters {
         let mut total = self.past.lock().1;
         for link in self.links() {
-            total += link.lock().grpc.counters();
+            total += link.counters();
         }
         total
     }
@@ -320,32 +311,32 @@ impl Hub {
     }
 
     /// True for the first since the last `flush`: the loop should be asked for one.
-    pub fn note_dirty(&self, link: Arc<Link>) -> bool {
+    pub fn note_dirty(&self, link: Arc<dyn Driven<L>>) -> bool {
         let mut dirty = self.dirty.lock();
         dirty.push(link);
         dirty.len() == 1
     }
 
-    pub fn flush(&self) -> Vec<News> {
+    pub fn flush(&self) -> Vec<L::News> {
         let dirty = std::mem::take(&mut *self.dirty.lock());
         dirty.into_iter().flat_map(|link| link.flush_now()).collect()
     }
 
     /// Lets go of what the link holds, soon. False: nobody is there to do it, because the thread that polls is with Python
     /// (an interceptor, a callback, a handler of a server without a pool), or because a loop polls.
-    pub fn hold(&self, link: &Arc<Link>) -> bool {
+    pub fn hold(&self, link: Arc<dyn Driven<L>>) -> bool {
         let mut held = self.held.lock(); // first: who stops waiting looks into it after it has said so
         if !self.waiting.load(Ordering::Acquire) {
             return false;
         }
-        held.push(link.clone());
+        held.push(link);
         if held.len() == 1 {
             self.held_alarm.set(Instant::now() + HELD_AT_MOST);
         }
         true
     }
 
-    fn let_go(&self, turn: &mut Turn) {
+    fn let_go(&self, turn: &mut Turn<L>) {
         let held = std::mem::take(&mut *self.held.lock());
         turn.news.extend(held.iter().flat_map(|link| link.let_go()));
     }
@@ -365,7 +356,7 @@ impl Hub {
     }
 
     /// Waits until `until` (None: for ever) for something to do, and does it.
-    pub fn poll(self: &Arc<Self>, until: Option<Instant>) -> Turn {
+    pub fn poll(self: &Arc<Self>, until: Option<Instant>) -> Turn<L> {
         let mut turn = Turn::default();
         self.waiting.store(!self.defers_flush, Ordering::Release);
         loop {
@@ -396,7 +387,7 @@ impl Hub {
 
     /// Waits beside the hub's own thread for what arrives on open links, which that thread is not told of meanwhile, or
     /// for a `wake`. One thread at a time; `alone`: nothing else goes on here.
-    pub fn linger(self: &Arc<Self>, alone: bool, until: Instant) -> Turn {
+    pub fn linger(self: &Arc<Self>, alone: bool, until: Instant) -> Turn<L> {
         let mut turn = Turn::default();
         if let Some(Open { epoll, .. }) = &self.open {
             let tell = |events| self.epoll.modify(epoll.fd(), events, OPEN); // fails only for a hub that was inherited
@@ -409,7 +400,7 @@ impl Hub {
         turn
     }
 
-    fn turn_open(self: &Arc<Self>, ready: &[(u64, bool)], turn: &mut Turn) {
+    fn turn_open(self: &Arc<Self>, ready: &[(u64, bool)], turn: &mut Turn<L>) {
         for &(token, hung_up) in ready {
             match (token, &self.open) {
                 (BELL, Some(open)) => open.bell.silence(),
@@ -418,42 +409,32 @@ impl Hub {
         }
     }
 
-    fn serve(self: &Arc<Self>, token: u64, hung_up: bool, turn: &mut Turn) {
+    fn serve(self: &Arc<Self>, token: u64, hung_up: bool, turn: &mut Turn<L>) {
         let mut accepted = Vec::new();
         let link = match self.members.lock().by_token.get(&token) {
             Some(Member::Link(link)) => Some(link.clone()),
-            Some(Member::Listener { socket, settings }) => {
-                self.accept_all(token, socket.fd(), settings, &mut accepted);
+            Some(Member::Listener { socket, port }) => {
+                self.accept_all(token, socket.fd(), port, &mut accepted);
                 None
             }
             None => None,
         };
-        for (socket, settings) in accepted {
-            self.welcome(socket, settings, turn);
+        for (socket, port) in accepted {
+            self.welcome(socket, port, turn);
         }
         if let Some(link) = link {
-            self.turn_link(&link, hung_up, turn);
+            self.turn_link(link, hung_up, turn);
         } else {
             turn.greetings.push(token);
         }
     }
 
-    pub(super) fn turn_link(&self, link: &Arc<Link>, to_the_end: bool, turn: &mut Turn) {
-        self.take_turn(link, turn, |accepted| link.turn(accepted, to_the_end));
+    pub(super) fn turn_link(&self, link: Arc<dyn Driven<L>>, to_the_end: bool, turn: &mut Turn<L>) {
+        link.clone().turn(to_the_end, turn);
+        self.release_if_dead(&*link);
     }
 
-    /// What came of a look at the link.
-    pub(super) fn take_turn(&self, link: &Arc<Link>, turn: &mut Turn, look: impl FnOnce(&mut Vec<Key>) -> Vec<News>) {
-        let mut accepted = Vec::new();
-        turn.news.append(&mut look(&mut accepted));
-        if !accepted.is_empty() && link.admission.as_ref().is_some_and(Admission::overstays) {
-            accepted.clear();
-            turn.news.append(
-                &mut link
-                    .close(&Status::new(code::UNAVAILABLE, "told to go away, the client stayed").by(Origin::Channel)),
-            );
-        }
-        turn.accepted.extend(accepted.into_iter().map(|key| (link.clone(), key)));
+    pub(super) fn release_if_dead(&self, link: &dyn Driven<L>) {
         if link.dead() {
             self.release(link);
         }

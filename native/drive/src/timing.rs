@@ -8,83 +8,82 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use proxyless_core::http2::Key;
-
-use super::hub::{GREETINGS, Hub, Turn};
-use super::link::Link;
-use super::members::Member;
-use super::news::News;
-use super::state::State;
+use crate::hub::{GREETINGS, Hub, Turn};
+use crate::link::Link;
+use crate::listener::{Hears, Listener};
+use crate::members::Member;
+use crate::protocol::Protocol;
+use crate::state::State;
 
 /// How long callers may leave a link alone before the hub looks after it.
 const IDLE: Duration = Duration::from_secs(1);
 /// So many are looked at before what arrived has its turn again.
 const PER_ALARM: usize = 256;
 
-impl Link {
+impl<P: Protocol, L: Hears<P>> Link<P, L> {
     /// Sees to it that the hub looks at the link when something is due.
-    pub(super) fn arm(&self, state: &mut State, hub: &Hub) {
-        let Some(at) = self.due_at(state, hub) else { return };
+    pub(super) fn arm(&self, state: &mut State<P, L>, hub: &Hub<L>, now: Instant) {
+        let Some(at) = self.due_at(state, hub, now) else { return };
         if state.armed.is_none_or(|armed| at < armed) {
             hub.look_at(self.token(), state.armed, at);
             state.armed = Some(at);
         }
     }
 
-    fn due_at(&self, state: &mut State, hub: &Hub) -> Option<Instant> {
-        let left_alone = self.left_alone(state).then(|| hub.look_after(state));
-        [state.grpc.next_deadline(), left_alone].into_iter().flatten().min()
+    fn due_at(&self, state: &mut State<P, L>, hub: &Hub<L>, now: Instant) -> Option<Instant> {
+        let left_alone = self.left_alone(state).then(|| hub.look_after(state.socket_dead, state.last_turn));
+        [state.protocol.next_deadline(now), left_alone].into_iter().flatten().min()
     }
 
     /// Nobody reads it. An idle one must still answer pings and see its end; one that is over has to be let go.
-    fn left_alone(&self, state: &State) -> bool {
+    fn left_alone(&self, state: &State<P, L>) -> bool {
         self.callers_lead() && !state.led && !state.tended && state.waiters.is_empty()
     }
 
     /// Callers come and go: mostly the link is armed for that.
-    pub(super) fn leave_alone(&self, state: &mut State) {
+    pub(super) fn leave_alone(&self, state: &mut State<P, L>) {
         if state.socket_dead || state.armed.is_none_or(|at| at > state.last_turn + 2 * IDLE) {
             self.rouse(state);
         }
     }
 
     /// Lets the hub look at the connection's own timers in time; a caller that waits for its answer does not.
-    pub fn rouse(&self, state: &mut State) {
+    pub fn rouse(&self, state: &mut State<P, L>) {
         if let Some(hub) = self.hub() {
-            self.arm(state, &hub);
+            self.arm(state, &hub, Instant::now());
         }
     }
 
     /// The moment for which the link was armed has come.
-    fn on_time(&self, accepted: &mut Vec<Key>) -> Vec<News> {
+    pub(super) fn look_in_time(self: &Arc<Self>, turn: &mut Turn<L>) {
         let mut state = self.lock();
         state.armed = None;
         let now = Instant::now();
-        let due = state.grpc.next_deadline().is_some_and(|at| at <= now);
+        let due = state.protocol.next_deadline(now).is_some_and(|at| at <= now);
         if due && !state.led {
             drop(state);
-            return self.turn(accepted, false); // what lies in the socket may be what is waited for
+            return self.look(false, turn); // what lies in the socket may be what is waited for
         }
-        let Some(hub) = self.hub() else { return Vec::new() };
+        let Some(hub) = self.hub() else { return };
         if due {
-            state.expire();
+            state.expire(now);
             self.flush_under(&mut state, &hub);
         }
         if self.left_alone(&state) && state.last_turn + IDLE <= now {
             self.tend(&mut state);
         }
-        self.arm(&mut state, &hub);
-        state.spread()
+        self.arm(&mut state, &hub, now);
+        turn.news.append(&mut state.spread());
     }
 }
 
-impl Hub {
+impl<L: Listener> Hub<L> {
     /// When a link that is left alone is to be looked at: many at a time, and none twice a second.
-    fn look_after(&self, state: &State) -> Instant {
-        if state.socket_dead {
-            return state.last_turn;
+    fn look_after(&self, dead: bool, last_turn: Instant) -> Instant {
+        if dead {
+            return last_turn;
         }
-        let turns = (state.last_turn - self.began).as_secs() + 1;
+        let turns = (last_turn - self.began).as_secs() + 1;
         self.began + Duration::from_secs(turns) + IDLE
     }
 
@@ -100,7 +99,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn alarm_rang(self: &Arc<Self>, turn: &mut Turn) {
+    pub(super) fn alarm_rang(self: &Arc<Self>, turn: &mut Turn<L>) {
         self.alarm.silence();
         let due = {
             let mut timers = self.timers.lock();
@@ -115,7 +114,7 @@ impl Hub {
         }
     }
 
-    fn look(self: &Arc<Self>, token: u64, turn: &mut Turn) {
+    fn look(self: &Arc<Self>, token: u64, turn: &mut Turn<L>) {
         if token == GREETINGS {
             let (late, next) = self.greetings.lock().expire(&self.epoll, Instant::now());
             turn.news.extend(late);
@@ -130,6 +129,7 @@ impl Hub {
             None => return,
         };
         self.looks.fetch_add(1, Ordering::Relaxed);
-        self.take_turn(&link, turn, |accepted| link.on_time(accepted));
+        link.clone().on_time(turn);
+        self.release_if_dead(&*link);
     }
 }

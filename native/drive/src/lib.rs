@@ -1,19 +1,22 @@
 //! Who moves the bytes: whoever waits. A `Link` is one socket with its protocol. A `Hub` is a set of links that one
 //! event loop or one thread drives: an asyncio loop's, a server's, or the blocking links that nobody waits on.
-//! No thread is made here.
+//! No thread is made here. What is carried is a `Protocol`, who is told of it a `Listener`: neither is known here.
 //!
-//! One rule keeps this free of deadlocks: the GIL is never asked for while a link's lock is held, and no Python
-//! object is called or dropped under it.
+//! One rule keeps this free of deadlocks: no listener's lock (Python's GIL) is asked for while a link's is held, and
+//! nothing of a listener's is called or dropped under it.
 
 mod accept;
 mod busy;
 pub mod fork;
 pub mod gate;
 mod greetings;
+mod grpc;
 pub mod hub;
 pub mod link;
+pub mod listener;
 mod members;
-pub mod news;
+pub mod port;
+pub mod protocol;
 pub mod socket;
 pub mod state;
 mod timing;

@@ -7,17 +7,13 @@ use std::os::fd::RawFd;
 use std::sync::{Arc, Condvar};
 use std::time::Instant;
 
-use proxyless_core::grpc;
-use proxyless_core::grpc::status::{Status, code};
-use proxyless_core::http2::{Key, Outbox, Settings};
+use proxyless_core::http2::Outbox;
 use proxyless_tls::session::Session;
-use pyo3::prelude::*;
 
-use super::fork::Blank;
-use super::news::{News, OnEnd, Watcher};
-use super::socket::{self, Bell};
-use crate::memory;
-use crate::py::outcome::Ended;
+use crate::fork::Blank;
+use crate::listener::{Hears, OnEnd, Watcher};
+use crate::protocol::{Outcome, Protocol};
+use crate::socket::{self, Bell};
 
 const READ_BUFFER: usize = 64 * 1024;
 /// How much is read besides what goes right to its place: the next frame's head, and what is small behind it.
@@ -32,13 +28,13 @@ thread_local! {
     static RECEIVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-pub struct State {
-    pub grpc: grpc::Connection,
+pub struct State<P: Protocol, L: Hears<P>> {
+    pub protocol: P,
     /// None: plaintext.
     pub session: Option<Box<Session>>,
-    /// Who waits for the peer's first words: only they say that it speaks HTTP/2, and that it has accepted our
+    /// Who waits for the peer's first words: only they say that it speaks the protocol, and that it has accepted our
     /// certificate, too.
-    pub(super) waits_to_hear: Option<Py<PyAny>>,
+    pub(super) waits_to_hear: Option<L::Callback>,
     heard: Option<Result<(), String>>,
     output: Outbox,
     /// A thread polls the socket.
@@ -50,13 +46,13 @@ pub struct State {
     pub(super) polled: usize,
     /// The hub has let go of the socket: who polls it last closes it.
     pub(super) left: bool,
-    pub(super) waiters: Vec<(Key, Arc<Condvar>)>,
-    pub(super) watchers: HashMap<Key, Watcher>,
+    pub(super) waiters: Vec<(P::Key, Arc<Condvar>)>,
+    pub(super) watchers: HashMap<P::Key, Watcher<L::Callback>>,
     /// For calls whose end somebody else hears of.
-    ends: HashMap<Key, OnEnd>,
-    pub(super) on_lost: Option<Py<PyAny>>,
+    ends: HashMap<P::Key, OnEnd<L::Callback>>,
+    pub(super) on_lost: Option<L::Callback>,
     /// Client: calls for which there is no room are not taken. Who has them waits for room (`when_room`) to be told.
-    pub(super) on_room: Option<Arc<Py<PyAny>>>,
+    pub(super) on_room: Option<Arc<L::Callback>>,
     /// The connection's turnover when somebody began to wait for room.
     when_room: Option<u64>,
     pub(super) socket_dead: bool,
@@ -76,19 +72,19 @@ pub struct State {
     pub(super) sent_at: Instant,
 }
 
-impl Blank for State {
+impl<P: Protocol, L: Hears<P>> Blank for State<P, L> {
     /// Of a connection that is over.
     fn blank() -> Self {
-        let mut state = Self::new(grpc::Connection::client(&Settings::default(), 0, String::new()), None);
+        let mut state = Self::new(P::blank(Instant::now()), None);
         state.lose();
         state
     }
 }
 
-impl State {
-    pub(super) fn new(grpc: grpc::Connection, session: Option<Box<Session>>) -> Self {
+impl<P: Protocol, L: Hears<P>> State<P, L> {
+    pub(super) fn new(protocol: P, session: Option<Box<Session>>) -> Self {
         Self {
-            grpc,
+            protocol,
             session,
             waits_to_hear: None,
             heard: None,
@@ -116,11 +112,11 @@ impl State {
         }
     }
 
-    pub fn watch(&mut self, key: Key, watcher: Watcher) {
+    pub fn watch(&mut self, key: P::Key, watcher: Watcher<L::Callback>) {
         self.watchers.insert(key, watcher);
     }
 
-    pub fn tell_end(&mut self, key: Key, on_end: OnEnd) {
+    pub fn tell_end(&mut self, key: P::Key, on_end: OnEnd<L::Callback>) {
         self.ends.insert(key, on_end);
     }
 
@@ -130,33 +126,30 @@ impl State {
     }
 
     /// How the call ended, for whoever is to hear of it.
-    pub fn heard_end(&mut self, key: Key) -> Option<News> {
+    pub fn heard_end(&mut self, key: P::Key) -> Option<L::News> {
         let on_end = self.ends.remove(&key)?;
-        let (status, head) =
-            self.grpc.call(key).map_or((None, None), |call| (call.finished.clone(), call.head.clone()));
-        let status = status.unwrap_or_else(|| Status::new(code::CANCELLED, "the call was dropped"));
-        Some(News::End(on_end, Box::new(Ended::new(status, head))))
+        Some(L::end(on_end, self.protocol.outcome(key)))
     }
 
     /// Client: no call can go out. One that would have to wait for a stream does so elsewhere.
     pub fn full(&self) -> bool {
-        !self.grpc.usable() || (self.on_room.is_some() && self.grpc.room() == 0)
+        !self.protocol.usable() || (self.on_room.is_some() && self.protocol.room() == 0)
     }
 
     /// `on_room` is told, once, when a stream has ended or the peer has moved its limit, and there is room then.
     pub fn tell_of_room(&mut self) {
-        self.when_room = Some(self.grpc.turnover());
+        self.when_room = Some(self.protocol.turnover());
     }
 
     /// Reads what is there. A short read was the last one, except where the peer's end (`to_the_end`) comes behind it.
     /// True: there may be more, for the next turn.
     pub(super) fn read(&mut self, fd: RawFd, to_the_end: bool) -> bool {
-        self.last_turn = Instant::now();
         let mut total = 0;
         RECEIVED.with_borrow_mut(|buffer| {
             buffer.resize(READ_BUFFER, 0);
             while !self.socket_dead && total < READ_PER_TURN {
-                match self.receive(fd, buffer) {
+                self.last_turn = Instant::now();
+                match self.receive(fd, buffer, self.last_turn) {
                     Ok(None) => break,
                     Ok(Some((0, _))) | Err(_) => self.lose(),
                     Ok(Some((length, room))) => {
@@ -168,38 +161,38 @@ impl State {
                 }
             }
         });
-        memory::passed(self.grpc.growth());
+        L::holds(self.protocol.growth());
         total >= READ_PER_TURN && !self.socket_dead
     }
 
     /// Receives once; returns how much (0: the peer closed), and for how much there was room. The payload of a large
     /// message goes right to its place.
-    fn receive(&mut self, fd: RawFd, buffer: &mut [u8]) -> io::Result<Option<(usize, usize)>> {
-        let landing = if self.session.is_none() { self.grpc.landing() } else { None };
+    fn receive(&mut self, fd: RawFd, buffer: &mut [u8], now: Instant) -> io::Result<Option<(usize, usize)>> {
+        let landing = if self.session.is_none() { self.protocol.landing() } else { None };
         let Some((body, room)) = landing else {
             let Some(length) = socket::receive(fd, buffer)? else { return Ok(None) };
             if length > 0 {
-                self.take_in(fd, &buffer[..length]);
+                self.take_in(fd, &buffer[..length], now);
             }
             return Ok(Some((length, buffer.len())));
         };
         let beside = &mut buffer[..BESIDE];
         let Some((landed, length)) = socket::receive_beside(fd, body, room, beside)? else { return Ok(None) };
         if landed > 0 {
-            self.grpc.landed(landed);
-            self.take_in_opened(&beside[..length]);
+            self.protocol.landed(landed, now);
+            self.take_in_opened(&beside[..length], now);
         }
         Ok(Some((landed + length, room + BESIDE)))
     }
 
-    pub(super) fn take_in(&mut self, fd: RawFd, bytes: &[u8]) {
-        let Some(session) = &mut self.session else { return self.take_in_opened(bytes) };
+    pub(super) fn take_in(&mut self, fd: RawFd, bytes: &[u8], now: Instant) {
+        let Some(session) = &mut self.session else { return self.take_in_opened(bytes, now) };
         let mut spoke = false;
-        let grpc = &mut self.grpc;
+        let protocol = &mut self.protocol;
         let fed = session.feed(bytes, &mut |plain| {
             spoke = true;
-            grpc.feed(plain);
-            grpc.advance();
+            protocol.feed(plain, now);
+            protocol.advance();
         });
         if fed.is_err() {
             while session.wants_write() && session.write_to(&mut socket::Outlet(fd)).is_ok() {} // the alert
@@ -218,16 +211,16 @@ impl State {
         }
     }
 
-    pub(super) fn take_in_opened(&mut self, bytes: &[u8]) {
-        self.grpc.feed(bytes);
+    pub(super) fn take_in_opened(&mut self, bytes: &[u8], now: Instant) {
+        self.protocol.feed(bytes, now);
         // Progress after each piece keeps the bytes that wait inside the protocol few.
-        self.grpc.advance();
+        self.protocol.advance();
         self.note_first_words();
     }
 
     fn note_first_words(&mut self) {
         if self.waits_to_hear.is_some() && self.heard.is_none() {
-            self.heard = Some(self.grpc.ended().map_or(Ok(()), |reason| Err(reason.to_owned())));
+            self.heard = Some(self.protocol.ended().map_or(Ok(()), |reason| Err(reason.to_owned())));
         }
     }
 
@@ -238,25 +231,30 @@ impl State {
             let when = if handshaking { "in the TLS handshake" } else { "before it said anything" };
             self.heard.get_or_insert_with(|| Err(format!("the peer closed the connection {when}")));
         }
-        self.grpc.feed_eof();
-        self.grpc.advance();
+        self.protocol.feed_eof();
+        self.protocol.advance();
     }
 
-    pub(super) fn expire(&mut self) {
-        if self.grpc.next_deadline().is_some() {
-            self.grpc.expire(Instant::now());
-            self.grpc.advance();
+    pub(super) fn expire(&mut self, now: Instant) {
+        if self.protocol.next_deadline(now).is_some() {
+            self.protocol.expire(now);
+            self.protocol.advance();
         }
     }
 
+    /// Nobody leads, and nobody waits to.
+    pub fn alone(&self) -> bool {
+        !self.led && self.waiters.is_empty()
+    }
+
     /// Bytes wait for room in the socket.
-    pub(super) fn unsent(&self) -> bool {
+    pub fn unsent(&self) -> bool {
         !self.output.is_empty() || self.session.as_ref().is_some_and(|session| session.wants_write())
     }
 
     pub fn flush(&mut self, fd: RawFd) -> bool {
         self.held_since = None;
-        self.grpc.advance();
+        self.protocol.advance();
         if self.session.is_some() { self.flush_sealed(fd) } else { self.flush_plain(fd) }
     }
 
@@ -272,7 +270,7 @@ impl State {
                     Err(_) => self.lose(),
                 }
             }
-            self.grpc.take_output(&mut self.output);
+            self.protocol.take_output(&mut self.output);
             let Some(session) = &mut self.session else { return true };
             if !self.output.is_empty() {
                 while !self.output.is_empty() {
@@ -284,7 +282,7 @@ impl State {
                 }
                 continue;
             }
-            if self.grpc.ended().is_some() && !self.socket_dead {
+            if self.protocol.ended().is_some() && !self.socket_dead {
                 session.close();
                 while session.wants_write() && session.write_to(&mut socket::Outlet(fd)).is_ok() {}
                 socket::shut(fd);
@@ -297,9 +295,9 @@ impl State {
     fn flush_plain(&mut self, fd: RawFd) -> bool {
         loop {
             if self.output.is_empty() {
-                self.grpc.take_output(&mut self.output);
+                self.protocol.take_output(&mut self.output);
                 if self.output.is_empty() {
-                    if self.grpc.ended().is_some() && !self.socket_dead {
+                    if self.protocol.ended().is_some() && !self.socket_dead {
                         // Said all there was to say to a peer that broke the protocol, or that we are through with.
                         socket::shut(fd);
                         self.socket_dead = true;
@@ -323,46 +321,46 @@ impl State {
     }
 
     /// Wakes the threads whose calls changed and collects what to tell the watchers of the others.
-    pub(super) fn spread(&mut self) -> Vec<News> {
+    pub(super) fn spread(&mut self) -> Vec<L::News> {
         let mut news = Vec::new();
         // First of all: a call that is told its end may be sent anew, and must not find this link again.
-        if !self.grpc.usable() {
+        if !self.protocol.usable() {
             if let Some(callback) = self.on_lost.take() {
-                news.push(News::Lost(callback));
+                news.push(L::lost(callback));
             }
             self.on_room = None;
         }
         if let (Some(before), Some(callback)) = (self.when_room, &self.on_room) {
-            if self.grpc.turnover() != before && self.grpc.room() > 0 {
+            if self.protocol.turnover() != before && self.protocol.room() > 0 {
                 self.when_room = None;
-                news.push(News::Change(callback.clone()));
+                news.push(L::changed(callback.clone()));
             }
         }
         if let Some(heard) = self.heard.take() {
             if let Some(callback) = self.waits_to_hear.take() {
-                news.push(News::Heard(callback, heard.err()));
+                news.push(L::heard(callback, heard.err()));
             }
         }
-        for key in self.grpc.take_changed() {
+        for key in self.protocol.take_changed() {
             for (_, sleep) in self.waiters.iter().filter(|(waiting, _)| *waiting == key) {
                 sleep.notify_one();
             }
             if self.watchers.is_empty() && self.ends.is_empty() {
                 continue; // as where callers wait in threads
             }
-            let finished = self.grpc.call(key).is_none_or(|call| call.finished.is_some());
+            let finished = self.protocol.call(key).is_none_or(P::finished);
             // Whoever hears of the end does before the call's owner, who may send it anew.
             match self.watchers.get(&key) {
                 Some(Watcher::Outcome(_)) if finished => {
                     if let Some(Watcher::Outcome(callback)) = self.watchers.remove(&key) {
                         let on_end = self.ends.remove(&key);
-                        let ended = self.take_ended(key);
-                        news.extend(on_end.map(|on_end| News::End(on_end, Box::new(ended.without_message()))));
-                        news.push(News::Outcome(callback, Box::new(ended)));
+                        let outcome = self.protocol.take_outcome(key);
+                        news.extend(on_end.map(|on_end| L::end(on_end, outcome.without_message())));
+                        news.push(L::outcome(callback, outcome));
                     }
                 }
                 Some(Watcher::Change(callback)) => {
-                    let change = News::Change(callback.clone());
+                    let change = L::changed(callback.clone());
                     if finished {
                         news.extend(self.heard_end(key));
                         self.watchers.remove(&key); // not its last owner: the news has it
@@ -374,17 +372,5 @@ impl State {
             }
         }
         news
-    }
-
-    /// Takes a finished unary call out of the connection.
-    pub fn take_ended(&mut self, key: Key) -> Ended {
-        let Some(call) = self.grpc.call_mut(key) else {
-            return Ended::new(Status::new(code::CANCELLED, "the call is gone"), None);
-        };
-        let status = call.finished.take().unwrap_or_else(|| Status::new(code::CANCELLED, "the call was dropped"));
-        let ended = Ended::unary(status, call.head.take(), &mut call.inbox);
-        call.finished = Some(Status::new(ended.code(), ""));
-        self.grpc.forget(key);
-        ended
     }
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use proxyless_tls::chains::{Chains, Hello};
 use proxyless_tls::greeting::Taken;
 use proxyless_tls::server::ServerTls;
-use proxyless_tls::session::Session;
-use pyo3::prelude::*;
+use proxyless_tls::session::{CertificateDer, Session};
 
-use super::fork::ProcessMutex;
-use super::link::Link;
+use crate::fork::ProcessMutex;
+use crate::link::Driven;
+use crate::listener::Listener;
 
 /// How long a client may take to hear of a change from the control plane, as we did, before we tell it to go away: one
 /// that has to connect anew before it has heard does so in the way that is no longer let in. (Envoy takes up to its
@@ -20,25 +20,30 @@ const HEARING: Duration = Duration::from_secs(2);
 /// How long a client that was told to go away may take to hear it. Whoever still makes new calls then does not want to.
 const OVERSTAY: Duration = Duration::from_secs(10);
 
-pub struct Gate {
+pub struct Gate<L: Listener> {
     chains: ProcessMutex<Arc<Chains>>,
     /// How many times they were replaced.
     version: AtomicU64,
-    pub on_refused: Arc<Py<PyAny>>,
-    pub on_admitted: Arc<Py<PyAny>>,
+    pub on_refused: Arc<L::Callback>,
+    pub on_admitted: Arc<L::Callback>,
     /// Called for each new connection before its first bytes are looked at: it may change the chains.
-    before_handshakes: ProcessMutex<Option<Arc<Py<PyAny>>>>,
+    before_handshakes: ProcessMutex<Option<Arc<L::Callback>>>,
 }
 
 /// How a link's bytes are protected, and by what gate it came in (servers).
-#[derive(Default)]
-pub struct Security {
+pub struct Security<L: Listener> {
     pub session: Option<Box<Session>>,
-    pub admission: Option<Admission>,
+    pub admission: Option<Admission<L>>,
 }
 
-pub struct Admission {
-    pub gate: Arc<Gate>,
+impl<L: Listener> Default for Security<L> {
+    fn default() -> Self {
+        Self { session: None, admission: None }
+    }
+}
+
+pub struct Admission<L: Listener> {
+    pub gate: Arc<Gate<L>>,
     hello: Hello,
     /// That it came in by.
     pub chain: Taken,
@@ -51,8 +56,8 @@ pub struct Admission {
     taken_by: ProcessMutex<Weak<ServerTls>>,
 }
 
-impl Admission {
-    pub fn new(gate: Arc<Gate>, hello: Hello, chain: Taken, version: u64) -> Self {
+impl<L: Listener> Admission<L> {
+    pub fn new(gate: Arc<Gate<L>>, hello: Hello, chain: Taken, version: u64) -> Self {
         Self {
             gate,
             hello,
@@ -89,8 +94,8 @@ impl Admission {
     }
 }
 
-impl Gate {
-    pub fn new(on_refused: Py<PyAny>, on_admitted: Py<PyAny>) -> Self {
+impl<L: Listener> Gate<L> {
+    pub fn new(on_refused: L::Callback, on_admitted: L::Callback) -> Self {
         Self {
             chains: ProcessMutex::default(),
             version: AtomicU64::new(0),
@@ -100,11 +105,11 @@ impl Gate {
         }
     }
 
-    pub fn before_handshakes(&self) -> Option<Arc<Py<PyAny>>> {
+    pub fn before_handshakes(&self) -> Option<Arc<L::Callback>> {
         self.before_handshakes.lock().clone()
     }
 
-    pub fn call_before_handshakes(&self, callback: Py<PyAny>) {
+    pub fn call_before_handshakes(&self, callback: L::Callback) {
         *self.before_handshakes.lock() = Some(Arc::new(callback));
     }
 
@@ -123,16 +128,16 @@ impl Gate {
 }
 
 /// Measures a link that came in by `gate` by what the gate lets in now. True: it does not fit, for the first time.
-pub fn is_new_misfit(link: &Link, gate: &Arc<Gate>) -> bool {
-    let Some(admission) = link.admission.as_ref().filter(|admission| Arc::ptr_eq(&admission.gate, gate)) else {
+pub fn is_new_misfit<L: Listener>(link: &dyn Driven<L>, gate: &Arc<Gate<L>>) -> bool {
+    let Some(admission) = link.admission().filter(|admission| Arc::ptr_eq(&admission.gate, gate)) else {
         return false;
     };
     admission.misfit_since.get().is_none() && !still_fits(link)
 }
 
 /// Would the link be let in as it is, if it came now? Its peer's certificate may have expired since, or ours.
-pub fn still_fits(link: &Link) -> bool {
-    let Some(admission) = &link.admission else { return true };
+pub fn still_fits<L: Listener>(link: &dyn Driven<L>) -> bool {
+    let Some(admission) = link.admission() else { return true };
     let fits = fits(link, admission);
     if !fits {
         admission.misfit_since.get_or_init(Instant::now);
@@ -140,18 +145,24 @@ pub fn still_fits(link: &Link) -> bool {
     fits
 }
 
-fn fits(link: &Link, admission: &Admission) -> bool {
+fn fits<L: Listener>(link: &dyn Driven<L>, admission: &Admission<L>) -> bool {
     let chains = admission.gate.chains();
     let Some(chain) = chains.select(&admission.hello).filter(|chain| chain.refusal.is_none()) else { return false };
-    let Some(tls) = &chain.tls else { return link.lock().session.is_none() };
+    let Some(tls) = &chain.tls else { return shown(link).is_none() };
     let mut taken_by = admission.taken_by.lock();
     if Weak::as_ptr(&taken_by) == Arc::as_ptr(tls) {
         return true;
     }
-    let shown = link.lock().session.as_ref().map(|session| session.peer_certificates().to_vec());
-    let taken = shown.is_some_and(|shown| tls.takes(&shown));
+    let taken = shown(link).is_some_and(|shown| tls.takes(&shown));
     if taken {
         *taken_by = Arc::downgrade(tls);
     }
     taken
+}
+
+/// The peer's certificates; None: plaintext.
+fn shown<L: Listener>(link: &dyn Driven<L>) -> Option<Vec<CertificateDer<'static>>> {
+    let mut shown = None;
+    link.look_at_session(&mut |session| shown = session.map(|session| session.peer_certificates().to_vec()));
+    shown
 }

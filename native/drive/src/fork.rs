@@ -13,7 +13,7 @@ use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, OnceLock};
 
-use super::socket;
+use crate::socket;
 
 /// How many forks led to this process, since the engine was loaded.
 static GENERATION: AtomicU32 = AtomicU32::new(0);

@@ -1,0 +1,68 @@
+//! Who is told of what no thread waits for. News are made under a link's lock and told outside it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::link::{Driven, Link};
+use crate::protocol::Protocol;
+
+/// Of connections, whatever they carry. The functions that make news call nothing of the listener's.
+pub trait Listener: Sized + Send + Sync + 'static {
+    /// What was given to be told something.
+    type Callback: Send + Sync + 'static;
+    /// Something to tell somebody.
+    type News: Send + 'static;
+    /// A call that came in, for whoever answers it.
+    type Accepted: Send + 'static;
+
+    fn changed(callback: Arc<Self::Callback>) -> Self::News;
+    /// No new call can be put on the connection any more.
+    fn lost(callback: Self::Callback) -> Self::News;
+    /// The peer has said its first words, or will not for this reason.
+    fn heard(callback: Self::Callback, problem: Option<String>) -> Self::News;
+    /// A connection was not let in: its peer, and why.
+    fn refused(callback: Arc<Self::Callback>, peer: String, reason: String) -> Self::News;
+    fn admitted(callback: Arc<Self::Callback>, link: Arc<dyn Driven<Self>>) -> Self::News;
+
+    fn tell(news: Vec<Self::News>);
+
+    /// So many bytes of small blocks are held by what was just read.
+    fn holds(_bytes: usize) {}
+}
+
+/// And of the calls of one protocol.
+pub trait Hears<P: Protocol>: Listener {
+    fn outcome(callback: Self::Callback, outcome: P::Outcome) -> Self::News;
+    fn end(on_end: OnEnd<Self::Callback>, outcome: P::Outcome) -> Self::News;
+    fn accepted(link: &Arc<Link<P, Self>>, key: P::Key) -> Self::Accepted;
+}
+
+/// Who is told of a call's changes when no thread waits for it.
+pub enum Watcher<C> {
+    /// Once, with the whole outcome of a call whose messages nobody receives one by one.
+    Outcome(C),
+    /// At each change, without arguments.
+    Change(Arc<C>),
+}
+
+/// Who hears how a call ended beside whoever made it: once, also where that one is not there any more.
+pub struct OnEnd<C> {
+    pub callback: C,
+    began: Instant,
+}
+
+impl<C> OnEnd<C> {
+    pub fn new(callback: C) -> Self {
+        Self { callback, began: Instant::now() }
+    }
+
+    pub fn seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+}
+
+pub fn tell_all<L: Listener>(news: Vec<L::News>) {
+    if !news.is_empty() {
+        L::tell(news);
+    }
+}

@@ -1,0 +1,184 @@
+//! A listener that remembers, a server that answers, and a client that calls: over sockets, by the drivers.
+#![allow(dead_code)] // each test file uses its share
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use proxyless_core::grpc::status::Status;
+use proxyless_drive::fork::Descriptor;
+use proxyless_drive::gate::Security;
+use proxyless_drive::hub::Hub;
+use proxyless_drive::link::{Driven, Link, Waited};
+use proxyless_drive::listener::{Hears, Listener, OnEnd};
+use proxyless_drive::port::{Port, Server};
+use proxyless_drive::protocol::Protocol;
+use proxyless_echo::{Connection, Ended, Key};
+
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Said {
+    Changed,
+    Lost,
+    Heard(Option<String>),
+    Refused(String),
+    Admitted(String),
+    Outcome(i32, Option<Vec<u8>>),
+    End(i32),
+}
+
+pub enum Told {}
+
+pub type EchoLink = Link<Connection, Told>;
+pub type EchoHub = Hub<Told>;
+
+impl Listener for Told {
+    type Callback = Sender<Said>;
+    type News = (Sender<Said>, Said);
+    type Accepted = (Arc<EchoLink>, Key);
+
+    fn changed(callback: Arc<Sender<Said>>) -> Self::News {
+        ((*callback).clone(), Said::Changed)
+    }
+
+    fn lost(callback: Sender<Said>) -> Self::News {
+        (callback, Said::Lost)
+    }
+
+    fn heard(callback: Sender<Said>, problem: Option<String>) -> Self::News {
+        (callback, Said::Heard(problem))
+    }
+
+    fn refused(callback: Arc<Sender<Said>>, _peer: String, reason: String) -> Self::News {
+        ((*callback).clone(), Said::Refused(reason))
+    }
+
+    fn admitted(callback: Arc<Sender<Said>>, link: Arc<dyn Driven<Self>>) -> Self::News {
+        let chain = link.admission().map(|admission| admission.chain.name.to_string());
+        ((*callback).clone(), Said::Admitted(chain.unwrap_or_default()))
+    }
+
+    fn tell(news: Vec<Self::News>) {
+        for (callback, said) in news {
+            let _ = callback.send(said); // nobody may listen any more
+        }
+    }
+}
+
+impl Hears<Connection> for Told {
+    fn outcome(callback: Sender<Said>, ended: Ended) -> Self::News {
+        (callback, Said::Outcome(ended.status.code, ended.payload.map(|payload| payload.to_vec())))
+    }
+
+    fn end(on_end: OnEnd<Sender<Said>>, ended: Ended) -> Self::News {
+        (on_end.callback, Said::End(ended.status.code))
+    }
+
+    fn accepted(link: &Arc<EchoLink>, key: Key) -> Self::Accepted {
+        (link.clone(), key)
+    }
+}
+
+pub fn own(socket: impl Into<OwnedFd>) -> Descriptor {
+    Descriptor::new(socket.into())
+}
+
+pub fn listen(hub: &EchoHub) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    hub.listen(own(listener), Port { speaks: Box::new(Server(|| Connection::new(false))), gate: None }).unwrap();
+    address
+}
+
+/// Answers whatever comes, in a thread of its own, until it is dropped.
+pub struct Answering {
+    pub hub: Arc<EchoHub>,
+    pub address: SocketAddr,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Answering {
+    pub fn new() -> Self {
+        let (hub, over) = (Hub::new(false).unwrap(), Arc::new(AtomicBool::new(false)));
+        let address = listen(&hub);
+        let thread = std::thread::spawn({
+            let (hub, over) = (hub.clone(), over.clone());
+            move || {
+                while !over.load(Ordering::Relaxed) {
+                    for (link, key) in hub.poll(None).accepted {
+                        answer(&link, key);
+                    }
+                }
+            }
+        });
+        Self { hub, address, over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.hub.wake();
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// With what it asks, but for what asks to wait.
+pub fn answer(link: &Arc<EchoLink>, key: Key) {
+    let asked = link.lock().protocol.call(key).and_then(|call| call.payload.clone()).unwrap_or_default();
+    if asked != b"wait"[..] {
+        link.lock().protocol.reply(key, &asked);
+        link.lock().protocol.forget(key);
+        link.flush_now();
+    }
+}
+
+pub fn connect(hub: &Arc<EchoHub>, address: SocketAddr, callers_lead: bool) -> Arc<EchoLink> {
+    let socket = own(TcpStream::connect(address).unwrap());
+    let link = hub.adopt(socket, Connection::new(true), Security::default(), callers_lead, &[]).unwrap();
+    link.begin();
+    link
+}
+
+pub fn told() -> (Sender<Said>, Receiver<Said>) {
+    channel()
+}
+
+/// Calls and waits, as a blocking caller does.
+pub fn call(link: &EchoLink, asked: &[u8], timeout: Option<Duration>) -> Result<Vec<u8>, Status> {
+    let now = Instant::now();
+    let deadline = timeout.map(|timeout| now + timeout);
+    let key = {
+        let mut state = link.lock();
+        link.look_before_call(&mut state);
+        state.protocol.start(asked, deadline, now)
+    };
+    link.flush_all(deadline);
+    loop {
+        match link.wait(key, deadline, &|_| false) {
+            Waited::Ready => break,
+            Waited::Interrupted => {}
+            Waited::DeadlinePassed => {
+                link.lock().protocol.cancel(key, Status::deadline_exceeded());
+                link.flush();
+                break;
+            }
+        }
+    }
+    let ended = link.lock().protocol.take_outcome(key);
+    if ended.status.code == 0 { Ok(ended.payload.unwrap_or_default().to_vec()) } else { Err(ended.status) }
+}
+
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let late = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < late, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

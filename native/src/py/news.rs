@@ -1,0 +1,111 @@
+//! Python as the listener of the drivers: what calls and connections tell its callables.
+
+use std::sync::Arc;
+
+use proxyless_core::grpc::ended::Ended;
+use proxyless_core::grpc::{self};
+use proxyless_core::http2::Key;
+use proxyless_drive::link::{Driven, Link as Driver};
+use proxyless_drive::listener::{Hears, Listener, OnEnd as Ending};
+use pyo3::prelude::*;
+
+use super::outcome;
+use super::tls::Admitted;
+use crate::memory;
+
+pub enum Callables {}
+
+pub type Callback = Py<PyAny>;
+pub type OnEnd = Ending<Callback>;
+pub type Hub = proxyless_drive::hub::Hub<Callables>;
+/// Of gRPC.
+pub type Link = Driver<grpc::Connection, Callables>;
+pub type State = proxyless_drive::state::State<grpc::Connection, Callables>;
+pub type Watcher = proxyless_drive::listener::Watcher<Callback>;
+
+pub enum News {
+    Outcome(Callback, Box<Ended>),
+    Change(Arc<Callback>),
+    End(OnEnd, Box<Ended>),
+    Lost(Callback),
+    Heard(Callback, Option<String>),
+    Refused(Arc<Callback>, String, String),
+    Admitted(Arc<Callback>, Arc<dyn Driven<Callables>>),
+}
+
+impl News {
+    pub fn tell(self, py: Python<'_>) {
+        let told = match self {
+            Self::Outcome(callback, ended) => {
+                outcome::of(py, *ended).and_then(|outcome| callback.call1(py, (outcome,)))
+            }
+            Self::Change(callback) => callback.call0(py),
+            Self::End(on_end, ended) => {
+                let seconds = on_end.seconds();
+                outcome::of(py, *ended).and_then(|outcome| on_end.callback.call1(py, (outcome, seconds)))
+            }
+            Self::Lost(callback) => callback.call0(py),
+            Self::Heard(callback, problem) => callback.call1(py, (problem,)),
+            Self::Refused(callback, peer, reason) => callback.call1(py, (peer, reason)),
+            Self::Admitted(callback, link) => callback.call1(py, (Admitted(link),)),
+        };
+        if let Err(error) = told {
+            error.write_unraisable(py, None);
+        }
+    }
+}
+
+pub fn tell_all(news: Vec<News>) {
+    if !news.is_empty() {
+        // A thread that is still here when the interpreter ends has nobody to tell.
+        let _ = Python::try_attach(|py| news.into_iter().for_each(|item| item.tell(py)));
+    }
+}
+
+impl Listener for Callables {
+    type Callback = Callback;
+    type News = News;
+    type Accepted = (Arc<Link>, Key);
+
+    fn changed(callback: Arc<Callback>) -> News {
+        News::Change(callback)
+    }
+
+    fn lost(callback: Callback) -> News {
+        News::Lost(callback)
+    }
+
+    fn heard(callback: Callback, problem: Option<String>) -> News {
+        News::Heard(callback, problem)
+    }
+
+    fn refused(callback: Arc<Callback>, peer: String, reason: String) -> News {
+        News::Refused(callback, peer, reason)
+    }
+
+    fn admitted(callback: Arc<Callback>, link: Arc<dyn Driven<Self>>) -> News {
+        News::Admitted(callback, link)
+    }
+
+    fn tell(news: Vec<News>) {
+        tell_all(news);
+    }
+
+    fn holds(bytes: usize) {
+        memory::passed(bytes);
+    }
+}
+
+impl Hears<grpc::Connection> for Callables {
+    fn outcome(callback: Callback, ended: Ended) -> News {
+        News::Outcome(callback, Box::new(ended))
+    }
+
+    fn end(on_end: OnEnd, ended: Ended) -> News {
+        News::End(on_end, Box::new(ended))
+    }
+
+    fn accepted(link: &Arc<Link>, key: Key) -> (Arc<Link>, Key) {
+        (link.clone(), key)
+    }
+}
