@@ -27,7 +27,7 @@ class FakeLink:
     def tally(self):
         return Tally()
 
-    def room(self, *, tell=False):
+    def room(self, tell=False):
         if tell:
             self.said.append("tell of room")
         return self.streams if self.usable else 0
@@ -38,7 +38,7 @@ class FakeLink:
     def drain(self):
         self.said.append("drain")
 
-    def close(self, *_why):
+    def close(self, details):
         self.said.append("close")
 
 
