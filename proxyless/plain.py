@@ -8,7 +8,7 @@ from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from xds_client.model import ClusterConfig, MeshSecret, Struct, SystemRoots
+from xds_client.model import ClusterConfig, DeferredMetadata, MeshSecret, Struct, SystemRoots
 
 # Names of what is a map to the mesh, and pairs in the model.
 _PAIRS = ("labels", "typed_per_filter_config", "filter_metadata")
@@ -16,6 +16,8 @@ _PAIRS = ("labels", "typed_per_filter_config", "filter_metadata")
 
 def plain(value: object) -> Any:
     """Dataclasses become objects, enumerations their words, labels objects; endpoints say by which TLS."""
+    if isinstance(value, DeferredMetadata):
+        value = value.value
     match value:
         case ClusterConfig():
             return _fields(value) | {"endpoints": _endpoints(value)}

@@ -42,7 +42,22 @@ def without_left_out(value):
         return m.RouteConfiguration(
             value.name, tuple(map(_host, value.virtual_hosts)), value.ignore_port_in_host_matching
         )
-    return replace(value, left_out=()) if isinstance(value, m.Cluster) else value
+    if isinstance(value, m.ClusterLoadAssignment):
+        return _assignment(value)
+    if not isinstance(value, m.Cluster):
+        return value
+    inline = _assignment(value.inline_endpoints) if value.inline_endpoints is not None else None
+    bare = replace(value, left_out=(), terms=m.NO_CLUSTER_TERMS, metadata=m.NO_METADATA)
+    return replace(bare, inline_endpoints=inline)
+
+
+def _assignment(value):
+    return m.ClusterLoadAssignment(value.name, tuple(map(_locality, value.localities)))
+
+
+def _locality(group):
+    endpoints = tuple(replace(e, metadata=m.NO_METADATA, details=m.NO_DETAILS) for e in group.endpoints)
+    return m.LocalityEndpoints(group.locality, group.priority, group.weight, endpoints)
 
 
 def _host(host):

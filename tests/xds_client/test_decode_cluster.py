@@ -193,3 +193,38 @@ def test_the_typed_value_is_built_once_and_its_error_too():
             bad.value()
         errors.append(raised.value)
     assert errors[0] is errors[1] is bad.error
+
+
+def test_what_a_cluster_asks_for_is_the_value_that_anybody_would_build():
+    said = {
+        "circuit_breakers": {"thresholds": [{"priority": "HIGH", "max_retries": 3}]},
+        "outlier_detection": {"consecutive_5xx": 7, "interval": "1.5s"},
+        "lb_policy": "RING_HASH",
+        "ring_hash_lb_config": {"minimum_ring_size": 64},
+        "common_lb_config": {"healthy_panic_threshold": {"value": 30}, "locality_weighted_lb_config": {}},
+        "metadata": {"filter_metadata": {"istio": {"config": "/a", "services": [{"host": "h"}]}}},
+    }
+    one, other = a_cluster(**said), a_cluster(**said, alt_stat_name="other")
+    assert one.terms == m.ClusterTerms(
+        circuit_breakers=m.CircuitBreakers((m.Thresholds("HIGH", max_retries=3),)),
+        outlier_detection=m.OutlierDetection(consecutive_5xx=7, interval=1.5),
+        ring_hash_lb_config=m.RingHash(minimum_ring_size=64),
+        common_lb_config=m.CommonBalancing(healthy_panic_threshold=30.0, locality_weighted_lb_config=True),
+    )
+    assert one.terms is other.terms, "what many clusters say is one value"
+    built = m.Metadata((("istio", m.Struct((("config", "/a"), ("services", (m.Struct((("host", "h"),)),))))),))
+    assert one.metadata == built == other.metadata
+    assert hash(one.metadata) == hash(built)
+    assert one.metadata.get("istio", "config") == "/a"
+    assert one == other
+
+
+def test_a_part_of_a_cluster_that_is_malformed_and_not_carried_out_costs_itself_only_and_is_named():
+    said = a_cluster(cleanup_interval="1s", outlier_detection={"max_ejection_percent": 9})
+    message = cluster("c")
+    message.cleanup_interval.nanos = -1
+    message.outlier_detection.max_ejection_percent.value = 9
+    broken = decode(message)
+    assert broken.terms.cleanup_interval is None
+    assert broken.terms.outlier_detection == said.terms.outlier_detection
+    assert any(what.startswith("cleanup_interval: 0 s and -1 ns are no duration") for what in broken.left_out)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
+
+from envoy.config.cluster.v3 import cluster_pb2  # type: ignore[import-untyped]
 
 from xds_client.decode.cluster_tls import cluster_tls
 from xds_client.decode.endpoint import cluster_load_assignment
 from xds_client.decode.fields import FieldError, inside, known_name, seconds
-from xds_client.decode.left_out import of_cluster
-from xds_client.model import Cluster, ClusterLoadAssignment, DiscoveryType, LbPolicy
+from xds_client.decode.left_out import of_cluster, of_endpoints
+from xds_client.decode.traffic_policy import cluster_terms
+from xds_client.decode.values import metadata_of
+from xds_client.model import (
+    NO_METADATA,
+    Cluster,
+    ClusterLoadAssignment,
+    ClusterTerms,
+    DeferredMetadata,
+    DiscoveryType,
+    LbPolicy,
+)
 
 # Envoy's defaults (cluster.proto, circuit_breaker.proto); istiod's way to say "no limit" is the largest uint32.
 _CONNECT_TIMEOUT = 5.0
@@ -21,12 +34,20 @@ _MAX_PORT = 65535
 _DNS = (DiscoveryType.STRICT_DNS, DiscoveryType.LOGICAL_DNS)
 
 
+# What is each cluster's own; the rest of many clusters is the same, and looked at once.
+_OWN = ("alt_stat_name", *sorted(cluster_terms.by_hand - {"lb_policy"}))
+_LARGEST_KEPT = 4096  # bytes; what is larger is rarely said twice
+
+
 def cluster(message: Any) -> Cluster:
+    """The message is used up: what was read of it is cleared."""
     if message.WhichOneof("cluster_discovery_type") == "cluster_type":
         raise FieldError("cluster_type", f"{message.cluster_type.name} is not supported")
     discovery = known_name(message, "type", DiscoveryType)
     security = cluster_tls(message)
-    return Cluster(
+    by_address = of_endpoints(message)
+    said = message.HasField("metadata")
+    read = Cluster(
         name=message.name,
         discovery=discovery,
         eds_name=_eds_name(message) if discovery is DiscoveryType.EDS else "",
@@ -38,8 +59,26 @@ def cluster(message: Any) -> Cluster:
         max_requests=_max_requests(message),
         port_override=_port_override(message),
         unusable=security.unusable,
-        left_out=of_cluster(message),
+        metadata=DeferredMetadata(message.metadata.SerializeToString(), metadata_of) if said else NO_METADATA,
     )
+    terms, left_out = _terms_of(message)
+    return replace(read, terms=terms, left_out=(*by_address, *left_out) if by_address else left_out)
+
+
+def _terms_of(message: Any) -> tuple[ClusterTerms, tuple[str, ...]]:
+    for field in _OWN:
+        message.ClearField(field)
+    rest = message.SerializeToString(deterministic=True)
+    return _known_terms(rest) if len(rest) <= _LARGEST_KEPT else _terms(rest)
+
+
+def _terms(rest: bytes) -> tuple[ClusterTerms, tuple[str, ...]]:
+    message, problems = cluster_pb2.Cluster.FromString(rest), list[str]()
+    terms = ClusterTerms(**cluster_terms.said(message, problems))
+    return terms, tuple(dict.fromkeys((*of_cluster(message), *problems)))
+
+
+_known_terms = lru_cache(maxsize=1024)(_terms)
 
 
 def _connect_timeout(message: Any) -> float:
@@ -53,8 +92,8 @@ def _connect_timeout(message: Any) -> float:
 
 def _eds_name(message: Any) -> str:
     """The name that EDS is asked for: "if not specified, the cluster name"."""
-    name: str = message.eds_cluster_config.service_name or message.name
-    return name
+    name: str = message.eds_cluster_config.service_name
+    return name if name and name != message.name else message.name
 
 
 def _inline_endpoints(message: Any, discovery: DiscoveryType) -> ClusterLoadAssignment | None:

@@ -47,7 +47,15 @@ def of_route(route: Any, virtual_host: Any) -> tuple[str, ...]:
 
 
 def of_cluster(cluster: Any) -> tuple[str, ...]:
+    """Whatever it is called, and wherever its endpoints are."""
     return tuple(dict.fromkeys(_of_cluster(cluster)))
+
+
+def of_endpoints(cluster: Any) -> tuple[str, ...]:
+    """What it asks for by its name."""
+    if cluster.type == cluster.ORIGINAL_DST and (subset := subset_of(cluster.name)):
+        return (f"subset {subset} (addresses come from DNS, which tells no labels: all pods are called)",)
+    return ()
 
 
 def _of_route(route: Any, virtual_host: Any) -> Iterator[str]:
@@ -85,8 +93,6 @@ def _of_choice(cluster: Any) -> Iterator[str]:
     policy = cluster.LbPolicy.Name(cluster.lb_policy)
     if policy in ("RING_HASH", "MAGLEV"):
         yield f"loadBalancer.consistentHash ({policy})"
-    if cluster.type == cluster.ORIGINAL_DST and (subset := subset_of(cluster.name)):
-        yield f"subset {subset} (addresses come from DNS, which tells no labels: all pods are called)"
 
 
 def _of_cluster(cluster: Any) -> Iterator[str]:

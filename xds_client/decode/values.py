@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from envoy.config.core.v3 import base_pb2  # type: ignore[import-untyped]
@@ -37,7 +38,7 @@ def fraction(message: Any) -> m.Fraction:
 
 def struct(message: Any) -> m.Struct:
     """A google.protobuf.Struct."""
-    return m.Struct(tuple((key, value(message.fields[key])) for key in sorted(message.fields)))
+    return m.Struct(tuple((sys.intern(key), value(message.fields[key])) for key in sorted(message.fields)))
 
 
 def value(message: Any) -> m.Value:
@@ -120,3 +121,8 @@ HEADERS = {"headers": Whole(HEADER_FIELDS, header_operations)}
 metadata = Shape(m.Metadata, base_pb2.Metadata)
 header_value = Shape(m.HeaderValue, base_pb2.HeaderValue)
 runtime_flag = Shape(m.RuntimeFlag, base_pb2.RuntimeFeatureFlag)
+
+
+def metadata_of(packed: bytes) -> m.Metadata:
+    """Of a core.v3.Metadata; what is malformed in it is left out."""
+    return m.Metadata(**metadata.said(base_pb2.Metadata.FromString(packed), []))

@@ -1,7 +1,4 @@
-"""Clusters and their endpoints as the mesh says them. Frozen values, no behaviour.
-
-Field meanings are Envoy's (envoy/config/cluster/v3, envoy/config/endpoint/v3).
-"""
+"""Clusters as the mesh says them. Frozen values, no behaviour. Field meanings are Envoy's (envoy/config/cluster/v3)."""
 
 from __future__ import annotations
 
@@ -9,10 +6,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from xds_client.model.tls import UpstreamTls
+from xds_client.model.traffic_policy import NO_CLUSTER_TERMS
+from xds_client.model.values import NO_METADATA
 
-Labels = tuple[tuple[str, str], ...]  # sorted by key
+if TYPE_CHECKING:
+    from xds_client.model.endpoint import ClusterLoadAssignment, Endpoint, Labels
+    from xds_client.model.tls import UpstreamTls
+    from xds_client.model.traffic_policy import ClusterTerms
+    from xds_client.model.values import DeferredMetadata, Metadata
 
 
 class DiscoveryType(Enum):
@@ -42,54 +43,6 @@ class TransportSocketMatch:
     tls: UpstreamTls | None
 
 
-class HealthStatus(Enum):
-    UNKNOWN = "UNKNOWN"  # counts as healthy
-    HEALTHY = "HEALTHY"
-    UNHEALTHY = "UNHEALTHY"
-    DRAINING = "DRAINING"
-    TIMEOUT = "TIMEOUT"
-    DEGRADED = "DEGRADED"
-
-
-@dataclass(frozen=True, slots=True)
-class Locality:
-    region: str = ""
-    zone: str = ""
-    sub_zone: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One address of a workload. ``address`` is an IP literal, or a host name in DNS clusters. Weight is at least 1.
-
-    ``workload`` is metadata istio.workload (``name;namespace;app;version;cluster``), ``transport_labels`` is metadata
-    envoy.transport_socket_match (``tlsMode=istio``).
-    """
-
-    address: str
-    port: int
-    weight: int = 1
-    health: HealthStatus = HealthStatus.UNKNOWN
-    transport_labels: Labels = ()
-    workload: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LocalityEndpoints:
-    locality: Locality
-    priority: int
-    weight: int  # 0: not said
-    endpoints: tuple[Endpoint, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterLoadAssignment:
-    """One EDS resource (or the inline endpoints of a STATIC or DNS cluster)."""
-
-    name: str
-    localities: tuple[LocalityEndpoints, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """One CDS resource. ``eds_name`` is what EDS is asked for; times in seconds; ``max_requests`` None = no limit said.
@@ -97,7 +50,8 @@ class Cluster:
 
     ``tls`` None: plaintext, unless an entry of ``transport_matches`` fits the endpoint. ``unusable``: why no connection
     may be made, because it would be less secure than the mesh demands; empty: it may. ``left_out``: what else it asks
-    for, in Istio's words, and this release does not carry out.
+    for, in Istio's words, and this release does not carry out. ``terms``: all that it asks for; how many requests may
+    be under way, and the other port, are told above too, as they are obeyed.
     """
 
     name: str
@@ -112,6 +66,8 @@ class Cluster:
     port_override: int = 0
     unusable: str = ""
     left_out: tuple[str, ...] = ()
+    terms: ClusterTerms = NO_CLUSTER_TERMS
+    metadata: Metadata | DeferredMetadata = NO_METADATA
 
     def tls_for(self, endpoint: Endpoint) -> UpstreamTls | None:
         """The TLS that this endpoint demands: first match whose labels it carries, else the cluster's own."""

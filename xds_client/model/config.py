@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from xds_client.model.route import NO_TERMS
 
 if TYPE_CHECKING:
-    from xds_client.model.cluster import Cluster, ClusterLoadAssignment
+    from xds_client.model.cluster import Cluster
+    from xds_client.model.endpoint import ClusterLoadAssignment
     from xds_client.model.route import RouteTableTerms, VirtualHost
     from xds_client.model.target import Target
 

@@ -6,7 +6,10 @@ Each class says which message of Envoy's it is (envoy.config.core.v3 where nothi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # google.protobuf.Value: what JSON knows, lists as tuples.
 Value: TypeAlias = "bool | float | str | tuple[Value, ...] | Struct | None"
@@ -59,6 +62,46 @@ class Metadata:
         """What stands at the path, None if nothing does."""
         found = dict(self.filter_metadata).get(namespace)
         return None if found is None else found.get(*path)
+
+
+class DeferredMetadata:
+    """A `Metadata` that is read each time when somebody asks for it: thousands of clusters have one that nobody wants.
+
+    It is equal to whatever says the same.
+    """
+
+    __slots__ = ("_packed", "_read")
+
+    def __init__(self, packed: bytes, read: Callable[[bytes], Metadata]) -> None:
+        self._packed = packed
+        self._read = read
+
+    @property
+    def value(self) -> Metadata:
+        return self._read(self._packed)
+
+    @property
+    def filter_metadata(self) -> tuple[tuple[str, Struct], ...]:
+        return self.value.filter_metadata
+
+    @property
+    def typed_filter_metadata(self) -> tuple[tuple[str, object], ...]:
+        return self.value.typed_filter_metadata
+
+    def get(self, namespace: str, *path: str) -> Value:
+        """As `Metadata.get`."""
+        return self.value.get(namespace, *path)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, DeferredMetadata):
+            return self._packed == other._packed or self.value == other.value
+        return self.value == other
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __repr__(self) -> str:
+        return repr(self.value)
 
 
 NO_METADATA = Metadata()
