@@ -44,11 +44,25 @@ def without_left_out(value):
         )
     if isinstance(value, m.ClusterLoadAssignment):
         return _assignment(value)
+    if isinstance(value, m.Listener):
+        chains = tuple(map(_chain, value.filter_chains))
+        default = _chain(value.default_filter_chain) if value.default_filter_chain is not None else None
+        filters = bare(value.listener_filters)
+        return replace(value, filter_chains=chains, default_filter_chain=default, listener_filters=filters)
     if not isinstance(value, m.Cluster):
         return value
     inline = _assignment(value.inline_endpoints) if value.inline_endpoints is not None else None
-    bare = replace(value, left_out=(), terms=m.NO_CLUSTER_TERMS, metadata=m.NO_METADATA)
-    return replace(bare, inline_endpoints=inline)
+    stripped = replace(value, left_out=(), terms=m.NO_CLUSTER_TERMS, metadata=m.NO_METADATA)
+    return replace(stripped, inline_endpoints=inline)
+
+
+def _chain(chain):
+    return replace(chain, network_filters=bare(chain.network_filters), http_filters=bare(chain.http_filters))
+
+
+def bare(filters):
+    """Their names and types: not what they say."""
+    return tuple(replace(one, config=None) for one in filters)
 
 
 def _assignment(value):

@@ -54,7 +54,8 @@ def sample(field, depth=0):
     """Something that the field says if it says anything at all, as JSON."""
     kind = field.message_type
     if kind is not None and kind.GetOptions().map_entry:
-        return {"1" if field.name == "weights" else "k": sample(kind.fields_by_name["value"], depth)}
+        texts = kind.fields_by_name["key"].cpp_type == FieldDescriptor.CPPTYPE_STRING
+        return {"k" if texts else "1": sample(kind.fields_by_name["value"], depth)}
     one = _sample_of_message(kind, depth) if kind is not None else _sample_of_scalar(field)
     return [one] if field.is_repeated else one
 

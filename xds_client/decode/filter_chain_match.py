@@ -27,13 +27,13 @@ def filter_chain_match(message: Any) -> FilterChainMatch:
         raise FieldError("address_suffix", "is not implemented, in Envoy neither")
     return FilterChainMatch(
         destination_port=_port("destination_port", message.destination_port.value) if _has_port(message) else None,
-        prefix_ranges=each("prefix_ranges", _network, message.prefix_ranges),
+        prefix_ranges=each("prefix_ranges", network, message.prefix_ranges),
         server_names=each("server_names", _server_name, message.server_names),
         transport_protocol=message.transport_protocol,
         application_protocols=tuple(message.application_protocols),
-        direct_source_prefix_ranges=each("direct_source_prefix_ranges", _network, message.direct_source_prefix_ranges),
+        direct_source_prefix_ranges=each("direct_source_prefix_ranges", network, message.direct_source_prefix_ranges),
         source_type=known_name(message, "source_type", SourceType),
-        source_prefix_ranges=each("source_prefix_ranges", _network, message.source_prefix_ranges),
+        source_prefix_ranges=each("source_prefix_ranges", network, message.source_prefix_ranges),
         source_ports=tuple(_port("source_ports", port) for port in message.source_ports),
     )
 
@@ -85,7 +85,7 @@ def _port(field: str, number: int) -> int:
     return number
 
 
-def _network(message: Any) -> Network:
+def network(message: Any) -> Network:
     """A CidrRange; host bits are cut off, as Envoy does."""
     written = f"{message.address_prefix}/{message.prefix_len.value}"
     try:

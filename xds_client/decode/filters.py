@@ -12,10 +12,9 @@ from envoy.extensions.filters.http.router.v3 import router_pb2  # type: ignore[i
 from envoy.extensions.filters.network.http_connection_manager.v3 import (  # type: ignore[import-untyped]
     http_connection_manager_pb2,
 )
-from google.protobuf.message import DecodeError as WireError
-from udpa.type.v1 import typed_struct_pb2 as udpa_typed_struct_pb2  # type: ignore[import-untyped]
-from xds.type.v3 import typed_struct_pb2  # type: ignore[import-untyped]
 
+from xds_client.decode import http_filters as known_filters
+from xds_client.decode.extensions import name_of, packed, type_of
 from xds_client.decode.fields import inside, unpacked
 from xds_client.model import ExtensionConfig, Filter
 
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
 
 _ROUTER = router_pb2.Router.DESCRIPTOR.full_name
 _CONTAINERS = (_ROUTER, http_connection_manager_pb2.HttpConnectionManager.DESCRIPTOR.full_name)
-_TYPED_STRUCTS = (typed_struct_pb2.TypedStruct, udpa_typed_struct_pb2.TypedStruct)
+assert known_filters  # the tables of those that have values
+_LISTENER = "envoy.extensions.filters.listener."
 
 
 def connection_filter(message: Any) -> Filter:
@@ -34,7 +34,18 @@ def connection_filter(message: Any) -> Filter:
     found = type_of(message.typed_config)
     if found in _CONTAINERS and not message.typed_config.type_url.endswith(f"/{found}"):
         return Filter(message.name, unknown=f"{found} as a struct, into which nobody looks")
-    return Filter(message.name, found)
+    return Filter(
+        message.name,
+        found,
+        config=_config(message.typed_config, found),
+        disabled=getattr(message, "disabled", False),
+        is_optional=getattr(message, "is_optional", False),
+    )
+
+
+def _config(said: Any, kind: str) -> Any:
+    """What stands in a container is told elsewhere; listener filters look, and say what they look at (`Inspector`)."""
+    return None if not kind or kind in _CONTAINERS or kind.startswith(_LISTENER) else packed(said)
 
 
 def http_filters(manager: Any) -> tuple[Filter, ...]:
@@ -62,18 +73,8 @@ def _behind_router(message: Any) -> Filter:
 
 
 def extension_config(message: Any) -> ExtensionConfig:
-    return ExtensionConfig(message.name, type_of(message.typed_config))
-
-
-def type_of(packed: Any) -> str:
-    """Of an Any: the message's full name; of a struct that says whose it is, that name. Empty: nothing is said."""
-    for struct in _TYPED_STRUCTS:
-        if packed.Is(struct.DESCRIPTOR):
-            try:
-                return _name(struct.FromString(packed.value).type_url)
-            except WireError:
-                break
-    return _name(packed.type_url)
+    found = type_of(message.typed_config)
+    return ExtensionConfig(message.name, found, _config(message.typed_config, found))
 
 
 def _router(packed: Any) -> Any:
@@ -82,12 +83,8 @@ def _router(packed: Any) -> Any:
 
 def _discovered(message: Any) -> Filter:
     said = message.config_discovery
-    permitted = tuple(_name(url) for url in said.type_urls)
+    permitted = tuple(name_of(url) for url in said.type_urls)
     if not said.config_source.HasField("ads"):
         # Not `discovered`: what the control plane calls by the same name is something else.
         return Filter(message.name, unknown="its configuration does not come by ADS")
     return Filter(message.name, discovered=True, permitted=permitted, unknown="its configuration has not come yet")
-
-
-def _name(type_url: str) -> str:
-    return type_url.rpartition("/")[2]

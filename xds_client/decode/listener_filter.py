@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from xds_client.decode.extensions import type_of
 from xds_client.decode.fields import FieldError, each, inside
-from xds_client.decode.filters import type_of
 from xds_client.model import Inspector
 
 if TYPE_CHECKING:
