@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from grpc import aio
 
-from rpc.context import AbortedError, CallState, text_of
 from rpc.errors import metadata_tuple, told
+from rpc.serving.context import AbortedError, CallState, text_of
 
 if TYPE_CHECKING:
     import grpc

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc import aio
 
-from rpc.context import AbortedError, code_number, failure_code
-from rpc.handlers import behaviour_of
+from rpc.serving.context import AbortedError, code_number, failure_code
+from rpc.serving.handlers import behaviour_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import logging
@@ -13,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc import aio
 
-from rpc import census, probes
-from rpc._native import Tally
 from rpc.aio.awake import Awake
 from rpc.aio.context import ServicerContext
 from rpc.aio.hub import attach, detach, listen_no_more
@@ -22,12 +21,9 @@ from rpc.aio.serve import CANCELLED_HANDLER, serve_call
 from rpc.aio.threaded import Threads
 from rpc.blocking.context import ServicerContext as BlockingContext
 from rpc.extension import with_aio_server_interceptors
-from rpc.fork import inherits
-from rpc.handlers import WRONG_CARDINALITY, HandlerTable, is_blocking, wrong_cardinality
-from rpc.listening import Listeners
-from rpc.options import UNLIMITED, ServerOptions
-from rpc.probes import ProbeCredentials
-from rpc.security import own_server_credentials
+from rpc.serving.core import ServerCore
+from rpc.serving.handlers import is_blocking
+from rpc.serving.intake import LATER
 from xds_client.greenlets import refuse_greenlets
 
 if TYPE_CHECKING:
@@ -35,19 +31,20 @@ if TYPE_CHECKING:
     from concurrent import futures
 
     from rpc._native import Hub, ServerCall
-    from rpc.handlers import CallDetails
     from rpc.options import Options
-    from rpc.security import ServerCredentials
+    from rpc.serving.handlers import CallDetails
+    from rpc.serving.intake import Handler, Job, Later
     from xds_client import PilotExchanger
 
 _log = logging.getLogger(f"proxyless.{__name__}")
 _LAST_WORDS = 0.5  # seconds that cancelled handlers get to end before the server does
+_REMEMBERED = 1000  # handlers
 _LOOK = 0.005  # seconds that first steps may take, one after the other, before one looks who has left meanwhile
 # Earlier a task cannot be entered but by the loop, in its next turn; and handlers need one (`asyncio.timeout`).
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
-class Server(aio.Server):
+class Server(ServerCore, aio.Server):
     """`grpc.aio.Server`, made by `rpc.aio.server`; also `add_probe_port`, `ready`, `waiting_for` and `announce_end`.
 
     It lives in the loop that starts it.
@@ -73,87 +70,39 @@ class Server(aio.Server):
         compression: grpc.Compression | None,
         mesh: PilotExchanger | None,
     ) -> None:
-        refuse_greenlets()
-        parsed = ServerOptions.parse(options, compression)
-        self._compression = parsed.compression
-        self._max_send = None if parsed.max_send_message_length >= UNLIMITED else parsed.max_send_message_length
-        self._listeners = Listeners(parsed, mesh)
-        self._busy_poll = parsed.busy_poll
         self._pool = pool
         self._threads = Threads(pool)
-        self._table = HandlerTable(handlers or (), interceptors or ())
-        # Of registered handlers it is known beforehand; the others are looked at for each call.
-        self._blocking: dict[int, bool] = {}
-        self._kept: list[object] = []
-        self._maximum = maximum_concurrent_rpcs
-        self._running = 0  # calls that handlers answer
+        # Looked at once. With its handler, so that no other gets the same id.
+        self._blocking: dict[int, tuple[Handler, bool]] = {}
         self._looked = 0.0  # when it was last looked what the connections have brought
         self._hub: Hub | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._told_to_end: frozenset[asyncio.Task[None]] = frozenset()
         self._stopped: asyncio.Event | None = None
-        self.stopping = False
-        self._probed = False
-        self._leaving = False
-        inherits(self)
-        self._number = census.number()
-        census.servers[self._number] = self
+        super().__init__(handlers, interceptors, options, maximum_concurrent_rpcs, compression, mesh)
 
     def inherit(self) -> None:
-        """In the child of a fork: what was started is the parent's and over here; what was not can be started."""
+        super().inherit()
         self._loop, self._stopped, self._tasks = None, None, set()
-        self._threads, self._running = Threads(self._pool), 0
-
-    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
-        self._table.add_generic(generic_rpc_handlers)
+        self._threads = Threads(self._pool)
 
     def add_registered_method_handlers(
         self, service_name: str, method_handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
     ) -> None:
-        self._table.add_registered(service_name, method_handlers)
-        self._blocking.update({id(handler): is_blocking(handler) for handler in method_handlers.values()})
-        self._kept.append(method_handlers)  # so that no other handler gets the same id
-
-    def add_insecure_port(self, address: str) -> int:
-        """Bind; returns the port. Raises RuntimeError naming the address, ValueError once the server is started."""
-        return self._add_port(address)
-
-    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials | ServerCredentials) -> int:
-        """As the threads' server's."""
-        return self._add_port(address, own_server_credentials(server_credentials))
-
-    def add_probe_port(self, address: str) -> int:
-        """As the threads' server's."""
-        self._probed = True
-        return self._add_port(address, ProbeCredentials())
-
-    def _add_port(self, address: str, credentials: Any = None) -> int:
-        if self._hub is not None:
-            raise ValueError("ports are added before the server is started")
-        return self._listeners.add(address, credentials)
-
-    @property
-    def ready(self) -> bool:
-        """It serves, and at every port somebody whom its rules allow could be served: what a readiness probe asks."""
-        leaving = self._leaving or self.stopping
-        return self._hub is not None and not leaving and self._listeners.ready
-
-    def announce_end(self) -> None:
-        """Not `ready` any more, but go on serving: clients need time to hear that this endpoint goes."""
-        self._leaving = True
-
-    def waiting_for(self) -> str:
-        """What is missing until `ready`; empty when nothing is."""
-        return self._listeners.waiting_for()
+        super().add_registered_method_handlers(service_name, method_handlers)
+        for handler in method_handlers.values():
+            self._is_blocking(handler)
 
     async def start(self) -> None:
         """Listen and serve. Once more does nothing, as in grpc.aio."""
         refuse_greenlets()
-        if self._hub is not None:
+        if self._started:
             return
+        self._started = True
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
+        self._intake.context = contextvars.copy_context()
         self._hub = attach(self._loop, Awake(self._busy_poll), self._on_calls)
         self._listeners.start(self._hub)
 
@@ -164,11 +113,9 @@ class Server(aio.Server):
         if self.stopping and grace is not None:
             await self._stopped.wait()
             return
-        self.stopping = True
-        self._listeners.close()
-        self._hub.drain()
-        if self._tasks and grace:
-            await asyncio.wait(tuple(self._tasks), timeout=grace)
+        self._no_more_connections()
+        if grace:
+            await self._idle(self._loop, grace)
         # Who calls from here on learns that it was not processed, and may call another server.
         listen_no_more(self._loop, self._hub)
         self._told_to_end = frozenset(self._tasks)
@@ -178,8 +125,16 @@ class Server(aio.Server):
             await asyncio.wait(tuple(self._tasks), timeout=_LAST_WORDS)
         self._hub.flush()
         detach(self._loop, self._hub)
-        census.servers.pop(self._number, None)
+        self._is_over()
         self._stopped.set()
+
+    async def _idle(self, loop: asyncio.AbstractEventLoop, grace: float) -> None:
+        """Until no call goes on, or the time is over."""
+        idle = asyncio.Event()
+        self._intake.when_idle(lambda: loop.call_soon_threadsafe(idle.set))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await idle.wait()
 
     async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - grpc's signature
         """Wait until the server stopped; True if ``timeout`` seconds passed before, as for threads."""
@@ -197,18 +152,6 @@ class Server(aio.Server):
         if self._hub is not None and self._loop is not None:
             detach(self._loop, self._hub)
 
-    def sockets(self) -> list[tuple[int, str, str, Tally]]:
-        """The connections that are open (`rpc.census`)."""
-        return self._hub.sockets() if self._hub is not None else []
-
-    def tally(self) -> Tally:
-        """What all connections have carried so far."""
-        return self._hub.tally() if self._hub is not None else Tally()
-
-    def listening(self) -> dict[int, str]:
-        """Where it accepts (`rpc.census`)."""
-        return self._listeners.listening
-
     # ---- serving
 
     def still_waits(self, call: ServerCall) -> bool:
@@ -221,51 +164,61 @@ class Server(aio.Server):
             calls = self._hub.poll(0.0)
             self._looked = time.monotonic()
             if calls:
-                self._loop.call_soon(self._on_calls, calls)
+                self._loop.call_soon(self._on_calls, calls, context=self._intake.context)
         return call.active
 
     def _on_calls(self, calls: list[ServerCall]) -> None:
         self._looked = time.monotonic()
         for call in calls:
-            try:
-                self._accept(call)
-            except Exception as error:
-                _log.exception("%s could not be served", call.path)
-                call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Error in service handler! ({error})", None)
+            self._serve(call)
 
-    def _accept(self, call: ServerCall) -> None:
-        if self._probed and call.policy is not None and call.policy.probes_only:
-            probes.answer(call, lambda: self.ready)
-            return
-        handler = self._table.plain(call.path)
-        if handler is not None:
-            self._dispatch(call, handler)
-        else:
-            contextvars.copy_context().run(self._look_up, call)
+    def _serve(self, call: ServerCall, *, let_in: bool = False) -> None:
+        try:
+            job = self._intake.readmit(call, self) if let_in else self._intake.accept(call, self)
+            if job is not None:
+                self._run(job)
+        except Exception as error:
+            _log.exception("%s could not be served", call.path)
+            call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Error in service handler! ({error})", None)
 
-    def _look_up(self, call: ServerCall) -> None:
-        """In the call's own context: what users' code sets here is for its handler, and for no other call."""
+    def again(self, call: ServerCall) -> None:
+        assert self._loop is not None
+        serve = functools.partial(self._serve, call, let_in=True)
+        self._loop.call_soon_threadsafe(serve, context=self._intake.context)
+
+    def begin(self, job: Job) -> None:
+        """Not here: the engine has more to tell, of calls that are over too, and another thread may tell it."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._run, job, context=self._intake.context)
+
+    def look_up(self, call: ServerCall) -> Handler | Later | None:
         if not self.still_waits(call):
-            return
-        if self._table.interceptors:
-            self._cancel_with(call, self._task(self._intercept(call)))
-        elif (found := self._table.find(self._table.details(call))) is not None:
-            self._dispatch(call, found)
+            return LATER
+        table = self._intake.table
+        if not table.interceptors:
+            return table.find(table.details(call))
+        self._intake.hold()
+        task = self._task(self._intercept(call))
+        self._cancel_with(call, task)
+        if task.done():
+            self._intake.release()
         else:
-            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "Method not found!", None)
+            task.add_done_callback(self._intake.release)
+        return LATER
 
     async def _intercept(self, call: ServerCall) -> None:
         if not self.still_waits(call):
             return
+        table = self._intake.table
 
-        async def innermost(details: CallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
-            return self._table.find(details)
+        async def innermost(details: CallDetails) -> Handler | None:
+            return table.find(details)
 
         continuation: Any = innermost
-        for interceptor in reversed(self._table.interceptors):
+        for interceptor in reversed(table.interceptors):
             continuation = functools.partial(interceptor.intercept_service, continuation)
         try:
-            handler = await continuation(self._table.details(call))
+            handler = await continuation(table.details(call))
         except asyncio.CancelledError:
             code, details = CANCELLED_HANDLER[self.stopping]
             call.finish(code.value[0], details, None)  # if it goes on
@@ -274,51 +227,34 @@ class Server(aio.Server):
             _log.exception("an interceptor of %s raised", call.path)
             call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Unexpected {type(error)}: {error}", None)
             return
-        if handler is None:
-            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], "Method not found!", None)
-        elif call.active:
+        if call.active:
             call.unwatch()
-            self._dispatch(call, handler)
+            # What interceptors have set is the handler's, too.
+            job = self._intake.found(call, handler, contextvars.copy_context(), self)
+            if job is not None:
+                self._run(job)
 
-    def _dispatch(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
-        if handler.request_streaming:
-            self._run(call, handler, None)
-        elif (payload := call.request()) is not None:
-            self._run(call, handler, payload)
-        else:
-            context = contextvars.copy_context()
-            call.watch(lambda: context.run(self._when_whole, call, handler))
-            self._when_whole(call, handler)  # what came with its head alone will not change any more
-
-    def _when_whole(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any]) -> None:
-        """A unary request that came in pieces."""
-        payload = call.request()
-        if payload is not None:
-            call.unwatch()
-            assert self._loop is not None
-            # Not here: the engine has more to tell, of calls that are over too, and another thread may tell it.
-            self._loop.call_soon_threadsafe(self._run, call, handler, payload)
-        elif wrong_cardinality(call):
-            call.unwatch()
-            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], WRONG_CARDINALITY, None)
-
-    def _run(self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None) -> None:
+    def _run(self, job: Job) -> None:
         assert self._loop is not None
-        if self._maximum is not None and self._running >= self._maximum:
-            call.finish(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "Concurrent RPC limit exceeded!", None)
-            return
-        blocking = self._blocking.get(id(handler))
-        if blocking or (blocking is None and is_blocking(handler)):
-            self._count(self._task(self._run_in_thread(call, handler, payload)))
-            return
-        context = ServicerContext(call, self, self._loop, handler)
-        context.max_send = self._max_send
-        if self._compression:
-            call.compress(self._compression)
-        task = self._task(serve_call(context, handler, payload))
-        if not task.done():
-            self._count(task)
-            self._cancel_with(call, task, context.on_change)
+        call, handler = job.call, job.handler
+        try:
+            known = self._blocking.get(id(handler))
+            if known[1] if known is not None else self._is_blocking(handler):
+                task = self._task(self._run_in_thread(job), job.context)
+            else:
+                context = ServicerContext(call, self, self._loop, handler)
+                context.max_send = self._max_send
+                if self._compression:
+                    call.compress(self._compression)
+                task = self._task(serve_call(context, handler, job.payload), job.context)
+                self._cancel_with(call, task, context.on_change)
+        except BaseException:
+            job.left()
+            raise
+        if task.done():
+            self._intake.left()
+        else:
+            task.add_done_callback(self._intake.left)
 
     def _cancel_with(self, call: ServerCall, task: asyncio.Task[None], told: Callable[[], None] = lambda: None) -> None:
         """The client gives up, or its deadline passes: what works for it is cancelled, as grpc.aio does."""
@@ -331,36 +267,35 @@ class Server(aio.Server):
         if not task.done() and not call.watch(on_change):
             on_change()  # it ended before it was watched
 
-    def _count(self, task: asyncio.Task[None]) -> None:
-        if not task.done():
-            self._running += 1
-            task.add_done_callback(self._uncount)
+    def _is_blocking(self, handler: Handler) -> bool:
+        blocking = is_blocking(handler)
+        if len(self._blocking) >= _REMEMBERED:  # some generic handlers make one for each call
+            self._blocking.clear()
+        self._blocking[id(handler)] = handler, blocking
+        return blocking
 
-    def _uncount(self, _: asyncio.Task[None]) -> None:
-        self._running -= 1
-
-    async def _run_in_thread(
-        self, call: ServerCall, handler: grpc.RpcMethodHandler[Any, Any], payload: bytes | None
-    ) -> None:
-        context = BlockingContext(call)
+    async def _run_in_thread(self, job: Job) -> None:
+        context = BlockingContext(job.call)
         context.max_send = self._max_send
         if self._compression:
-            call.compress(self._compression)
+            job.call.compress(self._compression)
         try:
-            await self._threads.serve(context, handler, payload)
+            await self._threads.serve(context, job.handler, job.payload)
         except asyncio.CancelledError:  # the server stops; the thread cannot be stopped, its answer is given here
             context.fail(*CANCELLED_HANDLER[self.stopping])
         finally:
             context.run_callbacks()
 
-    def _task(self, coroutine: Any) -> asyncio.Task[None]:
+    def _task(self, coroutine: Any, context: contextvars.Context | None = None) -> asyncio.Task[None]:
         """Begun at once where Python can (3.12): most handlers end in their first step, and nothing is scheduled."""
         assert self._loop is not None
         task: asyncio.Task[None]
-        if _EAGER and self._loop.get_task_factory() is None:
-            task = asyncio.Task(coroutine, loop=self._loop, **_EAGER)
+        if self._loop.get_task_factory() is not None:  # it may know nothing of contexts
+            task = (context or contextvars.copy_context()).run(self._loop.create_task, coroutine)
+        elif _EAGER:
+            task = asyncio.Task(coroutine, loop=self._loop, context=context, **_EAGER)
         else:
-            task = self._loop.create_task(coroutine)
+            task = self._loop.create_task(coroutine, context=context)
         if not task.done():
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

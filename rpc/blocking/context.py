@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 
 from rpc.carried import carried
-from rpc.context import AbortedError, CallOverError, CallState
 from rpc.errors import told
+from rpc.serving.context import AbortedError, CallOverError, CallState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

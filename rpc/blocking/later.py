@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from rpc.blocking.serve import fail, finish, requests, send
-from rpc.context import AbortedError
-from rpc.handlers import behaviour_of
+from rpc.serving.context import AbortedError
+from rpc.serving.handlers import behaviour_of
 
 if TYPE_CHECKING:
     import grpc

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from rpc.context import AbortedError, CallOverError, code_number, failure_code
-from rpc.handlers import behaviour_of
+from rpc.serving.context import AbortedError, CallOverError, code_number, failure_code
+from rpc.serving.handlers import behaviour_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

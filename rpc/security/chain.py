@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rpc._native import ServerTls
+    from rpc.security.authorization import Authorize
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class Policy:
 
     local: bool = False  # the peer is on this machine: plaintext is as good as TLS
     probes_only: bool = False
+    authorize: Authorize | None = None  # asked for each call; None: whoever the chain lets in may call everything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -271,6 +271,37 @@ def test_a_server_bound_before_the_fork_is_started_by_the_children(kind):
     assert (code, sorted(out), err) == (0, ["end", *["serving"] * 3], "")
 
 
+@pytest.mark.parametrize("kind", ["sync", "aio"])
+def test_a_server_that_was_started_before_the_fork_is_over_in_the_child(kind):
+    program = f"""{FORKING}
+    import asyncio, pytest
+
+    def child():
+        assert not server.ready
+        with pytest.raises(ValueError, match="before the server is started"):
+            server.add_insecure_port("127.0.0.1:0")
+
+    async def aio_start():
+        await server.start()
+        forked()
+
+    def forked():
+        assert server.ready
+        assert status(fork(child)) == 0
+        assert server.ready
+        print("end")
+
+    server = rpc.server(None) if sys.argv[1] == "sync" else rpc.aio.server()
+    server.add_insecure_port("127.0.0.1:0")
+    if sys.argv[1] == "sync":
+        server.start()
+        forked()
+    else:
+        asyncio.run(aio_start())
+    """
+    assert ended(python(program, kind)) == (0, ["end"], "")
+
+
 def test_multiprocessing_and_process_pools_that_fork(elsewhere):
     program = f"""{CLIENT}
     import multiprocessing

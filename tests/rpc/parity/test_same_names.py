@@ -25,7 +25,7 @@ from rpc.aio import stream as aio_stream
 from rpc.aio import unary as aio_unary
 from rpc.blocking import callables, context, future, stream
 from rpc.errors import EndedCall
-from rpc.handlers import CallDetails
+from rpc.serving.handlers import CallDetails
 
 # What `rpc` and `rpc.aio` have by the same name, to be put in the place of grpcio's.
 OURS = {

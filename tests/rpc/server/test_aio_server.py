@@ -65,7 +65,7 @@ def test_interceptors_are_no_calls_of_their_own(loop, serve, servicer):
     server, stub = serve(servicer(script), interceptors=[Passes()], maximum_concurrent_rpcs=1)
     for n in range(5):
         assert stub.SayHello(asked(str(n)), timeout=PATIENCE).message == f"Hello, {n}!"
-        until(lambda: server._running == 0)
+        until(lambda: server._intake.running == 0)
     stays = stub.SayHello.future(asked("stays"), timeout=PATIENCE)
     until(lambda: arrived)
     with pytest.raises(grpc.RpcError) as refused:

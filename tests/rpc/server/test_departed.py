@@ -83,7 +83,7 @@ class Gated:
 
     def waiting(self):
         """Calls that wait or run; of both worlds."""
-        return self.server._running
+        return self.server._intake.running
 
     def close(self):
         self.go.set()

@@ -279,7 +279,7 @@ def test_a_pool_that_takes_no_call_fails_that_call_alone(serve):
         pool.full = full
         reply = client.call("unary", request("Ann"), timeout=PATIENCE)
         assert reply.code.name == ("UNKNOWN" if full else "OK")
-    until(lambda: server._running == 0)
+    until(lambda: server._intake.running == 0)
 
 
 def test_a_handler_that_fails_in_every_way_leaves_a_server_without_a_pool_serving(serve):
@@ -347,4 +347,4 @@ def test_an_interceptor_that_exits_fails_that_call_alone(serve):
     for exits in (False, True, False, True, True, False):
         Exits.exits = exits
         assert client.call("unary", request("Ann"), timeout=PATIENCE).code.name == ("UNKNOWN" if exits else "OK")
-    until(lambda: server._running == 0)
+    until(lambda: server._intake.running == 0)

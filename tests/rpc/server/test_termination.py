@@ -56,6 +56,18 @@ asyncio.run(main())
 """
 
 
+def until_it_takes_signals(process):
+    """It has told its ports before: a signal that came meanwhile would just end it."""
+    until = time.monotonic() + 20
+    sigterm = 1 << (signal.SIGTERM - 1)
+    while True:
+        [caught] = re.findall(r"^SigCgt:\s+(\w+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+        if int(caught, 16) & sigterm:
+            return
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 @pytest.fixture(params=[SYNC, AIO], ids=["sync", "aio"])
 def start(request):
     started = []
@@ -69,7 +81,9 @@ def start(request):
             text=True,
         )
         started.append(process)
-        return process, *process.stdout.readline().split()
+        ports = process.stdout.readline().split()
+        until_it_takes_signals(process)
+        return process, *ports
 
     yield start
     for process in started:
@@ -109,21 +123,8 @@ def test_a_second_signal_ends_it_at_once(start):
         assert process.wait(20) == 0
 
 
-def until_it_takes_signals(process):
-    """It has told its ports before."""
-    until = time.monotonic() + 20
-    sigterm = 1 << (signal.SIGTERM - 1)
-    while True:
-        [caught] = re.findall(r"^SigCgt:\s+(\w+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
-        if int(caught, 16) & sigterm:
-            return
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 def test_after_ctrl_c_it_says_what_it_waits_for_and_that_a_second_one_ends_at_once(start):
     process, *_ = start(60, 20)
-    until_it_takes_signals(process)
     process.send_signal(signal.SIGINT)
     said = process.stderr.readline()
     assert said.startswith("ending: serves on for 60 s while clients hear of it, then calls in progress have 20 s; ")
@@ -134,7 +135,6 @@ def test_after_ctrl_c_it_says_what_it_waits_for_and_that_a_second_one_ends_at_on
 
 def test_after_sigterm_nothing_is_printed(start):
     process, *_ = start(0, 0)
-    until_it_takes_signals(process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     assert process.stderr.read() == ""

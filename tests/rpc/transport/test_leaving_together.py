@@ -82,8 +82,10 @@ def test_one_message_each_way_at_a_time(our_world):
 
 
 def test_nothing_is_held_while_the_thread_that_would_let_go_is_busy():
-    """Without a pool a unary handler runs there."""
-    busy, arrived = threading.Event(), threading.Event()
+    """Without a pool a unary handler runs there, and begins only once the stream's handler has: who is busy accepts
+    nothing.
+    """
+    streams, busy, arrived = threading.Event(), threading.Event(), threading.Event()
 
     class Busy(GreeterServicer):
         def SayHello(self, request, context):  # noqa: N802 - grpc's name
@@ -91,6 +93,7 @@ def test_nothing_is_held_while_the_thread_that_would_let_go_is_busy():
             return HelloReply(message=str(arrived.wait(PATIENCE)))
 
         def ListHellos(self, request, context):  # noqa: N802 - grpc's name
+            streams.set()
             assert busy.wait(PATIENCE)
             for _ in range(BURST):
                 yield HelloReply()
@@ -102,6 +105,7 @@ def test_nothing_is_held_while_the_thread_that_would_let_go_is_busy():
     server.start()
     with rpc.insecure_channel(address) as channel, rpc.insecure_channel(address) as other:
         replies = GreeterStub(channel).ListHellos(HelloRequest(), timeout=PATIENCE)
+        assert streams.wait(PATIENCE)
         call = GreeterStub(other).SayHello.future(HelloRequest(), timeout=PATIENCE * 2)
         for _ in range(BURST):
             next(replies)

@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     Continuation = Callable[["CallDetails"], grpc.RpcMethodHandler[Any, Any] | None]
 
 
-WRONG_CARDINALITY = "a unary request needs exactly one message"
-
-
-def wrong_cardinality(call: ServerCall) -> bool:
-    """A unary request that will never be whole: it ended without a message, or has a second one."""
-    return call.active and (call.ended or call.waiting > 1)
-
-
 def behaviour_of(handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
     """What answers; users' own handlers need no more than the attribute of their kind."""
     if handler.response_streaming:
@@ -60,6 +52,8 @@ class HandlerTable:
             if not callable(getattr(interceptor, "intercept_service", None)):
                 why = f"{interceptor!r} is no interceptor of servers: it has no intercept_service"
                 raise ValueError(why)  # noqa: TRY004 - grpc.aio's own
+        # The fast way: registered handlers that no interceptor wants to see. Who is not in it: ask `find`.
+        self.plain: Mapping[str, grpc.RpcMethodHandler[Any, Any]] = {} if self.interceptors else self._registered
 
     def add_generic(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         for handler in handlers:
@@ -69,10 +63,6 @@ class HandlerTable:
 
     def add_registered(self, service: str, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
         self._registered.update({f"/{service}/{name}": handler for name, handler in handlers.items()})
-
-    def plain(self, path: str) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """The fast way: a registered handler that no interceptor wants to see. None: ask `find`."""
-        return None if self.interceptors else self._registered.get(path)
 
     def details(self, call: ServerCall) -> CallDetails:
         return CallDetails(call.path, metadata_tuple(call.metadata()))
