@@ -111,7 +111,7 @@ def insecure_channel(
 
 def secure_channel(
     target: str,
-    credentials: ChannelCredentials,
+    credentials: ChannelCredentials | grpc.ChannelCredentials,
     options: Options = None,
     compression: grpc.Compression | None = None,
     interceptors: Sequence[Any] | None = None,

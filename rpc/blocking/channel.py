@@ -100,13 +100,14 @@ def insecure_channel(
 
 def secure_channel(
     target: str,
-    credentials: ChannelCredentials,
+    credentials: ChannelCredentials | grpc.ChannelCredentials,
     options: Options = None,
     compression: grpc.Compression | None = None,
     *,
     mesh: PilotExchanger | None = None,
 ) -> grpc.Channel:
-    """`grpc.secure_channel` on our engine, with credentials of `rpc.ssl_channel_credentials` and its like.
+    """`grpc.secure_channel` on our engine, with credentials of `rpc.ssl_channel_credentials` and its like, or of
+    grpcio's own `ssl_…` and `composite_…`.
 
     Targets, ``mesh`` and errors as for `insecure_channel`.
 

@@ -29,6 +29,7 @@ def credentials_of_channels() -> list[grpc.Channel]:
         rpc.secure_channel("localhost:50051", rpc.ssl_channel_credentials(), compression=grpc.Compression.Gzip),
         rpc.secure_channel("localhost:50051", rpc.composite_channel_credentials(tls, call)),
         rpc.secure_channel("localhost:50051", rpc.local_channel_credentials()),
+        rpc.secure_channel("localhost:50051", grpc.ssl_channel_credentials()),
         rpc.secure_channel("xds:///reviews.demo:9080", rpc.xds_channel_credentials(tls)),
     ]
 
@@ -59,6 +60,7 @@ async def asynchronous(mesh: PilotExchanger) -> None:
     async with secure_channel("localhost:50051", rpc.ssl_channel_credentials()) as secure:
         plain: grpc.aio.Channel = secure
         await plain.close()
+    await secure_channel("localhost:50051", grpc.ssl_channel_credentials()).close()
     await rpc.aio.serve_until_terminated(server)
 
 
