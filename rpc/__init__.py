@@ -11,7 +11,7 @@ import logging
 
 from grpc import access_token_call_credentials, composite_call_credentials, metadata_call_credentials
 
-from rpc import aio
+from rpc import aio, balancing, resolver
 from rpc.blocking import Channel
 from rpc.blocking.channel import insecure_channel, secure_channel
 from rpc.blocking.server import Server, server
@@ -42,6 +42,7 @@ __all__ = [
     "Server",
     "access_token_call_credentials",
     "aio",
+    "balancing",
     "composite_call_credentials",
     "composite_channel_credentials",
     "dynamic_ssl_server_credentials",
@@ -52,6 +53,7 @@ __all__ = [
     "local_server_credentials",
     "mesh",
     "metadata_call_credentials",
+    "resolver",
     "secure_channel",
     "serve_until_terminated",
     "server",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from rpc.credentials.composite import channel_call_credentials
 from rpc.method import MethodSpec, limited
 from rpc.options import ChannelOptions
-from rpc.resolver import parse
+from rpc.resolver.guarded import Guarded
+from rpc.resolver.target import parse
 from rpc.security import MeshProtection
 from rpc.security.context import Sessions, sessions_of
 from rpc.weakly import weakly
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rpc.core import ChannelCore
     from rpc.method import Deserializer, Serializer
     from rpc.options import Options
+    from rpc.resolver import Resolver
     from rpc.security import ChannelCredentials
     from xds_client import PilotExchanger
 
@@ -46,6 +48,7 @@ class Calls(Generic[UU, US, SU, SS, D]):
         compression: grpc.Compression | None,
         credentials: ChannelCredentials | None,
         mesh: PilotExchanger | None,
+        resolver: Resolver | None,
         driver: Callable[[str, Terms], D],
         kinds: tuple[
             Callable[[D, MethodSpec], UU],
@@ -56,25 +59,27 @@ class Calls(Generic[UU, US, SU, SS, D]):
     ) -> None:
         self._options = ChannelOptions.parse(options, compression)
         self._kinds = kinds
-        self._resolution = parse(
-            target, mesh, self._options.lb_policy, self._options.dns_pause, self._options.dns_refresh
-        )
+        if resolver is None:
+            resolver = parse(target, mesh, self._options.lb_policy, self._options.dns_pause, self._options.dns_refresh)
+        self._resolver = Guarded(resolver, target)
         self._driver = driver(target, self._options.terms())
         self._scheme = credentials.scheme if credentials is not None else "http"
-        self._driver.core.configure(self._options, channel_call_credentials(credentials))
-        self._driver.core.waiting_for = self._resolution.waiting_for
-        identity = self._resolution.identity
+        core = self._driver.core
+        core.configure(self._options, channel_call_credentials(credentials))
+        core.waiting_for = self._resolver.waiting_for
+        identity = self._resolver.identity
         cache = self._options.session_cache
         sessions = Sessions() if cache is None else sessions_of(cache)
-        self._driver.core.protection = (
+        core.protection = (
             credentials.protection(identity, self._options.target_name, sessions)
             if credentials is not None
             else MeshProtection(identity, sessions)
         )
-        self._driver.core.resume = self._resolution.resume
-        self._driver.core.authority = self._options.default_authority or self._resolution.authority
-        self._driver.core.refresh = self._resolution.refresh
-        self._resolution.start(weakly(self._driver.core.on_config))
+        core.resume = self._resolver.resume
+        core.authority = self._options.default_authority
+        core.refresh = self._resolver.refresh
+        core.proxied = self._resolver.proxied
+        self._resolver.start(weakly(core.on_config))
 
     def __repr__(self) -> str:
         core = self._driver.core

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import grpc
 
 from rpc import census
+from rpc.configuration import configuration_of
 from rpc.errors import listed
+from rpc.resolver.values import Unresolved
 from rpc.retrying import Throttle
-from rpc.routing import InvalidPatternError, RouteTable
+from rpc.routing import InvalidPatternError
 from rpc.security import MeshProtection, Protection
 from rpc.snapshot import Snapshot, keys, place
 from rpc.transport import Pool
@@ -24,18 +26,18 @@ from rpc.transport.connection import CHANNEL_CLOSED
 from rpc.transport.proxy import proxy_for
 from rpc.weakly import weakly
 from xds_client.greenlets import refuse_greenlets
-from xds_client.model import TargetMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rpc._native import ClientLink
     from rpc.choice import CallTerms
+    from rpc.configuration import Configuration
     from rpc.credentials import CallCredentials
     from rpc.options import ChannelOptions
+    from rpc.resolver.values import Told
     from rpc.transport import Connection, ConnectionKey
     from rpc.transport.proxy import Proxy
-    from xds_client.model import TargetConfig
 
 _log = logging.getLogger(f"proxyless.{__name__}")
 
@@ -61,8 +63,9 @@ class ChannelCore:
         self.user_agent = ""
         self.terms_of: Callable[[str], CallTerms | None] | None = None  # what the program says of a path's calls
         self.throttle: Throttle | None = None
-        self.refresh: Callable[[], None] | None = None  # what is known of the endpoints may be out of date
+        self.refresh: Callable[[], None] = lambda: None  # what is known of the endpoints may be out of date
         self._connect_timeout: float | None = None  # None: as the configuration says
+        self.proxied = True  # the resolver's addresses may be called through the environment's HTTP proxy
         self._proxies = True
         self._warned: frozenset[str] = frozenset()  # of the configuration in use
         self._notify = notify
@@ -95,42 +98,45 @@ class ChannelCore:
 
     def missed(self) -> None:
         """A connection failed or was lost, politely or not; or a call found a cluster that has no endpoints to call."""
-        if self.refresh is not None and not self.closed:
+        if not self.closed:
             self.refresh()
 
     def proxy(self, key: ConnectionKey) -> Proxy | None:
         """What a connection is made through: the environment's HTTP proxy, for names and addresses of no mesh."""
-        if not self._proxies or key.address.startswith("unix") or self.target.startswith("xds:"):
+        if not self._proxies or key.address.startswith("unix") or not self.proxied:
             return None
         return proxy_for(key.address)
 
-    def on_config(self, config: TargetConfig | TargetMissing) -> None:
-        """A new configuration. One that cannot be used leaves the last good one in place."""
+    def on_config(self, told: Told) -> None:
+        """A new configuration. One that cannot be used leaves the last good one in place.
+
+        Raises `UnusableError` for what no configuration can be made of.
+        """
         if self.closed:
             return
-        if isinstance(config, TargetMissing):
-            _log.debug("%s: %s", self.target, config.reason)
-            self.problem, self.snapshot = config.reason, None
+        try:
+            configuration = configuration_of(told)
+        except InvalidPatternError as error:
+            _log.warning("%s: configuration not used, the last good one stays: %s", self.target, error)
+            return
+        if isinstance(configuration, Unresolved):
+            _log.debug("%s: %s", self.target, configuration.reason)
+            self.problem, self.snapshot = configuration.reason, None
             self._pool.retire({})
         else:
-            try:
-                table = RouteTable(config.virtual_host)
-            except InvalidPatternError as error:
-                _log.warning("%s: configuration not used, the last good one stays: %s", self.target, error)
-                return
-            for why in sorted(table.never - self._warned):
+            for why in sorted(configuration.never - self._warned):
                 _log.warning("%s: %s", self.target, why)
-            self._warned = table.never
-            placements = place(config, self.protection)
+            self._warned = configuration.never
+            placements = place(configuration, self.protection)
             wanted = keys(placements)
             if self._connect_timeout is not None:
                 wanted = dict.fromkeys(wanted, self._connect_timeout)
             connections = self._pool.reconcile(wanted)
-            self.snapshot = Snapshot(config, table, placements, connections, self.authority, self.snapshot)
+            self.snapshot = Snapshot(configuration, placements, connections, self.authority, self.snapshot)
             self.problem = None
             self._pool.retire(wanted)
             if _log.isEnabledFor(logging.DEBUG):
-                _log.debug("%s: in use: %s", self.target, _summed_up(config, wanted))
+                _log.debug("%s: in use: %s", self.target, _summed_up(configuration, wanted))
         self.changed()
 
     @property
@@ -200,8 +206,8 @@ class ChannelCore:
         self.changed()
 
 
-def _summed_up(config: TargetConfig, wanted: Mapping[ConnectionKey, float]) -> str:
+def _summed_up(configuration: Configuration, wanted: Mapping[ConnectionKey, float]) -> str:
     """A configuration in one line."""
-    routes = len(config.virtual_host.routes)
-    clusters = ", ".join(one.name for one in config.clusters)
-    return f"{routes} routes, clusters {clusters or 'none'}, endpoints {listed([str(key) for key in wanted]) or 'none'}"
+    clusters = ", ".join(one.name for one in configuration.clusters)
+    endpoints = listed([str(key) for key in wanted])
+    return f"{configuration.rules}, clusters {clusters or 'none'}, endpoints {endpoints or 'none'}"

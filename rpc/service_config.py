@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 
+from rpc.balancing.policies import known
 from rpc.choice import CallTerms, RetryPolicy
 
 _DURATION = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s")
@@ -102,8 +103,9 @@ def _max_connections(raw: Any) -> int | None:
 def _lb_policy(raw: dict[str, Any]) -> str | None:
     """The first policy that is known (gRFC A24), else the older field."""
     for entry in _list(raw, "loadBalancingConfig"):
-        if isinstance(entry, dict) and (known := {"pick_first", "round_robin"} & entry.keys()):
-            return known.pop()
+        ours: list[str] = sorted(known() & entry.keys()) if isinstance(entry, dict) else []
+        if ours:
+            return ours[0]
     policy = raw.get("loadBalancingPolicy")
     return policy.lower() if isinstance(policy, str) else None
 

@@ -1,4 +1,4 @@
-"""What calls work from: one `TargetConfig` with its routes compiled and its endpoints bound to connections.
+"""What calls work from: one `Configuration`, its endpoints bound to connections and its rules to pools of them.
 
 Immutable; a new configuration makes a new snapshot and one reference is swapped (design: no lock on the call path).
 """
@@ -19,10 +19,10 @@ from xds_client.model import HealthStatus, LbPolicy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rpc.choice import Rules
+    from rpc.configuration import Configuration
     from rpc.security import Protection, Security
     from rpc.transport import Connection
-    from xds_client.model import ClusterConfig, Locality, TargetConfig, UpstreamTls
+    from xds_client.model import ClusterConfig, Locality, UpstreamTls
     from xds_client.model import Endpoint as EndpointConfig
 
 _log = logging.getLogger(f"proxyless.{__name__}")
@@ -40,19 +40,20 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A cluster's usable endpoints. ``refused``: those not to be called, and why."""
+    """A cluster's usable endpoints. ``refused``: those not to be called, and why. ``policy``: how one is picked."""
 
     config: ClusterConfig
+    policy: LbPolicy | str = LbPolicy.ROUND_ROBIN
     places: tuple[Placed, ...] = ()
     refused: tuple[str, ...] = ()
 
 
-def place(config: TargetConfig, protection: Protection) -> tuple[Placement, ...]:
+def place(configuration: Configuration, protection: Protection) -> tuple[Placement, ...]:
     """What each endpoint of the configuration is called by, and how protected."""
-    return tuple(_place(cluster, protection, config.host) for cluster in config.clusters)
+    return tuple(_place(configuration, cluster, protection) for cluster in configuration.clusters)
 
 
-def _place(config: ClusterConfig, protection: Protection, host: str) -> Placement:
+def _place(configuration: Configuration, config: ClusterConfig, protection: Protection) -> Placement:
     cluster = config.cluster
     if cluster is None or config.endpoints is None:
         return Placement(config)
@@ -66,13 +67,14 @@ def _place(config: ClusterConfig, protection: Protection, host: str) -> Placemen
             tls = cluster.tls_for(endpoint)
             try:
                 if tls not in securities:
-                    securities[tls] = protection.of(tls, host)
+                    securities[tls] = protection.of(tls, configuration.host)
             except SecurityError as error:
                 refused.append(f"{endpoint.address}:{endpoint.port} {error}")
                 continue
             key = ConnectionKey(endpoint.address, endpoint.port, securities[tls])
             places.append(Placed(endpoint, locality.locality, locality.priority, key))
-    return Placement(config, tuple(places), tuple(refused))
+    policy = configuration.policies.get(config.name, cluster.lb_policy)
+    return Placement(config, policy, tuple(places), tuple(refused))
 
 
 def keys(placements: Iterable[Placement]) -> dict[ConnectionKey, float]:
@@ -103,7 +105,7 @@ def _cluster(placement: Placement, connections: Mapping[ConnectionKey, Connectio
     for placed in placement.places:
         endpoint = _endpoint(placed, connections[placed.key], known.get((name, placed.key), []))
         by_priority.setdefault(placed.priority, []).append(endpoint)
-    policy = cluster.lb_policy
+    policy = placement.policy
     one_by_one = policy is LbPolicy.PICK_FIRST
     levels = (Level(by_priority[level], PICKERS[policy], one_by_one=one_by_one) for level in sorted(by_priority))
     return BalancedCluster(name, tuple(levels))
@@ -124,16 +126,15 @@ class Snapshot:
 
     def __init__(
         self,
-        config: TargetConfig,
-        rules: Rules,
+        configuration: Configuration,
         placements: Iterable[Placement],
         connections: Mapping[ConnectionKey, Connection],
         authority: str | None = None,
         before: Snapshot | None = None,
     ) -> None:
         """``before``: whose endpoints are kept where they are the same."""
-        self.authority = authority or str(config.target)
-        self._rules = rules
+        self.authority = authority or configuration.authority
+        self._rules = configuration.rules
         clusters = before.clusters.items() if before is not None else ()
         known: dict[tuple[str, ConnectionKey], list[Endpoint]] = {}
         for name, cluster in clusters:
@@ -142,7 +143,7 @@ class Snapshot:
         self.clusters: dict[str, BalancedCluster] = {}
         for placement in placements:
             self.clusters[placement.config.name] = _cluster(placement, connections, known)
-        self.choose = rules.bind(self.clusters)
+        self.choose = self._rules.bind(self.clusters)
 
     def forget_counts(self) -> None:
         """What was counted of endpoints is another process's."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MODULES = ("rpc", "rpc.aio", "xds_client", "localmesh", "proxyless")
+MODULES = ("rpc", "rpc.aio", "rpc.balancing", "rpc.resolver", "xds_client", "localmesh", "proxyless")
 
 
 def public() -> Iterator[tuple[str, object]]:

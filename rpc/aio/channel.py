@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rpc.options import Options
+    from rpc.resolver import Resolver
     from rpc.security import ChannelCredentials
     from xds_client import PilotExchanger
 
@@ -41,10 +42,11 @@ class Channel(Calls[Any, Any, Any, Any, Driver], aio.Channel):
         interceptors: Sequence[Any] | None,
         mesh: PilotExchanger | None,
         credentials: ChannelCredentials | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
         """Raises `xds_client.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target."""
         kinds = intercepted_kinds(interceptors)
-        super().__init__(target, options, compression, credentials, mesh, Driver, kinds)
+        super().__init__(target, options, compression, credentials, mesh, resolver, Driver, kinds)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
         """The channel's state. With ``try_to_connect`` it connects, and goes on trying until it is ready.
@@ -79,7 +81,7 @@ class Channel(Calls[Any, Any, Any, Any, Driver], aio.Channel):
         try:
             await self._driver.close(grace)
         finally:
-            self._resolution.close()
+            self._resolver.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -97,6 +99,7 @@ def insecure_channel(
     interceptors: Sequence[Any] | None = None,
     *,
     mesh: PilotExchanger | None = None,
+    resolver: Resolver | None = None,
 ) -> Channel:
     """`grpc.aio.insecure_channel` on our engine; see `rpc.insecure_channel` for targets, ``mesh`` and errors.
 
@@ -106,7 +109,7 @@ def insecure_channel(
     >>> asyncio.run(main()).message
     'Hello you, says spiffe://cluster.local/ns/demo/sa/web!'
     """
-    return Channel(target, options, compression, with_aio_channel_interceptors(interceptors), mesh)
+    return Channel(target, options, compression, with_aio_channel_interceptors(interceptors), mesh, None, resolver)
 
 
 def secure_channel(
@@ -117,6 +120,7 @@ def secure_channel(
     interceptors: Sequence[Any] | None = None,
     *,
     mesh: PilotExchanger | None = None,
+    resolver: Resolver | None = None,
 ) -> Channel:
     """`grpc.aio.secure_channel` on our engine; see `rpc.secure_channel`.
 
@@ -128,4 +132,4 @@ def secure_channel(
     <ChannelConnectivity.IDLE: (0, 'idle')>
     """
     all_interceptors = with_aio_channel_interceptors(interceptors)
-    return Channel(target, options, compression, all_interceptors, mesh, opened(credentials))
+    return Channel(target, options, compression, all_interceptors, mesh, opened(credentials), resolver)

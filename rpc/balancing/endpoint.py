@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from rpc.errors import NOT_SENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rpc._native import Outcome
     from rpc.routing.match import RequestHead
@@ -15,10 +15,20 @@ if TYPE_CHECKING:
     from xds_client.model import Endpoint as EndpointConfig
     from xds_client.model import Locality
 
+    MakePicker = Callable[[Sequence["Endpoint"]], "Picker"]
+
 
 class Endpoint:
-    """One endpoint of one cluster. It stays the same object from one configuration to the next while it is the same for
-    the control plane, so that what is counted of it can be kept with it; its connection clusters may share.
+    """One endpoint of one cluster, as pickers see it: ``config`` has its address, port and weight.
+
+    It stays the same object from one configuration to the next while it is the same for who told of it, so that what is
+    counted of it can be kept with it; its connection clusters may share.
+
+    >>> class Heaviest:
+    ...     def __init__(self, endpoints):
+    ...         self._pick = Pick(max(endpoints, key=lambda endpoint: endpoint.config.weight))
+    ...     def pick(self, head):
+    ...         return self._pick
     """
 
     __slots__ = ("config", "connection", "locality", "priority")
@@ -41,6 +51,12 @@ class Endpoint:
 class Pick(NamedTuple):
     """``done(outcome, seconds)`` is called once, by any thread, when the attempt has ended: with how it ended, without
     the messages, and how long it took. An attempt that never left ends as `rpc.errors.NOT_SENT`, in no time.
+
+    >>> class Telling:
+    ...     def __init__(self, endpoints):
+    ...         self._pick = Pick(endpoints[0], done=lambda outcome, seconds: print(outcome.code, seconds))
+    ...     def pick(self, head):
+    ...         return self._pick
     """
 
     endpoint: Endpoint
@@ -53,5 +69,14 @@ class Pick(NamedTuple):
 
 
 class Picker(Protocol):
+    """What a balancing policy makes of the endpoints that are ready.
+
+    >>> class First:
+    ...     def __init__(self, endpoints):
+    ...         self._pick = Pick(endpoints[0])
+    ...     def pick(self, head):
+    ...         return self._pick
+    """
+
     def pick(self, head: RequestHead) -> Pick | None:
         """The endpoint for a request, or None: none of them takes it now. Any thread; never waits."""

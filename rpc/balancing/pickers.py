@@ -14,9 +14,9 @@ from rpc.balancing.endpoint import Pick
 from xds_client.model import LbPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from rpc.balancing.endpoint import Endpoint, Picker
+    from rpc.balancing.endpoint import Endpoint, MakePicker
     from rpc.routing.match import RequestHead
 
 # Beyond this many slots a schedule is no longer worth its memory: weights are rounded to fit. Few endpoints get the
@@ -92,7 +92,8 @@ class Random:
         return random.choices(self._picks, cum_weights=self._bounds)[0]  # noqa: S311 - a share, not a secret
 
 
-PICKERS: Mapping[LbPolicy, Callable[[Sequence[Endpoint]], Picker]] = {
+# By the mesh's policies; by their names, those that were registered (`rpc.balancing.policies`).
+PICKERS: dict[LbPolicy | str, MakePicker] = {
     LbPolicy.ROUND_ROBIN: RoundRobin,
     LbPolicy.RANDOM: Random,
     LbPolicy.PICK_FIRST: PickFirst,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rpc.options import Options
+    from rpc.resolver import Resolver
     from rpc.security import ChannelCredentials
     from xds_client import PilotExchanger
 
@@ -38,10 +39,11 @@ class Channel(Calls[UnaryUnary, UnaryStream, StreamUnary, StreamStream, Driver],
         compression: grpc.Compression | None,
         mesh: PilotExchanger | None,
         credentials: ChannelCredentials | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
         """Raises `xds_client.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target."""
         kinds = (UnaryUnary, UnaryStream, StreamUnary, StreamStream)
-        super().__init__(target, options, compression, credentials, mesh, Driver, kinds)
+        super().__init__(target, options, compression, credentials, mesh, resolver, Driver, kinds)
         self._subscriptions = Subscriptions(self._driver)
 
     def subscribe(
@@ -59,7 +61,7 @@ class Channel(Calls[UnaryUnary, UnaryStream, StreamUnary, StreamStream, Driver],
     def close(self) -> None:
         """End the channel; calls in progress fail."""
         self._subscriptions.close()
-        self._resolution.close()
+        self._resolver.close()
         self._driver.core.close()
 
     def __del__(self) -> None:
@@ -82,12 +84,15 @@ def insecure_channel(
     compression: grpc.Compression | None = None,
     *,
     mesh: PilotExchanger | None = None,
+    resolver: Resolver | None = None,
 ) -> grpc.Channel:
     """`grpc.insecure_channel` on our engine, for ``host:port`` and for ``xds:///host[.namespace[.svc…]]:port``.
 
     ``mesh``: the exchanger that a mesh target is observed on; without it the process's own (`rpc.mesh`),
     opened from the environment. What protects a connection to the mesh is the mesh's word, endpoint by endpoint: an
     endpoint that it wants called over mutual TLS is called so, or not at all.
+    ``resolver``: where the channel's endpoints and routes come from, whatever the target's scheme; it is this channel's
+    own, which starts and closes it (`rpc.resolver`).
     Raises `xds_client.model.InvalidTargetError`, and `xds_client.BootstrapError` for a mesh target.
 
     >>> with rpc.insecure_channel("xds:///greeter.demo:9080") as channel:
@@ -95,7 +100,7 @@ def insecure_channel(
     >>> reply.message
     'Hello you, says spiffe://cluster.local/ns/demo/sa/web!'
     """
-    return extended(Channel(target, options, compression, mesh))
+    return extended(Channel(target, options, compression, mesh, resolver=resolver))
 
 
 def secure_channel(
@@ -105,6 +110,7 @@ def secure_channel(
     compression: grpc.Compression | None = None,
     *,
     mesh: PilotExchanger | None = None,
+    resolver: Resolver | None = None,
 ) -> grpc.Channel:
     """`grpc.secure_channel` on our engine, with credentials of `rpc.ssl_channel_credentials` and its like, or of
     grpcio's own `ssl_…` and `composite_…`.
@@ -115,4 +121,4 @@ def secure_channel(
     >>> with rpc.secure_channel("localhost:50051", credentials) as channel:
     ...     stub = GreeterStub(channel)
     """
-    return extended(Channel(target, options, compression, mesh, opened(credentials)))
+    return extended(Channel(target, options, compression, mesh, opened(credentials), resolver))

@@ -1,92 +1,75 @@
-"""Targets as written: their endpoints, and no mesh."""
+"""Targets as written: their endpoints, and no mesh. ``ipv4:``, ``ipv6:``, ``unix:`` and ``unix-abstract:``."""
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
-from xds_client.model import (
-    Cluster,
-    ClusterConfig,
-    ClusterLoadAssignment,
-    DiscoveryType,
-    Endpoint,
-    ForwardAction,
-    LbPolicy,
-    Locality,
-    LocalityEndpoints,
-    PathMatch,
-    PathMatchKind,
-    Route,
-    RouteMatch,
-    Target,
-    TargetConfig,
-    TargetMissing,
-    VirtualHost,
-    WeightedCluster,
-)
+from rpc.resolver.addressed import host_and_port, without_server, written
+from rpc.resolver.policy import chosen
+from rpc.resolver.resolver import Resolver
+from rpc.resolver.values import Pool, Resolved, Unresolved
+from xds_client.model import Endpoint, InvalidTargetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_CONNECT_TIMEOUT = 20.0  # seconds, as gRPC's (grpc/doc/connection-backoff.md, MIN_CONNECT_TIMEOUT)
+    from rpc.resolver.resolver import ChannelTarget
+    from rpc.resolver.values import Told
 
 
-class StaticResolution:
-    """Says one configuration, at once, for ever. Names are resolved when dialling."""
+class StaticResolver(Resolver):
+    """Says one thing, at once, for ever. Names are resolved when dialling."""
 
-    identity = None
-    refresh = None  # nothing ever changes
+    def __init__(self, told: Told) -> None:
+        self._told = told
 
-    def __init__(
-        self,
-        name: str,
-        endpoints: Sequence[Endpoint],
-        policy: LbPolicy,
-        host: str,
-        port: int,
-        authority: str | None = None,
-    ) -> None:
-        """``name`` as messages say it; ``host`` and ``port`` are who is meant to answer: the ``authority``, else."""
-        self.authority = authority
-        self._config: TargetConfig | TargetMissing = endpoints_config(name, endpoints, policy, host, port)
-
-    def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
-        on_config(self._config)
-
-    def resume(self) -> None:
-        """Nothing ever sleeps here."""
-
-    def waiting_for(self) -> str:
-        return "nothing"
+    def start(self, observer: Callable[[Told], None]) -> None:
+        observer(self._told)
 
     def close(self) -> None:
-        pass
+        """There is nothing to end."""
 
 
-class NowhereResolution(StaticResolution):
+def nowhere() -> StaticResolver:
     """A target that says nothing: calls fail, and not the making of the channel, as in grpcio.
 
     Clients that are generated make channels for no target, and throw them away.
     """
-
-    def __init__(self) -> None:
-        self.authority = None
-        self._config = TargetMissing(Target("", 0), "the channel's target is empty; it is written host:port")
+    return StaticResolver(Unresolved("the channel's target is empty; it is written host:port"))
 
 
-def written(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def one_pool(name: str, endpoints: Sequence[Endpoint], policy: str, host: str, port: int) -> Resolved:
+    """All calls go to these endpoints; ``name`` as messages say it, ``host:port`` is who is meant to answer."""
+    return Resolved((Pool(name, tuple(endpoints), policy),), authority=written(host, port), host=host)
 
 
-def endpoints_config(name: str, endpoints: Sequence[Endpoint], policy: LbPolicy, host: str, port: int) -> TargetConfig:
-    """All calls go to these endpoints, in plaintext, without a time-out."""
-    route = Route("all", RouteMatch(PathMatch(PathMatchKind.PREFIX, "")), ForwardAction((WeightedCluster(name, 1),)))
-    locality = LocalityEndpoints(Locality(), 0, 1, tuple(endpoints))
-    cluster = Cluster(name, DiscoveryType.STATIC, connect_timeout=_CONNECT_TIMEOUT, lb_policy=policy)
-    return TargetConfig(
-        target=Target(f"[{host}]" if ":" in host else host, port),
-        host=host,
-        route_name=name,
-        virtual_host=VirtualHost(name, ("*",), (route,)),
-        clusters=(ClusterConfig(name, cluster, ClusterLoadAssignment(name, (locality,))),),
-    )
+def addresses(target: ChannelTarget) -> StaticResolver:
+    """``ipv4:address:port,…`` and ``ipv6:[address]:port,…``."""
+    rest = without_server(target)
+    pairs = [_address(target, part) for part in unquote(rest).split(",") if part]
+    if not pairs:
+        raise InvalidTargetError(f"{target.text!r}: it has no address; write {target.scheme}:address:port")
+    endpoints = [Endpoint(host, port) for host, port in pairs]
+    return StaticResolver(one_pool(target.text, endpoints, chosen(target.policy), *pairs[0]))
+
+
+def unix(target: ChannelTarget) -> StaticResolver:
+    """``unix:path``, ``unix:///absolute/path`` and ``unix-abstract:name``."""
+    rest = unquote(target.rest)
+    path = rest[2:] if rest.startswith("///") else rest
+    if not path or path.startswith("//"):
+        raise InvalidTargetError(f"{target.text!r}: a Unix domain target is written unix:path or unix:///absolute/path")
+    pool = Pool(target.text, (Endpoint(f"{target.scheme}:{path}", 0),), "pick_first")
+    return StaticResolver(Resolved((pool,), authority="localhost"))
+
+
+def _address(target: ChannelTarget, text: str) -> tuple[str, int]:
+    """No name: nothing is looked up for these schemes."""
+    host, port = host_and_port(target, text, None)
+    try:
+        IPv4Address(host) if target.scheme == "ipv4" else IPv6Address(host)
+    except ValueError:
+        raise InvalidTargetError(f"{target.text!r}: {host!r} is no address of {target.scheme}") from None
+    return host, port

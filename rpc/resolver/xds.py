@@ -7,19 +7,26 @@ from typing import TYPE_CHECKING
 from rpc.resolver.addresses import Addresses
 from rpc.resolver.newest import Newest
 from rpc.resolver.process_mesh import mesh as process_mesh
+from rpc.resolver.resolver import Resolver
+from xds_client.model import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rpc.resolver.resolver import ChannelTarget
+    from rpc.resolver.values import Told
     from xds_client import ObserverHandle, PilotExchanger
-    from xds_client.identity import IdentitySource
-    from xds_client.model import Target, TargetConfig, TargetMissing
 
 
 _SELDOM = 1.0  # seconds between two look-ups that nothing was the reason for, at least
 
 
-class XdsResolution:
+def resolver(target: ChannelTarget) -> Resolver:
+    """Raises `InvalidTargetError`, and `xds_client.BootstrapError` where the process's mesh is to be opened."""
+    return XdsResolver(Target.parse(target.text), target.mesh, target.dns_pause, target.dns_refresh)
+
+
+class XdsResolver(Resolver):
     """Observes one target, on the given exchanger or on the process's.
 
     Names in its configurations are looked up every ``dns_refresh`` seconds, by default as often as ``dns_pause`` lets
@@ -35,13 +42,12 @@ class XdsResolution:
         self._dns = dns_pause, max(dns_pause, _SELDOM) if dns_refresh is None else dns_refresh
         self._target = target
         self._mesh = mesh if mesh is not None else process_mesh()
+        self.identity = self._mesh.identity
 
-    @property
-    def identity(self) -> IdentitySource | None:
-        return self._mesh.identity
+    proxied = False  # a mesh's addresses are nobody's to pass on
 
-    def start(self, on_config: Callable[[TargetConfig | TargetMissing], None]) -> None:
-        self._newest = Newest(on_config)
+    def start(self, observer: Callable[[Told], None]) -> None:
+        self._newest = Newest(observer)
         self._addresses = Addresses(self._newest.put, *self._dns)
         self._handle = self._mesh.observe_target(self._target, self._addresses.put)
 
@@ -49,8 +55,6 @@ class XdsResolution:
         if self._addresses is not None:
             self._addresses.resume()
         self._mesh.resume()
-
-    authority = None
 
     def refresh(self) -> None:
         """Only of names; the control plane says by itself what else changes."""
@@ -64,10 +68,6 @@ class XdsResolution:
         status = self._mesh.status()
         trouble = f" ({status.connection.last_error})" if status.connection.last_error else ""
         return f"control plane {status.address} is {status.connection.phase.value}{trouble}, node {status.node_id}"
-
-    def __del__(self) -> None:
-        """Of a channel that was dropped without being closed."""
-        self.close()
 
     def close(self) -> None:
         if self._handle is not None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import itertools
 import random
 from bisect import bisect
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import grpc
 
-from rpc.balancing import BalancedCluster
+from rpc.balancing.cluster import BalancedCluster
 from rpc.choice import CallTerms, Choice, NoChoiceError
 from rpc.routing.match import compile_match, everything
 from rpc.routing.pattern import TextTooLongError
 from xds_client.model import ForwardAction, PathMatch, PathMatchKind, Route, RouteMatch, UnsupportedAction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rpc.choice import Chooser
     from rpc.routing.match import RequestHead
@@ -28,10 +29,13 @@ class CompiledRoute:
 
     __slots__ = ("_bounds", "_names", "matches", "name", "terms", "unsupported")
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, terms: CallTerms | None = None) -> None:
+        """``terms``: what is said besides the route; a time-out that says not whose it is, is the route's."""
         self.name = route.name
         self.matches = compile_match(route.match)
-        self.terms: CallTerms | None = None
+        self.terms = terms
+        if terms is not None and terms.timeout is not None and not terms.timeout_words:
+            self.terms = replace(terms, timeout_words=self._allows(terms.timeout))
         self.unsupported: str | None = None
         self._names: tuple[str, ...] = ()
         self._bounds: tuple[int, ...] = ()
@@ -39,7 +43,7 @@ class CompiledRoute:
             weighted = [cluster for cluster in route.action.clusters if cluster.weight > 0]
             timeout = route.action.timeout
             if timeout is not None:
-                self.terms = CallTerms(timeout, timeout_words=f"{self} allows {timeout:g} s")
+                self.terms = CallTerms(timeout, timeout_words=self._allows(timeout))
             self._names = tuple(cluster.name for cluster in weighted)
             self._bounds = tuple(itertools.accumulate(cluster.weight for cluster in weighted))
         else:
@@ -47,6 +51,9 @@ class CompiledRoute:
 
     def __str__(self) -> str:
         return f"route {self.name!r}" if self.name else "the route, which has no name,"
+
+    def _allows(self, timeout: float) -> str:
+        return f"{self} allows {timeout:g} s"
 
     def pick_cluster(self) -> str:
         """One of the route's clusters, by weight."""
@@ -81,15 +88,19 @@ _TO_TLS = CompiledRoute(
 class RouteTable:
     """A mesh's rules. Immutable; made once per configuration. ``never``: which routes match no request, and why."""
 
-    def __init__(self, virtual_host: VirtualHost) -> None:
-        """Compile all routes that a gRPC call can take; raises `InvalidPatternError`."""
-        possible = [route for route in virtual_host.routes if route.match.possible_for_grpc]
-        self._routes = tuple(CompiledRoute(route) for route in possible)
+    def __init__(self, virtual_host: VirtualHost, terms: Sequence[CallTerms | None] = ()) -> None:
+        """Compile all routes that a gRPC call can take; raises `InvalidPatternError`.
+
+        ``terms`` of each, besides what it says itself.
+        """
+        both = itertools.zip_longest(virtual_host.routes, terms)
+        possible = [(route, said) for route, said in both if route.match.possible_for_grpc]
+        self._routes = tuple(CompiledRoute(route, said) for route, said in possible)
         self._name = virtual_host.name
         self._require_tls = virtual_host.require_tls
         self.never = frozenset(
             f"route {route.name!r} of {virtual_host.name!r} matches no request: {route.match.never}"
-            for route in possible
+            for route, _ in possible
             if route.match.never
         )
 
@@ -104,6 +115,9 @@ class RouteTable:
             except TextTooLongError as error:
                 raise TextTooLongError(f"route {route.name!r} of {self._name!r}: {error}") from error
         return None
+
+    def __str__(self) -> str:
+        return f"{len(self._routes)} routes"
 
     def bind(self, pools: Mapping[str, BalancedCluster]) -> Chooser:
         """Choices by these routes among these clusters."""

@@ -1,7 +1,8 @@
 """The examples in the docstrings of all public names run as they are written, in a mesh of one service.
 
 They are written for `help()`, so what they import is here: `proxyless.rpc`, grpc, the Greeter of examples/hello, and
-what `xds_client` and `localmesh` make public. The process is the workload `web`, to which the service belongs as well.
+what `xds_client`, `localmesh` and `rpc.resolver` make public, and `Pick`. The process is the workload `web`, to which
+the service belongs as well.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from examples.hello.hello_pb2_grpc import GreeterServicer, GreeterStub, add_Gree
 from examples.hello.server import Greeter
 from localmesh import LocalMesh
 from proxyless import rpc
+from proxyless.rpc.balancing import Pick
 from tests.docs.pages import ROOT
 from tests.rpc.tls.certificates import Authority
 
@@ -43,13 +45,24 @@ _spec.loader.exec_module(public_names)
 NAMES: dict[str, Any] = dict(public_names.public())
 WEB = "spiffe://cluster.local/ns/demo/sa/web"
 HERE = (asyncio, dataclasses, subprocess, grpc, rpc)
-THESE = (ThreadPoolExecutor, Path, Queue, HelloReply, HelloRequest, GreeterServicer, GreeterStub, Greeter, LocalMesh)
+THESE = (
+    Pick,
+    ThreadPoolExecutor,
+    Path,
+    Queue,
+    HelloReply,
+    HelloRequest,
+    GreeterServicer,
+    GreeterStub,
+    Greeter,
+    LocalMesh,
+)
 
 
 @pytest.fixture(scope="module")
 def known() -> dict[str, Any]:
     modules = {module.__name__.rpartition(".")[2]: module for module in HERE}
-    ours = {name: getattr(module, name) for module in (xds_client, localmesh) for name in module.__all__}
+    ours = {name: getattr(module, name) for module in (xds_client, localmesh, rpc.resolver) for name in module.__all__}
     things = {thing.__name__: thing for thing in THESE}
     return ours | modules | things | {"add_GreeterServicer_to_server": add_GreeterServicer_to_server}
 

@@ -50,6 +50,9 @@ class Endpoint:
 
     ``workload`` is metadata istio.workload (``name;namespace;app;version;cluster``), ``transport_labels`` is metadata
     envoy.transport_socket_match (``tlsMode=istio``); ``metadata`` is all the rest.
+
+    >>> Endpoint("10.0.0.1", 9080, weight=3).health
+    <HealthStatus.UNKNOWN: 'UNKNOWN'>
     """
 
     address: str

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 import rpc
-from rpc.resolver.dns import DnsResolution
+from rpc.resolver.dns import DnsResolver
 from rpc.security.inbound import Guard
 from tests.rpc.script import PATIENCE, polite, request
 
@@ -54,18 +54,18 @@ def test_a_subscription_that_failed_leaves_the_next_one_free(address, without_th
 
 def test_a_name_that_cannot_be_looked_up_is_dialled_by_its_name_and_looked_up_later(without_threads):
     told = queue.Queue()
-    resolution = DnsResolution("localhost", 80, 0.0)
+    resolver = DnsResolver("localhost", 80, 0.0)
     without_threads()
-    resolution.start(told.put)
+    resolver.start(told.put)
     assert hosts(told.get_nowait()) == {"localhost"}
     without_threads()
-    resolution.refresh()
+    resolver.refresh()
     assert hosts(told.get(timeout=PATIENCE)) <= {"127.0.0.1", "::1"}
 
 
-def hosts(config):
-    [locality] = config.clusters[0].endpoints.localities
-    return {endpoint.address for endpoint in locality.endpoints}
+def hosts(resolved):
+    [pool] = resolved.pools
+    return {endpoint.address for endpoint in pool.endpoints}
 
 
 def test_connections_that_no_longer_fit_are_drained_without_a_timer_too(without_threads):

@@ -10,7 +10,7 @@ import rpc
 import rpc.aio
 from rpc.options import UNLIMITED, ChannelOptions, ServerOptions
 from rpc.resolver import parse
-from rpc.resolver.static import StaticResolution
+from rpc.resolver.static import StaticResolver
 from xds_client.model import InvalidTargetError, Target
 
 LABEL = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)
@@ -93,11 +93,11 @@ def test_every_target_has_candidates_and_reads_back(labels, port):
     ],
 )
 def test_a_plain_target_is_one_endpoint_as_written(text, host, port):
-    resolution = parse(text, None)
-    assert isinstance(resolution, StaticResolution)
+    resolver = parse(text, None)
+    assert isinstance(resolver, StaticResolver)
     said = []
-    resolution.start(said.append)
-    [(_, endpoint)] = [(c.name, e) for c in said[0].clusters for loc in c.endpoints.localities for e in loc.endpoints]
+    resolver.start(said.append)
+    [endpoint] = [endpoint for pool in said[0].pools for endpoint in pool.endpoints]
     assert (endpoint.address, endpoint.port) == (host, port)
 
 

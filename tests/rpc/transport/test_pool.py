@@ -9,6 +9,7 @@ import time
 import grpc
 import pytest
 
+from rpc.configuration import configuration_of
 from rpc.core import ChannelCore
 from rpc.security import MeshProtection
 from rpc.snapshot import keys, place
@@ -359,7 +360,7 @@ def test_beside_one_that_wants_mutual_tls_the_others_are_used(core):
 def test_no_plaintext_connection_is_even_wanted_where_mutual_tls_is():
     strict = endpoint("10.0.0.1", transport_labels=ISTIO)
     told = config(cluster("c", strict, transport_matches=AUTO_MTLS))
-    assert keys(place(told, MeshProtection(None))) == {}
+    assert keys(place(configuration_of(told), MeshProtection(None))) == {}
 
 
 def test_an_endpoint_that_turns_to_mutual_tls_loses_its_plaintext_connection(core):
