@@ -19,6 +19,7 @@ from rpc.blocking.termination import serve_until_terminated
 from rpc.credentials import composite_channel_credentials
 from rpc.errors import CallFailed
 from rpc.extension import extend
+from rpc.resolver.engine_channels import EngineChannels
 from rpc.resolver.process_mesh import mesh
 from rpc.security import (
     SecurityError,
@@ -32,8 +33,10 @@ from rpc.security import (
     xds_channel_credentials,
     xds_server_credentials,
 )
+from xds_client.channels import prefer
 
 logging.getLogger(f"proxyless.{__name__}").addHandler(logging.NullHandler())
+prefer(EngineChannels())
 
 __all__ = [
     "CallFailed",

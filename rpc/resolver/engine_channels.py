@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rpc.blocking.channel import Channel
+from rpc.credentials import opened
+from rpc.security import control_plane_credentials
+
 if TYPE_CHECKING:
     import grpc
 
@@ -18,15 +22,9 @@ class EngineChannels:
     """
 
     def insecure(self, address: str, options: Options) -> grpc.Channel:
-        from rpc.blocking.channel import Channel  # noqa: PLC0415 - channels are made of resolvers, too
-
         return Channel(address, options, None, None)
 
     def secure(
         self, address: str, roots: bytes, key: bytes | None, chain: bytes | None, options: Options
     ) -> grpc.Channel:
-        from rpc.blocking.channel import Channel  # noqa: PLC0415 - as above
-        from rpc.credentials import opened  # noqa: PLC0415 - as above
-        from rpc.security import control_plane_credentials  # noqa: PLC0415 - as above
-
         return Channel(address, options, None, None, opened(control_plane_credentials(roots, key, chain)))

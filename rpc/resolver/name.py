@@ -1,6 +1,6 @@
 """A name's addresses, looked up again when a connection is lost, politely or not, or fails, and where asked to by time.
 
-Look-ups are threads of their own. Any thread may call.
+A look-up is a thread of its own while it goes on; what is to begin later waits in `schedule`. Any thread may call.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import time
 from typing import TYPE_CHECKING
 
 from rpc.fork import generation
+from rpc.resolver.schedule import schedule
 from rpc.transport.backoff import USUAL
 from rpc.transport.sockets import look_up
 from rpc.weakly import weakly
-from xds_client.threads import begun, begun_after
+from xds_client.threads import begun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rpc.resolver.schedule import Later
 
 _log = logging.getLogger(f"proxyless.{__name__}")
 
@@ -45,7 +48,7 @@ class Name:
         self._busy = False  # a look-up goes on, or is to begin at its time
         self._again_at = 0.0
         self._failures = 0  # look-ups in a row
-        self._timers: dict[str, threading.Timer] = {}  # what is to begin later
+        self._timers: dict[str, Later] = {}  # what is to begin later
         self._generation = generation()
 
     def resume(self) -> None:
@@ -69,7 +72,7 @@ class Name:
             timer.cancel()
 
     def _begin(self, job: Callable[[], None], seconds: float) -> None:
-        """In a thread, which keeps nobody's channel while it waits. Without: whoever misses an address asks again.
+        """What waits keeps nobody's channel. Without a thread: whoever misses an address asks again.
         Nothing begins once it is closed, nor waits any more if it was closed meanwhile.
         """
         if self._closed:
@@ -81,13 +84,16 @@ class Name:
             if begun(job, f"dns {self.host}") is None:
                 self._done((), _NO_THREAD)
             return
-        timer = begun_after(seconds, weakly(job), f"dns {self.host}")
+        timer = schedule.after(seconds, weakly(self._look_up_now if job == self._look_up else job))
         if timer is not None:
             self._timers[job.__name__] = timer
             if self._closed:
                 timer.cancel()
         elif job == self._look_up:
             self._done((), _NO_THREAD)
+
+    def _look_up_now(self) -> None:
+        self._begin(self._look_up, 0.0)
 
     def _look_up(self) -> None:
         if self._closed:

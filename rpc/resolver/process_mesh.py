@@ -7,15 +7,11 @@ import os
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from rpc.resolver.engine_channels import EngineChannels
 from xds_client import Bootstrap, PilotExchanger
-from xds_client.channels import prefer
 from xds_client.settings import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-prefer(EngineChannels())
 
 
 class _Opened(NamedTuple):
