@@ -36,7 +36,8 @@ demo: setup
 	$(RUN) -m examples.demo
 
 test: setup
-	$(RUN) -m pytest tests $(addprefix --ignore=,$(INTEROP) $(PACKAGING) $(SOAK)) $(SIDE_BY_SIDE)
+	$(RUN) -m pytest tests $(addprefix --ignore=,$(INTEROP) $(PACKAGING) $(SOAK)) $(SIDE_BY_SIDE) \
+		--no-loadscope-reorder # tests/conftest.py says which file begins when
 
 interop: setup
 	$(RUN) -m pytest $(INTEROP) $(SIDE_BY_SIDE)

@@ -2,12 +2,35 @@ from __future__ import annotations
 
 import gc
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")  # time decides no test
+
+
+# The files that take longest begin first: one worker has a file whole, and a long one begun last is waited for alone.
+LONGEST = (
+    "rpc/life/test_processes.py",
+    "proxyless/test_command.py",
+    "rpc/life/test_fork.py",
+    "rpc/odd/test_odd.py",
+    "rpc/tls/test_modes.py",
+    "rpc/parity/test_sizes_parity.py",
+    "xds_client/identity/test_bad_input.py",
+    "rpc/tls/test_half_open.py",
+    "localmesh/test_keys_and_disks.py",
+    "rpc/plan/test_picks_end.py",
+    "rpc/server/test_departed.py",
+    "rpc/tls/test_shapes_parity.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    order = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(LONGEST)))
 
 
 def pytest_addoption(parser):

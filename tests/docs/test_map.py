@@ -6,6 +6,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests.conftest import LONGEST
+
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 
@@ -29,3 +31,7 @@ def test_what_make_test_leaves_out_is_run_by_another_target_of_ci():
     assert left_out
     assert left_out <= run
     assert all((ROOT / path).exists() for path in left_out)
+
+
+def test_the_files_that_begin_first_are_there():
+    assert [name for name in LONGEST if not (TESTS / name).is_file()] == []
