@@ -35,7 +35,7 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: setup
 	$(RUN) -m examples.demo
 
-test: setup
+test: setup $(STAMPS)/echo
 	$(RUN) -m pytest tests $(addprefix --ignore=,$(INTEROP) $(PACKAGING) $(SOAK)) $(SIDE_BY_SIDE) \
 		--no-loadscope-reorder # tests/conftest.py says which file begins when
 
@@ -95,6 +95,14 @@ $(STAMPS)/native: $(STAMPS)/environment $(NATIVE) pyproject.toml
 	@rm -f rpc/_native*.so # where it was once: it would hide rpc/_native.py
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) -m pip install --quiet --disable-pip-version-check \
 		--no-deps --no-build-isolation --editable .
+	@touch $@
+
+# For tests alone: the wheel is built without it.
+$(STAMPS)/echo: $(STAMPS)/environment $(NATIVE)
+	@echo '== The engine with a second protocol in it, for tests (a minute or two)'
+	cd native && PYO3_BUILD_EXTENSION_MODULE=1 PYO3_PYTHON=$(CURDIR)/$(RUN) \
+		$(CARGO) build --locked --profile echo --features echo
+	@mkdir -p .build/echo && cp native/target/echo/lib_native.so .build/echo/_native.abi3.so
 	@touch $@
 
 $(STAMPS)/protos: $(STAMPS)/environment $(PROTOS)

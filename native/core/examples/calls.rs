@@ -35,8 +35,8 @@ impl Pair {
         ];
         let settings = Settings::default();
         let mut pair = Self {
-            client: Connection::client(&settings, LIMIT, String::new()),
-            server: Connection::server(&settings, LIMIT),
+            client: Connection::client(&settings, LIMIT, String::new(), Instant::now()),
+            server: Connection::server(&settings, LIMIT, Instant::now()),
             wire: Outbox::default(),
             template: Arc::new(Template::new(headers.into_iter().collect())),
             accepted: Vec::new(),
@@ -129,7 +129,7 @@ fn carry(from: &mut Connection, to: &mut Connection, wire: &mut Outbox) -> bool 
         let mut piece = [IoSlice::new(&[])];
         wire.slices(&mut piece);
         let length = piece[0].len();
-        to.feed(&piece[0]);
+        to.feed(&piece[0], Instant::now());
         to.advance();
         wire.consume(length);
     }

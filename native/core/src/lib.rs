@@ -1,5 +1,5 @@
 //! gRPC over HTTP/2 without I/O: bytes in, news out; commands in, bytes out. It knows no socket, no Python and no mesh,
-//! and never waits. What time it is it asks the system's monotonic clock, where deadlines and keepalive need to know.
+//! and never waits. What time it is it is told, with all that happens.
 
 #![forbid(unsafe_code)]
 

@@ -14,6 +14,7 @@ const LIMIT: usize = 4 * 1024 * 1024;
 struct Pair {
     client: Connection,
     server: Connection,
+    now: Instant,
 }
 
 impl Pair {
@@ -22,7 +23,9 @@ impl Pair {
     }
 
     fn with(settings: &Settings) -> Self {
-        Self { client: Connection::client(settings, LIMIT, "test".into()), server: Connection::server(settings, LIMIT) }
+        let now = Instant::now();
+        let client = Connection::client(settings, LIMIT, "test".into(), now);
+        Self { client, server: Connection::server(settings, LIMIT, now), now }
     }
 
     /// Carries bytes until neither side has any; returns the server's new calls.
@@ -31,10 +34,10 @@ impl Pair {
             let (mut up, mut down) = (Vec::new(), Vec::new());
             self.client.advance();
             output(&mut self.client, &mut up);
-            self.server.feed(&up);
+            self.server.feed(&up, self.now);
             self.server.advance();
             output(&mut self.server, &mut down);
-            self.client.feed(&down);
+            self.client.feed(&down, self.now);
             self.client.advance();
             if up.is_empty() && down.is_empty() {
                 return self.server.take_accepted();
@@ -185,7 +188,7 @@ fn a_window_grows_so_that_large_messages_need_not_wait_for_it() {
         let mut up = Vec::new();
         output(&mut pair.client, &mut up);
         while pair.client.call(call).is_some() && !up.is_empty() {
-            pair.server.feed(&std::mem::take(&mut up));
+            pair.server.feed(&std::mem::take(&mut up), pair.now);
             pair.server.advance();
             output(&mut pair.client, &mut up);
         }
@@ -240,21 +243,36 @@ fn a_cancelled_call_ends_on_both_sides() {
 #[test]
 fn a_deadline_ends_the_call_on_both_sides() {
     let mut pair = Pair::new();
-    let deadline = Instant::now() + Duration::from_millis(1);
+    let deadline = pair.now + Duration::from_millis(1);
     let call = pair.client.start(template(), Headers::new(), Some(deadline), None);
     pair.client.watch_deadline(call);
-    assert_eq!(pair.client.next_deadline(), Some(deadline));
+    assert_eq!(pair.client.next_deadline(pair.now), Some(deadline));
     pair.client.expire(deadline);
     pair.settle();
     assert_eq!(pair.status(call).code, code::DEADLINE_EXCEEDED);
-    assert_eq!(pair.client.next_deadline(), None);
+    assert_eq!(pair.client.next_deadline(deadline), None);
+}
+
+#[test]
+fn a_calls_time_counts_from_when_it_came_as_the_driver_says() {
+    let mut pair = Pair::new();
+    pair.now += Duration::from_secs(3600);
+    let extra = [("grpc-timeout", "1S")].into_iter().collect();
+    pair.client.start(template(), extra, None, None);
+    let [served] = pair.settle()[..] else { panic!("one call") };
+    let deadline = pair.now + Duration::from_secs(1);
+    assert_eq!(pair.server.call(served).unwrap().deadline, Some(deadline));
+    pair.server.expire(deadline - Duration::from_millis(1));
+    assert!(pair.server.call(served).unwrap().finished.is_none());
+    pair.server.expire(deadline);
+    assert_eq!(pair.server.call(served).unwrap().finished.as_ref().unwrap().code, code::DEADLINE_EXCEEDED);
 }
 
 #[test]
 fn a_peer_that_resets_when_the_deadline_has_passed_is_no_cancellation() {
     let mut pair = Pair::new();
-    let passed = pair.client.start(template(), Headers::new(), Some(Instant::now()), None);
-    let ahead = pair.client.start(template(), Headers::new(), Some(Instant::now() + Duration::from_secs(3600)), None);
+    let passed = pair.client.start(template(), Headers::new(), Some(pair.now), None);
+    let ahead = pair.client.start(template(), Headers::new(), Some(pair.now + Duration::from_secs(3600)), None);
     for key in pair.settle() {
         pair.server.cancel(key, Status::new(code::CANCELLED, "its timer was first"));
     }
@@ -298,11 +316,11 @@ fn a_draining_server_finishes_what_it_began_and_marks_the_rest_unprocessed() {
 fn a_client_that_is_slow_to_greet_is_not_idle() {
     let keeping = Keeping { max_idle: Some(Duration::from_millis(30)), ..Keeping::default() };
     let mut pair = Pair::new();
-    pair.server = Connection::server(&Settings::default(), LIMIT).keep(&keeping);
-    pair.server.expire(Instant::now() + Duration::from_secs(10));
+    pair.server = Connection::server(&Settings::default(), LIMIT, pair.now).keep(&keeping);
+    pair.server.expire(pair.now + Duration::from_secs(10));
     assert!(pair.server.usable());
     pair.settle();
-    let due = pair.server.next_deadline().expect("it is idle from now on");
+    let due = pair.server.next_deadline(pair.now).expect("it is idle from now on");
     pair.server.expire(due);
     assert!(!pair.server.usable());
 }
@@ -358,8 +376,9 @@ fn streams_flow_both_ways_and_end_in_order() {
 #[test]
 fn garbage_instead_of_a_preface_ends_only_that_connection() {
     for garbage in [&b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..], &[0; 64], &[0xff; 64]] {
-        let mut server = Connection::server(&Settings::default(), LIMIT);
-        server.feed(garbage);
+        let now = Instant::now();
+        let mut server = Connection::server(&Settings::default(), LIMIT, now);
+        server.feed(garbage, now);
         server.advance();
         assert!(server.ended().is_some(), "{garbage:?}");
     }
@@ -415,8 +434,9 @@ fn room_is_what_the_peers_limit_leaves_and_its_turnover_tells_when_to_look() {
 /// Answers with metadata of that size, where the client takes 1,000 bytes; what the call ends with, on both sides.
 fn answered_with_metadata(size: usize, in_head: bool, in_trailers: bool) -> (Status, Option<i32>, Pair) {
     let narrow = Settings { max_header_list_size: 1000, ..Settings::default() };
-    let server = Connection::server(&Settings::default(), LIMIT);
-    let mut pair = Pair { client: Connection::client(&narrow, LIMIT, "test".into()), server };
+    let now = Instant::now();
+    let server = Connection::server(&Settings::default(), LIMIT, now);
+    let mut pair = Pair { client: Connection::client(&narrow, LIMIT, "test".into(), now), server, now };
     let call = pair.unary(b"q");
     let [served] = pair.settle()[..] else { panic!("one call") };
     let (mut head, mut trailers) = (head(), trailers(0, ""));

@@ -19,15 +19,15 @@ const EXHAUSTED: Duration = Duration::from_millis(50);
 const GREETING: Duration = Duration::from_millis(1);
 
 impl<L: Listener> Hub<L> {
-    /// The accept path: a port without a gate speaks plaintext at once, one with a gate looks at the first bytes.
+    /// The accept path: a port without a gate that speaks one protocol does so at once, others look at the first bytes.
     pub(super) fn welcome(self: &Arc<Self>, socket: Descriptor, port: Arc<Port<L>>, turn: &mut Turn<L>) {
-        match &port.gate {
-            None => {
+        match port.looks() {
+            false => {
                 // Without a descriptor to spare the connection is dropped; its client tries again.
-                let _ = port.speaks.adopt(self, socket, Security::default(), &[]);
+                let _ = port.adopt(0, self, socket, Security::default(), &[]);
             }
-            Some(gate) => {
-                let before = gate.before_handshakes();
+            true => {
+                let before = port.gate.as_ref().and_then(|gate| gate.before_handshakes());
                 let token = self.next_token();
                 if self.epoll.add(socket.fd(), libc::EPOLLIN, token).is_err() {
                     return; // as above
@@ -70,8 +70,8 @@ impl<L: Listener> Hub<L> {
         match greeted {
             Greeted::NotYet => {}
             Greeted::Refused(news) => turn.news.push(news),
-            Greeted::Opened { socket, port, security, first } => {
-                if let Ok(link) = port.speaks.adopt(self, socket, *security, &first) {
+            Greeted::Opened { socket, port, speaks, security, first } => {
+                if let Ok(link) = port.adopt(speaks, self, socket, *security, &first) {
                     if let Some(admission) = link.admission() {
                         turn.news.push(L::admitted(admission.gate.on_admitted.clone(), link.clone()));
                     }

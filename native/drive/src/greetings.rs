@@ -39,7 +39,7 @@ struct Pending<L: Listener> {
 pub enum Greeted<L: Listener> {
     NotYet,
     Refused(L::News),
-    Opened { socket: Descriptor, port: Arc<Port<L>>, security: Box<Security<L>>, first: Vec<u8> },
+    Opened { socket: Descriptor, port: Arc<Port<L>>, speaks: usize, security: Box<Security<L>>, first: Vec<u8> },
 }
 
 impl<L: Listener> Default for Greetings<L> {
@@ -52,21 +52,19 @@ impl<L: Listener> Greetings<L> {
     /// Returns when `expire` is due if that is not known yet.
     pub fn begin(&mut self, epoll: &Epoll, token: u64, socket: Descriptor, port: Arc<Port<L>>) -> Option<Instant> {
         let until = Instant::now() + LIMIT;
-        if let Some(gate) = &port.gate {
-            if self.by_token.len() >= MOST {
-                self.drop_oldest(epoll);
-            }
-            let version = gate.version();
-            self.by_token.insert(token, Pending { socket, port, greeting: Greeting::default(), version });
-            self.oldest.push_back((until, token));
+        if self.by_token.len() >= MOST {
+            self.drop_oldest(epoll);
         }
+        let version = port.gate.as_ref().map_or(0, |gate| gate.version());
+        self.by_token.insert(token, Pending { socket, port, greeting: Greeting::default(), version });
+        self.oldest.push_back((until, token));
         (!std::mem::replace(&mut self.watched, true)).then_some(until)
     }
 
     /// The socket is readable or writable, or may be.
     pub fn turn(&mut self, epoll: &Epoll, token: u64) -> Greeted<L> {
         let Some(mut pending) = self.by_token.remove(&token) else { return Greeted::NotYet };
-        let chains = pending.port.gate.as_ref().map(|gate| gate.chains()).unwrap_or_default();
+        let chains = pending.port.chains();
         let fd = pending.socket.fd();
         let mut buffer = [0; 4096];
         loop {
@@ -77,7 +75,7 @@ impl<L: Listener> Greetings<L> {
                     return Greeted::NotYet;
                 }
                 Ok(Some(0)) => Err(format!("it was closed while we waited for {}", pending.greeting.waits_for())),
-                Ok(Some(n)) => pending.greeting.feed(&chains, &buffer[..n]),
+                Ok(Some(n)) => pending.greeting.feed(&chains, &pending.port.spoken, &buffer[..n]),
                 Ok(None) => break,
                 Err(error) => Err(error.to_string()),
             };
@@ -90,7 +88,8 @@ impl<L: Listener> Greetings<L> {
                     let gate = port.gate.clone();
                     let admission = gate.map(|gate| Admission::new(gate, opened.hello, opened.chain, version));
                     let security = Box::new(Security { session: opened.session, admission });
-                    return Greeted::Opened { socket, port, security, first: opened.first };
+                    let (speaks, first) = (opened.speaks, opened.first);
+                    return Greeted::Opened { socket, port, speaks, security, first };
                 }
                 Err(reason) => return pending.refused(epoll, reason),
             }

@@ -21,12 +21,12 @@ impl Protocol for Connection {
     type Call = Call;
     type Outcome = Ended;
 
-    fn blank(_now: Instant) -> Self {
-        Self::client(&Settings::default(), 0, String::new())
+    fn blank(now: Instant) -> Self {
+        Self::client(&Settings::default(), 0, String::new(), now)
     }
 
-    fn feed(&mut self, bytes: &[u8], _now: Instant) {
-        self.feed(bytes);
+    fn feed(&mut self, bytes: &[u8], now: Instant) {
+        self.feed(bytes, now);
     }
 
     fn feed_eof(&mut self) {
@@ -37,8 +37,8 @@ impl Protocol for Connection {
         self.landing()
     }
 
-    fn landed(&mut self, length: usize, _now: Instant) {
-        self.landed(length);
+    fn landed(&mut self, length: usize, now: Instant) {
+        self.landed(length, now);
     }
 
     fn advance(&mut self) {
@@ -53,8 +53,8 @@ impl Protocol for Connection {
         self.waiting_output()
     }
 
-    fn next_deadline(&mut self, _now: Instant) -> Option<Instant> {
-        self.next_deadline()
+    fn next_deadline(&mut self, now: Instant) -> Option<Instant> {
+        self.next_deadline(now)
     }
 
     fn expire(&mut self, now: Instant) {

@@ -9,16 +9,58 @@ use crate::hub::Hub;
 use crate::link::{Driven, Link};
 use crate::listener::{Hears, Listener};
 use crate::protocol::Protocol;
+use proxyless_tls::chains::Chains;
+use proxyless_tls::detect::Spoken;
 
 pub struct Port<L: Listener> {
-    pub speaks: Box<dyn Speaks<L>>,
-    /// None: plaintext, without looking.
-    pub gate: Option<Arc<Gate<L>>>,
+    /// In the order in which they are looked for.
+    pub(super) spoken: Vec<Spoken>,
+    speaks: Vec<Box<dyn Speaks<L>>>,
+    /// None: plaintext.
+    pub(super) gate: Option<Arc<Gate<L>>>,
+}
+
+impl<L: Listener> Port<L> {
+    pub fn new(gate: Option<Arc<Gate<L>>>) -> Self {
+        Self { spoken: Vec::new(), speaks: Vec::new(), gate }
+    }
+
+    /// This protocol too, of which `make` makes the state of a new connection.
+    pub fn speaking<P: Protocol>(mut self, spoken: Spoken, make: impl Fn() -> P + Send + Sync + 'static) -> Self
+    where
+        L: Hears<P>,
+    {
+        self.spoken.push(spoken);
+        self.speaks.push(Box::new(Server(make)));
+        self
+    }
+
+    /// The first bytes of a connection are looked at before it is one.
+    pub(super) fn looks(&self) -> bool {
+        self.gate.is_some() || self.speaks.len() > 1
+    }
+
+    /// Makes our end of a connection that speaks this one of the protocols. `first`: what was read of it already.
+    pub(super) fn adopt(
+        &self,
+        speaks: usize,
+        hub: &Arc<Hub<L>>,
+        socket: Descriptor,
+        security: Security<L>,
+        first: &[u8],
+    ) -> io::Result<Arc<dyn Driven<L>>> {
+        let speaks = self.speaks.get(speaks).ok_or(io::ErrorKind::Unsupported)?;
+        speaks.adopt(hub, socket, security, first)
+    }
+
+    /// What may come in.
+    pub(super) fn chains(&self) -> Arc<Chains> {
+        self.gate.as_ref().map_or_else(|| Arc::new(Chains::of_plaintext()), |gate| gate.chains())
+    }
 }
 
 /// Makes a protocol's end of a connection that was accepted.
-pub trait Speaks<L: Listener>: Send + Sync + 'static {
-    /// `first`: what was read of it already.
+trait Speaks<L: Listener>: Send + Sync + 'static {
     fn adopt(
         &self,
         hub: &Arc<Hub<L>>,
@@ -47,4 +89,4 @@ where
     }
 }
 
-pub struct Server<F>(pub F);
+struct Server<F>(F);

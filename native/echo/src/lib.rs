@@ -15,10 +15,17 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 use proxyless_core::grpc::status::Status;
 use proxyless_drive::protocol::Outcome;
+use proxyless_tls::detect::{Detected, Spoken, begins_with};
 
 pub use connection::Connection;
 
 pub const PREFACE: &[u8] = b"ECHO/1\r\n";
+
+pub const ECHO: Spoken = Spoken { name: "echo", detect, application: "", alpn: &["echo"] };
+
+fn detect(first: &[u8]) -> Detected {
+    begins_with(PREFACE, first)
+}
 
 /// A longer payload ends the connection.
 pub const LONGEST: usize = 16 * 1024 * 1024;

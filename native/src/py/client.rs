@@ -1,7 +1,7 @@
 //! `ClientLink`: a client's connection, and the calls that are begun on it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -133,7 +133,8 @@ impl ClientLink {
     fn spare(&self, seconds: Option<f64>) -> PyResult<()> {
         let idle = seconds.map(Duration::try_from_secs_f64).transpose();
         let mut state = self.link.lock();
-        state.protocol.spare(idle.map_err(|error| PyValueError::new_err(error.to_string()))?);
+        let idle = idle.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        state.protocol.spare(idle, Instant::now());
         self.link.rouse(&mut state);
         Ok(())
     }

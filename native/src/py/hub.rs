@@ -5,14 +5,14 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
 
+use proxyless_tls::detect::HTTP2;
 use proxyless_tls::session::Session;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::client::{ClientLink, follow_up};
 use super::deadline_after;
-use super::news::{Callables, Hub as Driven, tell_all};
-use super::server::ServerCall;
+use super::news::{Arrival, Callables, Hub as Driven, tell_all};
 use super::tally::Tally;
 use super::terms::{Terms, span};
 use super::tls::{ClientTls, Gate};
@@ -22,7 +22,7 @@ use proxyless_drive::fork::Descriptor;
 use proxyless_drive::gate::Security;
 use proxyless_drive::hub::Turn;
 use proxyless_drive::link::Driven as AnyLink;
-use proxyless_drive::port::{Port, Server};
+use proxyless_drive::port::Port;
 use proxyless_drive::socket;
 
 /// A set of connections and listeners driven together.
@@ -49,7 +49,7 @@ impl Hub {
 
     /// Waits up to `timeout` seconds (None: for ever, 0: not at all), moves everything that can move, runs the
     /// callbacks of what finished, and returns the calls that came in.
-    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Vec<ServerCall>> {
+    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Vec<Arrival>> {
         let until = deadline_after(timeout)?;
         let turn = if timeout == Some(0.0) {
             self.hub.poll(until) // never blocks: not worth giving the GIL away
@@ -62,7 +62,7 @@ impl Hub {
     /// For another thread than the one that calls `poll`: waits up to `timeout` seconds for what arrives on the open
     /// connections, and returns the calls that came in. Ends early when there is something else to do (a `wake`).
     /// `alone`: no call is in progress.
-    fn linger(&self, py: Python<'_>, timeout: f64, alone: bool) -> PyResult<Vec<ServerCall>> {
+    fn linger(&self, py: Python<'_>, timeout: f64, alone: bool) -> PyResult<Vec<Arrival>> {
         let until = deadline_after(Some(timeout))?.unwrap_or_else(Instant::now);
         let turn = py.detach(|| self.hub.linger(alone, until));
         Ok(self.brought(py, turn))
@@ -90,9 +90,8 @@ impl Hub {
     /// plaintext.
     #[pyo3(signature = (fd, terms, gate=None))]
     fn listen(&self, fd: RawFd, terms: &Terms, gate: Option<Bound<'_, Gate>>) -> PyResult<()> {
-        let (http2, max_message, keeping) = (terms.http2.clone(), terms.max_message, terms.keeping.clone());
-        let speaks = Box::new(Server(move || grpc::Connection::server(&http2, max_message).keep(&keeping)));
-        self.hub.listen(own(fd), Port { speaks, gate: gate.map(|gate| gate.get().0.clone()) })?;
+        let port = Port::new(gate.map(|gate| gate.get().0.clone())).speaking(HTTP2, server_of(terms));
+        self.hub.listen(own(fd), port)?;
         Ok(())
     }
 
@@ -134,7 +133,8 @@ impl Hub {
     ) -> PyResult<ClientLink> {
         let socket = own(fd);
         let peer = socket::peer_name(socket.fd());
-        let connection = grpc::Connection::client(&terms.http2, terms.max_message, peer).keep(&terms.keeping);
+        let connection =
+            grpc::Connection::client(&terms.http2, terms.max_message, peer, Instant::now()).keep(&terms.keeping);
         let callers_lead = self.on_dirty.is_none();
         let session = tls.map(|tls| Session::client(&tls.get().0)).transpose().map_err(PyValueError::new_err)?;
         let security = Security { session: session.map(Box::new), admission: None };
@@ -194,11 +194,21 @@ impl Hub {
 }
 
 impl Hub {
-    fn brought(&self, py: Python<'_>, turn: Turn<Callables>) -> Vec<ServerCall> {
+    #[cfg(feature = "echo")]
+    pub fn driver(&self) -> &Arc<Driven> {
+        &self.hub
+    }
+
+    #[cfg(feature = "echo")]
+    pub fn on_dirty(&self) -> Option<Arc<Py<PyAny>>> {
+        self.on_dirty.clone()
+    }
+
+    fn brought(&self, py: Python<'_>, turn: Turn<Callables>) -> Vec<Arrival> {
         for news in turn.news {
             news.tell(py);
         }
-        turn.accepted.into_iter().map(|(link, key)| ServerCall::new(link, key, self.on_dirty.clone())).collect()
+        turn.accepted.into_iter().map(|call| call.arrive(self.on_dirty.clone())).collect()
     }
 }
 
@@ -218,7 +228,13 @@ pub fn close(py: Python<'_>, hub: &Driven, link: &dyn AnyLink<Callables>, status
     }
 }
 
-fn own(fd: RawFd) -> Descriptor {
+/// What makes a server's end of gRPC.
+pub fn server_of(terms: &Terms) -> impl Fn() -> grpc::Connection + Send + Sync + use<> {
+    let (http2, max_message, keeping) = (terms.http2.clone(), terms.max_message, terms.keeping.clone());
+    move || grpc::Connection::server(&http2, max_message, Instant::now()).keep(&keeping)
+}
+
+pub fn own(fd: RawFd) -> Descriptor {
     // SAFETY: the caller hands over a descriptor that it has detached from its Python socket.
     Descriptor::new(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -2,6 +2,8 @@
 
 pub mod client;
 pub mod client_call;
+#[cfg(feature = "echo")]
+mod echo;
 pub mod hub;
 pub mod metadata;
 pub mod method;
@@ -50,6 +52,8 @@ pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tls::Gate>()?;
     module.add_class::<tls::Admitted>()?;
     module.add_class::<tls::TlsInfo>()?;
+    #[cfg(feature = "echo")]
+    echo::add_to(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     Ok(())
 }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use proxyless_core::grpc;
 use proxyless_core::grpc::ended::Ended;
-use proxyless_core::grpc::{self};
 use proxyless_core::http2::Key;
 use proxyless_drive::link::{Driven, Link as Driver};
 use proxyless_drive::listener::{Hears, Listener, OnEnd as Ending};
 use pyo3::prelude::*;
 
 use super::outcome;
+use super::server::ServerCall;
 use super::tls::Admitted;
 use crate::memory;
 
@@ -31,6 +32,8 @@ pub enum News {
     Heard(Callback, Option<String>),
     Refused(Arc<Callback>, String, String),
     Admitted(Arc<Callback>, Arc<dyn Driven<Callables>>),
+    #[cfg(feature = "echo")]
+    Echo(Callback, Box<proxyless_echo::Ended>),
 }
 
 impl News {
@@ -48,9 +51,36 @@ impl News {
             Self::Heard(callback, problem) => callback.call1(py, (problem,)),
             Self::Refused(callback, peer, reason) => callback.call1(py, (peer, reason)),
             Self::Admitted(callback, link) => callback.call1(py, (Admitted(link),)),
+            #[cfg(feature = "echo")]
+            Self::Echo(callback, ended) => callback.call1(py, (super::echo::said(py, *ended),)),
         };
         if let Err(error) = told {
             error.write_unraisable(py, None);
+        }
+    }
+}
+
+/// A call that came in.
+pub enum Accepted {
+    Grpc(Arc<Link>, Key),
+    #[cfg(feature = "echo")]
+    Echo(Arc<super::echo::Link>, proxyless_echo::Key),
+}
+
+/// The same, as Python has it.
+#[derive(IntoPyObject)]
+pub enum Arrival {
+    Grpc(ServerCall),
+    #[cfg(feature = "echo")]
+    Echo(super::echo::EchoCall),
+}
+
+impl Accepted {
+    pub fn arrive(self, on_dirty: Option<Arc<Callback>>) -> Arrival {
+        match self {
+            Self::Grpc(link, key) => Arrival::Grpc(ServerCall::new(link, key, on_dirty)),
+            #[cfg(feature = "echo")]
+            Self::Echo(link, key) => Arrival::Echo(super::echo::EchoCall::new(link, key, on_dirty)),
         }
     }
 }
@@ -65,7 +95,7 @@ pub fn tell_all(news: Vec<News>) {
 impl Listener for Callables {
     type Callback = Callback;
     type News = News;
-    type Accepted = (Arc<Link>, Key);
+    type Accepted = Accepted;
 
     fn changed(callback: Arc<Callback>) -> News {
         News::Change(callback)
@@ -105,7 +135,7 @@ impl Hears<grpc::Connection> for Callables {
         News::End(on_end, Box::new(ended))
     }
 
-    fn accepted(link: &Arc<Link>, key: Key) -> (Arc<Link>, Key) {
-        (link.clone(), key)
+    fn accepted(link: &Arc<Link>, key: Key) -> Accepted {
+        Accepted::Grpc(link.clone(), key)
     }
 }

@@ -46,6 +46,21 @@ pub struct Chains {
 }
 
 impl Chains {
+    /// Of a port that lets everybody in, in plaintext.
+    pub fn of_plaintext() -> Self {
+        let everybody = Chain {
+            name: "plaintext".into(),
+            server_names: Vec::new(),
+            transport: String::new(),
+            protocols: Vec::new(),
+            tls: None,
+            refusal: None,
+            lapse: None,
+            policy: None,
+        };
+        Self { chains: Vec::new(), otherwise: Some(everybody) }
+    }
+
     pub fn select(&self, hello: &Hello) -> Option<&Chain> {
         self.find(hello).or(self.otherwise.as_ref())
     }

@@ -7,12 +7,9 @@ use std::sync::Arc;
 use rustls::server::Acceptor;
 
 use crate::chains::{Chain, Chains, Hello, Policy};
+use crate::detect::{self, Detected, Found, Spoken};
 use crate::session::Session;
 
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// TLS record: handshake, version 3.x (RFC 8446, 5.1). Envoy's tls_inspector looks at the same.
-const TLS_HANDSHAKE: u8 = 0x16;
-const TLS_MAJOR: u8 = 0x03;
 /// A ClientHello larger than this is nobody's.
 const MAX_HELLO: usize = 64 * 1024;
 
@@ -24,7 +21,13 @@ pub struct Greeting {
 enum Stage {
     Sniffing(Vec<u8>),
     Hello(Box<Acceptor>, usize),
-    Handshake { session: Box<Session>, hello: Hello, chain: Taken },
+    Handshake {
+        session: Box<Session>,
+        hello: Hello,
+        chain: Taken,
+    },
+    /// The handshake is over, and what is spoken inside is still open.
+    Inside(Box<Opened>),
     Over,
 }
 
@@ -47,25 +50,8 @@ pub struct Opened {
     pub first: Vec<u8>,
     pub hello: Hello,
     pub chain: Taken,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Sniffed {
-    More,
-    Tls,
-    Http2,
-    Other,
-}
-
-fn sniff(bytes: &[u8]) -> Sniffed {
-    match bytes {
-        [] => Sniffed::More,
-        [TLS_HANDSHAKE] => Sniffed::More,
-        [TLS_HANDSHAKE, TLS_MAJOR, ..] => Sniffed::Tls,
-        _ if bytes.len() >= HTTP2_PREFACE.len() && bytes.starts_with(HTTP2_PREFACE) => Sniffed::Http2,
-        _ if HTTP2_PREFACE.starts_with(bytes) => Sniffed::More,
-        _ => Sniffed::Other,
-    }
+    /// Which of the port's protocols it speaks.
+    pub speaks: usize,
 }
 
 impl Default for Greeting {
@@ -75,26 +61,38 @@ impl Default for Greeting {
 }
 
 impl Greeting {
-    /// `chains` are asked for once, when the connection has shown what it is. Some: the connection may go on, and this greeting is over. An error is final and says why; what is left to
-    /// write tells the peer.
-    pub fn feed(&mut self, chains: &Chains, bytes: &[u8]) -> Result<Option<Opened>, String> {
+    /// `chains` are asked for once, when the connection has shown what it is, of what the port has `spoken`. Some: the
+    /// connection may go on, and this greeting is over. An error is final and says why; what is left to write tells the
+    /// peer.
+    pub fn feed(&mut self, chains: &Chains, spoken: &[Spoken], bytes: &[u8]) -> Result<Option<Opened>, String> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Sniffing(mut seen) => {
                 seen.extend_from_slice(bytes);
-                match sniff(&seen) {
-                    Sniffed::More => {
-                        self.stage = Stage::Sniffing(seen);
-                        Ok(None)
-                    }
-                    Sniffed::Tls => self.read_hello(chains, Box::default(), 0, &seen),
-                    Sniffed::Http2 => plaintext(chains, seen),
-                    Sniffed::Other => {
-                        Err(String::from("the first bytes are neither TLS nor HTTP/2 with prior knowledge"))
-                    }
+                // Before all others, whatever the port speaks.
+                match detect::tls(&seen) {
+                    Detected::Yes => return self.read_hello(chains, spoken, Box::default(), 0, &seen),
+                    Detected::No => match detect::first_of(spoken, &seen) {
+                        Found::NotYet => {}
+                        Found::This(speaks) => return plaintext(chains, spoken[speaks].application, speaks, seen),
+                        Found::Nobody => return Err(unknown("neither TLS nor ", spoken)),
+                    },
+                    Detected::More => {}
+                }
+                self.stage = Stage::Sniffing(seen);
+                Ok(None)
+            }
+            Stage::Hello(acceptor, seen) => self.read_hello(chains, spoken, acceptor, seen, bytes),
+            Stage::Handshake { session, hello, chain } => self.handshake(spoken, session, hello, chain, bytes),
+            Stage::Inside(mut opened) => {
+                let Opened { session: Some(session), first, hello, .. } = &mut *opened else {
+                    return Err(String::from("nothing is inside plaintext"));
+                };
+                match session.feed(bytes, &mut |plain| first.extend_from_slice(plain)) {
+                    Ok(false) => self.look_inside(spoken, opened),
+                    Ok(true) => Err(format!("TLS {}: the peer left before it said anything", offer(hello))),
+                    Err(reason) => Err(format!("TLS {}: {reason}", offer(hello))),
                 }
             }
-            Stage::Hello(acceptor, seen) => self.read_hello(chains, acceptor, seen, bytes),
-            Stage::Handshake { session, hello, chain } => self.handshake(session, hello, chain, bytes),
             Stage::Over => Err(String::from("the connection is refused already")),
         }
     }
@@ -102,6 +100,7 @@ impl Greeting {
     fn read_hello(
         &mut self,
         chains: &Chains,
+        spoken: &[Spoken],
         mut acceptor: Box<Acceptor>,
         seen: usize,
         mut bytes: &[u8],
@@ -131,7 +130,7 @@ impl Greeting {
                             format!("TLS {}: {error}", offer(&hello))
                         })?;
                     let session = Box::new(Session::server(connection, tls.verifier.clone()));
-                    return self.handshake(session, hello, chain.into(), bytes);
+                    return self.handshake(spoken, session, hello, chain.into(), bytes);
                 }
                 Err((error, mut alert)) => {
                     let _ = alert.write_all(&mut self.output);
@@ -145,6 +144,7 @@ impl Greeting {
 
     fn handshake(
         &mut self,
+        spoken: &[Spoken],
         mut session: Box<Session>,
         hello: Hello,
         chain: Taken,
@@ -153,7 +153,8 @@ impl Greeting {
         let mut first = Vec::new();
         let fed = session.feed(bytes, &mut |plain| first.extend_from_slice(plain));
         if fed.is_ok() && !session.handshaking() {
-            return Ok(Some(Opened { session: Some(session), first, hello, chain }));
+            let opened = Opened { session: Some(session), first, hello, chain, speaks: 0 };
+            return self.look_inside(spoken, Box::new(opened));
         }
         while session.wants_write() {
             let _ = session.write_to(&mut self.output);
@@ -168,12 +169,35 @@ impl Greeting {
         }
     }
 
+    /// What was negotiated says what is spoken, or the first bytes do; a port's only protocol is not looked for.
+    fn look_inside(&mut self, spoken: &[Spoken], mut opened: Box<Opened>) -> Result<Option<Opened>, String> {
+        let Some(session) = &mut opened.session else { return Ok(Some(*opened)) };
+        let agreed = session.alpn();
+        let agreed = spoken.iter().position(|one| one.alpn.iter().any(|name| name.as_bytes() == agreed));
+        let found = match agreed.or((spoken.len() == 1).then_some(0)) {
+            Some(speaks) => Found::This(speaks),
+            None => detect::first_of(spoken, &opened.first),
+        };
+        match found {
+            Found::This(speaks) => Ok(Some(Opened { speaks, ..*opened })),
+            Found::Nobody => Err(format!("TLS {}: {}", offer(&opened.hello), unknown("not ", spoken))),
+            Found::NotYet => {
+                while session.wants_write() {
+                    let _ = session.write_to(&mut self.output); // into memory
+                }
+                self.stage = Stage::Inside(opened);
+                Ok(None)
+            }
+        }
+    }
+
     /// Where the connection stands, for the log when its time is over.
     pub fn waits_for(&self) -> &'static str {
         match self.stage {
             Stage::Sniffing(_) => "its first bytes",
             Stage::Hello(..) => "the rest of its ClientHello",
             Stage::Handshake { .. } => "the end of its TLS handshake",
+            Stage::Inside(_) => "its first bytes inside TLS",
             Stage::Over => "nothing",
         }
     }
@@ -202,10 +226,18 @@ fn offer(hello: &Hello) -> String {
     format!("for {name} offering [{}]", protocols.join(", "))
 }
 
-fn plaintext(chains: &Chains, first: Vec<u8>) -> Result<Option<Opened>, String> {
-    let hello = Hello { tls: false, protocols: vec![b"h2c".to_vec()], server_name: None };
+fn unknown(neither: &str, spoken: &[Spoken]) -> String {
+    let names: Vec<_> = spoken.iter().map(|one| one.name).collect();
+    format!("the first bytes are {neither}{}", names.join(" nor "))
+}
+
+fn plaintext(chains: &Chains, application: &str, speaks: usize, first: Vec<u8>) -> Result<Option<Opened>, String> {
+    let protocols = if application.is_empty() { Vec::new() } else { vec![application.as_bytes().to_vec()] };
+    let hello = Hello { tls: false, protocols, server_name: None };
     match select(chains, &hello)? {
-        Some(chain) if chain.tls.is_none() => Ok(Some(Opened { session: None, first, hello, chain: chain.into() })),
+        Some(chain) if chain.tls.is_none() => {
+            Ok(Some(Opened { session: None, first, hello, chain: chain.into(), speaks }))
+        }
         Some(chain) => Err(format!("plaintext, where {} wants TLS", chain.name)),
         None => Err(String::from("plaintext, where no chain of this port lets it in (is it STRICT?)")),
     }

@@ -7,6 +7,7 @@ pub mod bounds;
 pub mod certificate;
 pub mod chains;
 pub mod client;
+pub mod detect;
 pub mod greeting;
 pub mod hostnames;
 pub mod lenient;

@@ -6,6 +6,7 @@ mod common;
 use common::random::{Random, fuzz, mutate};
 use common::*;
 use proxyless_tls::chains::Chains;
+use proxyless_tls::detect::HTTP2;
 use proxyless_tls::greeting::Greeting;
 use proxyless_tls::material::{Roots, validity};
 use proxyless_tls::verify::Verifier;
@@ -29,7 +30,7 @@ fn greet(chains: &Chains, bytes: &[u8], random: &mut Random) {
     while !rest.is_empty() {
         let (piece, after) = rest.split_at(1 + random.below(rest.len()));
         rest = after;
-        match greeting.feed(chains, piece) {
+        match greeting.feed(chains, &[HTTP2], piece) {
             Ok(None) => {}
             Ok(Some(opened)) => {
                 assert!(opened.session.is_none(), "a handshake without an answer from the client is over");
@@ -37,7 +38,7 @@ fn greet(chains: &Chains, bytes: &[u8], random: &mut Random) {
                 return;
             }
             Err(_) => {
-                assert!(greeting.feed(chains, b"more").is_err(), "a refused connection goes on");
+                assert!(greeting.feed(chains, &[HTTP2], b"more").is_err(), "a refused connection goes on");
                 return;
             }
         }

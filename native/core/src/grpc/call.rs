@@ -107,10 +107,10 @@ impl Call {
     }
 
     /// Takes what arrived, as far as it is wanted. Err: the call ends with this status, and the peer is to be told so.
-    pub(super) fn read(&mut self, role: Role, view: &mut View, peer: &str) -> Result<(), Status> {
+    pub(super) fn read(&mut self, role: Role, view: &mut View, peer: &str, now: Instant) -> Result<(), Status> {
         if role == Role::Server {
             if let Some(broken) = &view.broken {
-                self.finished = Some(self.broken_off(broken, peer));
+                self.finished = Some(self.broken_off(broken, peer, now));
                 return Ok(());
             }
         } else if self.head.is_none() {
@@ -134,7 +134,7 @@ impl Call {
             let over = self.reads() || message::is_partial(&view.body);
             if let Some(whole) = if over { Some(0) } else { self.unread(&view.body) } {
                 view.body.truncate(whole);
-                self.finished = Some(self.broken_off(broken, peer));
+                self.finished = Some(self.broken_off(broken, peer, now));
             }
         }
         Ok(())
@@ -192,8 +192,8 @@ impl Call {
     }
 
     /// How the call ended that the peer reset. Both ends know the deadline, and the peer may be the first to act on it.
-    fn broken_off(&self, broken: &http2::Broken, peer: &str) -> Status {
-        let passed = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+    fn broken_off(&self, broken: &http2::Broken, peer: &str, now: Instant) -> Status {
+        let passed = self.deadline.is_some_and(|deadline| deadline <= now);
         if passed && broken.code == Some(http2::code::CANCEL) {
             return Status::deadline_exceeded();
         }

@@ -57,11 +57,11 @@ impl Connection {
     }
 
     /// When `expire` is due if nothing happens.
-    pub fn next_deadline(&mut self) -> Option<Instant> {
+    pub fn next_deadline(&mut self, now: Instant) -> Option<Instant> {
         let busy = self.occupied();
         let over = self.http2.ended().is_some();
         let kept = self.kept.as_mut().filter(|_| !over).and_then(|kept| {
-            kept.calls(busy, Instant::now());
+            kept.calls(busy, now);
             kept.next()
         });
         [self.next_call_deadline(), self.http2.next_deadline(), kept].into_iter().flatten().min()
@@ -83,6 +83,7 @@ impl Connection {
     }
 
     pub fn expire(&mut self, now: Instant) {
+        self.now = now;
         self.http2.expire(now);
         self.keep_on(now);
         while self.next_call_deadline().is_some_and(|deadline| deadline <= now) {

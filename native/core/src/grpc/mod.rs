@@ -86,12 +86,14 @@ pub struct Connection {
     ready: Vec<Key>,
     arrived: Vec<(Key, Headers)>,
     tally: Tally,
+    /// When something was last fed or looked at: what comes of it happens then.
+    now: Instant,
     /// None: no timers.
     kept: Option<Box<Kept>>,
 }
 
 impl Connection {
-    fn new(http2: http2::Connection, role: Role, max_message: usize, peer: String) -> Self {
+    fn new(http2: http2::Connection, role: Role, max_message: usize, peer: String, now: Instant) -> Self {
         Self {
             http2,
             role,
@@ -104,17 +106,18 @@ impl Connection {
             ready: Vec::new(),
             arrived: Vec::new(),
             tally: Tally::default(),
+            now,
             kept: None,
         }
     }
 
     /// ``peer`` names the other side in messages.
-    pub fn client(settings: &Settings, max_message: usize, peer: String) -> Self {
-        Self::new(http2::Connection::client(settings, Instant::now()), Role::Client, max_message, peer)
+    pub fn client(settings: &Settings, max_message: usize, peer: String, now: Instant) -> Self {
+        Self::new(http2::Connection::client(settings, now), Role::Client, max_message, peer, now)
     }
 
-    pub fn server(settings: &Settings, max_message: usize) -> Self {
-        Self::new(http2::Connection::server(settings, Instant::now()), Role::Server, max_message, String::new())
+    pub fn server(settings: &Settings, max_message: usize, now: Instant) -> Self {
+        Self::new(http2::Connection::server(settings, now), Role::Server, max_message, String::new(), now)
     }
 
     // ---- bytes and progress
@@ -122,12 +125,12 @@ impl Connection {
     /// Pings, and ends in time, as this says.
     pub fn keep(mut self, keeping: &Keeping) -> Self {
         let none = keeping.keepalive.is_none() && keeping.max_idle.is_none() && keeping.max_age.is_none();
-        self.kept = (!none).then(|| Box::new(Kept::new(keeping.clone(), Instant::now())));
+        self.kept = (!none).then(|| Box::new(Kept::new(keeping.clone(), self.now)));
         self
     }
 
-    pub fn feed(&mut self, bytes: &[u8]) {
-        let now = Instant::now();
+    pub fn feed(&mut self, bytes: &[u8], now: Instant) {
+        self.now = now;
         if let Some(kept) = &mut self.kept {
             kept.heard(now);
         }
@@ -144,8 +147,8 @@ impl Connection {
         self.http2.landing()
     }
 
-    pub fn landed(&mut self, length: usize) {
-        let now = Instant::now();
+    pub fn landed(&mut self, length: usize, now: Instant) {
+        self.now = now;
         if let Some(kept) = &mut self.kept {
             kept.heard(now);
         }
@@ -187,11 +190,11 @@ impl Connection {
 
     /// Client: one of several connections to the same server, which goes after so long without a call, also where the
     /// one that stays would not. None: it is the one that stays.
-    pub fn spare(&mut self, idle: Option<Duration>) {
+    pub fn spare(&mut self, idle: Option<Duration>, now: Instant) {
         if let Some(kept) = &mut self.kept {
             kept.spare = idle;
         } else if idle.is_some() {
-            let mut kept = Kept::new(Keeping::default(), Instant::now());
+            let mut kept = Kept::new(Keeping::default(), now);
             kept.spare = idle;
             self.kept = Some(Box::new(kept));
         }

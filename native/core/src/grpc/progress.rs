@@ -1,7 +1,5 @@
 //! What the peer sent, moved on to the calls it belongs to.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 
 use super::call::{encoding_of, quoted};
@@ -36,7 +34,7 @@ impl Connection {
         }
         call.path = path_of(&head);
         call.deadline =
-            head.get("grpc-timeout").and_then(timeout::decode).and_then(|timeout| Instant::now().checked_add(timeout));
+            head.get("grpc-timeout").and_then(timeout::decode).and_then(|timeout| self.now.checked_add(timeout));
         call.head = Some(head);
         // A unary request is whole without being asked for.
         call.wanted = MORE_THAN_ONE;
@@ -80,7 +78,7 @@ impl Connection {
         }
         let Some(view) = self.http2.view(key) else { return };
         let (before, had) = (call.progress(), call.inbox.len());
-        let read = call.read(self.role, view, &self.peer);
+        let read = call.read(self.role, view, &self.peer, self.now);
         call.all_sent = !view.unsent;
         self.tally.messages_received += (call.inbox.len() - had) as u64;
         call.cut = view.broken.is_some() || (self.role == Role::Client && view.ended);

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -125,7 +126,7 @@ impl Body {
         for frame in frames {
             let (early, late) = frame.split_at(random.below(frame.len() + 1));
             for piece in [early, late] {
-                call.feed(piece);
+                call.feed(piece, Instant::now());
                 call.advance();
             }
             call.want(1, random.below(MOST_WANTED + 1));
@@ -139,10 +140,10 @@ impl Body {
 }
 
 fn caller() -> Connection {
-    let mut client = Connection::client(&Settings::default(), LIMIT, String::new());
+    let mut client = Connection::client(&Settings::default(), LIMIT, String::new(), Instant::now());
     let template = Arc::new(Template::new(wire::REQUEST.into_iter().collect()));
     assert_eq!(client.start(template, Headers::new(), None, None), 1);
-    client.feed(&wire::frame(wire::SETTINGS, 0, 0, &[]));
+    client.feed(&wire::frame(wire::SETTINGS, 0, 0, &[]), Instant::now());
     client
 }
 
@@ -163,9 +164,9 @@ fn head(fields: &[(&str, &str)], encoding: &str) -> Vec<u8> {
 fn requests_in_any_pieces() {
     fuzz("requests", |random| {
         let body = Body::new(random);
-        let mut server = Connection::server(&Settings::default(), LIMIT);
+        let mut server = Connection::server(&Settings::default(), LIMIT, Instant::now());
         let settings = wire::frame(wire::SETTINGS, 0, 0, &[]);
-        server.feed(&[wire::PREFACE, &settings, &head(&wire::REQUEST, body.encoding)].concat());
+        server.feed(&[wire::PREFACE, &settings, &head(&wire::REQUEST, body.encoding)].concat(), Instant::now());
         server.advance();
         assert_eq!(server.take_accepted(), [1]);
         let came = body.pass(random, &mut server, &wire::frame(DATA, END_STREAM, 1, &[]));
@@ -176,7 +177,7 @@ fn requests_in_any_pieces() {
         assert_eq!(call.half_closed, body.status.is_none());
         // The client is told the same.
         let mut client = caller();
-        client.feed(&output(&mut server));
+        client.feed(&output(&mut server), Instant::now());
         client.advance();
         client.want(1, ANY_NUMBER);
         let told = client.call(1).and_then(|call| call.finished.clone());
@@ -190,7 +191,7 @@ fn answers_in_any_pieces() {
         let body = Body::new(random);
         let mut client = caller();
         output(&mut client);
-        client.feed(&head(&[(":status", "200")], body.encoding));
+        client.feed(&head(&[(":status", "200")], body.encoding), Instant::now());
         client.advance();
         let trailers = wire::block(&[("grpc-status", "0")]);
         let came = body.pass(random, &mut client, &wire::frame(HEADERS, END_HEADERS | END_STREAM, 1, &trailers));

@@ -15,9 +15,9 @@ use proxyless_drive::gate::Security;
 use proxyless_drive::hub::Hub;
 use proxyless_drive::link::{Driven, Link, Waited};
 use proxyless_drive::listener::{Hears, Listener, OnEnd};
-use proxyless_drive::port::{Port, Server};
+use proxyless_drive::port::Port;
 use proxyless_drive::protocol::Protocol;
-use proxyless_echo::{Connection, Ended, Key};
+use proxyless_echo::{Connection, ECHO, Ended, Key};
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -91,7 +91,7 @@ pub fn own(socket: impl Into<OwnedFd>) -> Descriptor {
 pub fn listen(hub: &EchoHub) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    hub.listen(own(listener), Port { speaks: Box::new(Server(|| Connection::new(false))), gate: None }).unwrap();
+    hub.listen(own(listener), Port::new(None).speaking(ECHO, || Connection::new(false))).unwrap();
     address
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use proxyless_tls::chains::{Chain, Chains};
 use proxyless_tls::client::ClientTls;
+use proxyless_tls::detect::HTTP2;
 use proxyless_tls::greeting::{Greeting, Opened};
 use proxyless_tls::material::{Identity, Roots};
 use proxyless_tls::names::NameRule;
@@ -78,8 +79,16 @@ pub fn of_mesh(rules: Vec<NameRule>) -> Expected {
 }
 
 pub fn client_tls(root: &Ca, own: Option<&Leaf>, expected: Expected) -> ClientTls {
+    client_tls_with(root, own, expected, &["istio-h2", "istio", "h2"])
+}
+
+pub fn client_tls_offering(root: &Ca, alpn: &[&str]) -> ClientTls {
+    client_tls_with(root, None, of_mesh(Vec::new()), alpn)
+}
+
+fn client_tls_with(root: &Ca, own: Option<&Leaf>, expected: Expected, alpn: &[&str]) -> ClientTls {
     let roots = Roots::from_pem(root.pem.as_bytes()).unwrap();
-    let alpn = ["istio-h2", "istio", "h2"].map(|name| name.as_bytes().to_vec()).to_vec();
+    let alpn = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let verifier = Verifier::new(Some(roots), expected, false);
     ClientTls::new(own.map(Leaf::identity), verifier, "outbound_.80_._.server.demo.svc", alpn, &[]).unwrap()
 }
@@ -138,7 +147,7 @@ pub fn meet(client: &ClientTls, chains: &Chains, step: usize) -> Met {
                 refused = fed.err();
                 continue;
             }
-            match greeting.feed(chains, piece) {
+            match greeting.feed(chains, &[HTTP2], piece) {
                 Ok(None) => {}
                 Ok(Some(done)) => opened = Some(done),
                 Err(why) => refused = Some(why),
@@ -165,9 +174,9 @@ pub fn meet(client: &ClientTls, chains: &Chains, step: usize) -> Met {
                         Ok(_) => Ok(opened),
                         Err(why) => Err(why),
                     },
-                    None => {
-                        greeting.feed(chains, &alert).and_then(|done| done.ok_or_else(|| String::from("half open")))
-                    }
+                    None => greeting
+                        .feed(chains, &[HTTP2], &alert)
+                        .and_then(|done| done.ok_or_else(|| String::from("half open"))),
                 };
                 return Met { client: Err(why), server: refused.map_or(server, Err) };
             }
