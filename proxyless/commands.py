@@ -81,6 +81,7 @@ def resolve(
     timeout: Timeout = 5.0,
     watch: Annotated[bool, typer.Option("--watch", help="Print again at every change, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, on one line when watching.")] = False,
+    whole: Annotated[bool, typer.Option("--all", help="With all that the mesh said; JSON always has it.")] = False,
     discovery_address: DiscoveryAddress = None,
     verbose: Verbose = 0,
 ) -> None:
@@ -98,11 +99,11 @@ def resolve(
             _fail(f"{wanted}: no configuration within {timeout:g} s", *status_lines(exchanger.status()), _ADVICE)
         if isinstance(found, TargetMissing) and not watch:
             _fail(found.reason)
-        _print(found, as_json=as_json, compact=watch)
+        _print(found, as_json=as_json, compact=watch, whole=whole)
         if not isinstance(found, TargetMissing) and found.past_the_mesh and not watch:
             _fail(found.past_the_mesh)
         while watch:
-            _print(told.get(), as_json=as_json, compact=True)
+            _print(told.get(), as_json=as_json, compact=True, whole=whole)
 
 
 @app.command(
@@ -148,11 +149,11 @@ def _bootstrap(discovery_address: str | None) -> Bootstrap:
         _fail(str(error))
 
 
-def _print(found: TargetConfig | TargetMissing, *, as_json: bool, compact: bool) -> None:
+def _print(found: TargetConfig | TargetMissing, *, as_json: bool, compact: bool, whole: bool) -> None:
     if as_json:
         typer.echo(json.dumps(plain(found), indent=None if compact else 2))
         return
-    shown: Tree | Text = Text(found.reason) if isinstance(found, TargetMissing) else config_tree(found)
+    shown: Tree | Text = Text(found.reason) if isinstance(found, TargetMissing) else config_tree(found, whole=whole)
     # Made anew each time: the terminal may have been resized.
     Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(shown)
 

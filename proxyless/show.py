@@ -7,30 +7,35 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 from rich.tree import Tree
 
-from xds_client.model import ForwardAction, LbPolicy, PresentMatch, RangeMatch
+from proxyless.said import said
+from xds_client.model import ForwardAction, LbPolicy, PresentMatch, RangeMatch, StringMatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from xds_client import IdentityStatus, Status, TargetConfig
     from xds_client.model import (
         Cluster,
         ClusterConfig,
+        ClusterWeight,
         Endpoint,
         HeaderMatch,
         LocalityEndpoints,
         Route,
         RouteMatch,
-        StringMatch,
         UpstreamTls,
     )
 
 
+# What is told in words of its own. The rest of what the mesh said follows as "said"; left_out names what is not obeyed.
+_TOLD_OF_ACTIONS = ("cluster", "weighted_clusters")
+_TOLD_OF_ROUTES = ("name", "match", "action", "left_out", "forward")
+_TOLD_OF_HOSTS = ("name", "domains", "routes", "require_tls", "left_out")
 _OBEYED = frozenset({LbPolicy.ROUND_ROBIN, LbPolicy.RANDOM, LbPolicy.PICK_FIRST})
 
 
-def config_tree(config: TargetConfig) -> Tree:
-    """Routes in the order in which they are tried; clusters by name."""
+def config_tree(config: TargetConfig, *, whole: bool = False) -> Tree:
+    """Routes in the order in which they are tried; clusters by name. ``whole``: with all that the mesh said besides."""
     tree = Tree(_line(str(config.target), f"is {config.host}, route table {config.route_name}"))
     if config.past_the_mesh:
         tree.add(Text("called past the mesh (ALLOW_ANY)", style="yellow"))
@@ -40,9 +45,20 @@ def config_tree(config: TargetConfig) -> Tree:
         for line in _action(route):
             branch.add(Text(line))
         _add_left_out(branch, route.left_out)
+        if whole:
+            _add_all_of_route(branch, route)
+    unread = (*config.virtual_host.left_out, *config.table.left_out)
+    if whole or unread:
+        host = tree.add(_line("virtual host", config.virtual_host.name))
+        _add_left_out(host, unread)
+        if whole:
+            _add_said(host, config.virtual_host, _TOLD_OF_HOSTS)
+            _add_said(host, config.table, ("left_out",))
     clusters = tree.add(_line("clusters"))
     for cluster in config.clusters:
-        _add_cluster(clusters, cluster)
+        branch = _add_cluster(clusters, cluster)
+        if whole:
+            _add_all_of_cluster(branch, cluster)
     return tree
 
 
@@ -97,15 +113,30 @@ def _setting(value: Any) -> str:
     return str(value) if value else "-"
 
 
+def _shares(route: Route) -> Iterator[ClusterWeight]:
+    """Those of whose requests more is said than how many they are."""
+    if route.forward is not None and route.forward.weighted_clusters is not None:
+        yield from (one for one in route.forward.weighted_clusters.clusters if any(said(one, ("name", "weight"))))
+
+
 def _match(match: RouteMatch) -> str:
     if match.never:
         return f"no request ({match.never})"
+    if match.connect:
+        return "CONNECT, so no gRPC call"
     path = match.path
     case = "" if path.case_sensitive else " (any case)"
     parts = [f"path {path.kind.value.replace('_', ' ')} {path.value}{case}", *map(_header, match.headers)]
     if match.fraction_per_million is not None:
         parts.append(f"{match.fraction_per_million / 10_000:g} % of requests")
-    return " and ".join(parts)
+    parts += [f"query parameter {q.name}{_rule(q.rule)}" for q in match.query_parameters]
+    return " and ".join(parts) + ("" if match.possible_for_grpc else ", so no gRPC call")
+
+
+def _rule(rule: StringMatch | PresentMatch | None) -> str:
+    if isinstance(rule, StringMatch):
+        return f" {_string(rule)}"
+    return " absent" if rule is not None and not rule.present else " present"
 
 
 def _header(header: HeaderMatch) -> str:
@@ -133,11 +164,12 @@ def _action(route: Route) -> Iterator[str]:
         yield f"timeout {action.timeout:g} s"
 
 
-def _add_cluster(tree: Tree, config: ClusterConfig) -> None:
+def _add_cluster(tree: Tree, config: ClusterConfig) -> Tree:
     cluster = config.cluster
     if cluster is None:
-        tree.add(_line(config.name, "")).add(Text(f"cannot be used: {config.error}", style="red"))
-        return
+        unusable = tree.add(_line(config.name, ""))
+        unusable.add(Text(f"cannot be used: {config.error}", style="red"))
+        return unusable
     branch = tree.add(_line(config.name, _cluster(cluster)))
     _add_left_out(branch, cluster.left_out)
     localities = config.endpoints.localities if config.endpoints else ()
@@ -147,11 +179,32 @@ def _add_cluster(tree: Tree, config: ClusterConfig) -> None:
         places = branch.add(_line(_locality(group), _group(group)))
         for endpoint in group.endpoints:
             places.add(_line(f"{endpoint.address}:{endpoint.port}", _endpoint(endpoint, cluster.tls_for(endpoint))))
+    return branch
+
+
+def _add_all_of_route(branch: Tree, route: Route) -> None:
+    _add_said(branch, route.forward, _TOLD_OF_ACTIONS)
+    for share in _shares(route):
+        _add_said(branch.add(_line(f"of what goes to {share.name}")), share, ("name", "weight"))
+    _add_said(branch, route, _TOLD_OF_ROUTES)
+
+
+def _add_all_of_cluster(branch: Tree, config: ClusterConfig) -> None:
+    if config.cluster is not None:
+        _add_said(branch, config.cluster.terms, ())
+        _add_said(branch, config.cluster.metadata, ())
+    if config.endpoints is not None:
+        _add_said(branch, config.endpoints, ("name", "localities"))
 
 
 def _add_left_out(branch: Tree, left_out: tuple[str, ...]) -> None:
     for what in left_out:
         branch.add(Text(f"not carried out: {what}", style="yellow"))
+
+
+def _add_said(branch: Tree, value: object, obeyed: Collection[str]) -> None:
+    for line in said(value, obeyed):
+        branch.add(Text(f"said: {line}", style="dim"))
 
 
 def _cluster(cluster: Cluster) -> str:

@@ -16,16 +16,22 @@ from xds_client.model import (
     Cluster,
     ClusterConfig,
     ClusterLoadAssignment,
+    ClusterTerms,
     DiscoveryType,
     FilterChainMatch,
     HeaderMatch,
+    HeaderOperations,
     InlineCertificate,
     LbPolicy,
+    OutlierDetection,
     PathMatch,
     PathMatchKind,
     PresentMatch,
+    QueryParameterMatch,
     RangeMatch,
+    RetryPolicy,
     Route,
+    RouteAction,
     RouteMatch,
     StringMatch,
     StringMatchKind,
@@ -39,11 +45,12 @@ MATCH = RouteMatch(PathMatch(PathMatchKind.SEPARATED_PREFIX, "/a", case_sensitiv
 ROUTE = Route("[no-entry]", MATCH, UnsupportedAction("redirect"))
 
 
-def tree(route=ROUTE, *clusters):
+def tree(route=ROUTE, *clusters, whole=False):
     host = VirtualHost("reviews", ("*",), (route,))
     console = Console(width=200, color_system=None)
     with console.capture() as captured:
-        console.print(config_tree(TargetConfig(Target("reviews", 80), "reviews", "reviews:80", host, clusters)))
+        config = TargetConfig(Target("reviews", 80), "reviews", "reviews:80", host, clusters)
+        console.print(config_tree(config, whole=whole))
     return captured.get()
 
 
@@ -113,3 +120,22 @@ def test_plain_says_where_tls_material_comes_from_and_never_a_key():
     assert plain(UpstreamTls())["certificate"] == "MeshSecret"
     match = FilterChainMatch(prefix_ranges=(ip_network("10.0.0.0/8"),))
     assert plain(match)["prefix_ranges"] == ["10.0.0.0/8"]
+
+
+def test_what_else_the_mesh_said_is_shown():
+    forward = RouteAction(cluster="c", idle_timeout=3.0, retry_policy=RetryPolicy("5xx", per_try_timeout=1.5))
+    route = replace(ROUTE, forward=forward, headers=HeaderOperations(request_remove=("x-a",)))
+    terms = ClusterTerms(outlier_detection=OutlierDetection(consecutive_5xx=7))
+    cluster = Cluster("c", DiscoveryType.EDS, terms=terms)
+    assert "said" not in tree(route, ClusterConfig("c", cluster, ClusterLoadAssignment("c", ())))
+    shown = tree(route, ClusterConfig("c", cluster, ClusterLoadAssignment("c", ())), whole=True)
+    assert "said: idle_timeout: 3.0\n" in shown
+    assert 'said: retry_policy: {"retry_on": "5xx", "per_try_timeout": 1.5}\n' in shown
+    assert 'said: headers: {"request_remove": ["x-a"]}\n' in shown
+    assert 'said: outlier_detection: {"consecutive_5xx": 7}\n' in shown
+
+
+def test_routes_of_other_calls_are_shown_as_such():
+    by_query = replace(MATCH, query_parameters=(QueryParameterMatch("q", StringMatch(StringMatchKind.EXACT, "1")),))
+    assert "and query parameter q exact 1, so no gRPC call" in tree(replace(ROUTE, match=by_query))
+    assert "1. CONNECT, so no gRPC call" in tree(replace(ROUTE, match=replace(MATCH, connect=True)))

@@ -57,7 +57,8 @@ def without_left_out(value):
 
 
 def _chain(chain):
-    return replace(chain, network_filters=bare(chain.network_filters), http_filters=bare(chain.http_filters))
+    network, http = bare(chain.network_filters), bare(chain.http_filters)
+    return replace(chain, network_filters=network, http_filters=http, http=None)
 
 
 def bare(filters):

@@ -597,3 +597,16 @@ def test_a_token_rule_whose_match_cannot_be_evaluated_is_no_rule():
         "jwt_authn.v3.JwtAuthentication", rules=[{"match": {"prefix": "/", "dynamic_metadata": [{"filter": "f"}]}}]
     )
     assert "dynamic_metadata: is not a condition this release evaluates" in found.problem
+
+
+def test_what_a_connection_manager_says_besides_its_filters():
+    found = ending_in(xff_num_trusted_hops=2, normalize_path=True, merge_slashes=True, stream_idle_timeout="0s")
+    assert (found.http.xff_num_trusted_hops, found.http.normalize_path, found.http.merge_slashes) == (2, True, True)
+    assert (found.http.stream_idle_timeout, found.http.request_timeout) == (0.0, None)
+    assert found.http.routes.virtual_hosts[0].routes[0].forward.cluster.startswith("inbound|")
+
+
+def test_routes_of_a_chain_that_cannot_be_read_are_left_out_by_name():
+    found = ending_in(route_config={"virtual_hosts": [{"name": "v"}]})
+    assert found.http.routes is None
+    assert found.http.left_out == ("route_config.virtual_hosts[0].domains: at least one is required",)

@@ -114,3 +114,14 @@ def test_each_kind_of_a_condition_is_a_value_or_refused_by_name(one):
     assert not one.makers.keys() & one.not_kept.keys()
     besides = {field.name for field in one.message.DESCRIPTOR.fields} - kinds
     assert set(one.beside) == besides
+
+
+@pytest.mark.parametrize("one", tables.ALL, ids=lambda one: f"{one.made.__name__}-{named(one)}")
+def test_an_enum_of_a_later_envoy_is_told_as_its_number_or_refused(one):
+    for field in one.message.DESCRIPTOR.fields:
+        if field.enum_type is not None and not field.is_repeated and field.name in one.covers() - one.by_hand:
+            message = one.message()
+            setattr(message, field.name, 99)
+            problems = []
+            said = one.said(message, problems)
+            assert "99" in said.values() or problems == [f"{field.name}: 99 is no action that this release knows"]

@@ -13,6 +13,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (  # typ
 )
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2  # type: ignore[import-untyped]
 
+from xds_client.decode.connection_manager import connection_manager
 from xds_client.decode.fields import UnsupportedError, each, inside, refuse_unknown_fields, unpacked
 from xds_client.decode.filter_chain_match import filter_chain_match, refuse_overlaps
 from xds_client.decode.filters import connection_filter, http_filters
@@ -78,7 +79,8 @@ def _with_terminal(chain: FilterChain, filters: Any) -> FilterChain:
     place, packed = f"filters[{len(filters) - 1}].typed_config", filters[-1].typed_config
     if packed.Is(http_connection_manager_pb2.HttpConnectionManager.DESCRIPTOR):
         http = inside(place, lambda p: unpacked(p, http_connection_manager_pb2.HttpConnectionManager), packed)
-        chain = replace(chain, kind=ChainKind.HTTP, http_filters=inside(place, http_filters, http))
+        filters = inside(place, http_filters, http)
+        chain = replace(chain, kind=ChainKind.HTTP, http_filters=filters, http=connection_manager(http))
         return _unless_passed_on(chain, place, refuse_unless_http_is_passed_on, http)
     if packed.Is(tcp_proxy_pb2.TcpProxy.DESCRIPTOR):
         tcp = inside(place, lambda p: unpacked(p, tcp_proxy_pb2.TcpProxy), packed)

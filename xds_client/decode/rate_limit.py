@@ -17,7 +17,7 @@ from xds_client import model as m
 from xds_client.decode.extensions import as_it_came, known_extension, named_extension
 from xds_client.decode.fields import each
 from xds_client.decode.matching import header_match, query_parameter_match
-from xds_client.decode.shape import OneOf, Shape
+from xds_client.decode.shape import OneOf, Shape, enum_name
 
 _NAMES = {
     "request_headers": "header_name",
@@ -26,13 +26,16 @@ _NAMES = {
 }
 
 
+_SOURCE = enum_name(rds.RateLimit.Action.MetaData.DESCRIPTOR.fields_by_name["source"].enum_type)
+
+
 def _by_value(kind: str, said: Any) -> m.DescribedBy:
     name = getattr(said, _NAMES[kind]) if kind in _NAMES else ""
     return m.DescribedBy(kind, name, getattr(said, "descriptor_key", ""), getattr(said, "skip_if_absent", False))
 
 
 def _by_metadata(said: Any) -> m.DescribedByMetadata:
-    source = said.Source.Name(said.source) if hasattr(said, "source") else "DYNAMIC"
+    source = _SOURCE(said.source) if hasattr(said, "source") else "DYNAMIC"
     key = said.metadata_key
     path = tuple(segment.key for segment in key.path)
     skip = getattr(said, "skip_if_absent", False)

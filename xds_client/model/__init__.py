@@ -11,6 +11,9 @@ from xds_client.model.config import (
     TargetConfig,
     TargetMissing,
 )
+from xds_client.model.connection_manager import (
+    ConnectionManager,
+)
 from xds_client.model.endpoint import (
     NO_DETAILS,
     ClusterLoadAssignment,
@@ -31,6 +34,10 @@ from xds_client.model.ext_authz import (
     ExtAuthz,
     ExtAuthzPerRoute,
     HttpAuthorizer,
+)
+from xds_client.model.filter import (
+    ExtensionConfig,
+    Filter,
 )
 from xds_client.model.header_mutation import (
     HeaderMutation,
@@ -70,8 +77,6 @@ from xds_client.model.jwt import (
 from xds_client.model.listener import (
     VIRTUAL_INBOUND,
     ChainKind,
-    ExtensionConfig,
-    Filter,
     FilterChain,
     FilterChainMatch,
     InboundMissing,
@@ -274,6 +279,7 @@ __all__ = [
     "ClusterTerms",
     "ClusterWeight",
     "CommonBalancing",
+    "ConnectionManager",
     "Cookie",
     "CookieSession",
     "Cors",

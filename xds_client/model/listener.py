@@ -12,6 +12,8 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from xds_client.model.connection_manager import ConnectionManager
+    from xds_client.model.filter import Filter
     from xds_client.model.tls import DownstreamTls
 
 # The listener that istiod gives a sidecar for everything that comes in (pilot/pkg/model VirtualInboundListenerName).
@@ -61,44 +63,12 @@ class FilterChainMatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """``type``: the full name of its configuration's message, in a TypedStruct that of the inner one. It alone says
-    what the filter does; ``name`` is anybody's choice.
-
-    ``config``: its value, where this release knows the type (`xds_client.model.rbac` and its neighbours); else it is
-    `Opaque`, with the reason why if the type is known. None: there is none, or what it says stands elsewhere, as with
-    routers and connection managers. ``disabled``: only routes that say so have it. ``is_optional``: who does not know
-    it may leave it out.
-
-    ``discovered``: the configuration is a resource of its own by ADS (ECDS), of this name and one of the ``permitted``
-    types (none listed: any). ``unknown``: why ``type`` is empty then.
-    """
-
-    name: str
-    type: str = ""
-    discovered: bool = False
-    permitted: tuple[str, ...] = ()
-    unknown: str = ""
-    config: object = None
-    disabled: bool = False
-    is_optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ExtensionConfig:
-    """What ECDS says of a filter: ``type`` and ``config`` as in `Filter`."""
-
-    name: str
-    type: str
-    config: object = None
-
-
-@dataclass(frozen=True, slots=True)
 class FilterChain:
     """``tls`` None: plaintext. ``unusable``: why connections that fall to it must be refused; empty: they may stay.
 
     The last of the ``network_filters`` is the terminal one; ``http_filters`` are in order too, behind a router come
-    those that it has itself, and in the end those of upgrades.
+    those that it has itself, and in the end those of upgrades. ``http``: what else its connection manager says, the
+    routes above all; None where it ends in something else.
     """
 
     name: str
@@ -108,6 +78,7 @@ class FilterChain:
     network_filters: tuple[Filter, ...] = ()
     http_filters: tuple[Filter, ...] = ()
     unusable: str = ""
+    http: ConnectionManager | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xds_client.model.listener import Filter
+    from xds_client.model.filter import Filter
     from xds_client.model.retry import RetryPolicy
     from xds_client.model.route_action import HashPolicy, RequestMirrorPolicy
     from xds_client.model.values import Extension, RuntimeNumber, Struct

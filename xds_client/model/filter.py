@@ -1,0 +1,38 @@
+"""Filters of listeners, connections, HTTP and clusters: what they are and what they say. Frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """``type``: the full name of its configuration's message, in a TypedStruct that of the inner one. It alone says
+    what the filter does; ``name`` is anybody's choice.
+
+    ``config``: its value, where this release knows the type (`xds_client.model.rbac` and its neighbours); else it is
+    `Opaque`, with the reason why if the type is known. None: there is none, or what it says stands elsewhere, as with
+    routers and connection managers. ``disabled``: only routes that say so have it. ``is_optional``: who does not know
+    it may leave it out.
+
+    ``discovered``: the configuration is a resource of its own by ADS (ECDS), of this name and one of the ``permitted``
+    types (none listed: any). ``unknown``: why ``type`` is empty then.
+    """
+
+    name: str
+    type: str = ""
+    discovered: bool = False
+    permitted: tuple[str, ...] = ()
+    unknown: str = ""
+    config: object = None
+    disabled: bool = False
+    is_optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionConfig:
+    """What ECDS says of a filter: ``type`` and ``config`` as in `Filter`."""
+
+    name: str
+    type: str
+    config: object = None
