@@ -1,7 +1,7 @@
 """The call plan: what a call does next, decided once for the blocking and the asyncio world.
 
-A plan is a generator. It yields a step, is sent what came of it, and returns the call's outcome. It never waits, dials
-or sends by itself: the drivers (`rpc.blocking`, `rpc.aio`) do, and both are a loop over these steps.
+A plan is a generator. It yields a step (`rpc.steps`), is sent what came of it, and returns the call's outcome. It never
+waits, dials or sends by itself: `rpc.runner` has the world it is in do that.
 
     no configuration yet ── Wait ──┐
     route → cluster → pick ────────┤ nothing ready: Dial, or Wait while others dial
@@ -15,132 +15,32 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 import grpc
 
 from rpc._native import Method, Origin
 from rpc.choice import NoChoiceError
 from rpc.credentials.call import NOT_SECURE, NoCredentialsError
-from rpc.deadline import sooner, time_left
+from rpc.deadline import sooner
 from rpc.errors import NOT_SENT, ChannelClosedError, RouteLimit, explained, failed, listed
 from rpc.retrying import Retries
 from rpc.routing import RequestHead
+from rpc.steps import Attempt, Authorize, Dial, Stand, Wait
 from rpc.transport.queue import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
-    from rpc._native import ClientCall, ClientLink, Outcome, Pairs
+    from rpc._native import Outcome, Pairs
     from rpc.balancing import BalancedCluster, Pick
     from rpc.choice import CallTerms, Choice
     from rpc.core import ChannelCore
     from rpc.credentials import CallCredentials
+    from rpc.method import MethodSpec
     from rpc.snapshot import Snapshot
+    from rpc.steps import Answer, Plan, Step
     from rpc.transport import Connection
-
-    Answer = Outcome | Pairs | NoCredentialsError | None
-    Plan = Generator["Step", Answer, Outcome]
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-class Attempt:
-    """Send the request on ``link``, by one of its methods. Answered with what came of it, which is `NOT_SENT` where the
-    link had no room. ``deadline`` on the monotonic clock, ``limit`` is it where it is the route's
-    (`rpc.errors.explained`).
-    """
-
-    __slots__ = ("_begun", "authority", "deadline", "limit", "link", "metadata", "pick")
-
-    link: ClientLink
-
-    def __init__(
-        self, pick: Pick, authority: str, deadline: float | None, metadata: Pairs | None, limit: RouteLimit | None
-    ) -> None:
-        self.pick = pick
-        self.authority = authority
-        self.deadline = deadline
-        self.metadata = metadata
-        self.limit = limit
-        self._begun = False  # the engine has it, and tells the pick of its end
-
-    def call_unary(self, method: Method, payload: bytes) -> Outcome:
-        """Make the whole call, waiting. Raises ValueError or TypeError where it cannot be sent, as all of them."""
-        left = time_left(self.deadline)
-        return self._sent(self.link.call_unary, method, self.metadata, payload, left, self.pick.done) or NOT_SENT
-
-    def start_unary(self, method: Method, payload: bytes, callback: Callable[[Outcome], object]) -> int | None:
-        """Start the call; its key on the link, or None: it is not sent."""
-        left = time_left(self.deadline)
-        return self._sent(self.link.start_unary, method, self.metadata, payload, left, callback, self.pick.done)
-
-    def start(self, method: Method, on_change: Callable[[], object] | None) -> ClientCall | None:
-        """Start a call whose messages are sent and received one by one; None: it is not sent."""
-        left = time_left(self.deadline)
-        return self._sent(self.link.start, method, self.metadata, left, on_change, self.pick.done)
-
-    def _sent(self, send: Callable[P, R | None], *arguments: P.args, **named: P.kwargs) -> R | None:
-        self._begun = True  # before: the end may come before this returns
-        try:
-            sent = send(*arguments, **named)
-        except (TypeError, ValueError):
-            self._begun = False
-            raise
-        self._begun = sent is not None
-        return sent
-
-    def close(self) -> None:
-        """Whether or not it began: the pick has an end."""
-        if not self._begun:
-            self.pick.not_sent()
-
-
-@dataclass(frozen=True, slots=True)
-class Dial:
-    """Begin to connect ``connection``, without waiting for it. No answer: the core's generation changes."""
-
-    connection: Connection
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Wait until the core's generation is not ``generation`` any more, or ``until`` (monotonic). No answer."""
-
-    generation: int
-    until: float | None
-
-    def over(self, generation: int, now: float) -> bool:
-        return self.generation != generation or (self.until is not None and self.until <= now)
-
-
-@dataclass(frozen=True, slots=True)
-class Stand:
-    """Wait until ``place`` is stirred, or ``until`` (monotonic). No answer."""
-
-    place: Place
-    until: float | None
-
-    def over(self, generation: int, now: float) -> bool:
-        del generation
-        return self.place.stirred or (self.until is not None and self.until <= now)
-
-
-@dataclass(frozen=True, slots=True)
-class Authorize:
-    """Ask these plugins for metadata (`rpc.credentials.gather`); answered with the pairs or the reason."""
-
-    credentials: CallCredentials
-    authority: str
-    path: str
-    deadline: float | None
-
-
-Pause = Authorize | Stand | Wait
-Step = Attempt | Dial | Pause
 
 _log = logging.getLogger(f"proxyless.{__name__}")
 # A stream that the peer never processed is sent again without counting as a retry. gRFC A6 allows it once per call for
@@ -163,21 +63,35 @@ class _EndedError(Exception):
         self.outcome = failed(code, details, origin=origin)
 
 
-def plan_call(  # noqa: C901 - the whole way of a call, in one place
+def plan_call(
     core: ChannelCore,
-    path: str,
+    method: MethodSpec,
+    payload: bytes | None,
     metadata: Pairs | None,
     deadline: float | None,
-    *,
     wait_for_ready: bool | None,
-    credentials: CallCredentials = (),
 ) -> Plan:
-    """The plan of one call. ``deadline`` on the monotonic clock. Raises `ChannelClosedError` at its first step.
+    """The plan of one call. ``payload`` is its only request, None where there are several. ``deadline`` on the
+    monotonic clock. Raises `ChannelClosedError`.
 
-    Raises TypeError there, too, for metadata that is none, where there is no connection that would.
+    Its first step raises TypeError for metadata that is none, where there is no connection that would.
     """
     if core.closed or core.closing:
         raise ChannelClosedError
+    if metadata is not None:
+        metadata = tuple(metadata)  # read by the routes and by the engine, once an attempt
+    return _planned(core, method, payload, metadata, deadline, wait_for_ready)
+
+
+def _planned(  # noqa: C901 - the whole way of a call, in one place
+    core: ChannelCore,
+    method: MethodSpec,
+    payload: bytes | None,
+    metadata: Pairs | None,
+    deadline: float | None,
+    wait_for_ready: bool | None,
+) -> Plan:
+    path = method.path
     free_retries = _TRANSPARENT_RETRIES
     retries: Retries | None = None
     routed: float | None = None
@@ -201,10 +115,10 @@ def plan_call(  # noqa: C901 - the whole way of a call, in one place
             pick = yield from _picked(core, snapshot, choice.pool, head, limit, wait_for_ready=wait_for_ready)
             if pick is None:  # the configuration changed
                 continue
-            attempt = Attempt(pick, snapshot.authority, limit, metadata, whose)
+            attempt = Attempt(pick, method, payload, snapshot.authority, limit, metadata, whose)
             try:
-                if credentials or core.credentials:
-                    plugins = (*core.credentials, *credentials)
+                if method.credentials or core.credentials:
+                    plugins = (*core.credentials, *method.credentials)
                     attempt.metadata = (*(metadata or ()), *(yield from _authorized(plugins, attempt, path)))
                 if retries is not None and retries.attempts > 0:
                     attempt.metadata = (*(attempt.metadata or ()), (_PREVIOUS_ATTEMPTS, str(retries.attempts)))
@@ -375,7 +289,11 @@ def _tried(core: ChannelCore, attempt: Attempt) -> Generator[Step, Answer, Outco
         return NOT_SENT
     attempt.link = link
     # Nobody overtakes the queue.
-    outcome = NOT_SENT if connection.queue.places else (yield from _sent(attempt))
+    outcome = NOT_SENT
+    if not connection.queue.places:
+        if _passed(attempt.deadline):  # what nobody waits for any more is not sent
+            raise _EndedError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        outcome = cast("Outcome", (yield attempt))
     if outcome is NOT_SENT and link.usable:
         outcome = yield from _queued(core, connection, attempt)
     if outcome is NOT_SENT:
@@ -449,13 +367,6 @@ def _next_chance(
 
 def _passed(deadline: float | None) -> bool:
     return deadline is not None and deadline <= time.monotonic()
-
-
-def _sent(attempt: Attempt) -> Generator[Step, Answer, Outcome]:
-    """What comes of the attempt. What nobody waits for any more is not sent."""
-    if _passed(attempt.deadline):
-        raise _EndedError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
-    return cast("Outcome", (yield attempt))
 
 
 def _late(what: str) -> _EndedError:

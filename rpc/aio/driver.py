@@ -11,10 +11,8 @@ import grpc
 from rpc.aio.hub import shared_hub
 from rpc.core import ChannelCore
 from rpc.credentials.call import Interest, NoCredentialsError, gather
-from rpc.errors import NOT_SENT, ChannelClosedError, failed, of_closed_channel
 from rpc.fork import inherits
-from rpc.method import unsendable
-from rpc.plan import Attempt, Authorize, Dial, Pause, Stand
+from rpc.steps import Authorize, Wait
 from rpc.transport.dial import dial_in_loop, reason
 from rpc.weakly import weakly
 from rpc.workers import PLUGINS
@@ -23,8 +21,8 @@ from xds_client.greenlets import refuse_greenlets
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc._native import Outcome, Terms
-    from rpc.plan import Answer, Plan, Step
+    from rpc._native import Terms
+    from rpc.steps import Answer, Pause
     from rpc.transport import Connection
 
 
@@ -39,7 +37,7 @@ class Driver:
         self._terms = terms
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[_Waiting] = set()
-        self._standing: set[_Waiting] = set()  # in queues: a change of the channel is nothing to them
+        self._standing: set[_Waiting] = set()  # for news of their own: a change of the channel is nothing to them
         self._asking: set[asyncio.Future[Answer]] = set()  # plugins, for calls
         self._dials: set[asyncio.Task[None]] = set()
         self._connecting = False  # somebody asked the channel to become ready, and it is not yet
@@ -84,22 +82,23 @@ class Driver:
         if self._connecting:
             self.connect()
 
-    def perform(self, step: Dial | Pause, then: Callable[[Answer], None]) -> Callable[[], None] | None:
-        """Do the step and call ``then`` with its answer; returns how to call it off, if it is not done yet."""
+    def dial(self, connection: Connection) -> None:
         refuse_greenlets()
         self.core.resume()
-        if isinstance(step, Dial):
-            self._begin_dial(step.connection)
-            then(None)
-            return None
+        self._begin_dial(connection)
+
+    def wait(self, step: Pause, then: Callable[[Answer], None]) -> Callable[[], None]:
+        """Call ``then`` with the answer to the step when it is over; returns how to call it off."""
+        refuse_greenlets()
+        self.core.resume()
         if isinstance(step, Authorize):
             return self._authorize(step, then)
         loop = self.loop
-        waiting = _Waiting(self._standing if isinstance(step, Stand) else self._waiting, then)
+        waiting = _Waiting(self._waiting if isinstance(step, Wait) else self._standing, then)
         if step.until is not None:
             waiting.timer = loop.call_later(max(0.0, step.until - time.monotonic()), waiting.end)
-        if isinstance(step, Stand):
-            step.place.on_news = lambda: _soon(loop, waiting.end)
+        if not isinstance(step, Wait):
+            step.listen(lambda: _soon(loop, waiting.end))
         if step.over(self.core.generation, 0.0):
             loop.call_soon(waiting.end)
         return waiting.call_off
@@ -240,51 +239,3 @@ class _Waiting:
         if self in self._where:
             self.call_off()
             self._then(None)
-
-
-class PlannedCall:
-    """A call that follows a plan. Subclasses say what an attempt is (`_attempt`) and what the end is (`_ended`)."""
-
-    _driver: Driver
-    _plan: Plan
-    _call_off: Callable[[], None] | None = None
-
-    def _go_on(self, answer: Answer = None) -> None:
-        while (step := self._next(answer)) is not None:
-            if not isinstance(step, Attempt):
-                self._call_off = self._driver.perform(step, self._go_on)
-                return
-            self._call_off = None
-            try:
-                if self._attempt(step):
-                    return
-            except (TypeError, ValueError) as error:
-                self._plan.close()
-                self._ended(unsendable(error))
-                return
-            answer = NOT_SENT
-
-    def _next(self, answer: Answer) -> Step | None:
-        """What the plan says now; None: the call has ended."""
-        try:
-            return self._plan.send(answer)
-        except StopIteration as end:
-            self._ended(end.value)
-        except ChannelClosedError:
-            raise
-        except TypeError as error:
-            self._ended(unsendable(error))
-        except Exception as error:
-            self._ended(failed(grpc.StatusCode.INTERNAL, f"the call plan failed: {error!r}"))
-        return None
-
-    def _attempt(self, step: Attempt) -> bool:
-        """Send it; False: it was not sent. Raises ValueError or TypeError where the engine refuses it."""
-        raise NotImplementedError
-
-    def _of_closed_channel(self, outcome: Outcome) -> bool:
-        """A channel that is closed cancels its calls, as grpc.aio has it."""
-        return of_closed_channel(outcome) and self._driver.core.closed
-
-    def _ended(self, outcome: Outcome) -> None:
-        raise NotImplementedError

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import grpc
 from grpc import aio
 
-from rpc.aio.driver import Driver, PlannedCall
+from rpc.aio.planned import LoopCall
 from rpc.aio.unary import aio_error, aio_metadata
 from rpc.aio.writes import FINISHED, HALF_CLOSED, ONE_STYLE
 from rpc.deadline import deadline_of, time_remaining
 from rpc.errors import (
     CANCELLED,
     LOCALLY_CANCELLED,
+    NOT_SENT,
     STATUS_CODES,
     described,
     explained,
@@ -24,17 +25,20 @@ from rpc.errors import (
     given_up,
     told,
 )
+from rpc.handles import StreamHandle
 from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
+from rpc.steps import LATER, Later
 from rpc.weakly import weakly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
 
     from rpc._native import ClientCall, Outcome, Pairs
+    from rpc.aio.driver import Driver
     from rpc.errors import RouteLimit
     from rpc.method import MethodSpec
-    from rpc.plan import Attempt
+    from rpc.steps import Attempt
 
 
 class One(NamedTuple):
@@ -43,11 +47,13 @@ class One(NamedTuple):
     request: Any
 
 
-class StreamCall(PlannedCall):
+class StreamCall(LoopCall):
     """What the three streaming kinds share: placed by the plan, then messages one by one.
 
-    Everything happens in the loop; the engine calls `_changed` when something about the call is new.
+    The engine calls `_changed` when something about the call is new.
     """
+
+    _beside = StreamHandle
 
     def __init__(
         self,
@@ -63,7 +69,6 @@ class StreamCall(PlannedCall):
         self._driver = driver
         self._method = method
         self._deadline = deadline_of(timeout)
-        self._only: bytes | None = None
         # The call can still be sent anew: its only request is at hand, and nothing of an answer was handed out.
         self._again = only is not None
         self._call: ClientCall | None = None
@@ -73,20 +78,12 @@ class StreamCall(PlannedCall):
         self._callbacks: list[Callable[[Any], None]] = []
         self._sender: asyncio.Task[None] | None = None
         self._half_closed = only is not None
-        if only is not None:
-            try:
-                self._only = method.payload(only.request)
-            except Exception as error:
-                self._ended(unserializable(error))
-                return
-        self._plan = plan_call(
-            driver.core,
-            method.path,
-            None if metadata is None else tuple(metadata),
-            self._deadline,
-            wait_for_ready=wait_for_ready,
-            credentials=method.credentials,
-        )
+        try:
+            payload = None if only is None else method.payload(only.request)
+        except Exception as error:
+            self._ended(unserializable(error))
+            return
+        self._plan = plan_call(driver.core, method, payload, metadata, self._deadline, wait_for_ready)
         self._go_on()
         if requests is not None:
             self._sender = driver.loop.create_task(self._send_all(requests))
@@ -95,25 +92,28 @@ class StreamCall(PlannedCall):
 
     # ---- placed, changed, over
 
-    def _attempt(self, step: Attempt) -> bool:
-        native = self._method.native(step.authority)
-        self._limit = step.limit
-        call = step.start(native, weakly(self._changed))
+    def _start(self, attempt: Attempt) -> Outcome | Later:
+        self._limit = attempt.limit
+        call = attempt.start(weakly(self._changed))
         if call is None:
-            return False
+            return NOT_SENT
         self._call = call
-        if self._only is not None:
-            call.send(self._only, end=True)
+        if attempt.payload is not None:
+            call.send(attempt.payload, end=True)
         self._changed()
-        return True
+        return LATER
 
-    def _ended(self, outcome: Outcome) -> None:
+    def _ended(self, outcome: Outcome | StreamHandle) -> None:
         if self._outcome is not None:
+            return
+        if isinstance(outcome, StreamHandle):  # it is being answered: this one is the call
+            self._again, self._limit, self._call = False, outcome.limit, outcome.call
+            self._call.watch(weakly(self._changed))
+            self._changed()
             return
         if self._of_closed_channel(outcome):
             outcome = failed(grpc.StatusCode.CANCELLED, LOCALLY_CANCELLED)
         self._outcome = outcome
-        self._call_off = None
         if self._sender is not None:
             self._sender.cancel()
         told(functools.partial(callback, self) for callback in self._callbacks)
@@ -280,11 +280,9 @@ class StreamCall(PlannedCall):
     # ---- grpc.aio.Call
 
     def _give_up(self, outcome: Outcome) -> None:
-        if self._call_off is not None:
-            self._call_off()
         if self._call is not None:
             self._call.cancel(outcome.code, outcome.details)
-        self._plan.close()
+        self._give_up_plan()
         self._ended(outcome)
 
     def _overruled(self, outcome: Outcome) -> Outcome:

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc import aio
 
-from rpc.aio.driver import Driver, PlannedCall
+from rpc._native import Outcome
+from rpc.aio.planned import LoopCall
 from rpc.deadline import deadline_of, time_remaining
-from rpc.errors import CANCELLED, LOCALLY_CANCELLED, STATUS_CODES, AioRpcError, described, failed
+from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, AioRpcError, described, failed
 from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
+from rpc.steps import LATER, Later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from rpc._native import ClientLink, Outcome, Pairs
+    from rpc._native import ClientLink, Pairs
+    from rpc.aio.driver import Driver
+    from rpc.handles import StreamHandle
     from rpc.method import MethodSpec
-    from rpc.plan import Attempt
+    from rpc.steps import Attempt
 
 
 def aio_metadata(pairs: Any) -> aio.Metadata:
@@ -36,7 +40,7 @@ def aio_error(outcome: Outcome) -> aio.AioRpcError:
     )
 
 
-class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]  # generic in the stubs only
+class UnaryUnaryCall(LoopCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]  # generic in the stubs only
     """`grpc.aio.UnaryUnaryCall`. Cancelling the task that awaits it cancels the call on the wire."""
 
     def __init__(
@@ -56,31 +60,24 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
         self._sent: tuple[ClientLink, int] | None = None
         self._future: asyncio.Future[Outcome] = driver.loop.create_future()
         try:
-            self._payload = method.payload(request)
+            payload = method.payload(request)
         except Exception as error:
             self._ended(unserializable(error))
             return
-        self._plan = plan_call(
-            driver.core,
-            method.path,
-            None if metadata is None else tuple(metadata),
-            self._deadline,
-            wait_for_ready=wait_for_ready,
-            credentials=method.credentials,
-        )
+        self._plan = plan_call(driver.core, method, payload, metadata, self._deadline, wait_for_ready)
         self._go_on()
 
-    def _attempt(self, step: Attempt) -> bool:
-        native = self._method.native(step.authority)
-        key = step.start_unary(native, self._payload, self._go_on)
+    def _start(self, attempt: Attempt) -> Outcome | Later:
+        key = attempt.start_unary(self._go_on)
         if key is None:
-            return False
-        self._sent = (step.link, key)
-        return True
+            return NOT_SENT
+        self._sent = (attempt.link, key)
+        return LATER
 
-    def _ended(self, outcome: Outcome) -> None:
+    def _ended(self, outcome: Outcome | StreamHandle) -> None:
         if self._outcome is not None:
             return
+        assert isinstance(outcome, Outcome)  # there is one response
         if outcome.ok and outcome.payload is not None:
             try:
                 self._response = self._method.deserialize(outcome.payload)
@@ -107,11 +104,9 @@ class UnaryUnaryCall(PlannedCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]
         if self._outcome is not None:
             return False
         self._outcome = failed(grpc.StatusCode.CANCELLED, LOCALLY_CANCELLED)
-        if self._call_off is not None:
-            self._call_off()
         if self._sent is not None:
             self._sent[0].cancel(self._sent[1], CANCELLED, LOCALLY_CANCELLED)
-        self._plan.close()
+        self._give_up_plan()
         self._future.cancel()
         return True
 

@@ -12,8 +12,10 @@ from rpc.blocking.future import StreamUnaryFuture, UnaryFuture, only_response
 from rpc.blocking.stream import One, StreamCall
 from rpc.deadline import deadline_of
 from rpc.errors import CallFailed, EndedCall
-from rpc.method import OfMethod, unsendable, unserializable
+from rpc.method import OfMethod, unserializable
 from rpc.plan import plan_call
+from rpc.runner import carry_on
+from rpc.steps import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,27 +83,10 @@ class UnaryUnary(OfMethod[Driver], grpc.UnaryUnaryMultiCallable):  # type: ignor
             payload = method.payload(request)
         except Exception as error:
             return unserializable(error)
-        if metadata is not None:
-            metadata = tuple(metadata)  # read by the routes and by the engine
-        plan = plan_call(
-            driver.core,
-            method.path,
-            metadata,
-            deadline_of(timeout),
-            wait_for_ready=wait_for_ready,
-            credentials=method.credentials,
-        )
-        answer: Outcome | None = None
-        while True:
-            step = driver.advance(plan, answer)
-            if isinstance(step, Outcome):
-                return step
-            try:
-                native = method.native(step.authority)
-                answer = step.call_unary(native, payload)
-            except ValueError as error:
-                plan.close()
-                return unsendable(error)
+        plan = plan_call(driver.core, method, payload, metadata, deadline_of(timeout), wait_for_ready)
+        outcome = carry_on(plan, None, Attempt.call_unary, driver.perform)
+        assert isinstance(outcome, Outcome)  # there is one response, and it was waited for
+        return outcome
 
 
 class UnaryStream(OfMethod[Driver], grpc.UnaryStreamMultiCallable):  # type: ignore[type-arg]  # generic in the stubs only

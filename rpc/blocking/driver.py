@@ -13,7 +13,7 @@ from rpc.core import ChannelCore
 from rpc.credentials.call import NoCredentialsError, gather
 from rpc.deadline import time_left
 from rpc.fork import inherits
-from rpc.plan import Attempt, Dial, Pause, Stand, Wait
+from rpc.steps import Authorize, Dial, Wait
 from rpc.transport.dial import dial, reason
 from rpc.weakly import weakly
 from xds_client.greenlets import refuse_greenlets
@@ -22,8 +22,8 @@ from xds_client.threads import must_begin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc._native import Outcome, Terms
-    from rpc.plan import Answer, Plan
+    from rpc._native import Terms
+    from rpc.steps import Answer, News, Pause
     from rpc.transport import Connection
 
 
@@ -47,66 +47,55 @@ class Driver:
         with self._changed:
             self._changed.notify_all()
 
-    def advance(self, plan: Plan, answer: Answer) -> Attempt | Outcome:
-        """Run the plan, waiting where it says so, until it wants to send the request or has its outcome."""
-        while True:
-            try:
-                step = plan.send(answer)
-            except StopIteration as end:
-                outcome: Outcome = end.value
-                return outcome
-            if isinstance(step, Attempt):
-                return step
-            answer = self.perform(step)
+    def when_over(self, step: Pause, then: Callable[[Answer], None]) -> None:
+        """Call ``then`` in another thread with the answer to the step, when it is over.
 
-    def advance_now(self, plan: Plan, answer: Answer) -> Attempt | Outcome | Pause:
-        """The same without waiting: a step comes back that has to be waited for."""
-        while True:
-            try:
-                step = plan.send(answer)
-            except StopIteration as end:
-                outcome: Outcome = end.value
-                return outcome
-            if not isinstance(step, Dial):
-                return step
-            answer = self.perform(step)
-
-    def when_over(self, step: Stand | Wait, then: Callable[[], None]) -> None:
-        """Call ``then`` in another thread, when the step is over."""
+        Raises RuntimeError or MemoryError where there is no thread to be had; then nobody calls it.
+        """
         refuse_greenlets()
         self.core.resume()
-        if isinstance(step, Stand):
-            step.place.on_news = self._notify
+        if isinstance(step, Authorize):  # credentials are the user's code, and may take their time
+            must_begin(_gather, "rpc credentials", step, then)
+            return
+        if not isinstance(step, Wait):
+            step.listen(self._notify)
         self._waiting.add(step, then)
+
+    def call_off(self, then: Callable[[Answer], None]) -> bool:
+        """Nobody waits for that step any more; False: it is over, and ``then`` is called or was, or may be."""
+        return self._waiting.remove(then)
 
     def connect(self) -> float | None:
         """Dial what the channel needs to become ready; returns after how many seconds to look again."""
         for connection in self.core.to_connect():
-            self.perform(Dial(connection))
+            self.dial(connection)
         return self.core.retry_in()
 
-    def perform(self, step: Dial | Pause) -> Answer:
-        """Do the step, waiting where it says so."""
+    def dial(self, connection: Connection) -> None:
         refuse_greenlets()
         self.core.resume()
+        if connection.claim():
+            self.core.changed()
+            try:
+                must_begin(self._dial, f"dial {connection.key}", connection)
+            except (RuntimeError, MemoryError) as error:  # as a connection that failed: tried again after a while
+                connection.failed(reason(error))
+
+    def perform(self, step: Dial | Pause) -> Answer:
+        """Do the step, waiting in this thread where it says so."""
         if isinstance(step, Dial):
-            if step.connection.claim():
-                self.core.changed()
-                try:
-                    must_begin(self._dial, f"dial {step.connection.key}", step.connection)
-                except (RuntimeError, MemoryError) as error:  # as a connection that failed: tried again after a while
-                    step.connection.failed(reason(error))
-        elif isinstance(step, Wait):
+            self.dial(step.connection)
+            return None
+        refuse_greenlets()
+        self.core.resume()
+        if isinstance(step, Authorize):
+            return _gathered(step)
+        if isinstance(step, Wait):
             left = time_left(step.until)
             with self._changed:
                 self._changed.wait_for(lambda: self.core.generation != step.generation, left)
-        elif isinstance(step, Stand):
-            _stand(step)
         else:
-            try:
-                return gather(step.credentials, step.authority, step.path, step.deadline)
-            except NoCredentialsError as error:
-                return error
+            _wait_for_news(step)
         return None
 
     def _dial(self, connection: Connection) -> None:
@@ -121,11 +110,22 @@ class Driver:
             connection.opened(link)
 
 
-def _stand(step: Stand) -> None:
+def _wait_for_news(step: News) -> None:
     # Its own queue, and not the channel's condition: of all that wait one is meant. A SimpleQueue can be put to from
     # wherever the garbage collector runs.
     news: SimpleQueue[None] = SimpleQueue()
-    step.place.on_news = lambda: news.put(None)
-    if not step.place.stirred:
+    step.listen(lambda: news.put(None))
+    if not step.over(0, 0.0):
         with contextlib.suppress(Empty):
             news.get(timeout=time_left(step.until))
+
+
+def _gathered(step: Authorize) -> Answer:
+    try:
+        return gather(step.credentials, step.authority, step.path, step.deadline)
+    except NoCredentialsError as error:
+        return error
+
+
+def _gather(step: Authorize, then: Callable[[Answer], None]) -> None:
+    then(_gathered(step))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from rpc._native import FORKED, Outcome
+from rpc.blocking.planned import UnattendedCall
 from rpc.blocking.stream import StreamCall
-from rpc.blocking.turns import in_turn
 from rpc.carried import carried
 from rpc.deadline import deadline_of, time_remaining
 from rpc.errors import (
@@ -28,9 +28,9 @@ from rpc.errors import (
     told,
 )
 from rpc.fork import generation
-from rpc.method import undeserializable, unsendable, unserializable
-from rpc.plan import Authorize, Stand, Wait, plan_call
-from xds_client.threads import must_begin
+from rpc.method import undeserializable, unserializable
+from rpc.plan import plan_call
+from rpc.steps import LATER, Later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
     from rpc._native import ClientLink, Pairs
     from rpc.blocking.driver import Driver
+    from rpc.handles import StreamHandle
     from rpc.method import MethodSpec
-    from rpc.plan import Attempt, Pause
+    from rpc.steps import Attempt
 
 
 class CallFuture(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-arg]  # generic in the stubs only
@@ -78,7 +79,7 @@ class CallFuture(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
             self._state.notify_all()
         told(callbacks)
 
-    def _wait(self, timeout: float | None) -> Outcome:
+    def _end(self, timeout: float | None) -> Outcome:
         if self._generation != generation() and self._outcome is None:
             return FORKED
         with self._state:
@@ -95,8 +96,8 @@ class CallFuture(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
             if self._outcome is not None:
                 return False
             self._cancelled = True
-        self._abandon()
         self._finish(failed(grpc.StatusCode.CANCELLED, LOCALLY_CANCELLED))
+        self._abandon()
         return True
 
     def cancelled(self) -> bool:
@@ -110,14 +111,14 @@ class CallFuture(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the response; raises `rpc.CallFailed`, `grpc.FutureCancelledError`, `grpc.FutureTimeoutError`."""
-        outcome = self._wait(timeout)
+        outcome = self._end(timeout)
         self._raise_if_cancelled()
         if not outcome.ok:
             raise self
         return self._response
 
     def exception(self, timeout: float | None = None) -> Exception | None:
-        outcome = self._wait(timeout)
+        outcome = self._end(timeout)
         self._raise_if_cancelled()
         return None if outcome.ok else self
 
@@ -152,16 +153,16 @@ class CallFuture(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
             return True
 
     def initial_metadata(self) -> tuple[Metadatum, ...]:
-        return metadata_tuple(self._wait(None).initial)
+        return metadata_tuple(self._end(None).initial)
 
     def trailing_metadata(self) -> tuple[Metadatum, ...]:  # type: ignore[override]  # the same, by another name
-        return metadata_tuple(self._wait(None).trailing)
+        return metadata_tuple(self._end(None).trailing)
 
     def code(self) -> grpc.StatusCode:
-        return STATUS_CODES[self._wait(None).code]
+        return STATUS_CODES[self._end(None).code]
 
     def details(self) -> str:
-        return self._wait(None).details
+        return self._end(None).details
 
     def debug_error_string(self) -> str:
         return f"{self.code().name}: {self.details()}"
@@ -172,7 +173,7 @@ class CallFuture(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
     __str__ = __repr__
 
 
-class UnaryFuture(CallFuture):
+class UnaryFuture(UnattendedCall, CallFuture):
     """One request, sent again where the plan says so."""
 
     def __init__(
@@ -188,83 +189,37 @@ class UnaryFuture(CallFuture):
         self._driver = driver
         self._sent: tuple[ClientLink, int] | None = None
         try:
-            self._payload = method.payload(request)
+            payload = method.payload(request)
         except Exception as error:
             raise CallFailed(unserializable(error)) from error
-        self._plan = plan_call(
-            driver.core,
-            method.path,
-            None if metadata is None else tuple(metadata),
-            self._deadline,
-            wait_for_ready=wait_for_ready,
-            credentials=method.credentials,
-        )
-        self._take(driver.advance_now(self._plan, None))
+        self._plan = plan_call(driver.core, method, payload, metadata, self._deadline, wait_for_ready)
+        self._set_out()
 
-    def _take(self, step: Attempt | Outcome | Pause) -> None:
-        """Go on with the plan; later, where it has to wait."""
-        try:
-            if isinstance(step, (Wait, Stand)):
-                self._driver.when_over(step, self._look_again)
-                return
-            if isinstance(step, Authorize):
-                must_begin(self._authorize, "rpc future", step)
-                return
-        except (RuntimeError, MemoryError) as error:  # no thread to be had, and nobody else goes on with the call
-            self._plan.close()
-            self._finish(failed(grpc.StatusCode.UNAVAILABLE, f"the call cannot wait: {error}"))
-            return
-        self._go_on(step)
+    @property
+    def _over(self) -> bool:
+        return self._outcome is not None
 
-    def _look_again(self) -> None:
-        if self._outcome is None:
-            self._take(self._driver.advance_now(self._plan, None))
-        else:
-            self._plan.close()
-
-    def _authorize(self, step: Authorize) -> None:
-        """Credentials are the user's code, and may take their time."""
-        self._go_on(self._driver.advance(self._plan, self._driver.perform(step)))
-
-    def _go_on(self, step: Attempt | Outcome) -> None:
-        if isinstance(step, Outcome):
-            self._finish(step)
-            return
-        with self._state:
-            over = self._outcome is not None
-        if over:
-            self._plan.close()
-            return
-        try:
-            native = self._method.native(step.authority)
-            key = step.start_unary(native, self._payload, self._answered)
-        except (TypeError, ValueError) as error:
-            self._plan.close()
-            self._finish(unsendable(error))
-            return
+    def _start(self, attempt: Attempt) -> Outcome | Later:
+        key = attempt.start_unary(self._answered)
         if key is None:
-            in_turn(lambda: self._go_on_after(NOT_SENT))
-            return
+            return NOT_SENT
         with self._state:
-            self._sent = (step.link, key)
+            self._sent = (attempt.link, key)
             cancelled = self._cancelled
         if cancelled:
-            step.link.cancel(key, CANCELLED, LOCALLY_CANCELLED)
+            attempt.link.cancel(key, CANCELLED, LOCALLY_CANCELLED)
+        return LATER
 
-    def _answered(self, outcome: Outcome) -> None:
-        in_turn(lambda: self._go_on_after(outcome))
-
-    def _go_on_after(self, outcome: Outcome) -> None:
-        if self._cancelled:
-            self._plan.close()
-        else:
-            self._take(self._driver.advance_now(self._plan, outcome))
+    def _ended(self, result: Outcome | StreamHandle) -> None:
+        assert isinstance(result, Outcome)  # there is one response
+        self._finish(result)
 
     def _abandon(self) -> None:
         with self._state:
             sent = self._sent
         if sent is not None:
             sent[0].cancel(sent[1], CANCELLED, LOCALLY_CANCELLED)
+        self._give_up_plan()
 
 
 class StreamUnaryFuture(CallFuture):

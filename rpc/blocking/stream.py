@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import grpc
 
 from rpc._native import FORKED, Outcome
+from rpc.blocking.planned import UnattendedCall
 from rpc.carried import carried
 from rpc.deadline import deadline_of, time_remaining
 from rpc.errors import (
@@ -24,9 +26,12 @@ from rpc.errors import (
     told,
 )
 from rpc.fork import generation
-from rpc.method import undeserializable, unsendable
-from rpc.plan import Attempt, Pause, plan_call
+from rpc.handles import StreamHandle
+from rpc.method import undeserializable
+from rpc.plan import plan_call
+from rpc.steps import LATER, Later
 from rpc.weakly import weakly
+from xds_client.threads import must_begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,10 +41,10 @@ if TYPE_CHECKING:
     from rpc.blocking.driver import Driver
     from rpc.errors import RouteLimit
     from rpc.method import MethodSpec
-    from rpc.plan import Answer, Plan
+    from rpc.steps import Attempt
 
 
-def _send_all(call: ClientCall, payload: Callable[[Any], bytes], requests: Iterable[Any]) -> None:
+def _send_all(payload: Callable[[Any], bytes], requests: Iterable[Any], call: ClientCall) -> None:
     try:
         for request in requests:
             if not call.send_blocking(payload(request)):
@@ -49,11 +54,13 @@ def _send_all(call: ClientCall, payload: Callable[[Any], bytes], requests: Itera
         call.cancel(grpc.StatusCode.UNKNOWN.value[0], f"Exception iterating requests! ({error!r})")
 
 
-class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-arg]  # generic in the stubs only
+class StreamCall(UnattendedCall, grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-arg]  # in the stubs only
     """A streaming call: started without blocking, its requests sent by a thread of its own, its responses iterated.
 
     When it fails it is raised itself, as in grpcio.
     """
+
+    _beside = StreamHandle
 
     def __init__(
         self,
@@ -68,82 +75,72 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         """``on_change`` is called, by any thread, when something about the call is new; it keeps the call alive."""
         super().__init__()  # without arguments: an exception keeps those that it is made with
         self.args = ()
-        self._verdict: Outcome | None = None  # of this side, whatever the server says
         self._driver = driver
         self._method = method
         self._deadline = deadline_of(timeout)
         self._placed = threading.Condition()
         self._generation = generation()
         self._call: ClientCall | None = None
-        self._failure: Outcome | None = None
+        self._outcome: Outcome | None = None  # where the end is not what the server said on `_call`
         self._limit: RouteLimit | None = None
-        # While set, the call can still be sent anew: its only request, and nothing of an answer was handed out.
-        self._only = requests if isinstance(requests, One) else None
-        self._ending = threading.Lock()  # held by who looks whether the call is to be sent anew, and does it
+        # The call can still be sent anew: its only request is at hand, and nothing of an answer was handed out.
+        self._again = isinstance(requests, One)
+        self._ended_call: ClientCall | None = None  # while the plan says whether it is sent anew
         self._callbacks: list[Callable[[], None]] = []
         self._on_change = on_change
-        self._plan = plan_call(
-            driver.core,
-            method.path,
-            None if metadata is None else tuple(metadata),
-            self._deadline,
-            wait_for_ready=wait_for_ready,
-            credentials=method.credentials,
-        )
-        pause = self._place(driver.advance_now(self._plan, None), driver.advance_now)
-        if pause is not None:
-            threading.Thread(target=carried(self._wait_and_place), args=(pause, requests), daemon=True).start()
-            return
-        self._begin(requests)
+        payload = requests.payload if isinstance(requests, One) else None
+        # The thread must not hold this object: who lets go of it gives the call up.
+        self._send = None if payload is not None else carried(functools.partial(_send_all, method.payload, requests))
+        self._plan = plan_call(driver.core, method, payload, metadata, self._deadline, wait_for_ready)
+        self._set_out()
 
-    def _wait_and_place(self, pause: Pause, requests: Iterable[Any]) -> None:
-        self._place(self._driver.advance(self._plan, self._driver.perform(pause)), self._driver.advance)
-        self._begin(requests)
+    # placed, over
 
-    def _place(
-        self, step: Attempt | Outcome | Pause, advance: Callable[[Plan, Answer], Attempt | Outcome | Pause]
-    ) -> Pause | None:
-        """Put the call on its connection, or note why there is none; or return what has to be waited for first."""
-        call: ClientCall | None = None
-        while isinstance(step, Attempt) and call is None and self._failure is None:
-            try:
-                native = self._method.native(step.authority)
-                self._limit = step.limit
-                call = step.start(native, self._on_change)
-            except (TypeError, ValueError) as error:
-                step = unsendable(error)
-                continue
-            if call is None:
-                step = advance(self._plan, NOT_SENT)
-        if isinstance(step, Pause):
-            return step
-        if call is None:  # the plan has ended, or nobody wants to know any more
-            self._plan.close()
+    def _start(self, attempt: Attempt) -> Outcome | Later:
+        call = attempt.start(self._on_change)
+        if call is None:
+            return NOT_SENT
+        if self._place(call, attempt.limit):
+            if self._send is None:
+                # The engine's window is the only buffer: what does not fit at once is sent while responses are read.
+                call.send(cast("bytes", attempt.payload), end=True)
+            else:
+                must_begin(self._send, "rpc requests", call)
+        return LATER
+
+    def _place(self, call: ClientCall, limit: RouteLimit | None) -> bool:
+        """From now on it is this one; False: it was cancelled meanwhile, and dropping it ends it."""
         with self._placed:
-            if self._failure is None:  # else it was cancelled meanwhile, and dropping the call ends it
-                if isinstance(step, Outcome):
-                    self._failure = step
-                else:
-                    self._call = call
+            if self._outcome is not None:
+                return False
+            self._call, self._limit = call, limit
             self._placed.notify_all()
             watched = bool(self._callbacks)
-        if call is not None and watched:
+        if watched:
             call.watch(weakly(self._run_callbacks_at_end))
         if self._on_change is not None:
             self._on_change()
-        return None
+        return True
 
-    def _begin(self, requests: Iterable[Any]) -> None:
-        call = self._call
-        if call is None:
-            self._run_callbacks()
-        elif isinstance(requests, One):
-            # The engine's window is the only buffer: what does not fit at once is sent while the responses are read.
-            call.send(requests.payload, end=True)
-        else:
-            # The thread must not hold this object: who lets go of it gives the call up.
-            arguments = (call, self._method.payload, requests)
-            threading.Thread(target=carried(_send_all), args=arguments, name="rpc requests", daemon=True).start()
+    def _ended(self, result: Outcome | StreamHandle) -> None:
+        if isinstance(result, StreamHandle):  # it is being answered: this one is the call
+            self._again = False
+            if self._place(result.call, result.limit) and self._on_change is not None:
+                result.call.watch(self._on_change)
+            return
+        with self._placed:
+            self._again = False
+            self._call, self._ended_call = self._ended_call, None
+            if self._outcome is None and (self._call is None or not result.ok):  # else what it says itself, read whole
+                self._outcome = result
+            self._placed.notify_all()
+        self._run_callbacks()
+        if self._on_change is not None:
+            self._on_change()
+
+    @property
+    def _over(self) -> bool:
+        return self._outcome is not None
 
     def __del__(self) -> None:
         """A call that nobody holds any more is cancelled, as in grpcio, though its requests are still being sent."""
@@ -153,10 +150,10 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
 
     def _running(self) -> ClientCall | None:
         if self._generation != generation() and self._call is None:
-            self._failure = self._failure or FORKED
+            self._outcome = self._outcome or FORKED
             return None
         with self._placed:
-            self._placed.wait_for(lambda: self._call is not None or self._failure is not None)
+            self._placed.wait_for(lambda: self._call is not None or self._outcome is not None)
             return self._call
 
     # responses
@@ -180,19 +177,18 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
             if outcome.ok:
                 raise StopIteration
             raise self
-        self._only = None
+        self._again = False
         try:
             return self._method.deserialize(payload)
         except Exception as error:
-            self._verdict = undeserializable(self._outcome_now(), error)
-            self.cancel()
+            known = Outcome(CANCELLED, initial=self._initial(), response_started=True)
+            self._give_up(undeserializable(known, error))
             raise self from error
 
     def _initial(self) -> Metadata | None:
-        return self._call.initial_metadata() if self._call is not None else None
-
-    def _outcome_now(self) -> Outcome:
-        return Outcome(CANCELLED, initial=self._initial(), response_started=True)
+        if self._call is not None:
+            return self._call.initial_metadata()
+        return self._outcome.initial if self._outcome is not None else None
 
     def _end(self) -> Outcome:
         """Wait for the end of the call."""
@@ -202,42 +198,29 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
                 return outcome
 
     def _end_of(self, call: ClientCall | None) -> Outcome | None:
-        """Wait for the end of this attempt; None: the call was sent anew."""
-        if self._verdict is not None:
-            return self._verdict
+        """Wait for the end of this attempt; None: it is not the call's, look again."""
+        if self._outcome is not None:
+            return self._outcome
         if call is None:
-            assert self._failure is not None
-            return self._failure
+            return None
         call.wait_end_blocking()
         outcome = call.outcome()
         if outcome is None:
             return failed(grpc.StatusCode.UNKNOWN, "the call ended without a status")
-        with self._ending:
-            if self._call is not call:  # another thread has sent it anew
+        with self._placed:
+            if self._call is not call:  # another thread was faster to look
                 return None
-            if self._only is None or given_up(outcome):
+            if not self._again or given_up(outcome):
                 return explained(outcome, self._limit)
-            return self._send_anew(call, self._only, outcome)
-
-    def _send_anew(self, call: ClientCall, only: One, outcome: Outcome) -> Outcome | None:
-        """Nothing of an answer was handed out: send the call once more, if the plan says so."""
-        self._call = None
-        step = self._driver.advance(self._plan, outcome)
-        if isinstance(step, Outcome):
-            self._only = None
-            with self._placed:
-                self._call = call
-                self._placed.notify_all()
-            return self._failure or step
-        self._place(step, self._driver.advance)
-        self._begin(only)
+            self._call, self._ended_call = None, call
+        self._go_on(outcome)
         return None
 
     def take(self, payloads: list[bytes]) -> Outcome | None:
         """Add what has arrived, without waiting; the outcome once the call is over."""
         call = self._call
         if call is None:
-            return self._failure
+            return self._outcome
         while (payload := call.receive()) is not None:
             payloads.append(payload)
         outcome = call.outcome()
@@ -250,6 +233,9 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         return self._end()
 
     def _run_callbacks_at_end(self) -> None:
+        call = self._call
+        if call is not None and call.finished and self._end_of(call) is None:
+            return  # it is sent anew, and watched again
         if not self.is_active():
             self._run_callbacks()
 
@@ -281,7 +267,8 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         return f"{self.code().name}: {self.details()}"
 
     def is_active(self) -> bool:
-        return self._failure is None and (self._call is None or not self._call.finished)
+        call = self._call
+        return self._outcome is None and (call is None or not call.finished)
 
     def time_remaining(self) -> float | None:  # type: ignore[override]  # the stubs' own type does not exist at run time
         return time_remaining(self._deadline)
@@ -291,14 +278,21 @@ class StreamCall(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-ar
         with self._placed:
             if not self.is_active():
                 return False
+            if self._call is None:
+                self._outcome = failed(grpc.StatusCode.CANCELLED, LOCALLY_CANCELLED)
+        self._give_up(None)
+        return True
+
+    def _give_up(self, verdict: Outcome | None) -> None:
+        """No more of it. ``verdict``: how it ends, whatever the server says."""
+        with self._placed:
+            self._outcome = verdict or self._outcome
             call = self._call
-            if call is None:
-                self._failure = failed(grpc.StatusCode.CANCELLED, LOCALLY_CANCELLED)
-                self._placed.notify_all()
+            self._placed.notify_all()
         if call is not None:
             call.cancel(CANCELLED, LOCALLY_CANCELLED)
+        self._give_up_plan()
         self._run_callbacks()
-        return True
 
     def cancelled(self) -> bool:
         return not self.is_active() and given_up(self._end())

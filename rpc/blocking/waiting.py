@@ -1,10 +1,11 @@
-"""The futures of one channel that wait for their connection, and the one thread that goes on with them.
+"""The calls of one channel that wait for something without a thread of their own, and the one that goes on with them.
 
 The thread lives while there are any. Calls that a thread waits for wait in that thread.
 """
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc.core import ChannelCore
-    from rpc.plan import Stand, Wait
+    from rpc.steps import Answer, News, Wait
 
 
 class Waiting:
@@ -25,39 +26,45 @@ class Waiting:
     def __init__(self, core: ChannelCore, changed: threading.Condition) -> None:
         self._core = core
         self._changed = changed
-        self._steps: list[tuple[Stand | Wait, Callable[[], None]]] = []
+        self._steps: dict[Callable[[Answer], None], News | Wait] = {}  # one of each call at a time
         self._thread: threading.Thread | None = None
 
-    def add(self, step: Stand | Wait, then: Callable[[], None]) -> None:
+    def add(self, step: News | Wait, then: Callable[[Answer], None]) -> None:
         """Call ``then`` once, when the step is over. Any thread.
 
         Raises RuntimeError where there is no thread to be had; then nobody calls it.
         """
         with self._changed:
             if self._thread is None:  # it waits for the lock, and then there is a step
-                self._thread = must_begin(self._run, "rpc futures")
-            self._steps.append((step, then))
+                self._thread = must_begin(self._run, "rpc waiting calls")
+            self._steps[then] = step
             self._changed.notify_all()
+
+    def remove(self, then: Callable[[Answer], None]) -> bool:
+        """It is not to be called any more; False: it is no step's that is waited for."""
+        with self._changed:
+            self._changed.notify_all()  # the thread has nothing to wait for, perhaps
+            return self._steps.pop(then, None) is not None
 
     def _run(self) -> None:
         while due := self._next():
             for then in due:
-                in_turn(then)
+                in_turn(functools.partial(then, None))
 
-    def _next(self) -> list[Callable[[], None]]:
+    def _next(self) -> list[Callable[[Answer], None]]:
         """Wait until some are over; none: the thread ends."""
         with self._changed:
             while self._steps:
                 generation, now = self._core.generation, time.monotonic()
-                over = [step.over(generation, now) for step, _ in self._steps]
-                if any(over):
-                    due = [then for (_, then), is_over in zip(self._steps, over, strict=True) if is_over]
-                    self._steps = [kept for kept, is_over in zip(self._steps, over, strict=True) if not is_over]
+                due = [then for then, step in self._steps.items() if step.over(generation, now)]
+                if due:
+                    for then in due:
+                        del self._steps[then]
                     return due
                 self._changed.wait(self._left())
             self._thread = None
             return []
 
     def _left(self) -> float | None:
-        ends = [step.until for step, _ in self._steps if step.until is not None]
+        ends = [step.until for step in self._steps.values() if step.until is not None]
         return max(0.0, min(ends) - time.monotonic()) if ends else None

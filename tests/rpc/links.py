@@ -8,7 +8,9 @@ import grpc
 
 from rpc._native import Tally
 from rpc.balancing import Endpoint
-from rpc.plan import Dial, plan_call
+from rpc.method import MethodSpec
+from rpc.plan import plan_call
+from rpc.steps import Dial
 from rpc.transport import Connection, ConnectionKey
 from tests.rpc.configs import endpoint
 from xds_client.model import Locality
@@ -47,7 +49,8 @@ class Call:
 
     def __init__(self, core, *, timeout=None, wait_for_ready=False, metadata=None, path="/demo.Reviews/Get"):
         deadline = None if timeout is None else time.monotonic() + timeout
-        self._plan = plan_call(core, path, metadata, deadline, wait_for_ready=wait_for_ready)
+        method = MethodSpec(path, None, None, "")
+        self._plan = plan_call(core, method, b"", metadata, deadline, wait_for_ready)
 
     def attempt(self, answer=None):
         """The next step that is no dialling beside the call."""

@@ -112,7 +112,7 @@ def test_a_crowd_of_futures_waits_for_its_connection_in_one_thread(sync_world, t
         calls = [stub.SayHello.future(request(), wait_for_ready=True) for _ in range(CROWD)]
         assert threading.active_count() - before <= 3  # theirs, one that dials, the tender
     assert {call.code() for call in calls} == {grpc.StatusCode.CANCELLED}
-    assert gone(lambda: threads("rpc futures"))
+    assert gone(lambda: threads("rpc waiting calls"))
 
 
 def test_futures_that_wait_end_by_their_deadlines_and_go_on_when_there_is_a_server(sync_world):

@@ -8,7 +8,7 @@ import pytest
 
 from rpc.core import ChannelCore
 from rpc.errors import ChannelClosedError
-from rpc.plan import Attempt, Dial, Wait
+from rpc.steps import Attempt, Dial, Wait
 from tests.rpc.configs import TARGET, cluster, config, endpoint, path, route
 from tests.rpc.links import Call, FakeLink, code, connect, fail
 from xds_client.model import HeaderMatch, StringMatch, StringMatchKind, TargetMissing, UnsupportedAction

@@ -10,7 +10,7 @@ from rpc._native import Outcome
 from rpc.core import ChannelCore
 from rpc.errors import NOT_SENT
 from rpc.options import ChannelOptions
-from rpc.plan import Attempt, Dial, Stand
+from rpc.steps import Attempt, Dial, Stand
 from tests.rpc.configs import cluster, config, endpoint
 from tests.rpc.links import Call, FakeLink, code, connect
 

@@ -10,7 +10,7 @@ import pytest
 from rpc._native import Outcome
 from rpc.core import ChannelCore
 from rpc.errors import NOT_SENT, failed
-from rpc.plan import Attempt, Wait
+from rpc.steps import Attempt, Wait
 from tests.rpc.configs import cluster, config, endpoint, route
 from tests.rpc.links import Call, connect
 
