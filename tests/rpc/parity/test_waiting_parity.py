@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from operator import attrgetter
 
 import grpc
 import pytest
@@ -97,12 +98,17 @@ def test_a_future_and_asyncio_say_the_same(reserved, kind):
         world.close()
 
 
-def test_what_is_no_text_is_a_type_error_in_threads(make, reserved):
+@pytest.mark.parametrize("call", ["SayHello", "SayHello.future", "ListHellos", "CollectHellos.future", "Chat"])
+@pytest.mark.parametrize("connected", [False, True])
+def test_what_is_no_text_is_a_type_error_in_threads(make, reserved, connected, call):
     world = World("sync", make)
     try:
-        client = world.connect(f"127.0.0.1:{reserved}")
+        client = world.connect(world.serve(polite) if connected else f"127.0.0.1:{reserved}")
+        if connected:
+            grpc.channel_ready_future(client.channel).result(PATIENCE)
+        given = request() if "Hello" in call and "Collect" not in call and call != "Chat" else iter([request()])
         with pytest.raises(TypeError):
-            client.stub.SayHello(request(), metadata=[("x-bin", "text")], timeout=PATIENCE)
+            attrgetter(call)(client.stub)(given, metadata=[("x-bin", "text")], timeout=PATIENCE)
     finally:
         world.close()
 
