@@ -15,7 +15,7 @@ from rpc._native import Origin
 from rpc.balancing import PICKERS, Level, Pick
 from rpc.core import ChannelCore
 from rpc.errors import NOT_SENT
-from rpc.plan import Dial
+from rpc.steps import Dial
 from tests.rpc.configs import cluster, config, endpoint
 from tests.rpc.links import Call, connect, ends_of
 from tests.rpc.peers import KINDS, World
