@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rpc import plan
+from rpc import steps
 from tests.docs.pages import ROOT
 
 if TYPE_CHECKING:
@@ -48,4 +48,4 @@ def test_files_that_are_named_are_there(page: Path) -> None:
 @pytest.mark.parametrize("page", ["architecture.md", "adr/0004-one-plan-two-drivers.md"])
 def test_the_steps_of_a_call_are_those_of_the_plan(page: str) -> None:
     [said] = re.findall(r"(?:The steps are|Steps are few:)\s(.*?)\.", (ROOT / "docs" / page).read_text(), re.DOTALL)
-    assert sorted(re.findall(r"`(\w+)`", said)) == sorted(step.__name__ for step in plan.Step.__args__)
+    assert sorted(re.findall(r"`(\w+)`", said)) == sorted(step.__name__ for step in steps.Step.__args__)
