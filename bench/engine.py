@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from bench.loads import Done
+from bench.measured import Done
 from rpc._native import Hub, Method
 from rpc.aio.awake import Awake
 from rpc.aio.hub import attach, detach, shared_hub

@@ -6,8 +6,9 @@ import asyncio
 import statistics
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from bench.measured import Done
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,15 +17,6 @@ if TYPE_CHECKING:
 
 NEW_CONNECTIONS = 50
 """Connections that one round opens and keeps. All rounds together stay below the usual limit of descriptors."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """One round: ``calls`` are calls, messages of a stream or connections. ``p50`` (seconds) of lone callers only."""
-
-    calls: int
-    seconds: float
-    p50: float | None = None
 
 
 class SyncLoads:

@@ -12,9 +12,9 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
-from bench.loads import Done
+from bench.measured import Done, Sample, Usage
 from bench.peers import PEERS
 
 if TYPE_CHECKING:
@@ -79,17 +79,6 @@ def _siblings(core: int) -> set[int]:
         low, _, high = part.partition("-")
         siblings.update(range(int(low), int(high or low) + 1))
     return siblings
-
-
-class Usage(NamedTuple):
-    """Seconds of CPU: exactly, and user's and system's in the kernel's coarse ticks."""
-
-    exactly: float
-    user: float
-    system: float
-
-    def since(self, before: Usage) -> Usage:
-        return Usage(*(now - then for now, then in zip(self, before, strict=True)))
 
 
 class Program:
@@ -173,20 +162,6 @@ class Worker(Program):
         else:
             pinned = () if core is None else ("--core", str(core))
             super().__init__("bench.worker", role, "--stack", stack, *arguments, *pinned)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What a pair did in one round and what it cost: ``grown_bytes`` both processes together."""
-
-    done: Done
-    client: Usage
-    server: Usage
-    grown_bytes: int
-
-    @property
-    def cpu_seconds(self) -> float:
-        return self.client.exactly + self.server.exactly
 
 
 class Pair:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.processes import Sample
+    from bench.measured import Sample
 
 _MIB = 1 << 20
 _PIECE = 64 << 10

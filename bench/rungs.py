@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bench.processes import Cores, Sample, Usage
+    from bench.measured import Sample, Usage
+    from bench.processes import Cores
     from bench.rounds import Plan
 
 CORE_LINE = re.compile(r"(\d+) ns  a unary call, (one at a time|64 together)")

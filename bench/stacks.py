@@ -14,7 +14,7 @@ from grpc import aio
 import rpc
 from bench import engine
 from bench.certificates import Authority, Pair
-from bench.serving import AioGreeter, Greeter
+from bench.greeter import AioGreeter, Greeter
 from examples.hello.hello_pb2 import HelloRequest
 from examples.hello.hello_pb2_grpc import GreeterStub, add_GreeterServicer_to_server
 

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from bench.crossings import Counter
-from bench.loads import AioLoads, Done, SyncLoads
+from bench.loads import AioLoads, SyncLoads
 from bench.pinned import pin
 from bench.serving import serve, serve_aio
 from bench.stacks import STACKS
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+    from bench.measured import Done
 
 
 def main() -> None:

@@ -11,11 +11,43 @@ from typing import TYPE_CHECKING, Protocol
 from rpc._native import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from rpc.core import ChannelCore
+    import grpc
+
+    from rpc._native import ClientLink
 
 number = itertools.count(1).__next__  # one C call: atomic under the GIL
+
+
+class Connecting(Protocol):
+    """What a connection of a channel tells; `rpc.transport.connection.Connection` says what each means."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def key(self) -> object: ...
+    @property
+    def link(self) -> ClientLink | None: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def sockets(self) -> Mapping[int, ClientLink]: ...
+    @property
+    def dialling(self) -> bool: ...
+
+    def tally(self) -> Tally: ...
+
+
+class Calling(Protocol):
+    """What a channel tells."""
+
+    @property
+    def target(self) -> str: ...
+    @property
+    def connections(self) -> Sequence[Connecting]: ...
+
+    def connectivity(self) -> grpc.ChannelConnectivity: ...
 
 
 class Serving(Protocol):
@@ -31,7 +63,7 @@ class Serving(Protocol):
         """Where it accepts, by number, as the engine writes addresses."""
 
 
-channels: weakref.WeakValueDictionary[int, ChannelCore] = weakref.WeakValueDictionary()
+channels: weakref.WeakValueDictionary[int, Calling] = weakref.WeakValueDictionary()
 servers: weakref.WeakValueDictionary[int, Serving] = weakref.WeakValueDictionary()
 
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rpc._native import Tally
-    from rpc.core import ChannelCore
-    from rpc.transport import Connection
 
 _PAGE = 100  # as C-core has it
 _STATES = channelz_pb2.ChannelConnectivityState.State
@@ -106,7 +104,7 @@ def _page(things: Iterable[tuple[int, Any]], start: int, most: int) -> tuple[lis
     return rest[:most], len(rest) <= most
 
 
-def _connections() -> Iterator[Connection]:
+def _connections() -> Iterator[census.Connecting]:
     for core in tuple(census.channels.values()):
         yield from core.connections
 
@@ -119,7 +117,7 @@ def _calls(tally: Tally) -> dict[str, int]:
     return {"calls_started": tally.started, "calls_succeeded": tally.succeeded, "calls_failed": tally.failed}
 
 
-def _channel(number: int, core: ChannelCore) -> Any:
+def _channel(number: int, core: census.Calling) -> Any:
     connections = core.connections
     state = channelz_pb2.ChannelConnectivityState(state=_STATES.Value(core.connectivity().name))
     tally = census.total(connection.tally() for connection in connections)
@@ -133,7 +131,7 @@ def _channel(number: int, core: ChannelCore) -> Any:
     )
 
 
-def _subchannel(connection: Connection) -> Any:
+def _subchannel(connection: census.Connecting) -> Any:
     if connection.link is not None:
         state = "READY"
     elif connection.dialling:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc._native import ClientCall, Outcome
+    from rpc.attempt import Attempt
     from rpc.errors import RouteLimit
-    from rpc.steps import Attempt
 
 # Streams that only this holds: what is dropped is cancelled.
 _let_go: set[StreamHandle] = set()

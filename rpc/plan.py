@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, cast
 import grpc
 
 from rpc._native import Method, Origin
+from rpc.attempt import Attempt
 from rpc.choice import NoChoiceError
 from rpc.credentials.call import NOT_SECURE, NoCredentialsError
 from rpc.deadline import sooner
 from rpc.errors import NOT_SENT, ChannelClosedError, RouteLimit, explained, failed, listed
 from rpc.retrying import Retries
 from rpc.routing import RequestHead
-from rpc.steps import Attempt, Authorize, Dial, Stand, Wait
+from rpc.steps import Authorize, Dial, Stand, Wait
 from rpc.transport.queue import Place
 
 if TYPE_CHECKING:

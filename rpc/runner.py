@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import grpc
 
+from rpc.attempt import Attempt
 from rpc.errors import failed
 from rpc.handles import StreamHandle, UnaryHandle
 from rpc.method import unsendable
-from rpc.steps import LATER, Attempt, Dial, Later, Pause, Start
+from rpc.steps import LATER, Dial, Later, Pause, Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from rpc._native import ClientCall, Outcome, Pairs
     from rpc.aio.driver import Driver
+    from rpc.attempt import Attempt
     from rpc.errors import RouteLimit
     from rpc.method import MethodSpec
-    from rpc.steps import Attempt
 
 
 class One(NamedTuple):

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from rpc._native import ClientLink, Pairs
     from rpc.aio.driver import Driver
+    from rpc.attempt import Attempt
     from rpc.handles import StreamHandle
     from rpc.method import MethodSpec
-    from rpc.steps import Attempt
 
 
 def aio_metadata(pairs: Any) -> aio.Metadata:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from rpc._native import Outcome
+from rpc.attempt import Attempt
 from rpc.blocking.driver import Driver
 from rpc.blocking.future import StreamUnaryFuture, UnaryFuture, only_response
 from rpc.blocking.stream import One, StreamCall
@@ -15,7 +16,6 @@ from rpc.errors import CallFailed, EndedCall
 from rpc.method import OfMethod, unserializable
 from rpc.plan import plan_call
 from rpc.runner import carry_on
-from rpc.steps import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

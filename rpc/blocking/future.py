@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rpc._native import ClientLink, Pairs
+    from rpc.attempt import Attempt
     from rpc.blocking.driver import Driver
     from rpc.handles import StreamHandle
     from rpc.method import MethodSpec
-    from rpc.steps import Attempt
 
 
 class CallFuture(grpc.Call, grpc.Future, grpc.RpcError):  # type: ignore[type-arg]  # generic in the stubs only

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rpc._native import ClientCall, Metadata, Pairs
+    from rpc.attempt import Attempt
     from rpc.blocking.driver import Driver
     from rpc.errors import RouteLimit
     from rpc.method import MethodSpec
-    from rpc.steps import Attempt
 
 
 def _send_all(payload: Callable[[Any], bytes], requests: Iterable[Any], call: ClientCall) -> None:

@@ -11,8 +11,9 @@ import time
 import grpc
 import pytest
 
+from rpc.attempt import Attempt
 from rpc.routing import RequestHead
-from rpc.steps import Attempt, Dial, Start, Wait, first_of
+from rpc.steps import Dial, Start, Wait, first_of
 from tests.rpc.script import PATIENCE, READ, greet, request, wait_for
 
 KINDS = ["unary", "server_stream"]

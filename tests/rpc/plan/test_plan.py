@@ -6,9 +6,10 @@ import time
 
 import pytest
 
+from rpc.attempt import Attempt
 from rpc.core import ChannelCore
 from rpc.errors import ChannelClosedError
-from rpc.steps import Attempt, Dial, Wait
+from rpc.steps import Dial, Wait
 from tests.rpc.configs import TARGET, cluster, config, endpoint, path, route
 from tests.rpc.links import Call, FakeLink, code, connect, fail
 from xds_client.model import HeaderMatch, StringMatch, StringMatchKind, TargetMissing, UnsupportedAction

@@ -7,10 +7,11 @@ import time
 import pytest
 
 from rpc._native import Outcome
+from rpc.attempt import Attempt
 from rpc.core import ChannelCore
 from rpc.errors import NOT_SENT
 from rpc.options import ChannelOptions
-from rpc.steps import Attempt, Dial, Stand
+from rpc.steps import Dial, Stand
 from tests.rpc.configs import cluster, config, endpoint
 from tests.rpc.links import Call, FakeLink, code, connect
 

@@ -8,9 +8,10 @@ import grpc
 import pytest
 
 from rpc._native import Outcome
+from rpc.attempt import Attempt
 from rpc.core import ChannelCore
 from rpc.errors import NOT_SENT, failed
-from rpc.steps import Attempt, Wait
+from rpc.steps import Wait
 from tests.rpc.configs import cluster, config, endpoint, route
 from tests.rpc.links import Call, connect
 
