@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from rpc.resolver.engine_channels import EngineChannels
+from rpc.engine_channels import EngineChannels
 from xds_client import Bootstrap, PilotExchanger, ResourceType
 from xds_client.channels import GRPCIO, Channels
 from xds_client.node import Node

@@ -17,10 +17,10 @@ from rpc.blocking.channel import insecure_channel, secure_channel
 from rpc.blocking.server import Server, server
 from rpc.blocking.termination import serve_until_terminated
 from rpc.credentials import composite_channel_credentials
+from rpc.engine_channels import EngineChannels
 from rpc.errors import CallFailed
 from rpc.extension import extend
-from rpc.resolver.engine_channels import EngineChannels
-from rpc.resolver.process_mesh import mesh
+from rpc.process_mesh import mesh
 from rpc.security import (
     SecurityError,
     dynamic_ssl_server_credentials,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import grpc
 
     from rpc.balancing.cluster import BalancedCluster
-    from rpc.routing.match import RequestHead
+    from rpc.request_head import RequestHead
 
     Chooser = Callable[[RequestHead], "Choice"]  # raises NoChoiceError; any thread, and it never waits
 

@@ -25,8 +25,8 @@ from rpc.choice import NoChoiceError
 from rpc.credentials.call import NOT_SECURE, NoCredentialsError
 from rpc.deadline import sooner
 from rpc.errors import NOT_SENT, ChannelClosedError, RouteLimit, explained, failed, listed
+from rpc.request_head import RequestHead
 from rpc.retrying import Retries
-from rpc.routing import RequestHead
 from rpc.steps import Authorize, Dial, Stand, Wait
 from rpc.transport.queue import Place
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rpc.balancing.endpoint import Endpoint, Pick, Picker
-    from rpc.routing.match import RequestHead
+    from rpc.request_head import RequestHead
     from rpc.transport import Connection
 
 # While something is ready, so many of what is not are looked at for each call.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rpc._native import Outcome
-    from rpc.routing.match import RequestHead
+    from rpc.request_head import RequestHead
     from rpc.transport import Connection
     from xds_client.model import Endpoint as EndpointConfig
     from xds_client.model import Locality

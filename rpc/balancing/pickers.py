@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rpc.balancing.endpoint import Endpoint, MakePicker
-    from rpc.routing.match import RequestHead
+    from rpc.request_head import RequestHead
 
 # Beyond this many slots a schedule is no longer worth its memory: weights are rounded to fit. Few endpoints get the
 # first, many the second for each.

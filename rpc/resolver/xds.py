@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rpc.process_mesh import mesh as process_mesh
 from rpc.resolver.addresses import Addresses
 from rpc.resolver.newest import Newest
-from rpc.resolver.process_mesh import mesh as process_mesh
 from rpc.resolver.resolver import Resolver
 from xds_client.model import Target
 

@@ -1,7 +1,6 @@
 """From a virtual host and a request to a cluster name. Pure: no I/O, no locks."""
 
-from rpc.routing.match import RequestHead
-from rpc.routing.pattern import InvalidPatternError, TextTooLongError
+from rpc.pattern import InvalidPatternError, TextTooLongError
 from rpc.routing.table import RouteTable
 
-__all__ = ["InvalidPatternError", "RequestHead", "RouteTable", "TextTooLongError"]
+__all__ = ["InvalidPatternError", "RouteTable", "TextTooLongError"]

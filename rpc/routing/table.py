@@ -12,15 +12,15 @@ import grpc
 
 from rpc.balancing.cluster import BalancedCluster
 from rpc.choice import CallTerms, Choice, NoChoiceError
+from rpc.pattern import TextTooLongError
 from rpc.routing.match import compile_match, everything
-from rpc.routing.pattern import TextTooLongError
 from xds_client.model import ForwardAction, PathMatch, PathMatchKind, Route, RouteMatch, UnsupportedAction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rpc.choice import Chooser
-    from rpc.routing.match import RequestHead
+    from rpc.request_head import RequestHead
     from xds_client.model import VirtualHost
 
 

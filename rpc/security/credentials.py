@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rpc.address import is_ip
-from rpc.resolver.process_mesh import mesh as process_mesh
+from rpc.process_mesh import mesh as process_mesh
 from rpc.security import context, material
 from rpc.security.chain import Chain
 from rpc.security.inbound import MeshFollowing

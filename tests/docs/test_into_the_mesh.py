@@ -30,7 +30,7 @@ VARIABLES = section(PAGE, "Every variable that is read")
 # Where variables are read. Whoever adds a place lets the test below ask it.
 READERS = {
     "xds_client/bootstrap.py",
-    "rpc/resolver/process_mesh.py",  # hands all PROXYLESS_ ones to the above
+    "rpc/process_mesh.py",  # hands all PROXYLESS_ ones to the above
     "rpc/transport/proxy.py",
     "rpc/security/material.py",
     "proxyless/commands.py",  # hands all to the first

@@ -21,7 +21,7 @@ import grpc
 import rpc
 from examples.hello.hello_pb2 import HelloRequest
 from examples.hello.hello_pb2_grpc import GreeterStub
-from rpc.resolver.engine_channels import EngineChannels
+from rpc.engine_channels import EngineChannels
 from xds_client import Bootstrap, PilotExchanger, Target
 
 DEADLINE = 2.0

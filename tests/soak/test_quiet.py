@@ -104,7 +104,7 @@ LONG = """
 import sys, time
 from contextlib import ExitStack
 from localmesh import LocalMesh
-from rpc.resolver.engine_channels import EngineChannels
+from rpc.engine_channels import EngineChannels
 from xds_client import Bootstrap, PilotExchanger
 from xds_client.channels import GRPCIO
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rpc.resolver.engine_channels import EngineChannels
+from rpc.engine_channels import EngineChannels
 from xds_client.channels import GRPCIO
 
 both = pytest.fixture(params=[GRPCIO, EngineChannels()], ids=["grpcio", "engine"])

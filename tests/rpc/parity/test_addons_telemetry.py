@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 import rpc
 from examples.hello.hello_pb2_grpc import GreeterStub
-from rpc.resolver.engine_channels import EngineChannels
+from rpc.engine_channels import EngineChannels
 from tests.rpc.peers import KINDS, World
 from tests.rpc.script import READ, polite, request
 from tests.rpc.tls.certificates import Authority

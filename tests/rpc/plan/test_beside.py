@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from rpc.attempt import Attempt
-from rpc.routing import RequestHead
+from rpc.request_head import RequestHead
 from rpc.steps import Dial, Start, Wait, first_of
 from tests.rpc.script import PATIENCE, READ, greet, request, wait_for
 

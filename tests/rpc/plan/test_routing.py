@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxyless_native import Pattern
-from rpc.routing import InvalidPatternError, RequestHead, RouteTable, TextTooLongError
-from rpc.routing import pattern as patterns
+from rpc import pattern as patterns
+from rpc.request_head import RequestHead
+from rpc.routing import InvalidPatternError, RouteTable, TextTooLongError
 from tests.rpc.configs import host, path, route
 from xds_client.model import (
     HeaderMatch,

@@ -292,7 +292,7 @@ def test_a_refusal_names_what_mends_it(openssl, authority, good, make, server, f
 
 def test_the_channel_to_the_control_plane_takes_no_ca_for_a_server(openssl):
     """It is the mesh's, and strict, whatever channels outside of it take."""
-    from rpc.resolver.engine_channels import EngineChannels  # noqa: PLC0415 - as the exchanger finds it
+    from rpc.engine_channels import EngineChannels  # noqa: PLC0415 - as the exchanger finds it
 
     made = openssl.own(SAN)
     world = World("sync", "ours", "ours")
