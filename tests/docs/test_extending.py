@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 
 from rpc.security.chain import Chain, Policy
-from tests.docs.pages import ROOT, blocks
+from tests.docs.names import names_in
+from tests.docs.pages import ROOT, blocks, rows
+from tests.docs.pages import names as quoted
 from tests.rpc.peers import World
 from tests.rpc.script import polite, request
 from xds_client.decode import extensions
@@ -82,3 +85,35 @@ def test_a_connection_keeps_the_policy_that_it_came_in_by(toy_filter: dict[str, 
     new = world.connect(f"127.0.0.1:{port}")
     assert new.call("unary", request("Ann")).code == grpc.StatusCode.PERMISSION_DENIED
     assert old.call("unary", request("Ann")).code == grpc.StatusCode.OK
+
+
+# ---- a protocol
+
+PROTOCOL = (ROOT / "docs" / "extending" / "a-protocol.md").read_text()
+PLACES = re.findall(r"`([\w./-]+\.(?:rs|pyi?))`\s`(\w+)`", PROTOCOL)
+
+
+@pytest.mark.parametrize(("file", "name"), PLACES)
+def test_what_the_page_of_protocols_names_is_there(file: str, name: str) -> None:
+    assert name in names_in(file)
+
+
+def test_the_page_of_protocols_names_each_part_of_the_trait() -> None:
+    [trait] = re.findall(
+        r"^pub trait Protocol.*?\n}", (ROOT / "native/drive/src/protocol.rs").read_text(), re.MULTILINE | re.DOTALL
+    )
+    told = rows(PROTOCOL, "`native/drive/src/protocol.rs` `Protocol`")
+    said = [name for row in told for name in quoted(row[0])]
+    assert sorted(said) == sorted(re.findall(r"\b(?:fn|type) (\w+)", trait))
+
+
+def test_code_on_the_page_of_protocols_is_the_source() -> None:
+    shown = re.findall(
+        r"`(native/[\w./-]+\.rs)` `\w+`[^`]*:\n\n```rust\n(.*?)^```$", PROTOCOL, re.MULTILINE | re.DOTALL
+    )
+    assert len(shown) == len(blocks(PROTOCOL, "rust")) > 3
+    for file, block in shown:
+        rest = (ROOT / file).read_text()
+        for piece in re.split(r"^ *// …\n", block, flags=re.MULTILINE):
+            assert piece in rest, f"{file} does not say:\n{piece}"
+            rest = rest.partition(piece)[2]

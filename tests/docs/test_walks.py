@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 
 import pytest
 
+from tests.docs.names import functions_in
 from tests.docs.pages import ROOT
 
 MOST = 12
@@ -15,21 +15,6 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 WALKS = dict(re.findall(r"^### ([^\n]*)\n(.*?)(?=^### |\Z)", SECTION, re.MULTILINE | re.DOTALL))
 STATION = re.compile(r"^(\d+)\. (.*)", re.MULTILINE)
 NAMED = re.compile(r"`([\w./-]+\.(?:py|rs))` `([\w.]+)`: ")
-
-
-def names(file: str) -> set[str]:
-    """Functions, and methods with their class."""
-    text = (ROOT / file).read_text()
-    if file.endswith(".rs"):
-        return set(re.findall(r"\bfn (\w+)", text))
-    found = set()
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            found.add(node.name)
-        elif isinstance(node, ast.ClassDef):
-            methods = (one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
-            found |= {f"{node.name}.{method.name}" for method in methods}
-    return found
 
 
 def test_there_are_walks() -> None:
@@ -46,4 +31,4 @@ def test_each_station_is_a_function_that_is_there(walk: str) -> None:
         named = NAMED.match(said)
         assert named, said
         file, name = named.groups()
-        assert name in names(file), f"{file} has no {name}"
+        assert name in functions_in(file), f"{file} has no {name}"
