@@ -16,7 +16,7 @@ from rpc.blocking import Channel
 from rpc.blocking.channel import insecure_channel, secure_channel
 from rpc.blocking.server import Server, server
 from rpc.blocking.termination import serve_until_terminated
-from rpc.credentials import composite_channel_credentials
+from rpc.credentials import composite_channel_credentials, xds_channel_credentials
 from rpc.engine_channels import EngineChannels
 from rpc.errors import CallFailed
 from rpc.extension import extend
@@ -30,7 +30,6 @@ from rpc.security import (
     ssl_channel_credentials,
     ssl_server_certificate_configuration,
     ssl_server_credentials,
-    xds_channel_credentials,
     xds_server_credentials,
 )
 from xds_client.channels import prefer

@@ -1,4 +1,4 @@
-"""Channel credentials with call credentials of their own; grpcio's own channel credentials, opened."""
+"""Channel credentials that hold others: with call credentials, with a fallback; grpcio's own, opened."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpc.credentials.call import plugins_of
 from rpc.security import own_channel_credentials, ssl_channel_credentials
+from rpc.security.credentials import XdsChannelCredentials
 
 if TYPE_CHECKING:
     from rpc.credentials.call import CallCredentials
@@ -52,6 +53,24 @@ def composite_channel_credentials(channel_credentials: Any, *call_credentials: A
     own = opened(channel_credentials)
     plugins = tuple(plugin for credentials in call_credentials for plugin in plugins_of(credentials))
     return _Composite(own, (*channel_call_credentials(own), *plugins))
+
+
+def xds_channel_credentials(fallback_credentials: Any = None) -> ChannelCredentials:
+    """`grpc.xds_channel_credentials`: as the mesh demands; where there is no identity of the mesh, the fallback, which
+    is `ssl_channel_credentials()` unless given.
+
+    A mesh target needs no credentials here: `rpc.insecure_channel` follows the mesh as well.
+    grpcio's own `ssl_channel_credentials` do as well. Raises TypeError for others of its own, and for insecure ones,
+    which would be plaintext by omission.
+
+    >>> channel = rpc.secure_channel("xds:///greeter.demo:9080", rpc.xds_channel_credentials())
+    >>> channel.close()
+    """
+    if fallback_credentials is None:
+        return XdsChannelCredentials(None)
+    if "Insecure" in type(getattr(fallback_credentials, "_credentials", None)).__name__:
+        raise TypeError("insecure_channel_credentials are no fallback: make the channel with rpc.insecure_channel")
+    return XdsChannelCredentials(opened(fallback_credentials))
 
 
 def channel_call_credentials(credentials: ChannelCredentials | None) -> CallCredentials:

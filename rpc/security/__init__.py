@@ -9,7 +9,6 @@ from rpc.security.credentials import (
     ssl_channel_credentials,
     ssl_server_certificate_configuration,
     ssl_server_credentials,
-    xds_channel_credentials,
     xds_server_credentials,
 )
 from rpc.security.inbound import Guard, ServerCredentials
@@ -35,6 +34,5 @@ __all__ = [
     "ssl_channel_credentials",
     "ssl_server_certificate_configuration",
     "ssl_server_credentials",
-    "xds_channel_credentials",
     "xds_server_credentials",
 ]

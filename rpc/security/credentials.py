@@ -139,7 +139,9 @@ def _channel_credentials(
 
 
 @dataclass(frozen=True, slots=True)
-class _XdsChannelCredentials:
+class XdsChannelCredentials:
+    """As the mesh demands; ``fallback`` where there is no identity of the mesh, None: `ssl_channel_credentials()`."""
+
     fallback: ChannelCredentials | None
     scheme: str = "http"
 
@@ -148,23 +150,6 @@ class _XdsChannelCredentials:
             fallback = self.fallback if self.fallback is not None else ssl_channel_credentials()
             return fallback.protection(identity, target_name, sessions)
         return MeshProtection(identity, sessions)
-
-
-def xds_channel_credentials(fallback_credentials: ChannelCredentials | None = None) -> ChannelCredentials:
-    """`grpc.xds_channel_credentials`: as the mesh demands; where there is no identity of the mesh, the fallback, which
-    is `ssl_channel_credentials()` unless given.
-
-    A mesh target needs no credentials here: `rpc.insecure_channel` follows the mesh as well.
-    Raises TypeError for grpcio's own credentials, and for insecure ones, which would be plaintext by omission.
-
-    >>> channel = rpc.secure_channel("xds:///greeter.demo:9080", rpc.xds_channel_credentials())
-    >>> channel.close()
-    """
-    if fallback_credentials is None:
-        return _XdsChannelCredentials(None)
-    if "Insecure" in type(getattr(fallback_credentials, "_credentials", None)).__name__:
-        raise TypeError("insecure_channel_credentials are no fallback: make the channel with rpc.insecure_channel")
-    return _XdsChannelCredentials(own_channel_credentials(fallback_credentials))
 
 
 def _bytes(*pem: bytes | None) -> None:

@@ -14,10 +14,12 @@ def test_insecure_credentials_are_no_fallback_of_the_mesh():
         rpc.xds_channel_credentials(grpc.experimental.insecure_channel_credentials())
 
 
-def test_grpcios_own_credentials_are_no_fallback_of_the_mesh():
+def test_credentials_of_grpcio_that_hide_what_they_are_are_no_fallback_of_the_mesh():
     with pytest.raises(TypeError, match=r"grpc\.ChannelCredentials hides its contents in C"):
-        rpc.xds_channel_credentials(grpc.ssl_channel_credentials())
+        rpc.xds_channel_credentials(grpc.xds_channel_credentials())
 
 
-def test_ours_are_a_fallback_of_the_mesh():
-    assert rpc.xds_channel_credentials(rpc.ssl_channel_credentials()) is not None
+@pytest.mark.parametrize("make", [grpc, rpc], ids=["grpcio", "ours"])
+def test_tls_is_a_fallback_of_the_mesh_whoever_made_it(make):
+    channel = rpc.secure_channel("127.0.0.1:1", rpc.xds_channel_credentials(make.ssl_channel_credentials()))
+    channel.close()
