@@ -18,6 +18,7 @@ from localmesh.compile import Snapshot
 from localmesh.config import FolderReader, Resources
 from localmesh.config.kinds import IGNORABLE
 from localmesh.errors import ConfigError, LocalMeshError, Problem, printable
+from localmesh.serve.addresses import check_free
 from localmesh.serve.secrets import Secrets
 from localmesh.serve.servers import Servers, Trust
 from localmesh.serve.session import Published, Rejection
@@ -160,6 +161,9 @@ class LocalMesh:
         """Read the folder and serve it; raises `ConfigError` for the folder, `LocalMeshError` for the address."""
         if self._servers is not None:
             raise LocalMeshError(f"the mesh of {self.folder} is already started on {self.address}")
+        for address in (self._asked_address, self._asked_secure_address):
+            if address is not None:
+                check_free(address)  # before the folder is read, which may take a while
         with self._lock:
             published = self._adopt(self._read())
             published.snapshot.warm_up()

@@ -334,3 +334,10 @@ def test_an_address_that_cannot_be_listened_on_is_one_line(folder, mesh, capfd, 
         LocalMesh(folder, plain, secure_address=secure).start()
     assert reason in str(caught.value)
     assert capfd.readouterr().err == "", "gRPC's C core says nothing beside it"
+
+
+def test_an_address_that_cannot_be_listened_on_is_told_before_the_folder_is_read(folder, monkeypatch):
+    mesh = LocalMesh(folder, "localhost:99999")
+    monkeypatch.setattr(mesh, "_read", lambda: pytest.fail("the folder was read"))
+    with pytest.raises(LocalMeshError, match="cannot listen on 'localhost:99999'"):
+        mesh.start()
