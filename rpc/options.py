@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from rpc._native import Terms
 from rpc.ignored import tell_ignored
 from rpc.service_config import ServiceConfig
-from rpc.transport.backoff import USUAL, Backoff
+from xds_client.backoff import USUAL, Backoff
 
 if TYPE_CHECKING:
     import grpc
@@ -81,7 +81,8 @@ _LEAST_BACKOFF = 0.1  # seconds; C-core takes no less
 def _backoff(given: dict[str, Any]) -> Backoff:
     """How long from one dial to the next, as C-core reads it; its argument for tests goes before the others."""
     if FIXED_BACKOFF in given:
-        return Backoff(initial=int(given[FIXED_BACKOFF]) / 1000, steady=True)
+        fixed = int(given[FIXED_BACKOFF]) / 1000
+        return Backoff(initial=fixed, most=fixed, multiplier=1.0, jitter=0.0)
     initial = max(_LEAST_BACKOFF, int(given.get(INITIAL_BACKOFF, USUAL.initial * 1000)) / 1000)
     most = max(_LEAST_BACKOFF, int(given.get(MAX_BACKOFF, USUAL.most * 1000)) / 1000)
     return Backoff(initial=initial, most=most)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import threading
 from typing import TYPE_CHECKING
+
+from xds_client.backoff import Backoff
 
 if TYPE_CHECKING:
     from rpc._native import Outcome
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _PUSHBACK = "grpc-retry-pushback-ms"
 _INT32_DIGITS = 10
+_JITTER = 0.2
 
 
 class Throttle:
@@ -64,9 +66,9 @@ class Retries:
             self._backoffs = 0
             return None if pushback < 0 else pushback
         policy = self.policy
-        longest = min(policy.initial_backoff * policy.backoff_multiplier**self._backoffs, policy.max_backoff)
+        backoff = Backoff(policy.initial_backoff, policy.max_backoff, policy.backoff_multiplier, _JITTER)
         self._backoffs += 1
-        return random.uniform(0.8, 1.2) * longest  # noqa: S311 - spreads load, no secret
+        return backoff.after(self._backoffs - 1)
 
 
 def _pushback(outcome: Outcome) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from tenacity import RetryCallState, Retrying, wait_exponential
+from xds_client.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,18 +38,15 @@ class ReconnectSchedule:
         growth: float = GROWTH,
         jitter: float = JITTER,
     ) -> None:
-        self._wait = wait_exponential(multiplier=first, exp_base=growth, max=longest)
+        self._backoff = Backoff(first, longest, growth, jitter)
         self._spread = spread
-        self._jitter = jitter
-        self._state = RetryCallState(Retrying(), None, (), {})
         self.failures = 0
 
     def failed(self) -> float:
         """Count a failure; the seconds to wait before the next attempt."""
+        delay = self._backoff.after(self.failures, self._spread)
         self.failures += 1
-        self._state.attempt_number = self.failures
-        # tenacity's own jitter adds; ours is in proportion, so that late attempts spread too.
-        return self._wait(self._state) * self._spread(1 - self._jitter, 1 + self._jitter)
+        return delay
 
     def reset(self) -> None:
         self.failures = 0

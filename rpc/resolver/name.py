@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from rpc.fork import generation
 from rpc.resolver.schedule import schedule
-from rpc.transport.backoff import USUAL
 from rpc.transport.sockets import look_up
 from rpc.weakly import weakly
+from xds_client.backoff import USUAL
 from xds_client.threads import begun
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ from rpc import census
 from rpc._native import Tally
 from rpc.security.material import printable
 from rpc.security.peer import agreed_on
-from rpc.transport.backoff import USUAL, Backoff, jitter
 from rpc.transport.queue import Place, Queue
+from xds_client.backoff import USUAL, Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from rpc.security import Security
 
 CHANNEL_CLOSED = "Channel closed!"
-_PATIENCE, _SOON = 3.0, 0.1  # seconds that the other end has to hear of the change too; between dials until then
+_PATIENCE = 3.0  # seconds that the other end has to hear of the change too
+_SOON = Backoff(initial=0.1, most=0.1, multiplier=1.0)  # between dials until then
 _log = logging.getLogger(f"proxyless.{__name__}")
 _SPARE_IDLE = 30.0  # seconds without a call, after which a link goes that is not the one for new calls
 
@@ -194,7 +195,7 @@ class Connection:
         with self._lock:
             now = time.monotonic()
             if now < self._patient_until:
-                self._retry_at = now + _SOON * jitter()
+                self._retry_at = now + _SOON.after(0)
             else:
                 self._retry_at = now + self.backoff.after(self._attempts)
                 self._attempts += 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rpc.transport.backoff import USUAL
 from rpc.transport.connection import Connection, ConnectionKey
+from xds_client.backoff import USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
