@@ -299,13 +299,7 @@ class AdsLoop:
             self._announced.pop(interest, None)
         changed = [i for i in observed if i not in self._resolutions or not self._resolutions[i].stands(self._caches)]
         late: Late = defaultdict(list)
-        for interest in changed:
-            self._resolutions[interest] = resolution = resolve(interest, self._caches, self._node)
-            for error in resolution.errors:
-                if self._complained.get((error.kind, error.name)) is not error:
-                    self._complained[error.kind, error.name] = error
-                    late[error.kind].append(error)
-                    self._rejections.say(error)
+        changed = [interest for interest in changed if self._resolved(interest, late)]
         if changed or gone:
             self._subscribe()
         self._ask_again(key for interest in changed for key in self._resolutions[interest].again)
@@ -313,6 +307,21 @@ class AdsLoop:
             self._announce(interest, self._resolutions[interest].outcome)
         self._omissions.take({interest: self._announced.get(interest) for interest in changed}, gone)
         return late
+
+    def _resolved(self, interest: Interest, late: Late) -> bool:
+        """Resolve anew. One that raises, which is ours to mend, costs only itself: it stays as it was."""
+        try:
+            resolution = resolve(interest, self._caches, self._node)
+        except Exception:
+            logger.exception("%.200r cannot be resolved", interest)
+            return False
+        self._resolutions[interest] = resolution
+        for error in resolution.errors:
+            if self._complained.get((error.kind, error.name)) is not error:
+                self._complained[error.kind, error.name] = error
+                late[error.kind].append(error)
+                self._rejections.say(error)
+        return True
 
     def _subscribe(self) -> None:
         """Subscriptions are derived from what the resolutions read: nobody watches, unwatches or counts."""
@@ -342,9 +351,12 @@ class AdsLoop:
         if isinstance(outcome, InboundMissing) and isinstance(current, Listener):
             logger.warning("%s; the last good one stays in use", outcome.reason)
             return
-        if outcome is not None and outcome != current:
-            self._announced[interest] = outcome
-            self._observers.notify(interest, outcome)
+        try:
+            if outcome is not None and outcome != current:
+                self._announced[interest] = outcome
+                self._observers.notify(interest, outcome)
+        except Exception:  # as in `_resolved`: the others hear of their own
+            logger.exception("what is new of %.200r cannot be announced", interest)
 
     def _complain(self, late: Late) -> None:
         for kind, errors in late.items():

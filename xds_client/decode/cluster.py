@@ -10,7 +10,7 @@ from envoy.config.cluster.v3 import cluster_pb2  # type: ignore[import-untyped]
 
 from xds_client.decode.cluster_tls import cluster_tls
 from xds_client.decode.endpoint import cluster_load_assignment
-from xds_client.decode.fields import FieldError, inside, known_name, seconds
+from xds_client.decode.fields import FieldError, bounded_patterns, inside, known_name, seconds
 from xds_client.decode.left_out import of_cluster, of_endpoints
 from xds_client.decode.traffic_policy import cluster_terms
 from xds_client.decode.values import metadata_of
@@ -46,7 +46,7 @@ def cluster(message: Any) -> Cluster:
     discovery = known_name(message, "type", DiscoveryType)
     security = cluster_tls(message)
     by_address = of_endpoints(message)
-    said = message.HasField("metadata")
+    said = message.metadata.SerializeToString(deterministic=True)  # so that the same is the same bytes
     read = Cluster(
         name=message.name,
         discovery=discovery,
@@ -59,7 +59,7 @@ def cluster(message: Any) -> Cluster:
         max_requests=_max_requests(message),
         port_override=_port_override(message),
         unusable=security.unusable,
-        metadata=DeferredMetadata(message.metadata.SerializeToString(), metadata_of) if said else NO_METADATA,
+        metadata=DeferredMetadata(said, metadata_of) if said else NO_METADATA,
     )
     terms, left_out = _terms_of(message)
     return replace(read, terms=terms, left_out=(*by_address, *left_out) if by_address else left_out)
@@ -74,7 +74,8 @@ def _terms_of(message: Any) -> tuple[ClusterTerms, tuple[str, ...]]:
 
 def _terms(rest: bytes) -> tuple[ClusterTerms, tuple[str, ...]]:
     message, problems = cluster_pb2.Cluster.FromString(rest), list[str]()
-    terms = ClusterTerms(**cluster_terms.said(message, problems))
+    with bounded_patterns():  # of its own: the next cluster that says the same gets the same, whatever else it says
+        terms = ClusterTerms(**cluster_terms.said(message, problems))
     return terms, tuple(dict.fromkeys((*of_cluster(message), *problems)))
 
 

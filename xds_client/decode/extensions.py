@@ -6,13 +6,14 @@ can fail by name, and nobody else loses anything.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError as WireError
 from udpa.type.v1 import typed_struct_pb2 as udpa_typed_struct_pb2  # type: ignore[import-untyped]
 from xds.type.v3 import typed_struct_pb2  # type: ignore[import-untyped]
 
-from xds_client.decode.fields import FieldError, refuse_unknown_fields, unpacked
+from xds_client.decode.fields import FieldError, kept_patterns, refuse_unknown_fields, unpacked
 from xds_client.decode.shape import shaped
 from xds_client.decode.values import extension
 from xds_client.model import Opaque
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _TYPED_STRUCTS = (typed_struct_pb2.TypedStruct, udpa_typed_struct_pb2.TypedStruct)
 _KNOWN: dict[str, tuple[Any, Callable[[Any], Any]]] = {}
+_DEEPEST = 16  # protobuf counts the depth of messages anew in each Any
+_TOO_DEEP = "nested too deep"
+_depth: ContextVar[int] = ContextVar("_depth", default=0)
 
 
 def known_extension(message_type: Any, decode: Callable[[Any], Any]) -> None:
@@ -38,11 +42,25 @@ def packed(said: Any) -> Any:
     name = name_of(said.type_url)
     if name not in _KNOWN:
         return Opaque(type_of(said), bytes(said.value))
+    depth = _depth.get()
+    if depth >= _DEEPEST:
+        return Opaque(name, bytes(said.value), _TOO_DEEP)
+    token = _depth.set(depth + 1)
+    try:
+        return _opened(said, name)
+    except RecursionError:  # what is packed in each other may be deep by itself, too
+        return Opaque(name, bytes(said.value), _TOO_DEEP)
+    finally:
+        _depth.reset(token)
+
+
+def _opened(said: Any, name: str) -> Any:
     message_type, decode = _KNOWN[name]
     try:
         message = unpacked(said, message_type)
         refuse_unknown_fields(message)
-        return decode(message)
+        with kept_patterns():
+            return decode(message)
     except FieldError as error:
         problem = f"{error.field}: {error.reason}" if error.field else error.reason
         return Opaque(name, bytes(said.value), problem)

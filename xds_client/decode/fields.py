@@ -54,12 +54,22 @@ def unknown_field(message: Any) -> str | None:
     if len(unknown):
         return f"field {unknown[0].field_number}"
     for field, value in message.ListFields():
-        if field.message_type is None or field.message_type.GetOptions().map_entry:
-            continue
-        for inner in value if field.is_repeated else (value,):
+        for place, inner in _messages_in(field, value):
             if (found := unknown_field(inner)) is not None:
-                return f"{field.name}.{found}"
+                return f"{place}.{found}"
     return None
+
+
+def _messages_in(field: Any, value: Any) -> Iterable[tuple[str, Any]]:
+    """The messages that a field holds, each with its place."""
+    kind = field.message_type
+    if kind is None:
+        return ()
+    if kind.GetOptions().map_entry:
+        if kind.fields_by_name["value"].message_type is None:
+            return ()
+        return ((f"{field.name}[{key!r}]", value[key]) for key in value)
+    return ((field.name, inner) for inner in value) if field.is_repeated else ((field.name, value),)
 
 
 def refuse_unknown_fields(message: Any) -> None:
@@ -160,18 +170,64 @@ def regex_substitution(rewrite: Any) -> None:
             raise FieldError("substitution", f"\\{escaped}: {shortened(rewrite.pattern.regex)} has {groups} groups")
 
 
+_MAX_PROGRAMS = 64 << 20
+_MAX_KEPT = 4 * _MAX_PROGRAMS
+_LARGEST_PROGRAM = 1 << 20  # what the engine refuses beyond, after as much work
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What patterns of one resource may still compile to. ``part`` None: what is decoded now is needed, not just kept.
+
+    Whoever fills a filter with patterns takes nothing from the names that TLS peers are known by.
+    """
+
+    needed: int = _MAX_PROGRAMS
+    kept: int = _MAX_KEPT
+    part: int | None = None
+
+    @property
+    def left(self) -> int:
+        return self.needed if self.part is None else min(self.part, self.kept)
+
+    def take(self, size: int) -> None:
+        if self.part is None:
+            self.needed -= size
+        else:
+            self.part -= size
+            self.kept -= size
+
+
+_budget: ContextVar[_Budget] = ContextVar("_budget")
+
+
 @contextmanager
 def bounded_patterns() -> Iterator[None]:
     """Within it patterns may compile to so much together: ten bytes of text can stand for a megabyte."""
-    token = _left.set([_MAX_PROGRAMS])
+    token = _budget.set(_Budget())
     try:
         yield
     finally:
-        _left.reset(token)
+        _budget.reset(token)
 
 
-_MAX_PROGRAMS = 64 << 20
-_left: ContextVar[list[int]] = ContextVar("_left")
+@contextmanager
+def kept_patterns() -> Iterator[None]:
+    """Within it patterns are only kept for whoever asks: they have a budget of their own, for this part of the resource
+    and for all such parts together. A part of a part shares its budget.
+    """
+    budget = _budget.get(None)
+    if budget is None:
+        with bounded_patterns(), kept_patterns():
+            yield
+    elif budget.part is not None:
+        yield
+    else:
+        budget.part = _MAX_PROGRAMS
+        try:
+            yield
+        finally:
+            budget.part = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +240,15 @@ class _Checked:
 
 
 def _checked(field: str, pattern: str) -> _Checked:
-    found = _check(pattern)
-    if found.problem:
-        raise FieldError(field, f"{shortened(pattern)}: does not compile: {found.problem}")
-    left = _left.get([_MAX_PROGRAMS])
-    left[0] -= found.size
-    if left[0] < 0:
-        raise FieldError(field, f"the patterns of this resource compile to more than {_MAX_PROGRAMS} bytes")
+    budget = _budget.get(None) or _Budget()
+    if budget.left >= 0:  # beyond it nothing is compiled any more: that is the work that is bounded
+        found = _check(pattern)
+        budget.take(found.size)
+        if found.problem:
+            raise FieldError(field, f"{shortened(pattern)}: does not compile: {found.problem}")
+    if budget.left < 0:
+        together = "this resource" if budget.part is None else "what is only kept of this resource"
+        raise FieldError(field, f"the patterns of {together} compile to more than {_MAX_PROGRAMS} bytes")
     return found
 
 
@@ -199,5 +257,5 @@ def _check(pattern: str) -> _Checked:
     try:
         compiled = Pattern(pattern)
     except ValueError as error:
-        return _Checked(0, 0, shortened(str(error), quoted=False))
+        return _Checked(0, _LARGEST_PROGRAM, shortened(str(error), quoted=False))
     return _Checked(compiled.groups, compiled.size)

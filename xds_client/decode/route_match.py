@@ -12,11 +12,19 @@ from envoy.config.route.v3 import route_components_pb2 as rds  # type: ignore[im
 from envoy.extensions.path.match.uri_template.v3 import uri_template_match_pb2  # type: ignore[import-untyped]
 
 from xds_client.decode.extensions import known_extension
-from xds_client.decode.fields import FieldError, UnsupportedError, each, inside, refuse_unknown_fields, regex
-from xds_client.decode.matching import header_match
+from xds_client.decode.fields import (
+    FieldError,
+    UnsupportedError,
+    each,
+    inside,
+    kept_patterns,
+    refuse_unknown_fields,
+    regex,
+)
+from xds_client.decode.matching import header_match, query_parameter_match
 from xds_client.decode.shape import Shape, shaped
 from xds_client.decode.values import per_million
-from xds_client.model import PathMatch, PathMatchKind, RouteMatch, TlsContextMatch, UriTemplate
+from xds_client.model import PathMatch, PathMatchKind, QueryParameterMatch, RouteMatch, TlsContextMatch, UriTemplate
 
 _PATH_KINDS = {
     "path": PathMatchKind.EXACT,
@@ -44,6 +52,8 @@ def route_match(message: Any) -> RouteMatch:
     """Raises `FieldError` where the match is malformed; one that cannot be evaluated is one that ``never`` matches."""
     problems: list[str] = []
     besides = _besides.said(message, problems)
+    if "query_parameters" not in besides:  # malformed: still no gRPC call has what they ask for
+        besides["query_parameters"] = tuple(map(_query_parameter, message.query_parameters))
     if message.WhichOneof("path_specifier") == "connect_matcher":
         return RouteMatch(_NO_PATH, **besides)
     try:
@@ -57,6 +67,14 @@ def route_match(message: Any) -> RouteMatch:
 
 
 shaped(rds.RouteMatch.DESCRIPTOR.full_name, route_match)
+
+
+def _query_parameter(message: Any) -> QueryParameterMatch:
+    try:
+        with kept_patterns():
+            return query_parameter_match(message)
+    except FieldError:
+        return QueryParameterMatch(message.name)
 
 
 def _refuse_what_is_not_evaluated(message: Any) -> None:

@@ -8,7 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from xds_client.decode.fields import FieldError, UnsupportedError, each, inside, regex, seconds, string_match
+from xds_client.decode.fields import (
+    FieldError,
+    UnsupportedError,
+    each,
+    inside,
+    kept_patterns,
+    regex,
+    seconds,
+    string_match,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,8 +77,14 @@ class Shape(Generic[T]):
 
     def said(self, message: Any, problems: list[str] | None = None) -> dict[str, Any]:
         """The attributes that the message says something about. Raises `FieldError`; not so if there are ``problems``,
-        which is told what is left out because it is malformed, and why.
+        which is told what is left out because it is malformed, and why: nothing depends on it, nor on its patterns.
         """
+        if problems is None:
+            return self._said(message, None)
+        with kept_patterns():
+            return self._said(message, problems)
+
+    def _said(self, message: Any, problems: list[str] | None) -> dict[str, Any]:
         plan = self._plan
         if plan is None:
             plan = self._plan = self._planned()

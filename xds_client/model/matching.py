@@ -54,7 +54,10 @@ class HeaderMatch:
 
 @dataclass(frozen=True, slots=True)
 class QueryParameterMatch:
-    """``envoy.config.route.v3.QueryParameterMatcher``. ``rule`` None: it is there, with whatever value."""
+    """``envoy.config.route.v3.QueryParameterMatcher``. ``rule`` None: it is there, with whatever value.
+
+    None too where its pattern is malformed; a `RouteMatch` of which that holds says so, and ``never`` matches.
+    """
 
     name: str
     rule: StringMatch | PresentMatch | None = None

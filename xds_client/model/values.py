@@ -67,7 +67,7 @@ class Metadata:
 class DeferredMetadata:
     """A `Metadata` that is read each time when somebody asks for it: thousands of clusters have one that nobody wants.
 
-    It is equal to whatever says the same.
+    It is equal to one that was made of the same bytes: configurations are compared where nothing may be read or fail.
     """
 
     __slots__ = ("_packed", "_read")
@@ -93,12 +93,10 @@ class DeferredMetadata:
         return self.value.get(namespace, *path)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, DeferredMetadata):
-            return self._packed == other._packed or self.value == other.value
-        return self.value == other
+        return self._packed == other._packed if isinstance(other, DeferredMetadata) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self.value)
+        return hash(self._packed)
 
     def __repr__(self) -> str:
         return repr(self.value)
