@@ -51,8 +51,8 @@ def _fields(value: object) -> dict[str, Any]:
     return {name: _pairs(entry) if name.endswith(_PAIRS) else plain(entry) for name, entry in named.items()}
 
 
-def _pairs(value: Any) -> dict[str, Any]:
-    return {key: plain(entry) for key, entry in value}
+def _pairs(value: Any) -> Any:
+    return {key: plain(entry) for key, entry in value} if isinstance(value, tuple) else plain(value)
 
 
 def _endpoints(config: ClusterConfig) -> Any:

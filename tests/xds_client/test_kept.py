@@ -290,3 +290,25 @@ def test_more_than_is_known_in_a_map_is_refused_too(maps):
     inside.MergeFromString(FIELD_103)
     assert len(UnknownFieldSet(inside)) == 1
     assert "['p']" in packed(in_an_any(said)).problem
+
+
+# ---- filters that come later
+
+
+def test_what_a_listener_says_of_a_filter_that_comes_later_is_kept():
+    said = manager()
+    later = said.http_filters.add(name="later", disabled=True, is_optional=True).config_discovery
+    later.type_urls.append("type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC")
+    later.default_config.CopyFrom(callers(1))
+    later.config_source.ads.SetInParent()
+    elsewhere = said.http_filters.add(name="elsewhere", disabled=True, is_optional=True).config_discovery
+    elsewhere.config_source.path_config_source.path = "/a"
+    found = value(LISTENER, listener(said)).filter_chains[0].http_filters
+    assert [(one.name, one.disabled, one.is_optional) for one in found] == [
+        ("f", False, False),
+        ("later", True, True),
+        ("elsewhere", True, True),
+    ]
+    assert found[1].discovered
+    assert found[1].default_config == packed(callers(1))
+    assert found[0].default_config is None

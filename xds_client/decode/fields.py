@@ -5,6 +5,7 @@ Pure functions. A place is built while a `FieldError` climbs, so a good resource
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -118,6 +119,13 @@ def seconds(field: str, duration: Any) -> float:
     if duration.seconds >= _LONGEST:
         raise FieldError(field, f"{duration.seconds} s are more than {_LONGEST - 1}")
     return float(duration.seconds + duration.nanos / _NANOS)
+
+
+def finite(number: float) -> float:
+    """NaN would make a configuration unequal to itself, thus news for ever; JSON has neither."""
+    if not math.isfinite(number):
+        raise FieldError("", f"{number} is no number that can be used")
+    return number
 
 
 def known_name(message: Any, field: str, known: type[E]) -> E:

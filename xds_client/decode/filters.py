@@ -83,8 +83,18 @@ def _router(packed: Any) -> Any:
 
 def _discovered(message: Any) -> Filter:
     said = message.config_discovery
-    permitted = tuple(name_of(url) for url in said.type_urls)
+    found = Filter(
+        message.name,
+        permitted=tuple(name_of(url) for url in said.type_urls),
+        disabled=getattr(message, "disabled", False),
+        is_optional=getattr(message, "is_optional", False),
+    )
     if not said.config_source.HasField("ads"):
         # Not `discovered`: what the control plane calls by the same name is something else.
-        return Filter(message.name, unknown="its configuration does not come by ADS")
-    return Filter(message.name, discovered=True, permitted=permitted, unknown="its configuration has not come yet")
+        return replace(found, unknown="its configuration does not come by ADS")
+    return replace(
+        found,
+        discovered=True,
+        default_config=_config(said.default_config, type_of(said.default_config)),
+        unknown="its configuration has not come yet",
+    )

@@ -11,7 +11,7 @@ from typing import Any
 from envoy.type.matcher.v3 import string_pb2, value_pb2  # type: ignore[import-untyped]
 
 from xds_client import model as m
-from xds_client.decode.fields import FieldError, UnsupportedError, each, inside, regex, string_match
+from xds_client.decode.fields import FieldError, UnsupportedError, each, finite, inside, regex, string_match
 from xds_client.decode.shape import OneOf, Shape, required, shaped
 
 # The forms that Envoy had before string_match; localmesh and older istiods may still send them.
@@ -73,9 +73,10 @@ def _segment(message: Any) -> str:
 def _double_match(message: Any) -> m.DoubleMatch:
     kind = message.WhichOneof("match_pattern")
     if kind == "exact":
-        return m.DoubleMatch(message.exact, math.nextafter(message.exact, math.inf))
+        exact = finite(message.exact)
+        return m.DoubleMatch(exact, finite(math.nextafter(exact, math.inf)))
     if kind == "range":
-        return m.DoubleMatch(message.range.start, message.range.end)
+        return m.DoubleMatch(finite(message.range.start), finite(message.range.end))
     raise UnsupportedError("match_pattern", "says nothing that this release knows")
 
 

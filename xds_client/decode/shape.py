@@ -12,6 +12,7 @@ from xds_client.decode.fields import (
     FieldError,
     UnsupportedError,
     each,
+    finite,
     inside,
     kept_patterns,
     regex,
@@ -29,11 +30,13 @@ _SHAPES: dict[str, Callable[[Any], Any]] = {
     "google.protobuf.Duration": lambda message: seconds("", message),
     "envoy.type.matcher.v3.StringMatcher": string_match,
     "envoy.type.matcher.v3.RegexMatcher": lambda message: regex("", message),
-    "envoy.type.v3.Percent": lambda message: message.value,
+    "envoy.type.v3.Percent": lambda message: finite(message.value),
     "google.protobuf.Empty": lambda _: True,
 }
-_WRAPPERS = ("UInt32Value", "UInt64Value", "Int32Value", "Int64Value", "BoolValue", "StringValue", "DoubleValue")
+_WRAPPERS = ("UInt32Value", "UInt64Value", "Int32Value", "Int64Value", "BoolValue", "StringValue")
 _SHAPES |= {f"google.protobuf.{name}": lambda message: message.value for name in _WRAPPERS}
+_NUMBERS = ("DoubleValue", "FloatValue")
+_SHAPES |= {f"google.protobuf.{name}": lambda message: finite(message.value) for name in _NUMBERS}
 
 
 def shaped(full_name: str, convert: Callable[[Any], Any]) -> None:
@@ -68,11 +71,13 @@ class Shape(Generic[T]):
     _plan: dict[str, tuple[str, Callable[[Any], Any] | None]] | None = None
 
     def __post_init__(self) -> None:
-        shaped(self.message.DESCRIPTOR.full_name, self)
+        if not self.by_hand:  # else only `said` can be asked, by whoever decodes the rest
+            shaped(self.message.DESCRIPTOR.full_name, self)
         ALL.append(self)
 
     def __call__(self, message: Any) -> T:
-        """Raises `FieldError`."""
+        """Raises `FieldError`. Not of a table that leaves fields to its caller."""
+        assert not self.by_hand, self.by_hand
         return self.made(**self.said(message))
 
     def said(self, message: Any, problems: list[str] | None = None) -> dict[str, Any]:
@@ -144,6 +149,8 @@ def _by_kind(descriptor: Any) -> Callable[[Any], Any] | None:
         return _by_kind(kind.fields_by_name["value"])
     if kind is not None:
         return _SHAPES[kind.full_name]
+    if descriptor.cpp_type in (descriptor.CPPTYPE_DOUBLE, descriptor.CPPTYPE_FLOAT):
+        return finite
     return enum_name(descriptor.enum_type) if descriptor.enum_type is not None else None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from envoy.config.core.v3 import base_pb2  # type: ignore[import-untyped]
 
 from xds_client import model as m
-from xds_client.decode.fields import FieldError, each, inside, regex_substitution
+from xds_client.decode.fields import FieldError, each, finite, inside, regex_substitution
 from xds_client.decode.shape import Shape, Whole, shaped
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ def value(message: Any) -> m.Value:
         return tuple(value(one) for one in message.list_value.values)
     if kind is None or kind == "null_value":
         return None
-    plain: str | float | bool = getattr(message, kind)
+    if kind == "number_value":
+        return finite(message.number_value)
+    plain: str | bool = getattr(message, kind)
     return plain
 
 
@@ -93,7 +95,7 @@ def data_source(message: Any) -> m.DataSource:
 def runtime_number(message: Any) -> m.RuntimeNumber:
     """RuntimeDouble, RuntimePercent or RuntimeUInt32."""
     said = message.default_value
-    return m.RuntimeNumber(float(getattr(said, "value", said)), message.runtime_key)
+    return m.RuntimeNumber(finite(float(getattr(said, "value", said))), message.runtime_key)
 
 
 def extension(config: Callable[[Any], Any]) -> Callable[[Any], m.Extension]:

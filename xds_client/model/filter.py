@@ -16,7 +16,8 @@ class Filter:
     it may leave it out.
 
     ``discovered``: the configuration is a resource of its own by ADS (ECDS), of this name and one of the ``permitted``
-    types (none listed: any). ``unknown``: why ``type`` is empty then.
+    types (none listed: any). ``default_config``: what the listener says of it meanwhile, in the form of ``config``;
+    None: nothing. ``unknown``: why ``type`` is empty then.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Filter:
     config: object = None
     disabled: bool = False
     is_optional: bool = False
+    default_config: object = None
 
 
 @dataclass(frozen=True, slots=True)
