@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import grpc
@@ -43,11 +44,15 @@ _log = logging.getLogger(f"proxyless.{__name__}")
 
 
 class ChannelCore:
-    """``notify`` wakes the calls that wait for a change; ``waiting_for`` tells what the first configuration needs."""
+    """``notify`` wakes the calls that wait for a change; ``waiting_for`` tells what the first configuration needs.
 
-    def __init__(self, target: str, notify: Callable[[], None]) -> None:
+    ``clock`` is the one of the calls' deadlines; plans, connections and balancing go by it too.
+    """
+
+    def __init__(self, target: str, notify: Callable[[], None], *, clock: Callable[[], float] = time.monotonic) -> None:
         refuse_greenlets()
         self.target = target
+        self.clock = clock
         self.snapshot: Snapshot | None = None
         self.problem: str | None = None
         self.closed = False
@@ -72,7 +77,7 @@ class ChannelCore:
         self._number = census.number()
         census.channels[self._number] = self
         self._lock = threading.Lock()
-        self._pool = Pool(weakly(self.changed), weakly(self.missed))
+        self._pool = Pool(weakly(self.changed), weakly(self.missed), clock)
         self._draining: list[ClientLink] = []
 
     def configure(self, options: ChannelOptions, credentials: CallCredentials) -> None:
@@ -132,7 +137,9 @@ class ChannelCore:
             if self._connect_timeout is not None:
                 wanted = dict.fromkeys(wanted, self._connect_timeout)
             connections = self._pool.reconcile(wanted)
-            self.snapshot = Snapshot(configuration, placements, connections, self.authority, self.snapshot)
+            self.snapshot = Snapshot(
+                configuration, placements, connections, self.authority, self.snapshot, clock=self.clock
+            )
             self.problem = None
             self._pool.retire(wanted)
             if _log.isEnabledFor(logging.DEBUG):

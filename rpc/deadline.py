@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def deadline_of(timeout: float | None) -> float | None:
@@ -13,9 +17,9 @@ def sooner(deadline: float | None, other: float) -> float:
     return other if deadline is None or other < deadline else deadline
 
 
-def time_left(deadline: float | None) -> float | None:
+def time_left(deadline: float | None, clock: Callable[[], float] = time.monotonic) -> float | None:
     """May be negative: the deadline has passed."""
-    return None if deadline is None else deadline - time.monotonic()
+    return None if deadline is None else deadline - clock()
 
 
 def time_remaining(deadline: float | None) -> float | None:

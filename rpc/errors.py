@@ -94,11 +94,11 @@ class RouteLimit(NamedTuple):
 _ROUNDED = 0.01  # seconds: a peer, who is told the deadline, ends a call that much sooner
 
 
-def explained(outcome: Outcome, limit: RouteLimit | None) -> Outcome:
+def explained(outcome: Outcome, limit: RouteLimit | None, clock: Callable[[], float] = time.monotonic) -> Outcome:
     """Says whose time was over, where it was the route's, whichever side noticed first."""
     if limit is None or outcome.code != DEADLINE_EXCEEDED:
         return outcome
-    if outcome.origin != Origin.LOCAL and time.monotonic() < limit.deadline - _ROUNDED:
+    if outcome.origin != Origin.LOCAL and clock() < limit.deadline - _ROUNDED:
         return outcome
     return outcome.replaced(outcome.code, f"{outcome.details}: {limit.words}")
 

@@ -14,7 +14,6 @@ waits, dials or sends by itself: `rpc.runner` has the world it is in do that.
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, cast
 
 import grpc
@@ -73,7 +72,7 @@ def plan_call(
     wait_for_ready: bool | None,
 ) -> Plan:
     """The plan of one call. ``payload`` is its only request, None where there are several. ``deadline`` on the
-    monotonic clock. Raises `ChannelClosedError`.
+    core's clock. Raises `ChannelClosedError`.
 
     Its first step raises TypeError for metadata that is none, where there is no connection that would.
     """
@@ -98,7 +97,7 @@ def _planned(  # noqa: C901 - the whole way of a call, in one place
     routed: float | None = None
     whose: RouteLimit | None = None
     if core.terms_of is not None and (terms := core.terms_of(path)) is not None:
-        deadline, _ = _limited(terms, time.monotonic(), deadline)
+        deadline, _ = _limited(terms, core.clock(), deadline)
         wait_for_ready, retries = _agreed(core, terms, wait_for_ready, None)
     try:
         while True:
@@ -110,7 +109,7 @@ def _planned(  # noqa: C901 - the whole way of a call, in one place
             limit, whose = deadline, None
             if choice.terms is not None:
                 # Envoy's route time-out spans all attempts, from when the request was whole.
-                routed = routed or time.monotonic()
+                routed = routed or core.clock()
                 limit, whose = _limited(choice.terms, routed, deadline)
                 wait_for_ready, retries = _agreed(core, choice.terms, wait_for_ready, retries)
             pick = yield from _picked(core, snapshot, choice.pool, head, limit, wait_for_ready=wait_for_ready)
@@ -128,12 +127,12 @@ def _planned(  # noqa: C901 - the whole way of a call, in one place
                 attempt.close()
             if outcome is NOT_SENT:
                 continue
-            if outcome.unprocessed and free_retries > 0 and not _passed(limit):
+            if outcome.unprocessed and free_retries > 0 and not _passed(core, limit):
                 free_retries -= 1
             elif retries is None or not (yield from _worth_another(core, retries, outcome, limit)):
-                return explained(outcome, whose)
+                return outcome if whose is None else explained(outcome, whose, core.clock)
     except _EndedError as ended:
-        return explained(ended.outcome, whose)
+        return explained(ended.outcome, whose, core.clock)
 
 
 def _refuse_unsendable(metadata: Pairs | None) -> None:
@@ -182,10 +181,10 @@ def _worth_another(
     delay = retries.delay(outcome)
     if delay is None:
         return False
-    until = time.monotonic() + delay
+    until = core.clock() + delay
     if deadline is not None and deadline <= until:
         return False
-    while time.monotonic() < until and not core.closed:
+    while core.clock() < until and not core.closed:
         yield Wait(core.generation, until)
     return not core.closed
 
@@ -204,7 +203,7 @@ def _configuration(
             raise _EndedError(grpc.StatusCode.CANCELLED, problem, Origin.CHANNEL)
         if problem is not None and not wait_for_ready:
             raise _EndedError(grpc.StatusCode.UNAVAILABLE, problem)
-        if _passed(deadline):
+        if _passed(core, deadline):
             raise _late(f"{core.target}: {problem or f'no configuration yet: {core.waiting_for()}'}")
         yield Wait(generation, deadline)
 
@@ -240,7 +239,7 @@ def _picked(  # noqa: C901 - each way on is one look at the pool
         if pool.error is not None:
             core.missed()  # a name may have had no thread to be looked up in, and then nobody else looks again
             why = f"{core.target}: {pool.error}"
-            yield _another_configuration(why, generation, deadline, wait_for_ready=wait_for_ready)
+            yield _another_configuration(core, why, generation, deadline, wait_for_ready=wait_for_ready)
             return None
         pick, idle = pool.pick(head, generation)
         if idle is not None:
@@ -249,11 +248,11 @@ def _picked(  # noqa: C901 - each way on is one look at the pool
             return pick
         if not dialled:
             _refuse_unsendable(head.metadata)
-        if _passed(deadline):
+        if _passed(core, deadline):
             raise _late(f"{core.target}: no connection to cluster {pool.name}: {_errors(pool)}")
         dialled += 1
         if idle is not None and dialled > _AT_ONCE:
-            yield Wait(core.generation, sooner(deadline, time.monotonic() + _APART))
+            yield Wait(core.generation, sooner(deadline, core.clock() + _APART))
         elif idle is None:
             yield Wait(generation, _next_chance(core, pool, deadline, wait_for_ready=wait_for_ready))
 
@@ -267,13 +266,15 @@ def _dialled_beside(idle: Connection, pick: Pick | None) -> Generator[Step, Answ
         raise
 
 
-def _another_configuration(why: str, generation: int, deadline: float | None, *, wait_for_ready: bool | None) -> Wait:
+def _another_configuration(
+    core: ChannelCore, why: str, generation: int, deadline: float | None, *, wait_for_ready: bool | None
+) -> Wait:
     """By this one no call can go there: it fails, or waits for the next."""
     if not wait_for_ready:
         raise _EndedError(grpc.StatusCode.UNAVAILABLE, why)
-    if _passed(deadline):
+    if _passed(core, deadline):
         raise _late(why)
-    return Wait(generation, sooner(deadline, time.monotonic() + _LOOK_AGAIN))
+    return Wait(generation, sooner(deadline, core.clock() + _LOOK_AGAIN))
 
 
 def _tried(core: ChannelCore, attempt: Attempt) -> Generator[Step, Answer, Outcome]:
@@ -292,7 +293,7 @@ def _tried(core: ChannelCore, attempt: Attempt) -> Generator[Step, Answer, Outco
     # Nobody overtakes the queue.
     outcome = NOT_SENT
     if not connection.queue.places:
-        if _passed(attempt.deadline):  # what nobody waits for any more is not sent
+        if _passed(core, attempt.deadline):  # what nobody waits for any more is not sent
             raise _EndedError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
         outcome = cast("Outcome", (yield attempt))
     if outcome is NOT_SENT and link.usable:
@@ -337,7 +338,7 @@ def _turn(
         place.stirred = False
         if place.called:  # just now
             return
-        if _passed(deadline):
+        if _passed(core, deadline):
             taken = f"all streams that the server allows on {len(connection.sockets)} connection(s) are taken"
             raise _late(f"{core.target}: {connection.key}: {taken}")
         until = deadline
@@ -346,7 +347,7 @@ def _turn(
             if held_back == 0.0:
                 yield Dial(connection)
             else:
-                until = sooner(deadline, time.monotonic() + held_back)
+                until = sooner(deadline, core.clock() + held_back)
         yield Stand(place, until)
 
 
@@ -362,12 +363,12 @@ def _next_chance(
             grpc.StatusCode.UNAVAILABLE,
             f"{core.target}: failed to connect to all addresses of cluster {cluster.name}: {_errors(cluster)}",
         )
-    retry_at = time.monotonic() + min(connection.retry_in for connection in connections)
+    retry_at = core.clock() + min(connection.retry_in for connection in connections)
     return retry_at if deadline is None else min(deadline, retry_at)
 
 
-def _passed(deadline: float | None) -> bool:
-    return deadline is not None and deadline <= time.monotonic()
+def _passed(core: ChannelCore, deadline: float | None) -> bool:
+    return deadline is not None and deadline <= core.clock()
 
 
 def _late(what: str) -> _EndedError:

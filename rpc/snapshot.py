@@ -6,6 +6,7 @@ Immutable; a new configuration makes a new snapshot and one reference is swapped
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +18,7 @@ from rpc.transport import ConnectionKey
 from xds_client.model import HealthStatus, LbPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from rpc.configuration import Configuration
     from rpc.security import Protection, Security
@@ -91,7 +92,9 @@ def keys(placements: Iterable[Placement]) -> dict[ConnectionKey, float]:
 Known = Mapping[tuple[str, ConnectionKey], list[Endpoint]]
 
 
-def _cluster(placement: Placement, connections: Mapping[ConnectionKey, Connection], known: Known) -> BalancedCluster:
+def _cluster(
+    placement: Placement, connections: Mapping[ConnectionKey, Connection], known: Known, clock: Callable[[], float]
+) -> BalancedCluster:
     name, cluster = placement.config.name, placement.config.cluster
     if cluster is None or placement.config.endpoints is None:
         return BalancedCluster(name, error=placement.config.error or f"cluster {name} has no configuration")
@@ -107,8 +110,10 @@ def _cluster(placement: Placement, connections: Mapping[ConnectionKey, Connectio
         by_priority.setdefault(placed.priority, []).append(endpoint)
     policy = placement.policy
     one_by_one = policy is LbPolicy.PICK_FIRST
-    levels = (Level(by_priority[level], PICKERS[policy], one_by_one=one_by_one) for level in sorted(by_priority))
-    return BalancedCluster(name, tuple(levels))
+    levels = [
+        Level(by_priority[level], PICKERS[policy], one_by_one=one_by_one, clock=clock) for level in sorted(by_priority)
+    ]
+    return BalancedCluster(name, levels)
 
 
 def _endpoint(placed: Placed, connection: Connection, before: list[Endpoint]) -> Endpoint:
@@ -131,6 +136,8 @@ class Snapshot:
         connections: Mapping[ConnectionKey, Connection],
         authority: str | None = None,
         before: Snapshot | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``before``: whose endpoints are kept where they are the same."""
         self.authority = authority or configuration.authority
@@ -142,7 +149,7 @@ class Snapshot:
                 known.setdefault((name, endpoint.connection.key), []).append(endpoint)
         self.clusters: dict[str, BalancedCluster] = {}
         for placement in placements:
-            self.clusters[placement.config.name] = _cluster(placement, connections, known)
+            self.clusters[placement.config.name] = _cluster(placement, connections, known, clock)
         self.choose = self._rules.bind(self.clusters)
 
     def forget_counts(self) -> None:

@@ -1,4 +1,7 @@
-"""The steps of a call's plan, and what they are answered with: `rpc.plan` makes them, `rpc.runner` carries them out."""
+"""The steps of a call's plan, and what they are answered with: `rpc.plan` makes them, `rpc.runner` carries them out.
+
+``until`` is on the core's clock.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait until the core's generation is not ``generation`` any more, or ``until`` (monotonic). No answer."""
+    """Wait until the core's generation is not ``generation`` any more, or ``until``. No answer."""
 
     generation: int
     until: float | None
@@ -62,7 +65,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """Wait until ``place`` is stirred, or ``until`` (monotonic). No answer."""
+    """Wait until ``place`` is stirred, or ``until``. No answer."""
 
     place: Place
     until: float | None
@@ -78,7 +81,7 @@ class Stand:
 
 @dataclass(frozen=True, slots=True)
 class AwaitFirst:
-    """Wait until one of ``handles`` is `settled`, or ``until`` (monotonic). No answer: the plan looks (`first_of`)."""
+    """Wait until one of ``handles`` is `settled`, or ``until``. No answer: the plan looks (`first_of`)."""
 
     handles: tuple[Handle, ...]
     until: float | None
@@ -112,12 +115,14 @@ def _reached(until: float | None, now: float) -> bool:
     return until is not None and until <= now
 
 
-def first_of(handles: tuple[Handle, ...], until: float | None) -> Generator[Step, Answer, Handle | None]:
-    """The first of them that is settled; None: it is ``until`` (monotonic)."""
+def first_of(
+    handles: tuple[Handle, ...], until: float | None, clock: Callable[[], float] = time.monotonic
+) -> Generator[Step, Answer, Handle | None]:
+    """The first of them that is settled; None: it is ``until``, by the core's ``clock``."""
     while True:
         for handle in handles:
             if handle.settled:
                 return handle
-        if _reached(until, time.monotonic()):
+        if _reached(until, clock()):
             return None
         yield AwaitFirst(handles, until)

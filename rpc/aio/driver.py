@@ -96,7 +96,7 @@ class Driver:
         loop = self.loop
         waiting = _Waiting(self._waiting if isinstance(step, Wait) else self._standing, then)
         if step.until is not None:
-            waiting.timer = loop.call_later(max(0.0, step.until - time.monotonic()), waiting.end)
+            waiting.timer = loop.call_later(max(0.0, step.until - self.core.clock()), waiting.end)
         if not isinstance(step, Wait):
             step.listen(lambda: _soon(loop, waiting.end))
         if step.over(self.core.generation, 0.0):

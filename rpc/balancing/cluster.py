@@ -29,7 +29,7 @@ class _Built(NamedTuple):
     ready: tuple[Endpoint, ...]
     rest: tuple[Endpoint, ...]
     picker: Picker | None
-    until: float = 0.0  # monotonic: it is let be so long
+    until: float = 0.0  # by the clock: it is let be so long
 
 
 class Level:
@@ -41,17 +41,19 @@ class Level:
         make_picker: Callable[[Sequence[Endpoint]], Picker],
         *,
         one_by_one: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.endpoints = tuple(endpoints)
         self._make_picker = make_picker
         self._one_by_one = one_by_one
+        self._clock = clock
         self._built = _Built(-1, (), self.endpoints, None)
         self._next = itertools.count(random.randrange(len(self.endpoints))).__next__  # noqa: S311 - not a secret
 
     def pick(self, head: RequestHead, generation: int) -> Pick | None:
         """``generation``: the channel's, which is another one whenever the readiness of an endpoint has changed."""
         built = self._built
-        if built.generation != generation and built.until <= (time.monotonic() if built.until else 0.0):
+        if built.generation != generation and built.until <= (self._clock() if built.until else 0.0):
             built = self.look(generation)
         while built.picker is not None:
             pick = built.picker.pick(head)
@@ -63,7 +65,7 @@ class Level:
 
     def look(self, generation: int) -> _Built:
         """See who is ready. Threads may do it at once: each has what it saw itself."""
-        began = time.monotonic()
+        began = self._clock()
         before = self._built
         found: dict[bool, list[Endpoint]] = {True: [], False: []}
         for endpoint in self.endpoints:
@@ -75,7 +77,7 @@ class Level:
         picker = self._make_picker(ready) if ready else None
         until = 0.0
         if picker is not None and len(self.endpoints) > _MANY:
-            now = time.monotonic()
+            now = self._clock()
             until = now + _LET_BE * (now - began)
         self._built = _Built(generation, ready, rest, picker, until)
         return self._built
@@ -83,7 +85,7 @@ class Level:
     def anew(self) -> Level:
         """The same endpoints, with nothing counted of them."""
         endpoints = [endpoint.anew() for endpoint in self.endpoints]
-        return Level(endpoints, self._make_picker, one_by_one=self._one_by_one)
+        return Level(endpoints, self._make_picker, one_by_one=self._one_by_one, clock=self._clock)
 
     def to_dial(self) -> Connection | None:
         """An endpoint's connection that may be dialled now, so that it comes (back) into rotation; one after the other

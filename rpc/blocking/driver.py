@@ -91,11 +91,11 @@ class Driver:
         if isinstance(step, Authorize):
             return _gathered(step)
         if isinstance(step, Wait):
-            left = time_left(step.until)
+            left = time_left(step.until, self.core.clock)
             with self._changed:
                 self._changed.wait_for(lambda: self.core.generation != step.generation, left)
         else:
-            _wait_for_news(step)
+            _wait_for_news(step, self.core.clock)
         return None
 
     def _dial(self, connection: Connection) -> None:
@@ -110,14 +110,14 @@ class Driver:
             connection.opened(link)
 
 
-def _wait_for_news(step: News) -> None:
+def _wait_for_news(step: News, clock: Callable[[], float]) -> None:
     # Its own queue, and not the channel's condition: of all that wait one is meant. A SimpleQueue can be put to from
     # wherever the garbage collector runs.
     news: SimpleQueue[None] = SimpleQueue()
     step.listen(lambda: news.put(None))
     if not step.over(0, 0.0):
         with contextlib.suppress(Empty):
-            news.get(timeout=time_left(step.until))
+            news.get(timeout=time_left(step.until, clock))
 
 
 def _gathered(step: Authorize) -> Answer:

@@ -6,7 +6,6 @@ The thread lives while there are any. Calls that a thread waits for wait in that
 from __future__ import annotations
 
 import functools
-import time
 from typing import TYPE_CHECKING
 
 from rpc.blocking.turns import in_turn
@@ -55,7 +54,7 @@ class Waiting:
         """Wait until some are over; none: the thread ends."""
         with self._changed:
             while self._steps:
-                generation, now = self._core.generation, time.monotonic()
+                generation, now = self._core.generation, self._core.clock()
                 due = [then for then, step in self._steps.items() if step.over(generation, now)]
                 if due:
                     for then in due:
@@ -67,4 +66,4 @@ class Waiting:
 
     def _left(self) -> float | None:
         ends = [step.until for step in self._steps.values() if step.until is not None]
-        return max(0.0, min(ends) - time.monotonic()) if ends else None
+        return max(0.0, min(ends) - self._core.clock()) if ends else None

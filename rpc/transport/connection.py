@@ -71,6 +71,7 @@ class Connection:
         "__weakref__",
         "_attempts",
         "_began",
+        "_clock",
         "_closed",
         "_dialling",
         "_former",
@@ -103,6 +104,7 @@ class Connection:
         backoff: Backoff = USUAL,
         follows: bool = False,
         bound: int = 1,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``on_missed``: told of a dial that failed and of a link that was lost. ``bound``: links at the most.
         ``follows``: there is one to the same address whose security is another.
@@ -113,6 +115,7 @@ class Connection:
         self.on_missed = on_missed
         self.backoff = backoff
         self.bound = bound
+        self._clock = clock
         self.number = census.number()
         self.link: ClientLink | None = None
         self.sockets: dict[int, ClientLink] = {}  # all that take calls, by number, the oldest first; never changed
@@ -128,7 +131,7 @@ class Connection:
         self._judged = 0.0  # when the last of them ended
         self._began = 0.0  # the last dial
         self._retry_at = 0.0
-        self._patient_until = time.monotonic() + _PATIENCE if follows else 0.0
+        self._patient_until = self._clock() + _PATIENCE if follows else 0.0
 
     @property
     def dialling(self) -> bool:
@@ -137,7 +140,7 @@ class Connection:
     @property
     def held_back(self) -> float:
         """Seconds until the back-off is over."""
-        return max(0.0, self._retry_at - time.monotonic())
+        return max(0.0, self._retry_at - self._clock())
 
     @property
     def retry_in(self) -> float:
@@ -165,7 +168,7 @@ class Connection:
             if self._closed or not (self.idle or (self.grows and self.held_back == 0.0)):
                 return False
             self._dialling = True
-            self._began = time.monotonic()
+            self._began = self._clock()
         _log.debug("%s: connecting, %s", self.key, "over TLS" if self.key.security is not None else "in plaintext")
         return True
 
@@ -178,7 +181,7 @@ class Connection:
                 self.sockets = {**self.sockets, census.number(): link}
                 self.link = self.link or link
         if _log.isEnabledFor(logging.DEBUG):
-            seconds, tls = time.monotonic() - self._began, link.tls_info()
+            seconds, tls = self._clock() - self._began, link.tls_info()
             how = "in plaintext" if tls is None else printable(agreed_on(tls))
             _log.debug("%s: connected, and the peer has spoken, after %.3f s: %s", self.key, seconds, how)
         if closed:
@@ -193,7 +196,7 @@ class Connection:
 
     def failed(self, error: str) -> None:
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             if now < self._patient_until:
                 self._retry_at = now + _SOON.after(0)
             else:
@@ -229,7 +232,7 @@ class Connection:
 
     def _judge(self, gone: list[ClientLink]) -> None:
         """Links that ended: did the server mean it? Under the lock."""
-        now = time.monotonic()
+        now = self._clock()
         retry_at = self._began + self.backoff.after(self._unused - 1)
         if any(link.carried for link in gone) or (self._unused > 0 and retry_at <= now):
             self._unused = 0

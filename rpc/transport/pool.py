@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from rpc.transport.connection import Connection, ConnectionKey
@@ -19,9 +20,15 @@ class Pool:
     `reconcile` and `close` have one caller at a time.
     """
 
-    def __init__(self, on_change: Callable[[], None], on_missed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        on_change: Callable[[], None],
+        on_missed: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._on_change = on_change
         self._on_missed = on_missed
+        self._clock = clock
         self.bound = 1  # links of one connection; before the first `reconcile`, as what follows
         self.backoff = USUAL
         self._connections: dict[ConnectionKey, Connection] = {}
@@ -48,6 +55,7 @@ class Pool:
                     backoff=self.backoff,
                     follows=(key.address, key.port) in reached,
                     bound=self.bound,
+                    clock=self._clock,
                 )
             else:
                 known.connect_timeout = connect_timeout

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.rpc.frames import RawClient, RawServer
+from tests.rpc.links import HandClock
 from tests.rpc.mesh import Mesh
 from tests.rpc.peers import World
 from tests.rpc.programs import ELSEWHERE, python
@@ -27,6 +28,12 @@ def our_world(request):
     world = World(request.param)
     yield world
     world.close()
+
+
+@pytest.fixture
+def clock():
+    """For what is driven by hand: it stands still until the test moves it."""
+    return HandClock()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import grpc
 
 from rpc._native import Tally
@@ -14,6 +12,22 @@ from rpc.steps import Dial
 from rpc.transport import Connection, ConnectionKey
 from tests.rpc.configs import endpoint
 from xds_client.model import Locality
+
+
+class HandClock:
+    """A clock that only the test moves."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+    def advance(self, seconds):
+        self.now += seconds
+
+    def let_back_off_end(self, connection):
+        self.now += connection.held_back + 0.001  # rounded: never a little too soon
 
 
 class FakeLink:
@@ -48,7 +62,7 @@ class Call:
     """A plan that the test drives."""
 
     def __init__(self, core, *, timeout=None, wait_for_ready=False, metadata=None, path="/demo.Reviews/Get"):
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else core.clock() + timeout
         method = MethodSpec(path, None, None, "")
         self._plan = plan_call(core, method, b"", metadata, deadline, wait_for_ready)
 

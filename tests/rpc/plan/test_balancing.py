@@ -85,6 +85,28 @@ def test_the_picker_of_many_is_not_made_anew_for_each_that_connects():
     assert len(made) < 500
 
 
+def test_the_picker_of_many_is_let_be_for_twenty_times_as_long_as_it_took_to_make(clock):
+    ends = ends_of([1] * 1000)
+    made = []
+
+    def make(ready):
+        clock.advance(1)
+        made.append(len(ready))
+        return RoundRobin(ready)
+
+    level = Level(ends, make, clock=clock)
+    connect(ends[0])
+    level.pick(None, 1)
+    connect(ends[1])
+    for generation in range(2, 9):
+        clock.advance(2.5)  # 17.5 s in all
+        level.pick(None, generation)
+    assert made == [1]
+    clock.advance(2.5)
+    level.pick(None, 10)
+    assert made == [1, 2]
+
+
 def test_a_picker_of_many_never_offers_one_that_was_lost():
     ends = ends_of([1] * 1000, ready=True)
     level = Level(ends, RoundRobin)

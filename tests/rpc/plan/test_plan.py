@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from rpc.attempt import Attempt
@@ -19,8 +17,8 @@ ONE_ENDPOINT = config(cluster("c", endpoint("10.0.0.1")))
 
 
 @pytest.fixture
-def core():
-    core = ChannelCore("xds:///reviews.demo:9080", lambda: None)
+def core(clock):
+    core = ChannelCore("xds:///reviews.demo:9080", lambda: None, clock=clock)
     core.waiting_for = lambda: "control plane is connecting"
     return core
 
@@ -34,9 +32,9 @@ def test_without_a_configuration_the_call_waits_for_a_change(core):
     assert (step.generation, step.until) == (core.generation, None)
 
 
-def test_it_waits_no_longer_than_its_deadline(core):
+def test_it_waits_no_longer_than_its_deadline(core, clock):
     step = Call(core, timeout=5).go()
-    assert 4 < step.until - time.monotonic() <= 5
+    assert step.until == clock.now + 5
 
 
 def test_the_first_configuration_lets_it_go_on(core):
@@ -71,13 +69,13 @@ USELESS = {
 
 
 @pytest.mark.parametrize("useless", USELESS.values(), ids=USELESS.keys())
-def test_a_call_that_waits_for_ready_waits_for_a_configuration_that_is_of_use(core, useless):
+def test_a_call_that_waits_for_ready_waits_for_a_configuration_that_is_of_use(core, clock, useless):
     core.on_config(useless)
     call = Call(core, timeout=20, wait_for_ready=True)
     for _ in range(2):  # a change that changes nothing for it
         step = call.go()
         assert isinstance(step, Wait)
-        assert not step.over(core.generation, time.monotonic())
+        assert not step.over(core.generation, clock())
         core.changed()
     core.on_config(ONE_ENDPOINT)
     link = connect(core).link
@@ -187,14 +185,11 @@ def test_the_authority_is_the_target_as_written(core):
     ("app", "by_route", "expected"),
     [(None, None, None), (5, None, 5), (None, 5, 5), (5, 50, 5), (50, 5, 5)],
 )
-def test_the_shorter_of_the_callers_and_the_routes_time_out_counts(core, app, by_route, expected):
+def test_the_shorter_of_the_callers_and_the_routes_time_out_counts(core, clock, app, by_route, expected):
     core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route("c", timeout=by_route)]))
     connect(core)
     deadline = Call(core, timeout=app).go().deadline
-    if expected is None:
-        assert deadline is None
-    else:
-        assert expected - 1 < deadline - time.monotonic() <= expected
+    assert deadline == (None if expected is None else clock.now + expected)
 
 
 # ---- connecting
@@ -226,12 +221,16 @@ def test_a_refused_connection_fails_the_call_at_once_and_says_where_and_why(core
     assert "10.0.0.1:9080: Connection refused" in outcome.details
 
 
-def test_a_call_that_waits_for_ready_waits_for_the_back_off_to_end(core):
+def test_a_call_that_waits_for_ready_waits_for_the_back_off_to_end(core, clock):
     core.on_config(ONE_ENDPOINT)
     fail(core)
-    step = Call(core, wait_for_ready=True).go()
+    call = Call(core, wait_for_ready=True)
+    step = call.go()
     assert isinstance(step, Wait)
-    assert 0.5 < step.until - time.monotonic() < 1.5
+    assert 0.5 < step.until - clock() < 1.5
+    clock.let_back_off_end(core.connections[0])
+    assert step.over(core.generation, clock())
+    assert call.go() == Dial(core.connections[0])
 
 
 def test_a_call_that_waits_for_ready_ends_with_its_deadline(core):
@@ -294,7 +293,7 @@ def test_a_route_that_matches_nothing_is_warned_of_once_while_it_is_so(core, cap
 # ---- many endpoints
 
 
-def test_a_call_that_finds_nothing_connected_does_not_dial_thousands_at_once(core):
+def test_a_call_that_finds_nothing_connected_does_not_dial_thousands_at_once(core, clock):
     core.on_config(config(cluster("c", *(endpoint(f"10.0.{i >> 8}.{i & 255}") for i in range(5000)))))
     call = Call(core)
     steps = []
@@ -303,7 +302,7 @@ def test_a_call_that_finds_nothing_connected_does_not_dial_thousands_at_once(cor
         steps.append(step)
     assert 10 <= len(steps) <= 50
     assert isinstance(step, Wait)
-    assert step.until - time.monotonic() <= 0.1, "and goes on with the next soon, for these may all be dead"
+    assert step.until - clock() <= 0.1, "and goes on with the next soon, for these may all be dead"
     assert isinstance(call.go(), Dial)
 
 

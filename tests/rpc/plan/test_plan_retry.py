@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
+import json
 
 import grpc
 import pytest
 
-from rpc._native import Outcome
+from rpc._native import Origin, Outcome
 from rpc.attempt import Attempt
 from rpc.core import ChannelCore
 from rpc.errors import NOT_SENT, failed
+from rpc.options import ChannelOptions
 from rpc.steps import Wait
 from tests.rpc.configs import cluster, config, endpoint, route
 from tests.rpc.links import Call, connect
@@ -21,15 +22,16 @@ ONE_ENDPOINT = config(cluster("c", endpoint("10.0.0.1")))
 
 
 @pytest.fixture
-def core():
-    return ChannelCore("xds:///reviews.demo:9080", lambda: None)
+def core(clock):
+    return ChannelCore("xds:///reviews.demo:9080", lambda: None, clock=clock)
 
 
-def test_a_retry_has_only_the_time_that_is_left_of_the_routes_time_out(core):
+def test_a_retry_has_only_the_time_that_is_left_of_the_routes_time_out(core, clock):
     core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route("c", timeout=5)]))
     connect(core)
     call = Call(core)
     first = call.go()
+    clock.advance(2)
     second = call.go(REFUSED)
     assert second.deadline == first.deadline
 
@@ -112,12 +114,12 @@ def test_a_link_whose_end_is_not_told_yet_is_not_tried_again(core):
     assert isinstance(call.go(), Wait)
 
 
-def test_after_the_deadline_nothing_is_tried_again(core):
+def test_after_the_deadline_nothing_is_tried_again(core, clock):
     core.on_config(ONE_ENDPOINT)
     connect(core)
-    call = Call(core, timeout=0.01)
+    call = Call(core, timeout=1)
     assert isinstance(call.go(), Attempt)
-    time.sleep(0.02)
+    clock.advance(1)
     assert call.go(REFUSED) is REFUSED
 
 
@@ -129,3 +131,59 @@ def test_the_retry_goes_by_the_configuration_of_then(core):
     core.on_config(config(cluster("c", endpoint("10.0.0.2"))))
     link = connect(core, "10.0.0.2").link
     assert call.go(REFUSED).link is link
+
+
+# ---- the time between
+
+
+RETRIED = {
+    "maxAttempts": 4,
+    "initialBackoff": "10s",
+    "maxBackoff": "25s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+FAILED = failed(grpc.StatusCode.UNAVAILABLE, "reset")
+
+
+@pytest.fixture
+def retrying(core):
+    service = json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": RETRIED}]})
+    core.configure(ChannelOptions.parse([("grpc.service_config", service)]), ())
+    core.on_config(ONE_ENDPOINT)
+    connect(core)
+    return core
+
+
+def test_each_retry_waits_for_its_back_off_and_not_longer(retrying, clock):
+    call = Call(retrying)
+    assert isinstance(call.go(), Attempt)
+    for wait in (10, 20, 25):
+        step = call.go(FAILED)
+        assert 0.8 * wait <= step.until - clock() <= 1.2 * wait
+        clock.advance(0.5 * wait)
+        again = call.go()
+        assert isinstance(again, Wait), "the channel changed, and it is not time yet"
+        assert again.until == step.until
+        clock.now = step.until
+        assert isinstance(call.go(), Attempt)
+    assert call.go(FAILED) is FAILED
+
+
+def test_a_retry_that_the_deadline_would_overtake_is_not_waited_for(retrying, clock):
+    call = Call(retrying, timeout=20)
+    assert isinstance(call.go(), Attempt)
+    clock.now = call.go(FAILED).until
+    assert isinstance(call.go(), Attempt)
+    assert call.go(FAILED) is FAILED  # 16 s at the soonest, and less than 12 s are left
+
+
+@pytest.mark.parametrize(("passed", "whose"), [(4.9, "the server's"), (5.0, "the route's")])
+def test_a_server_that_says_too_late_means_the_routes_time_out_only_when_that_is_over(core, clock, passed, whose):
+    core.on_config(config(cluster("c", endpoint("10.0.0.1")), routes=[route("c", timeout=5)]))
+    connect(core)
+    call = Call(core)
+    assert isinstance(call.go(), Attempt)
+    clock.advance(passed)
+    outcome = call.go(failed(grpc.StatusCode.DEADLINE_EXCEEDED, "late", origin=Origin.PEER))
+    assert (outcome.details != "late") is (whose == "the route's")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
 
 import grpc
 import pytest
@@ -22,8 +21,8 @@ ONE, TWO = endpoint("10.0.0.1"), endpoint("10.0.0.2")
 
 
 @pytest.fixture
-def core():
-    return ChannelCore("xds:///reviews.demo:9080", lambda: None)
+def core(clock):
+    return ChannelCore("xds:///reviews.demo:9080", lambda: None, clock=clock)
 
 
 def connections(core):
@@ -123,7 +122,7 @@ def used_up(connection, *, carried):
     connection.lost()
 
 
-def test_of_connections_that_carried_nothing_the_first_is_forgiven_and_the_next_wait_longer(core):
+def test_of_connections_that_carried_nothing_the_first_is_forgiven_and_the_next_wait_longer(core, clock):
     core.on_config(config(cluster("c", ONE)))
     connection = connections(core)["10.0.0.1:9080"]
     used_up(connection, carried=False)
@@ -134,19 +133,20 @@ def test_of_connections_that_carried_nothing_the_first_is_forgiven_and_the_next_
         assert not connection.claim()
         assert "before it had answered a call" in connection.error
         waits.append(connection.retry_in)
-        connection._retry_at = 0.0  # it is over
+        clock.let_back_off_end(connection)
     assert all(longer > shorter for shorter, longer in itertools.pairwise(waits)), waits
     assert core.connectivity() is grpc.ChannelConnectivity.TRANSIENT_FAILURE
 
 
-def test_links_that_end_together_are_one_end_and_not_two_in_a_row(core):
+def test_links_that_end_together_are_one_end_and_not_two_in_a_row(core, clock):
     core.on_config(config(cluster("c", ONE)))
     connection = connections(core)["10.0.0.1:9080"]
     links = [FakeLink(), FakeLink()]
     for link in links:
         assert connection.claim()
         connection.opened(link)
-        connection.link, connection._began = None, time.monotonic()  # as if the first had no stream free
+        connection.link = None  # as if the first had no stream free
+    clock.advance(0.1)
     for link in links:
         link.usable = False
         connection.lost()
@@ -162,14 +162,14 @@ def test_a_connection_that_carried_something_may_be_made_again_at_once(core):
         assert connection.idle
 
 
-def test_a_connection_that_lived_longer_than_its_back_off_may_be_made_again_at_once(core):
+def test_a_connection_that_lived_longer_than_its_back_off_may_be_made_again_at_once(core, clock):
     core.on_config(config(cluster("c", ONE)))
     connection = connections(core)["10.0.0.1:9080"]
     for _ in range(10):
         link = FakeLink()
         assert connection.claim()
         connection.opened(link)
-        connection._began -= 1000
+        clock.advance(1000)
         link.usable = False
         connection.lost()
         assert connection.idle
@@ -211,16 +211,16 @@ def test_one_dial_at_a_time(core):
     assert [connection.claim(), connection.claim()] == [True, False]
 
 
-def test_a_failed_dial_is_not_repeated_at_once(core):
+def test_a_failed_dial_is_not_repeated_at_once(core, clock):
     core.on_config(config(cluster("c", ONE)))
     connection = connections(core)["10.0.0.1:9080"]
     waits = []
     for _ in range(3):
-        connection._retry_at = 0.0  # the back-off is over
         assert connection.claim()
         connection.failed("Connection refused")
         assert not connection.claim()
         waits.append(connection.retry_in)
+        clock.let_back_off_end(connection)
     assert 0.7 < waits[0] < 1.3
     assert waits[0] < 1.6 * 1.2 / 0.8 * waits[1]
     assert 2.56 * 0.7 < waits[2] < 2.56 * 1.3
@@ -233,7 +233,7 @@ class Protected:
         return tls
 
 
-def test_the_other_end_may_hear_of_a_change_of_security_later(core):
+def test_the_other_end_may_hear_of_a_change_of_security_later(core, clock):
     """Until it has, dials are repeated soon and have not failed: calls wait."""
     core.protection = Protected()
     core.on_config(config(cluster("c", ONE)))
@@ -241,13 +241,12 @@ def test_the_other_end_may_hear_of_a_change_of_security_later(core):
     core.on_config(config(cluster("c", ONE, tls=UpstreamTls())))
     connection = connections(core)["10.0.0.1:9080"]
     for _ in range(5):
-        connection._retry_at = 0.0  # the wait is over
         assert connection.claim()
         connection.failed("the peer does not speak TLS on this port")
         assert 0.0 < connection.retry_in < 0.2
         assert connection.error is None
-    connection._patient_until = 0.0  # it should have heard by now
-    connection._retry_at = 0.0
+        clock.let_back_off_end(connection)
+    clock.advance(3)  # it should have heard by now
     assert connection.claim()
     connection.failed("the peer does not speak TLS on this port")
     assert connection.retry_in > 0.7
