@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from rpc.fork import generation
-from rpc.resolver.schedule import schedule
+from rpc.resolver.schedule import Schedule, schedule
 from rpc.transport.sockets import look_up
 from rpc.weakly import weakly
 from xds_client.backoff import USUAL
@@ -32,10 +31,17 @@ class Name:
 
     ``refresh_after``: so many after one the next follows by itself (proxyless.dns_refresh_ms); a look-up that failed is
     repeated by itself in any case, after gRPC's back-off. ``on_change`` is told when what is known is different now.
+    ``schedule`` has the clock, too.
     """
 
     def __init__(
-        self, host: str, port: int, pause: float, refresh_after: float | None, on_change: Callable[[], None]
+        self,
+        host: str,
+        port: int,
+        pause: float,
+        refresh_after: float | None,
+        on_change: Callable[[], None],
+        schedule: Schedule = schedule,
     ) -> None:
         self.host = host
         self.addresses: tuple[str, ...] = ()  # the last that were found: what was good may still be
@@ -43,6 +49,7 @@ class Name:
         self.asked = False  # a look-up has ended
         self._port, self._pause, self._refresh_after = port, pause, refresh_after
         self._on_change = on_change
+        self._schedule = schedule
         self._closed = False
         self._lock = threading.Lock()
         self._busy = False  # a look-up goes on, or is to begin at its time
@@ -64,7 +71,7 @@ class Name:
             if self._busy or self._closed:
                 return
             self._busy = True
-        self._begin(self._look_up, self._again_at - time.monotonic())
+        self._begin(self._look_up, self._again_at - self._schedule.clock())
 
     def close(self) -> None:
         self._closed = True
@@ -84,7 +91,7 @@ class Name:
             if begun(job, f"dns {self.host}") is None:
                 self._done((), _NO_THREAD)
             return
-        timer = schedule.after(seconds, weakly(self._look_up_now if job == self._look_up else job))
+        timer = self._schedule.after(seconds, weakly(self._look_up_now if job == self._look_up else job))
         if timer is not None:
             self._timers[job.__name__] = timer
             if self._closed:
@@ -98,11 +105,11 @@ class Name:
     def _look_up(self) -> None:
         if self._closed:
             return
-        self._again_at = time.monotonic() + self._pause
+        self._again_at = self._schedule.clock() + self._pause
         addresses, error = self._found()
         if self._failures:
-            self._again_at = time.monotonic() + USUAL.after(self._failures - 1)
-            self._begin(self.refresh, self._again_at - time.monotonic())
+            self._again_at = self._schedule.clock() + USUAL.after(self._failures - 1)
+            self._begin(self.refresh, self._again_at - self._schedule.clock())
         elif self._refresh_after is not None:
             self._begin(self.refresh, self._refresh_after)
         self._done(addresses, error)

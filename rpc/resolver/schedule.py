@@ -33,7 +33,7 @@ class Later:
 
 
 class _Entry(NamedTuple):
-    at: float  # monotonic
+    at: float  # by the clock
     number: int
     later: Later
 
@@ -41,7 +41,8 @@ class _Entry(NamedTuple):
 class Schedule:
     """Jobs are short: they begin what takes its time. Any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self.inherit()
 
     def inherit(self) -> None:
@@ -59,12 +60,12 @@ class Schedule:
                 self._thread = begun(self._run, "dns timers")
             if self._thread is None:
                 return None
-            heapq.heappush(self._entries, _Entry(time.monotonic() + seconds, self._number(), later))
+            heapq.heappush(self._entries, _Entry(self.clock() + seconds, self._number(), later))
             self._changed.notify()
         return later
 
     def look(self) -> None:
-        """Something was cancelled."""
+        """Something was cancelled, or it is later than the clock let expect."""
         with self._changed:
             self._changed.notify()
 
@@ -85,7 +86,7 @@ class Schedule:
                 if not self._entries:
                     self._thread = None
                     return None
-                left = self._entries[0].at - time.monotonic()
+                left = self._entries[0].at - self.clock()
                 if left <= 0:
                     job = heapq.heappop(self._entries).later.job
                     if job is not None:

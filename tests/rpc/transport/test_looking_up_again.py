@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import grpc
 import pytest
 
@@ -44,7 +42,6 @@ def test_however_often_connections_go_the_name_is_looked_up_no_more_often_than_a
     def new_ones():
         answering(client)
         numbers.update(n for connection in client.channel._driver.core.connections for n in connection.sockets)
-        time.sleep(0.02)
         return len(numbers) > 3
 
     until(new_ones)
