@@ -15,6 +15,7 @@ from rpc.attempt import Attempt
 from rpc.request_head import RequestHead
 from rpc.steps import Dial, Start, Wait, first_of
 from tests.rpc.script import PATIENCE, READ, greet, request, wait_for
+from tests.rpc.tls.ends import until
 
 KINDS = ["unary", "server_stream"]
 PLANNED = ["rpc.blocking.callables", "rpc.blocking.future", "rpc.blocking.stream", "rpc.aio.unary", "rpc.aio.stream"]
@@ -177,8 +178,7 @@ def test_whoever_cancels_the_call_cancels_every_attempt_of_it(our_world, plans, 
     client = our_world.connect(our_world.serve(seen.script))
     plans(hedged)
     call = client.begin(kind, request("never"))
-    while seen.came < 2:
-        time.sleep(0.01)
+    until(lambda: seen.came == 2, "no second attempt")
     call.cancel()
     assert call.code() is grpc.StatusCode.CANCELLED
     assert gone(seen, 2)
