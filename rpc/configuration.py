@@ -140,7 +140,9 @@ def _wrong(endpoint: object) -> str:
     if not isinstance(endpoint, Endpoint):
         return f"{endpoint!r:.100} is no rpc.resolver.Endpoint"
     address, port, weight = endpoint.address, endpoint.port, endpoint.weight
-    if not isinstance(address, str) or not address or any(c <= " " or c == "\x7f" for c in address):
+    if not isinstance(address, str) or not address or any(c < " " or c == "\x7f" for c in address):
+        return f"{address!r:.100} is no address"
+    if " " in address and not address.startswith("unix"):  # a file's name may have one
         return f"{address!r:.100} is no address"
     if not isinstance(port, int) or not (0 < port <= _MAX_PORT or (port == 0 and address.startswith("unix"))):
         return f"{address}: {port!r:.20} is no port (1 to {_MAX_PORT})"

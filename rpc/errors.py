@@ -105,11 +105,21 @@ def explained(outcome: Outcome, limit: RouteLimit | None, clock: Callable[[], fl
 
 def told(callbacks: Iterable[Callable[[], None]]) -> None:
     """Run them all: what one raises is logged, and no matter of the others."""
-    for callback in callbacks:
+    all_of(callbacks, "a callback of a call raised")
+
+
+def all_of(jobs: Iterable[Callable[[], None]], failed: str) -> None:
+    """Run one after the other: what one raises is logged as ``failed``. What ends a thread is raised after the last."""
+    fatal: BaseException | None = None
+    for job in jobs:
         try:
-            callback()
+            job()
         except Exception:
-            _log.exception("a callback of a call raised")
+            _log.exception(failed)
+        except BaseException as error:
+            fatal = error
+    if fatal is not None:
+        raise fatal
 
 
 class EndedCall(grpc.Call, grpc.Future):  # type: ignore[type-arg]  # generic in the stubs only

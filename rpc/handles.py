@@ -5,6 +5,7 @@ A hedge beside the first, a copy for a mirror, a try that has only so much time.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Protocol, Self
 
 from rpc.errors import CANCELLED
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # Streams that only this holds: what is dropped is cancelled.
 _let_go: set[StreamHandle] = set()
+os.register_at_fork(after_in_child=_let_go.clear)
 _NOT_WANTED = "another attempt was taken"
 
 
@@ -97,7 +99,7 @@ class StreamHandle:
     def begun(cls, attempt: Attempt) -> Self | None:
         """Start it; None: it is not sent. Raises TypeError or ValueError where it cannot be."""
         if attempt.payload is None:
-            return None
+            raise RuntimeError("a call whose requests are a stream has one attempt: its plan may not start others")
         handle = cls(attempt.limit)
         call = attempt.start(None)
         if call is None:

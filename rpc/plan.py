@@ -20,6 +20,7 @@ import grpc
 
 from rpc._native import Method, Origin
 from rpc.attempt import Attempt
+from rpc.balancing import PolicyError
 from rpc.choice import NoChoiceError
 from rpc.credentials.call import NOT_SECURE, NoCredentialsError
 from rpc.deadline import sooner
@@ -241,7 +242,10 @@ def _picked(  # noqa: C901 - each way on is one look at the pool
             why = f"{core.target}: {pool.error}"
             yield _another_configuration(core, why, generation, deadline, wait_for_ready=wait_for_ready)
             return None
-        pick, idle = pool.pick(head, generation)
+        try:
+            pick, idle = pool.pick(head, generation)
+        except PolicyError as error:
+            raise _EndedError(grpc.StatusCode.INTERNAL, f"{core.target}: cluster {pool.name}: {error}") from None
         if idle is not None:
             yield from _dialled_beside(idle, pick)
         if pick is not None:

@@ -7,6 +7,7 @@ waits), or say `LATER` and go on with the plan when they have the answer.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, ClassVar
 
 import grpc
@@ -49,13 +50,15 @@ def carry_on(
                 came = beside.begun(step.attempt)
             else:
                 came = wait(step)
-        except ValueError as error:
+        except BaseException as error:
             plan.close()
-            return unsendable(error)
-        except BaseException:
-            plan.close()
+            if isinstance(error, ValueError) and isinstance(step, Attempt | Start):
+                return unsendable(error)
             raise
     return None
+
+
+_log = logging.getLogger(f"proxyless.{__name__}")
 
 
 class PlannedCall:
@@ -74,6 +77,7 @@ class PlannedCall:
         except TypeError as error:
             result = unsendable(error)
         except Exception as error:
+            _log.exception("the plan of a call failed")
             result = failed(grpc.StatusCode.INTERNAL, f"the call plan failed: {error!r}")
         if result is not None:
             self._ended(result)

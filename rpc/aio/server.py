@@ -219,6 +219,12 @@ class Server(ServerCore, aio.Server):
             continuation = functools.partial(interceptor.intercept_service, continuation)
         try:
             handler = await continuation(table.details(call))
+            if call.active:
+                call.unwatch()
+                # What interceptors have set is the handler's, too.
+                job = self._intake.found(call, handler, contextvars.copy_context(), self)
+                if job is not None:
+                    self._run(job)
         except asyncio.CancelledError:
             code, details = CANCELLED_HANDLER[self.stopping]
             call.finish(code.value[0], details, None)  # if it goes on
@@ -226,13 +232,6 @@ class Server(ServerCore, aio.Server):
         except Exception as error:
             _log.exception("an interceptor of %s raised", call.path)
             call.finish(grpc.StatusCode.UNKNOWN.value[0], f"Unexpected {type(error)}: {error}", None)
-            return
-        if call.active:
-            call.unwatch()
-            # What interceptors have set is the handler's, too.
-            job = self._intake.found(call, handler, contextvars.copy_context(), self)
-            if job is not None:
-                self._run(job)
 
     def _run(self, job: Job) -> None:
         assert self._loop is not None

@@ -58,6 +58,7 @@ class UnaryUnaryCall(LoopCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]  #
         self._outcome: Outcome | None = None
         self._response: Any = None
         self._sent: tuple[ClientLink, int] | None = None
+        self._attempts = 0
         self._future: asyncio.Future[Outcome] = driver.loop.create_future()
         try:
             payload = method.payload(request)
@@ -68,10 +69,12 @@ class UnaryUnaryCall(LoopCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]  #
         self._go_on()
 
     def _start(self, attempt: Attempt) -> Outcome | Later:
+        number = self._attempts = self._attempts + 1
         key = attempt.start_unary(self._go_on)
         if key is None:
             return NOT_SENT
-        self._sent = (attempt.link, key)
+        if number == self._attempts:  # else it has failed at once, and the next has begun
+            self._sent = (attempt.link, key)
         return LATER
 
     def _ended(self, outcome: Outcome | StreamHandle) -> None:

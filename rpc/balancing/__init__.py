@@ -10,6 +10,7 @@ What is not ready is dialled beside the calls. A pick has an end: `Pick.done` is
 
 from rpc.balancing.cluster import BalancedCluster as BalancedCluster
 from rpc.balancing.cluster import Level as Level
+from rpc.balancing.cluster import PolicyError as PolicyError
 from rpc.balancing.endpoint import Endpoint, Pick, Picker
 from rpc.balancing.pickers import PICKERS as PICKERS
 from rpc.balancing.policies import Registration, register

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import random
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rpc.request_head import RequestHead
     from rpc.transport import Connection
 
+_log = logging.getLogger(f"proxyless.{__name__}")
 # While something is ready, so many of what is not are looked at for each call.
 _LOOKED_AT = 8
 # To make the picker of many endpoints anew for each that connects takes quadratic time. From so many on it is let be
@@ -32,6 +34,21 @@ class _Built(NamedTuple):
     until: float = 0.0  # by the clock: it is let be so long
 
 
+class PolicyError(Exception):
+    """A balancing policy, which may be anybody's code, raised."""
+
+
+class _Broken:
+    """In place of a picker that could not be made."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def pick(self, head: RequestHead) -> Pick | None:
+        del head
+        raise self._error
+
+
 class Level:
     """The endpoints of one priority. ``one_by_one``: each is dialled when the one before it has failed."""
 
@@ -47,6 +64,7 @@ class Level:
         self._make_picker = make_picker
         self._one_by_one = one_by_one
         self._clock = clock
+        self._complained = False
         self._built = _Built(-1, (), self.endpoints, None)
         self._next = itertools.count(random.randrange(len(self.endpoints))).__next__  # noqa: S311 - not a secret
 
@@ -55,12 +73,18 @@ class Level:
         built = self._built
         if built.generation != generation and built.until <= (self._clock() if built.until else 0.0):
             built = self.look(generation)
-        while built.picker is not None:
-            pick = built.picker.pick(head)
+        while (picker := built.picker) is not None:
+            try:
+                pick = picker.pick(head)
+            except Exception as error:
+                self._complain("failed")
+                raise PolicyError(f"its balancing policy failed: {error!r}") from error
             if pick is None or pick.endpoint.connection.link is not None:
                 return pick
             pick.not_sent()  # it was lost just now
             built = self.look(generation)
+            if built.picker is picker:  # it names what it was not given, or what is back again: the channel has changed
+                return None
         return None
 
     def look(self, generation: int) -> _Built:
@@ -74,13 +98,26 @@ class Level:
         if ready == before.ready:
             self._built = before._replace(generation=generation)
             return self._built
-        picker = self._make_picker(ready) if ready else None
+        picker = self._picker_of(ready) if ready else None
         until = 0.0
         if picker is not None and len(self.endpoints) > _MANY:
             now = self._clock()
             until = now + _LET_BE * (now - began)
         self._built = _Built(generation, ready, rest, picker, until)
         return self._built
+
+    def _picker_of(self, ready: Sequence[Endpoint]) -> Picker:
+        try:
+            return self._make_picker(ready)
+        except Exception as error:
+            self._complain("made no picker")
+            return _Broken(error)
+
+    def _complain(self, what: str) -> None:
+        """Of anybody's policy, once: each call says it for itself."""
+        if not self._complained:
+            self._complained = True
+            _log.exception("the balancing policy of %d endpoints %s: %r", len(self.endpoints), what, self._make_picker)
 
     def anew(self) -> Level:
         """The same endpoints, with nothing counted of them."""

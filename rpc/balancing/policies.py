@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import string
+import threading
 from typing import TYPE_CHECKING
 
 from rpc.balancing.pickers import PICKERS
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from rpc.balancing.endpoint import MakePicker
 
 _LETTERS = frozenset(string.ascii_lowercase + string.digits + "_.-")
+_lock = threading.Lock()
 _OURS = {"pick_first": LbPolicy.PICK_FIRST, "round_robin": LbPolicy.ROUND_ROBIN, "random": LbPolicy.RANDOM}
 
 
@@ -24,10 +27,14 @@ class Registration:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._closed = False
 
     def close(self) -> None:
         """New configurations do not know it any more; what picks by it goes on."""
-        PICKERS.pop(self.name, None)
+        with _lock:
+            if not self._closed:  # else the name may be another's by now
+                self._closed = True
+                PICKERS.pop(self.name, None)
 
 
 def register(name: str, make_picker: MakePicker) -> Registration:
@@ -49,18 +56,28 @@ def register(name: str, make_picker: MakePicker) -> Registration:
     """
     if not name or not _LETTERS.issuperset(name):
         raise ValueError(f"{name!r} is no name of a policy: it is written in small letters, digits, '_', '.' and '-'")
-    if name in known():
-        raise ValueError(f"a balancing policy {name!r} is there already; close its registration, or take another name")
-    PICKERS[name] = make_picker
+    with _lock:
+        if name in known():
+            why = "is there already; close its registration, or take another name"
+            raise ValueError(f"a balancing policy {name!r} {why}")
+        PICKERS[name] = make_picker
     return Registration(name)
 
 
 def known() -> frozenset[str]:
     """All names."""
-    return frozenset((*_OURS, *(name for name in PICKERS if isinstance(name, str))))
+    return frozenset((*_OURS, *(name for name in tuple(PICKERS) if isinstance(name, str))))
 
 
 def named(name: str) -> LbPolicy | str | None:
     """What `PICKERS` knows it by; None: nobody registered it."""
     policy = _OURS.get(name, name)
     return policy if policy in PICKERS else None
+
+
+def _in_child() -> None:
+    global _lock  # noqa: PLW0603 - its holder may be a thread that the child of a fork does not have
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_in_child)

@@ -117,7 +117,8 @@ def _wait_for_news(step: News, clock: Callable[[], float]) -> None:
     step.listen(lambda: news.put(None))
     if not step.over(0, 0.0):
         with contextlib.suppress(Empty):
-            news.get(timeout=time_left(step.until, clock))
+            left = time_left(step.until, clock)
+            news.get(timeout=None if left is None else max(0.0, left))
 
 
 def _gathered(step: Authorize) -> Answer:

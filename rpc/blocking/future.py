@@ -188,6 +188,7 @@ class UnaryFuture(UnattendedCall, CallFuture):
         super().__init__(method, timeout)
         self._driver = driver
         self._sent: tuple[ClientLink, int] | None = None
+        self._attempts = 0
         try:
             payload = method.payload(request)
         except Exception as error:
@@ -200,11 +201,13 @@ class UnaryFuture(UnattendedCall, CallFuture):
         return self._outcome is not None
 
     def _start(self, attempt: Attempt) -> Outcome | Later:
+        number = self._attempts = self._attempts + 1
         key = attempt.start_unary(self._answered)
         if key is None:
             return NOT_SENT
         with self._state:
-            self._sent = (attempt.link, key)
+            if number == self._attempts:  # else it has failed meanwhile, and another thread has begun the next
+                self._sent = (attempt.link, key)
             cancelled = self._cancelled
         if cancelled:
             attempt.link.cancel(key, CANCELLED, LOCALLY_CANCELLED)

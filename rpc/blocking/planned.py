@@ -41,6 +41,8 @@ class UnattendedCall(PlannedCall):
         except (RuntimeError, MemoryError) as error:  # no thread to be had, and nobody else goes on with the call
             self._plan.close()
             self._ended(failed(grpc.StatusCode.UNAVAILABLE, f"the call cannot wait: {error}"))
+        if self._over:  # given up meanwhile: nobody waited for the step yet
+            self._give_up_plan()
         return LATER
 
     def _answered(self, answer: Answer) -> None:

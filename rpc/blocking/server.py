@@ -186,6 +186,9 @@ class Server(ServerCore, grpc.Server):
         self._intake.when_idle(idle.set)
         idle.wait(grace or 0.0)
         self._hub.close(_STOPPED)
+        while self._let_in:  # since the serving thread last looked
+            self._let_in.popleft()
+            self._intake.release()
         self._is_over()
         self._stopped.set()
         self._hub.wake()

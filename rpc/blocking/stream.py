@@ -113,7 +113,7 @@ class StreamCall(UnattendedCall, grpc.Call, grpc.Future, grpc.RpcError):  # type
         with self._placed:
             if self._outcome is not None:
                 return False
-            self._call, self._limit = call, limit
+            self._call, self._limit, self._ended_call = call, limit, None
             self._placed.notify_all()
             watched = bool(self._callbacks)
         if watched:
@@ -203,7 +203,8 @@ class StreamCall(UnattendedCall, grpc.Call, grpc.Future, grpc.RpcError):  # type
             return self._outcome
         if call is None:
             return None
-        call.wait_end_blocking()
+        if not call.finished:
+            call.wait_end_blocking()
         outcome = call.outcome()
         if outcome is None:
             return failed(grpc.StatusCode.UNKNOWN, "the call ended without a status")
@@ -233,9 +234,6 @@ class StreamCall(UnattendedCall, grpc.Call, grpc.Future, grpc.RpcError):  # type
         return self._end()
 
     def _run_callbacks_at_end(self) -> None:
-        call = self._call
-        if call is not None and call.finished and self._end_of(call) is None:
-            return  # it is sent anew, and watched again
         if not self.is_active():
             self._run_callbacks()
 
@@ -267,27 +265,28 @@ class StreamCall(UnattendedCall, grpc.Call, grpc.Future, grpc.RpcError):  # type
         return f"{self.code().name}: {self.details()}"
 
     def is_active(self) -> bool:
-        call = self._call
-        return self._outcome is None and (call is None or not call.finished)
+        while (call := self._call) is not None and self._outcome is None and call.finished:
+            if not self._again or self._end_of(call) is not None:  # the attempt is over; the call may be sent anew
+                return False
+        return self._outcome is None
 
     def time_remaining(self) -> float | None:  # type: ignore[override]  # the stubs' own type does not exist at run time
         return time_remaining(self._deadline)
 
     def cancel(self) -> bool:
         """Give the call up; False if it is over already."""
-        with self._placed:
-            if not self.is_active():
-                return False
-            if self._call is None:
-                self._outcome = failed(grpc.StatusCode.CANCELLED, LOCALLY_CANCELLED)
+        if not self.is_active():
+            return False
         self._give_up(None)
         return True
 
     def _give_up(self, verdict: Outcome | None) -> None:
         """No more of it. ``verdict``: how it ends, whatever the server says."""
         with self._placed:
-            self._outcome = verdict or self._outcome
             call = self._call
+            if verdict is None and call is None and self._outcome is None:  # nothing on the wire will say so
+                verdict = failed(grpc.StatusCode.CANCELLED, LOCALLY_CANCELLED)
+            self._outcome = verdict or self._outcome
             self._placed.notify_all()
         if call is not None:
             call.cancel(CANCELLED, LOCALLY_CANCELLED)
@@ -299,9 +298,9 @@ class StreamCall(UnattendedCall, grpc.Call, grpc.Future, grpc.RpcError):  # type
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
         """Run ``callback`` at the end of the call, its responses taken or not; False if it is over already."""
+        if not self.is_active():
+            return False
         with self._placed:
-            if not self.is_active():
-                return False
             self._callbacks.append(carried(callback))
             call = self._call
         if call is not None and self._on_change is None:

@@ -6,15 +6,14 @@ connection that is lost with a thousand futures on it must not be a thousand cal
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from rpc.errors import all_of
 
-_log = logging.getLogger(f"proxyless.{__name__}")
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 class _Turns(threading.local):
@@ -32,14 +31,11 @@ def in_turn(job: Callable[[], None]) -> None:
         return
     waiting = _turns.waiting = deque([job])
     try:
-        while waiting:
-            _run(waiting.popleft())
+        all_of(_taken(waiting), "going on with a call failed")
     finally:
         _turns.waiting = None
 
 
-def _run(job: Callable[[], None]) -> None:
-    try:
-        job()
-    except Exception:  # the others have their turn all the same
-        _log.exception("going on with a call failed")
+def _taken(waiting: deque[Callable[[], None]]) -> Iterator[Callable[[], None]]:
+    while waiting:
+        yield waiting.popleft()

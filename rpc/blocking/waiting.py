@@ -6,10 +6,13 @@ The thread lives while there are any. Calls that a thread waits for wait in that
 from __future__ import annotations
 
 import functools
+import logging
 from typing import TYPE_CHECKING
 
 from rpc.blocking.turns import in_turn
 from xds_client.threads import must_begin
+
+_log = logging.getLogger(f"proxyless.{__name__}")
 
 if TYPE_CHECKING:
     import threading
@@ -48,7 +51,10 @@ class Waiting:
     def _run(self) -> None:
         while due := self._next():
             for then in due:
-                in_turn(functools.partial(then, None))
+                try:
+                    in_turn(functools.partial(then, None))
+                except BaseException:  # a callback of the user's wants to end its thread: this one is not its
+                    _log.exception("going on with a call failed")
 
     def _next(self) -> list[Callable[[Answer], None]]:
         """Wait until some are over; none: the thread ends."""

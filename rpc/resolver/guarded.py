@@ -7,7 +7,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rpc.fork import generation
+from rpc.fork import inherits
 from rpc.resolver.schemes import endpoint_of
 from rpc.resolver.values import Resolved
 from rpc.weakly import weakly
@@ -43,7 +43,13 @@ class Guarded:
         self._telling = False
         self._refused = ""
         self._closed = False
-        self._generation = generation()
+        inherits(self)
+
+    def inherit(self) -> None:
+        """In the child of a fork: who held the lock or was at telling is not here, and what it told is the parent's."""
+        self._lock = threading.Lock()
+        self._telling = False
+        self._newest = []
 
     @property
     def identity(self) -> IdentitySource | None:
@@ -64,8 +70,6 @@ class Guarded:
             raise
 
     def resume(self) -> None:
-        if self._generation != generation():  # who held the lock or was at telling is not in this child
-            self._generation, self._lock, self._telling = generation(), threading.Lock(), False
         self._asked("resume", self._resolver.resume)
 
     def refresh(self) -> None:

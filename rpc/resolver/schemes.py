@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import string
+import threading
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 GROUP = "proxyless.resolvers"
 _LETTERS = frozenset(string.ascii_lowercase + string.digits + "+.-")  # RFC 3986, section 3.1
 _NO_NAMES = frozenset({"", "http", "https"})  # behind a host and a colon: gRPC's other ways to write a port
+_lock = threading.Lock()
 _registered: dict[str, Registration] = {}
 
 
@@ -38,12 +41,15 @@ class Registration:
 
     def close(self) -> None:
         """From now on the scheme means what it meant before; channels that are there stay as they are."""
-        self.closed = True
-        newest = _registered.pop(self.scheme, None)
-        while newest is not None and newest.closed:
-            newest = newest.before
-        if newest is not None:
-            _registered[self.scheme] = newest
+        with _lock:
+            self.closed = True
+            newest = _registered.get(self.scheme)
+            while newest is not None and newest.closed:
+                newest = newest.before
+            if newest is not None:
+                _registered[self.scheme] = newest  # never gone for a moment: others look without the lock
+            else:
+                _registered.pop(self.scheme, None)
 
 
 def register(scheme: str, factory: Factory) -> Registration:
@@ -67,7 +73,8 @@ def register(scheme: str, factory: Factory) -> Registration:
         raise ValueError(
             f"{scheme!r} is no scheme: it is written in small letters, digits, '+', '-' and '.', as in 'toy'"
         )
-    made = _registered[scheme] = Registration(scheme, factory)
+    with _lock:
+        made = _registered[scheme] = Registration(scheme, factory)
     return made
 
 
@@ -89,12 +96,12 @@ def endpoint_of(text: str) -> str:
     scheme, _, rest = text.partition(":")
     if rest.startswith("//"):
         return rest[2:].partition("/")[2]
-    return rest if scheme in _registered or scheme in _installed() else text
+    return rest if scheme.lower() in _registered or scheme.lower() in _installed() else text
 
 
 def understood() -> str:
     """The schemes, for messages."""
-    names = ", ".join(f"{scheme}:" for scheme in sorted({*_registered, *_installed()}))
+    names = ", ".join(f"{scheme}:" for scheme in sorted({*tuple(_registered), *_installed()}))
     return f"{names} are understood; rpc.resolver.register, or an installed package's {GROUP}, adds others"
 
 
@@ -125,3 +132,11 @@ def _is_scheme(text: str) -> bool:
 def _installed() -> dict[str, EntryPoint]:
     """Once a process: to look through all packages takes some ten milliseconds."""
     return {point.name.lower(): point for point in entry_points(group=GROUP)}
+
+
+def _in_child() -> None:
+    global _lock  # noqa: PLW0603 - its holder may be a thread that the child of a fork does not have
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_in_child)

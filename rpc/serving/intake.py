@@ -181,10 +181,10 @@ class Intake:
         if isinstance(decision, Future):
             self._await_decision(call, decision, world)
             return False
-        if decision is not None:
-            refuse(call, decision)
-            return False
-        return True
+        refusal = _judged(call, decision)
+        if refusal is not None:
+            refuse(call, refusal)
+        return refusal is None
 
     def _await_decision(self, call: ServerCall, decision: Future[Refusal | None], world: World) -> None:
         """The decision and the call's end come by any thread: one of them takes what waits, and nothing is held on to
@@ -290,7 +290,15 @@ def _taken(waiting: list[ServerCall]) -> ServerCall | None:
 
 def _outcome(call: ServerCall, decision: Future[Refusal | None]) -> Refusal | None:
     try:
-        return decision.result()
-    except Exception:
+        return _judged(call, decision.result())
+    except BaseException:  # whoever decided may have been told to end: that lets nobody in
         _log.exception("%s is not let in: the port's policy failed", call.path)
         return UNDECIDED
+
+
+def _judged(call: ServerCall, decision: Refusal | None) -> Refusal | None:
+    """What is no decision lets nobody in."""
+    if decision is None or isinstance(decision, Refusal):
+        return decision
+    _log.error("%s is not let in: the port's policy answered %r", call.path, decision)
+    return UNDECIDED

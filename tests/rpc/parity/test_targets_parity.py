@@ -62,6 +62,12 @@ def test_a_unix_domain_socket_with_slashes(world, tmp_path):
     assert world.connect(f"unix://{tmp_path}/hello.sock").call("unary", request("Ann")).messages == ["Hello, Ann!"]
 
 
+def test_a_unix_domain_socket_with_a_space(world, tmp_path):
+    (tmp_path / "a b").mkdir()
+    world.start_server(polite, address=f"unix:{tmp_path}/a b/hello.sock")
+    assert world.connect(f"unix:{tmp_path}/a b/hello.sock").call("unary", request("Ann")).messages == ["Hello, Ann!"]
+
+
 def test_an_abstract_unix_domain_socket(world, tmp_path):
     address = f"unix-abstract:{tmp_path.name}-{world.kind}-{world.client_make}-{world.server_make}"
     world.start_server(polite, address=address)

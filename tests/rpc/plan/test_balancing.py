@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpc.balancing import PICKERS, BalancedCluster, Level
+from rpc.balancing import PICKERS, BalancedCluster, Level, Pick, PolicyError
 from rpc.balancing.pickers import PickFirst, Random, RoundRobin, interleave
 from tests.rpc.links import FakeLink, end_of, ends_of
 from xds_client.model import LbPolicy
@@ -162,3 +162,45 @@ def test_pick_first_tries_one_after_the_other():
 
 def test_every_policy_has_a_picker():
     assert PICKERS.keys() == set(LbPolicy)
+
+
+# ---- anybody's policies
+
+
+class Sticky:
+    """Stays with the first that it was ever given, ready or not."""
+
+    first = None
+
+    def __init__(self, endpoints):
+        Sticky.first = Sticky.first or endpoints[0]
+
+    def pick(self, head):
+        del head
+        return Pick(Sticky.first)
+
+
+def test_a_picker_that_names_what_is_not_ready_is_asked_once_and_picks_nothing(monkeypatch):
+    monkeypatch.setattr(Sticky, "first", None)
+    endpoints = ends_of([1, 1], ready=True)
+    level = Level(endpoints, Sticky)
+    assert level.pick(None, 0).endpoint is endpoints[0]
+    lose(endpoints[0])
+    assert level.pick(None, 1) is None
+
+
+class Raises:
+    def __init__(self, endpoints):
+        del endpoints
+
+    def pick(self, head):
+        raise ZeroDivisionError(head)
+
+
+@pytest.mark.parametrize("policy", [Raises, lambda _: 1 / 0], ids=["in its pick", "when it is made"])
+def test_what_a_policy_raises_is_told_as_its_own(policy, caplog):
+    level = Level(ends_of([1], ready=True), policy)
+    for _ in range(3):
+        with pytest.raises(PolicyError, match="its balancing policy failed: ZeroDivisionError"):
+            level.pick(None, 0)
+    assert len(caplog.records) == 1, "once, not for each call"

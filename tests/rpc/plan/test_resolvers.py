@@ -16,6 +16,7 @@ import rpc.aio
 from rpc.balancing import Pick
 from rpc.choice import Choice
 from rpc.resolver import CallTerms, Endpoint, InvalidTargetError, Pool, Resolved, Resolver, RetryPolicy, schemes
+from rpc.resolver.guarded import Guarded
 from tests.rpc.registry import Registry, RegistryResolver, endpoints, to
 from tests.rpc.script import READ, greet, polite, request, stay_until_over
 from tests.rpc.tls.ends import until
@@ -453,3 +454,83 @@ def test_a_balancing_policy_is_registered_by_name(registry, our_world):
 def test_a_policy_that_is_there_is_not_replaced(name):
     with pytest.raises(ValueError, match="is there already"):
         rpc.balancing.register(name, lambda endpoints: None)
+
+
+@pytest.mark.parametrize("kind", ["unary", "server_stream"])
+def test_what_a_balancing_policy_raises_fails_its_calls_by_name_in_both_worlds(registry, our_world, kind):
+    class Raises:
+        def __init__(self, endpoints):
+            del endpoints
+
+        def pick(self, head):
+            raise ZeroDivisionError(head.path)
+
+    registration = rpc.balancing.register("raises", Raises)
+    registry.set("shop", our_world.serve(polite), balancing="raises")
+    answer = our_world.connect("toy:///shop").call(kind, request())
+    assert answer.code is grpc.StatusCode.INTERNAL
+    assert "its balancing policy failed: ZeroDivisionError" in answer.details
+    registration.close()
+
+
+def test_a_registration_that_is_closed_twice_takes_no_other_away():
+    first = rpc.balancing.register("mine", lambda endpoints: endpoints)
+    first.close()
+    second = rpc.balancing.register("mine", lambda endpoints: endpoints)
+    first.close()
+    with pytest.raises(ValueError, match="is there already"):
+        rpc.balancing.register("mine", lambda endpoints: endpoints)
+    second.close()
+
+
+def test_a_scheme_that_is_given_back_is_never_unknown():
+    kept = rpc.resolver.register("toy", lambda _: RegistryResolver(Registry(), "kept"))
+    seen = []
+
+    class Looked(dict):
+        def pop(self, *arguments):
+            seen.append(arguments)
+            return super().pop(*arguments)
+
+    looked = Looked(schemes._registered)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schemes, "_registered", looked)
+        rpc.resolver.register("toy", lambda _: None).close()
+        assert looked["toy"] is kept
+    assert seen == []
+    kept.close()
+
+
+def test_the_endpoint_of_a_target_is_the_same_in_capitals():
+    registration = rpc.resolver.register("toy", lambda _: None)
+    assert schemes.endpoint_of("TOY:cart") == schemes.endpoint_of("toy:cart") == "cart"
+    registration.close()
+
+
+def test_news_come_through_in_a_child_whose_parent_was_at_using_others():
+    used, at_it, stay = [], threading.Event(), threading.Event()
+
+    class Said(Resolver):
+        def start(self, observer):
+            self.observer = observer
+
+        def close(self):
+            pass
+
+    def use(news):
+        at_it.set()
+        if news == "the parent's":
+            stay.wait()
+        used.append(news)
+
+    resolver = Said()
+    guarded = Guarded(resolver, "toy:///shop")
+    guarded.start(use)
+    thread = threading.Thread(target=resolver.observer, args=("the parent's",))
+    thread.start()
+    at_it.wait()
+    guarded.inherit()  # as in a child, where that thread is not
+    resolver.observer("the child's")
+    assert used == ["the child's"]
+    stay.set()
+    thread.join()

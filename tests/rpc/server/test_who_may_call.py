@@ -301,3 +301,27 @@ def test_threads_that_linger_ask_too(later):
 
         until(lingering_thread_has_asked)
     nothing_is_left(server)
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("answer", [False, "no", 7, SystemExit()], ids=repr)
+def test_what_is_no_decision_lets_nobody_in_and_ends_the_call(our_world, answer, later):
+    """A policy's answer, at once or later; what it raises, if that is an exception."""
+
+    def authorize(head):
+        del head
+        if not later:
+            if isinstance(answer, BaseException):
+                raise RuntimeError(answer)
+            return answer
+        decision = Future()
+        if isinstance(answer, BaseException):
+            decision.set_exception(answer)
+        else:
+            decision.set_result(answer)
+        return decision
+
+    server, client = serve(our_world, authorize)
+    said = client.call("unary", request("Ann"))
+    assert (said.code, said.details) == (grpc.StatusCode.PERMISSION_DENIED, intake.UNDECIDED.details)
+    nothing_is_left(server)
