@@ -8,15 +8,17 @@ from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from xds_client.model import ClusterConfig, DeferredMetadata, MeshSecret, Struct, SystemRoots
+from xds_client.model import ClusterConfig, Deferred, MeshSecret, Struct, SystemRoots
 
+# Properties that read what is kept as bytes.
+_READ = ("config", "default_config", "http")
 # Names of what is a map to the mesh, and pairs in the model.
 _PAIRS = ("labels", "typed_per_filter_config", "filter_metadata")
 
 
 def plain(value: object) -> Any:
     """Dataclasses become objects, enumerations their words, labels objects; endpoints say by which TLS."""
-    if isinstance(value, DeferredMetadata):
+    if isinstance(value, Deferred):
         value = value.value
     match value:
         case ClusterConfig():
@@ -46,8 +48,10 @@ def _scalar(value: object) -> Any:
 
 def _fields(value: object) -> dict[str, Any]:
     assert is_dataclass(value)
-    # What is not for a repr is a secret.
-    named = {field.name: getattr(value, field.name) for field in fields(value) if field.repr}
+    # What is not for a repr is a secret, or bytes that a property reads.
+    names = [field.name for field in fields(value) if field.repr]
+    names += [name for name in _READ if isinstance(getattr(type(value), name, None), property)]
+    named = {name: getattr(value, name) for name in names}
     return {name: _pairs(entry) if name.endswith(_PAIRS) else plain(entry) for name, entry in named.items()}
 
 

@@ -199,7 +199,7 @@ def _with_extension(found: Filter, reader: _Reader) -> Filter:
         return replace(found, unknown=_why(config))
     if found.permitted and config.type not in found.permitted:
         return replace(found, unknown=f"its configuration is {config.type}, which the listener does not permit")
-    return replace(found, type=config.type, config=config.config, unknown="")
+    return replace(found, type=config.type, packed=config.packed, unknown="")
 
 
 def _target(target: Target, reader: _Reader, node: Node) -> TargetConfig | TargetMissing | None:

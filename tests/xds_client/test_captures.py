@@ -58,12 +58,12 @@ def without_left_out(value):
 
 def _chain(chain):
     network, http = bare(chain.network_filters), bare(chain.http_filters)
-    return replace(chain, network_filters=network, http_filters=http, http=None)
+    return replace(chain, network_filters=network, http_filters=http, packed_http=None)
 
 
 def bare(filters):
     """Their names and types: not what they say."""
-    return tuple(replace(one, config=None) for one in filters)
+    return tuple(replace(one, packed=None) for one in filters)
 
 
 def _assignment(value):

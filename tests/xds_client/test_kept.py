@@ -12,9 +12,11 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from google.protobuf.any_pb2 import Any
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from proxyless.plain import plain
 from proxyless_native import Pattern
 from tests.xds_client.mesh import cluster, response, subset
 from xds_client import model as m
@@ -149,9 +151,10 @@ def test_the_patterns_that_are_kept_of_one_resource_are_bounded_together(monkeyp
     compiled = []
     monkeypatch.setattr(fields, "Pattern", lambda text: compiled.append(text) or Pattern(text))
     fields._check.cache_clear()
-    configs = [callers(1, f"{LARGE}{number}") for number in range(5 * ENOUGH)]
-    found = value(LISTENER, listener(manager(*configs)))
-    kept = [isinstance(one.config, m.HttpRbac) for one in found.filter_chains[0].http_filters[:-1]]
+    configs = iter([callers(1, f"{LARGE}{number}") for number in range(5 * ENOUGH)])
+    found = value(ROUTE, table(5 * ENOUGH, lambda one: one.typed_per_filter_config["x"].CopyFrom(next(configs))))
+    routes = found.virtual_hosts[0].routes
+    kept = [isinstance(config, m.HttpRbac) for one in routes[:-1] for _, config in one.typed_per_filter_config]
     assert kept == sorted(kept, reverse=True), "all up to a number"
     assert 3 * ENOUGH < sum(kept) < 4 * ENOUGH
     assert len(compiled) <= sum(kept) + 3, "the others were not even tried"
@@ -312,3 +315,62 @@ def test_what_a_listener_says_of_a_filter_that_comes_later_is_kept():
     assert found[1].discovered
     assert found[1].default_config == packed(callers(1))
     assert found[0].default_config is None
+
+
+# ---- what nobody asks for
+
+
+def test_what_a_listener_keeps_is_read_when_somebody_asks_for_it(monkeypatch):
+    said = listener(manager(callers(1)))
+    with monkeypatch.context() as patched:
+        patched.setattr(m.Deferred, "value", property(lambda _: pytest.fail("it is read")))
+        one, other = value(LISTENER, said), value(LISTENER, said)
+        assert one == other
+        assert hash(one) == hash(other)
+        assert repr(one) == repr(other)
+    chain = one.filter_chains[0]
+    assert isinstance(chain.http_filters[0].config, m.HttpRbac)
+    assert chain.http.routes.name == "x"
+    assert chain.http is chain.http
+    assert plain(chain)["http"]["routes"]["name"] == "x"
+    assert plain(chain)["http_filters"][0]["config"]["rules"]["action"] == "ALLOW"
+    assert value(LISTENER, listener(manager(callers(2)))) != one
+
+
+def test_filters_in_filters_that_are_read_later_are_as_deep_as_they_stand():
+    found = Any(type_url="type.googleapis.com/x.y")
+    for _ in range(40):
+        said = http_protocol_options_pb2.HttpProtocolOptions()
+        said.http_filters.add(name="f").typed_config.CopyFrom(found)
+        found = in_an_any(said)
+    read, depth = packed(found), 1
+    while not isinstance(read, m.Opaque):
+        read, depth = read.http_filters[0].config, depth + 1
+    assert (read.problem, depth) == ("nested too deep", 17)
+
+
+def test_more_headers_than_envoy_takes_are_left_out_and_named():
+    said = table(0, None)
+    for _ in range(1000):
+        said.request_headers_to_add.add()
+        said.virtual_hosts[0].response_headers_to_add.add()
+    found = value(ROUTE, said)
+    assert len(found.terms.headers.request_add) == len(found.virtual_hosts[0].headers.response_add) == 1000
+    said.request_headers_to_add.add()
+    said.virtual_hosts[0].response_headers_to_add.add()
+    found = value(ROUTE, said)
+    assert found.terms.headers == found.virtual_hosts[0].headers == m.HeaderOperations()
+    assert found.terms.left_out == ("request_headers_to_add: has more than 1000 entries",)
+    assert found.virtual_hosts[0].left_out == ("response_headers_to_add: has more than 1000 entries",)
+
+
+def test_lists_that_are_only_kept_have_an_end():
+    def split(one):
+        one.route.weighted_clusters.clusters.add(name="c").weight.value = 1
+        for _ in range(10_000):
+            one.route.weighted_clusters.clusters.add(name="c")
+
+    found = value(ROUTE, table(1, split)).virtual_hosts[0].routes[0]
+    assert len(found.action.clusters) == 10_001
+    assert found.forward is None
+    assert found.left_out == ("route.weighted_clusters.clusters: has more than 10000 entries",)

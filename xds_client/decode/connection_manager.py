@@ -5,8 +5,6 @@ Nothing of it is an error here: what a chain must not say is `xds_client.decode.
 
 from __future__ import annotations
 
-from typing import Any
-
 from envoy.extensions.filters.network.http_connection_manager.v3 import (  # type: ignore[import-untyped]
     http_connection_manager_pb2,
 )
@@ -70,7 +68,8 @@ connection_manager_shape = Shape(
 )
 
 
-def connection_manager(message: Any) -> ConnectionManager:
+def connection_manager(packed: bytes) -> ConnectionManager:
+    message = _manager.FromString(packed)
     problems: list[str] = []
     said = connection_manager_shape.said(message, problems)
     return ConnectionManager(**said, left_out=tuple(problems))

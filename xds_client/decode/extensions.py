@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError as WireError
 from udpa.type.v1 import typed_struct_pb2 as udpa_typed_struct_pb2  # type: ignore[import-untyped]
 from xds.type.v3 import typed_struct_pb2  # type: ignore[import-untyped]
@@ -16,7 +17,7 @@ from xds.type.v3 import typed_struct_pb2  # type: ignore[import-untyped]
 from xds_client.decode.fields import FieldError, kept_patterns, refuse_unknown_fields, unpacked
 from xds_client.decode.shape import shaped
 from xds_client.decode.values import extension
-from xds_client.model import Opaque
+from xds_client.model import Deferred, Opaque
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,20 @@ def _opened(said: Any, name: str) -> Any:
     except FieldError as error:
         problem = f"{error.field}: {error.reason}" if error.field else error.reason
         return Opaque(name, bytes(said.value), problem)
+
+
+def deferred(said: Any) -> Deferred[Any]:
+    """`packed`, when somebody asks; as deep as it stands here."""
+    depth = _depth.get()
+
+    def read(data: bytes) -> Any:
+        token = _depth.set(depth)
+        try:
+            return packed(any_pb2.Any.FromString(data))
+        finally:
+            _depth.reset(token)
+
+    return Deferred(said.SerializeToString(), read)
 
 
 def type_of(said: Any) -> str:

@@ -14,9 +14,9 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (  # typ
 )
 
 from xds_client.decode import http_filters as known_filters
-from xds_client.decode.extensions import name_of, packed, type_of
+from xds_client.decode.extensions import deferred, name_of, type_of
 from xds_client.decode.fields import inside, unpacked
-from xds_client.model import ExtensionConfig, Filter
+from xds_client.model import Deferred, ExtensionConfig, Filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,15 +37,15 @@ def connection_filter(message: Any) -> Filter:
     return Filter(
         message.name,
         found,
-        config=_config(message.typed_config, found),
+        packed=_config(message.typed_config, found),
         disabled=getattr(message, "disabled", False),
         is_optional=getattr(message, "is_optional", False),
     )
 
 
-def _config(said: Any, kind: str) -> Any:
+def _config(said: Any, kind: str) -> Deferred[Any] | None:
     """What stands in a container is told elsewhere; listener filters look, and say what they look at (`Inspector`)."""
-    return None if not kind or kind in _CONTAINERS or kind.startswith(_LISTENER) else packed(said)
+    return None if not kind or kind in _CONTAINERS or kind.startswith(_LISTENER) else deferred(said)
 
 
 def http_filters(manager: Any) -> tuple[Filter, ...]:
@@ -95,6 +95,6 @@ def _discovered(message: Any) -> Filter:
     return replace(
         found,
         discovered=True,
-        default_config=_config(said.default_config, type_of(said.default_config)),
+        packed_default=_config(said.default_config, type_of(said.default_config)),
         unknown="its configuration has not come yet",
     )

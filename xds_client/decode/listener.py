@@ -20,7 +20,7 @@ from xds_client.decode.filters import connection_filter, http_filters
 from xds_client.decode.inbound_traffic import refuse_unless_bytes_are_passed_on, refuse_unless_http_is_passed_on
 from xds_client.decode.listener_filter import inspector
 from xds_client.decode.tls import downstream_socket
-from xds_client.model import ChainKind, DownstreamTls, FilterChain, Listener
+from xds_client.model import ChainKind, Deferred, DownstreamTls, FilterChain, Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,8 @@ def _with_terminal(chain: FilterChain, filters: Any) -> FilterChain:
     if packed.Is(http_connection_manager_pb2.HttpConnectionManager.DESCRIPTOR):
         http = inside(place, lambda p: unpacked(p, http_connection_manager_pb2.HttpConnectionManager), packed)
         filters = inside(place, http_filters, http)
-        chain = replace(chain, kind=ChainKind.HTTP, http_filters=filters, http=connection_manager(http))
+        manager = Deferred(bytes(packed.value), connection_manager)
+        chain = replace(chain, kind=ChainKind.HTTP, http_filters=filters, packed_http=manager)
         return _unless_passed_on(chain, place, refuse_unless_http_is_passed_on, http)
     if packed.Is(tcp_proxy_pb2.TcpProxy.DESCRIPTOR):
         tcp = inside(place, lambda p: unpacked(p, tcp_proxy_pb2.TcpProxy), packed)

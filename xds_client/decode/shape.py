@@ -130,11 +130,18 @@ class Shape(Generic[T]):
         if kind is not None and kind.GetOptions().map_entry:
             return _of_map(name, known)
         if descriptor.is_repeated:
-            return tuple if known is None else lambda values: each(name, known, values)
+            return tuple if known is None else lambda values: each(name, known, _not_too_many(name, values))
         return None if known is None else lambda value: inside(name, known, value)
 
 
 ALL: list[Shape[Any]] = []
+_MOST = 10_000  # two bytes of an empty message are a thousand bytes of values
+
+
+def _not_too_many(name: str, values: Any) -> Any:
+    if len(values) > _MOST:
+        raise FieldError(name, f"has more than {_MOST} entries")
+    return values
 
 
 def _told(error: FieldError, problems: list[str] | None) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _PER_MILLION = {"HUNDRED": 10_000, "TEN_THOUSAND": 100, "MILLION": 1}
 _MILLION = 1_000_000
+_MOST_ADDED = 1000  # more are refused by Envoy too (route_components.proto)
 HEADER_FIELDS = (
     "request_headers_to_add",
     "request_headers_to_remove",
@@ -58,6 +59,9 @@ def value(message: Any) -> m.Value:
 
 def header_operations(message: Any) -> m.HeaderOperations:
     """What a route, a virtual host, a table or a share of the requests says about headers."""
+    for name in ("request_headers_to_add", "response_headers_to_add"):
+        if len(getattr(message, name)) > _MOST_ADDED:
+            raise FieldError(name, f"has more than {_MOST_ADDED} entries")
     return m.HeaderOperations(
         each("request_headers_to_add", header_to_add, message.request_headers_to_add),
         tuple(message.request_headers_to_remove),

@@ -6,7 +6,7 @@ does with calls (authorization, JWT) will stand beside its filters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xds_client.model.connection_manager import ConnectionManager
     from xds_client.model.filter import Filter
     from xds_client.model.tls import DownstreamTls
+    from xds_client.model.values import Deferred
 
 # The listener that istiod gives a sidecar for everything that comes in (pilot/pkg/model VirtualInboundListenerName).
 VIRTUAL_INBOUND = "virtualInbound"
@@ -68,7 +69,7 @@ class FilterChain:
 
     The last of the ``network_filters`` is the terminal one; ``http_filters`` are in order too, behind a router come
     those that it has itself, and in the end those of upgrades. ``http``: what else its connection manager says, the
-    routes above all; None where it ends in something else.
+    routes above all, read of ``packed_http`` when first asked for; None where it ends in something else.
     """
 
     name: str
@@ -78,7 +79,11 @@ class FilterChain:
     network_filters: tuple[Filter, ...] = ()
     http_filters: tuple[Filter, ...] = ()
     unusable: str = ""
-    http: ConnectionManager | None = None
+    packed_http: Deferred[ConnectionManager] | None = field(default=None, repr=False)
+
+    @property
+    def http(self) -> ConnectionManager | None:
+        return None if self.packed_http is None else self.packed_http.value
 
 
 @dataclass(frozen=True, slots=True)

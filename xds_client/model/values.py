@@ -6,10 +6,12 @@ Each class says which message of Envoy's it is (envoy.config.core.v3 where nothi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+T = TypeVar("T")
 
 # google.protobuf.Value: what JSON knows, lists as tuples.
 Value: TypeAlias = "bool | float | str | tuple[Value, ...] | Struct | None"
@@ -64,21 +66,39 @@ class Metadata:
         return None if found is None else found.get(*path)
 
 
-class DeferredMetadata:
-    """A `Metadata` that is read each time when somebody asks for it: thousands of clusters have one that nobody wants.
+class Deferred(Generic[T]):
+    """A value that is read when somebody first asks for it: most of what a mesh says nobody wants.
 
     It is equal to one that was made of the same bytes: configurations are compared where nothing may be read or fail.
     """
 
-    __slots__ = ("_packed", "_read")
+    __slots__ = ("_packed", "_read", "_value")
 
-    def __init__(self, packed: bytes, read: Callable[[bytes], Metadata]) -> None:
+    def __init__(self, packed: bytes, read: Callable[[bytes], T]) -> None:
         self._packed = packed
         self._read = read
+        self._value: T | None = None
 
     @property
-    def value(self) -> Metadata:
-        return self._read(self._packed)
+    def value(self) -> T:
+        if self._value is None:  # two threads may both read it; what they read is the same
+            self._value = self._read(self._packed)
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        return self._packed == other._packed if isinstance(other, Deferred) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._packed)
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+class DeferredMetadata(Deferred[Metadata]):
+    """A `Metadata` that is read when somebody first asks for it."""
+
+    __slots__ = ()
 
     @property
     def filter_metadata(self) -> tuple[tuple[str, Struct], ...]:
@@ -91,15 +111,6 @@ class DeferredMetadata:
     def get(self, namespace: str, *path: str) -> Value:
         """As `Metadata.get`."""
         return self.value.get(namespace, *path)
-
-    def __eq__(self, other: object) -> bool:
-        return self._packed == other._packed if isinstance(other, DeferredMetadata) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._packed)
-
-    def __repr__(self) -> str:
-        return repr(self.value)
 
 
 NO_METADATA = Metadata()
