@@ -56,6 +56,7 @@ check: setup
 	$(VENV)/bin/lint-imports
 	$(RUN) tools/supply_chain.py check
 	$(RUN) tools/public_names.py
+	$(RUN) tools/house.py
 	$(VENV)/bin/hadolint --failure-threshold style Dockerfile
 	$(VENV)/bin/shellcheck --external-sources .ci/run tools/prerequisites e2e/kind.sh e2e/*/build bench/peers/*/build
 	cd native && $(CARGO) fmt --check
