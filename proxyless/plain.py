@@ -68,4 +68,4 @@ def _endpoints(config: ClusterConfig) -> Any:
         | {"endpoints": [_fields(endpoint) | {"tls": plain(tls_for(endpoint))} for endpoint in group.endpoints]}
         for group in config.endpoints.localities
     ]
-    return {"name": config.endpoints.name, "localities": localities}
+    return {"name": config.endpoints.name, "localities": localities, "left_out": [*config.endpoints.left_out]}

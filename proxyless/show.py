@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # What is told in words of its own. The rest of what the mesh said follows as "said"; left_out names what is not obeyed.
 _TOLD_OF_ACTIONS = ("cluster", "weighted_clusters")
-_TOLD_OF_ROUTES = ("name", "match", "action", "left_out", "forward")
+_TOLD_OF_ROUTES = ("name", "match", "action", "left_out", "unread", "forward")
 _TOLD_OF_HOSTS = ("name", "domains", "routes", "require_tls", "left_out")
 _OBEYED = frozenset({LbPolicy.ROUND_ROBIN, LbPolicy.RANDOM, LbPolicy.PICK_FIRST})
 
@@ -44,7 +44,7 @@ def config_tree(config: TargetConfig, *, whole: bool = False) -> Tree:
         branch = routes.add(_line(f"{number}. {_match(route.match)}", route.name))
         for line in _action(route):
             branch.add(Text(line))
-        _add_left_out(branch, route.left_out)
+        _add_left_out(branch, (*route.left_out, *route.unread))
         if whole:
             _add_all_of_route(branch, route)
     unread = (*config.virtual_host.left_out, *config.table.left_out)
@@ -171,7 +171,8 @@ def _add_cluster(tree: Tree, config: ClusterConfig) -> Tree:
         unusable.add(Text(f"cannot be used: {config.error}", style="red"))
         return unusable
     branch = tree.add(_line(config.name, _cluster(cluster)))
-    _add_left_out(branch, cluster.left_out)
+    endpoints = config.endpoints.left_out if config.endpoints else ()
+    _add_left_out(branch, (*cluster.left_out, *cluster.unread, *endpoints))
     localities = config.endpoints.localities if config.endpoints else ()
     if not any(group.endpoints for group in localities):
         branch.add(Text("no endpoints", style="red"))
@@ -194,7 +195,7 @@ def _add_all_of_cluster(branch: Tree, config: ClusterConfig) -> None:
         _add_said(branch, config.cluster.terms, ())
         _add_said(branch, config.cluster.metadata, ())
     if config.endpoints is not None:
-        _add_said(branch, config.endpoints, ("name", "localities"))
+        _add_said(branch, config.endpoints, ("name", "localities", "left_out"))
 
 
 def _add_left_out(branch: Tree, left_out: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from xds_client.model import TargetConfig
+from xds_client.model import ClusterConfig, TargetConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -73,8 +73,19 @@ def _of(configuration: object) -> Iterator[str]:
             continue
         for what in route.left_out:
             yield f"route {called} of {host.name} asks for {what}, which this release does not carry out"
+        for what in route.unread:
+            yield f"route {called} of {host.name} says what cannot be read, and is left out: {what}"
     for what in (*host.left_out, *configuration.table.left_out):
         yield f"virtual host {host.name} says what cannot be read, and is left out: {what}"
     for one in configuration.clusters:
-        for what in one.cluster.left_out if one.cluster is not None else ():
+        yield from _of_cluster(one)
+
+
+def _of_cluster(one: ClusterConfig) -> Iterator[str]:
+    if one.cluster is not None:
+        for what in one.cluster.left_out:
             yield f"cluster {one.name} asks for {what}, which this release does not carry out"
+        for what in one.cluster.unread:
+            yield f"cluster {one.name} says what cannot be read, and is left out: {what}"
+    for what in one.endpoints.left_out if one.endpoints is not None else ():
+        yield f"endpoints of cluster {one.name} say what cannot be read, and is left out: {what}"

@@ -228,4 +228,5 @@ def test_a_part_of_a_cluster_that_is_malformed_and_not_carried_out_costs_itself_
     broken = decode(message)
     assert broken.terms.cleanup_interval is None
     assert broken.terms.outlier_detection == said.terms.outlier_detection
-    assert any(what.startswith("cleanup_interval: 0 s and -1 ns are no duration") for what in broken.left_out)
+    assert any(what.startswith("cleanup_interval: 0 s and -1 ns are no duration") for what in broken.unread)
+    assert broken.left_out == ("outlierDetection",), "nobody asked for what is malformed"

@@ -373,4 +373,4 @@ def test_lists_that_are_only_kept_have_an_end():
     found = value(ROUTE, table(1, split)).virtual_hosts[0].routes[0]
     assert len(found.action.clusters) == 10_001
     assert found.forward is None
-    assert found.left_out == ("route.weighted_clusters.clusters: has more than 10000 entries",)
+    assert found.unread == ("route.weighted_clusters.clusters: has more than 10000 entries",)

@@ -180,3 +180,45 @@ def test_what_is_asked_for_anew_with_every_push_fills_no_log(wire, caplog):
     [line, more] = warned(caplog)
     assert "(later)" in line
     assert more == "and 480 more that this release does not carry out; status() has them"
+
+
+def malformed_endpoints(*categories):
+    said = endpoints(V1, "10.0.0.1")
+    for category in categories:
+        said.policy.drop_overloads.add(category=category).drop_percentage.denominator = 9
+    place = said.endpoints[0].lb_endpoints[0]
+    place.metadata.filter_metadata["x"]["n"] = float("nan")
+    place.endpoint.health_check_config.port_value = 1
+    said.endpoints[0].lb_endpoints.add().CopyFrom(place)
+    said.endpoints[0].lb_endpoints[1].endpoint.address.socket_address.address = "10.0.0.2"
+    return said
+
+
+def test_what_cannot_be_read_is_told_apart_from_what_is_not_carried_out(wire):
+    wire.observe(Target("reviews", 9080))
+    asks = with_cluster({"outlier_detection": {}})
+    asks.cleanup_interval.nanos = -1
+    wire.receive(response(CLUSTER, asks))
+    table = with_route({"name": "main", "route": {"request_mirror_policies": [{"cluster": "m"}]}})
+    table.virtual_hosts[0].routes[0].route.idle_timeout.nanos = -1
+    wire.receive(response(ROUTE, table))
+    wire.receive(response(ENDPOINT, malformed_endpoints("a")))
+    lines = wire.loop.status().left_out
+    asked, unread = ([line for line in lines if said in line] for said in ("asks for", "cannot be read"))
+    assert sorted((*asked, *unread)) == list(lines)
+    assert [line.partition(" asks for ")[2].partition(",")[0] for line in asked] == ["outlierDetection", "mirror"]
+    [cluster_line, in_policy, in_metadata, route_line] = sorted(unread)
+    assert "cleanup_interval: 0 s and -1 ns" in cluster_line
+    assert "metadata.filter_metadata['x']: nan is no number" in in_metadata
+    assert "drop_overloads[0].drop_percentage.denominator: 9 is not supported" in in_policy
+    assert "route.idle_timeout: 0 s and -1 ns" in route_line
+
+
+def test_of_endless_losses_in_endpoints_some_are_told():
+    said = malformed_endpoints()
+    for number in range(30):
+        said.endpoints[0].lb_endpoints.add().CopyFrom(said.endpoints[0].lb_endpoints[0])
+        said.endpoints[0].lb_endpoints[-1].metadata.filter_metadata[f"m{number:02}"]["n"] = float("inf")
+        said.endpoints[0].lb_endpoints[-1].metadata.filter_metadata["x"]["n"] = 1
+    found = parse(ENDPOINT, V1, ENDPOINT.value, said.SerializeToString()).value()
+    assert (len(found.left_out), found.left_out[-1]) == (21, "and 11 more")

@@ -61,22 +61,26 @@ def cluster(message: Any) -> Cluster:
         unusable=security.unusable,
         metadata=DeferredMetadata(said, metadata_of) if said else NO_METADATA,
     )
-    terms, left_out = _terms_of(message)
-    return replace(read, terms=terms, left_out=(*by_address, *left_out) if by_address else left_out)
+    terms, left_out, unread = _terms_of(message)
+    return replace(read, terms=terms, left_out=(*by_address, *left_out) if by_address else left_out, unread=unread)
 
 
-def _terms_of(message: Any) -> tuple[ClusterTerms, tuple[str, ...]]:
+_Terms = tuple[ClusterTerms, tuple[str, ...], tuple[str, ...]]
+
+
+def _terms_of(message: Any) -> _Terms:
     for field in _OWN:
         message.ClearField(field)
     rest = message.SerializeToString(deterministic=True)
     return _known_terms(rest) if len(rest) <= _LARGEST_KEPT else _terms(rest)
 
 
-def _terms(rest: bytes) -> tuple[ClusterTerms, tuple[str, ...]]:
+def _terms(rest: bytes) -> _Terms:
+    """Besides them what is not carried out, and what cannot be read."""
     message, problems = cluster_pb2.Cluster.FromString(rest), list[str]()
     with bounded_patterns():  # of its own: the next cluster that says the same gets the same, whatever else it says
         terms = ClusterTerms(**cluster_terms.said(message, problems))
-    return terms, tuple(dict.fromkeys((*of_cluster(message), *problems)))
+    return terms, of_cluster(message), tuple(problems)
 
 
 _known_terms = lru_cache(maxsize=1024)(_terms)

@@ -37,6 +37,7 @@ from xds_client.model import (
 _MAX_PRIORITY = 128
 _HOST_NAME = frozenset(f"{string.ascii_letters}{string.digits}.-_")
 _LONGEST_NAME = 253
+_MOST_TOLD = 20
 
 _Known = dict[bytes, tuple[Labels, str, Metadata]]  # by what it was decoded from
 
@@ -79,13 +80,17 @@ assignment_shape = Shape(
 
 def cluster_load_assignment(message: Any, *, host_names: bool = False) -> ClusterLoadAssignment:
     """Decode the endpoints; an address must be an IP literal unless ``host_names`` (DNS clusters)."""
-    decode = partial(_locality, host_names=host_names, known={})
+    problems: list[str] = []
+    decode = partial(_locality, host_names=host_names, known={}, problems=problems)
     localities = each("endpoints", decode, message.endpoints)
-    said = LoadAssignmentPolicy(**policy.said(message.policy, [])) if message.HasField("policy") else None
-    return ClusterLoadAssignment(message.cluster_name, _first_of_each_address(localities), said)
+    said = LoadAssignmentPolicy(**policy.said(message.policy, problems)) if message.HasField("policy") else None
+    told = tuple(dict.fromkeys(problems))
+    if len(told) > _MOST_TOLD:
+        told = (*told[:_MOST_TOLD], f"and {len(told) - _MOST_TOLD} more")
+    return ClusterLoadAssignment(message.cluster_name, _first_of_each_address(localities), said, told)
 
 
-def _locality(message: Any, *, host_names: bool, known: _Known) -> LocalityEndpoints:
+def _locality(message: Any, *, host_names: bool, known: _Known, problems: list[str]) -> LocalityEndpoints:
     if message.priority > _MAX_PRIORITY:
         raise FieldError("priority", f"{message.priority} is more than {_MAX_PRIORITY}")
     if message.HasField("leds_cluster_locality_config"):
@@ -95,31 +100,36 @@ def _locality(message: Any, *, host_names: bool, known: _Known) -> LocalityEndpo
         locality=Locality(where.region, where.zone, where.sub_zone),
         priority=message.priority,
         weight=message.load_balancing_weight.value,
-        endpoints=each("lb_endpoints", partial(_endpoint, host_names=host_names, known=known), message.lb_endpoints),
-        metadata=_whole(message.metadata) if message.HasField("metadata") else NO_METADATA,
+        endpoints=each(
+            "lb_endpoints",
+            partial(_endpoint, host_names=host_names, known=known, problems=problems),
+            message.lb_endpoints,
+        ),
+        metadata=_whole(message.metadata, problems) if message.HasField("metadata") else NO_METADATA,
         proximity=message.proximity.value if message.HasField("proximity") else None,
     )
 
 
-def _endpoint(message: Any, *, host_names: bool, known: _Known) -> Endpoint:
+def _endpoint(message: Any, *, host_names: bool, known: _Known, problems: list[str]) -> Endpoint:
     address, port = inside("endpoint.address", partial(_socket_address, host_names=host_names), message)
     weight = message.load_balancing_weight.value if message.HasField("load_balancing_weight") else 1
     if weight < 1:
         raise FieldError("load_balancing_weight", "0 is not a weight")
-    labels, workload, whole = _metadata(message.metadata, known) if message.HasField("metadata") else _NOTHING
+    has_metadata = message.HasField("metadata")
+    labels, workload, whole = _metadata(message.metadata, known, problems) if has_metadata else _NOTHING
     health = known_name(message, "health_status", HealthStatus) if message.health_status else HealthStatus.UNKNOWN
     said = message.endpoint
     rare = said.hostname or said.additional_addresses or said.HasField("health_check_config")
-    more = EndpointDetails(**details.said(said, [])) if rare else NO_DETAILS
+    more = EndpointDetails(**details.said(said, problems)) if rare else NO_DETAILS
     return Endpoint(address, port, weight, health, labels, workload, whole, more)
 
 
 _NOTHING: tuple[Labels, str, Metadata] = ((), "", NO_METADATA)
 
 
-def _besides(message: Any) -> Metadata:
+def _besides(message: Any, problems: list[str]) -> Metadata:
     """Without what has attributes of its own: mostly nothing."""
-    said = _whole(message)
+    said = _whole(message, problems)
     kept = []
     for name, struct in said.filter_metadata:
         fields = tuple(pair for pair in struct.fields if name != "istio" or pair[0] != "workload")
@@ -128,11 +138,14 @@ def _besides(message: Any) -> Metadata:
     return replace(said, filter_metadata=tuple(kept)) if kept or said.typed_filter_metadata else NO_METADATA
 
 
-def _whole(message: Any) -> Metadata:
-    return Metadata(**metadata.said(message, []))
+def _whole(message: Any, problems: list[str]) -> Metadata:
+    malformed: list[str] = []
+    found = Metadata(**metadata.said(message, malformed))
+    problems += (f"metadata.{what}" for what in malformed)
+    return found
 
 
-def _metadata(message: Any, known: _Known) -> tuple[Labels, str, Metadata]:
+def _metadata(message: Any, known: _Known, problems: list[str]) -> tuple[Labels, str, Metadata]:
     """Transport labels, workload, and what else there is. A deployment's endpoints have the same: it is read once."""
     packed = message.SerializeToString()
     if packed not in known:
@@ -142,7 +155,7 @@ def _metadata(message: Any, known: _Known) -> tuple[Labels, str, Metadata]:
             place = "metadata.envoy.transport_socket_match"
             labels = inside(place, string_labels, metadata["envoy.transport_socket_match"])
         workload = metadata["istio"].fields["workload"].string_value if "istio" in metadata else ""
-        known[packed] = labels, workload, _besides(message)
+        known[packed] = labels, workload, _besides(message, problems)
     return known[packed]
 
 

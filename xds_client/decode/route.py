@@ -103,7 +103,7 @@ def _route(virtual_host: Any, message: Any) -> Route | None:
             return None
         raise
     said = _besides.said(message, problems)
-    return Route(message.name, match, action, (*of_route(message, virtual_host), *problems), **said)
+    return Route(message.name, match, action, of_route(message, virtual_host), unread=tuple(problems), **said)
 
 
 def _never_for_grpc(message: Any) -> bool:

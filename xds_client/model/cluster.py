@@ -50,8 +50,9 @@ class Cluster:
 
     ``tls`` None: plaintext, unless an entry of ``transport_matches`` fits the endpoint. ``unusable``: why no connection
     may be made, because it would be less secure than the mesh demands; empty: it may. ``left_out``: what else it asks
-    for, in Istio's words, and this release does not carry out. ``terms``: all that it asks for; how many requests may
-    be under way, and the other port, are told above too, as they are obeyed.
+    for, in Istio's words, and this release does not carry out; ``unread``: what of it cannot be read, and why.
+    ``terms``: all that it asks for; how many requests may be under way, and the other port, are told above too, as they
+    are obeyed.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Cluster:
     left_out: tuple[str, ...] = ()
     terms: ClusterTerms = NO_CLUSTER_TERMS
     metadata: Metadata | DeferredMetadata = NO_METADATA
+    unread: tuple[str, ...] = ()
 
     def tls_for(self, endpoint: Endpoint) -> UpstreamTls | None:
         """The TLS that this endpoint demands: first match whose labels it carries, else the cluster's own."""

@@ -95,8 +95,12 @@ class LoadAssignmentPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ClusterLoadAssignment:
-    """One EDS resource (or the inline endpoints of a STATIC or DNS cluster). ``policy`` None: not said."""
+    """One EDS resource (or the inline endpoints of a STATIC or DNS cluster). ``policy`` None: not said.
+
+    ``left_out``: what could not be read of it, and why; of very much only some.
+    """
 
     name: str
     localities: tuple[LocalityEndpoints, ...]
     policy: LoadAssignmentPolicy | None = None
+    left_out: tuple[str, ...] = ()

@@ -112,7 +112,8 @@ class Route:
     """``action`` is what is made of a gRPC call; ``forward`` (the proto's ``route``), ``redirect`` and
     ``direct_response`` are all that the mesh said of it, one of them at most.
 
-    ``left_out``: what else the route asks for, in Istio's words, and this release does not carry out.
+    ``left_out``: what else the route asks for, in Istio's words, and this release does not carry out; ``unread``: what
+    of it cannot be read, and why.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Route:
     stat_prefix: str = ""
     per_request_buffer_limit_bytes: int | None = None
     request_body_buffer_limit: int | None = None
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
