@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # What stands in chains besides the choice of TLS is not served by localmesh: policies come with AuthorizationPolicy,
 # and metadata exchange and statistics only have a meaning for Envoys.
-NOT_COMPARED = {"network_filters": (), "http_filters": (), "http": None}
+NOT_COMPARED = {"network_filters": (), "http_filters": (), "packed_http": None}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
