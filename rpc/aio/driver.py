@@ -200,6 +200,8 @@ class Driver:
         finally:  # also where whoever closes it waits no longer
             self._end_dials()
             self.core.close()
+            for waiting in (*self._waiting, *self._standing):  # now, not a turn of the loop later: they are over
+                waiting.end()
 
     def _end_dials(self) -> None:
         for task in tuple(self._dials):

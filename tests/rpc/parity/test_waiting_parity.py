@@ -126,6 +126,19 @@ def test_what_is_no_text_is_internal_in_asyncio(reserved):
 # ---- channels of asyncio that close with a grace
 
 
+@pytest.mark.parametrize("module", [grpc.aio, rpc.aio], ids=["grpcio", "ours"])
+@pytest.mark.parametrize("call", ["SayHello", "ListHellos"])
+def test_a_call_that_waits_is_cancelled_as_soon_as_its_channel_is_closed(module, call, reserved):
+    async def close():
+        channel = module.insecure_channel(f"127.0.0.1:{reserved}")
+        waiting = getattr(GreeterStub(channel), call)(request(), wait_for_ready=True)
+        await asyncio.sleep(0.1)
+        await channel.close()
+        return waiting.done(), waiting.cancelled()
+
+    assert asyncio.run(close()) == (True, True)
+
+
 async def closing(channel, call, listen):
     """Close with grace while ``call`` waits for its connection; then somebody listens."""
     for _ in range(3):
