@@ -124,9 +124,8 @@ def measure(rounds: int, seconds: float) -> dict[str, dict[str, float]]:
             for protocol, load in loads.items():
                 rates[protocol].append(load(seconds))
         server.close()
-        ratios = [echo / grpc for echo, grpc in zip(rates["echo"], rates["grpc"], strict=True)][
-            1:
-        ]  # the first warms up
+        pairs = zip(rates["echo"], rates["grpc"], strict=True)
+        ratios = [echo / grpc for echo, grpc in pairs][1:]  # the first warms up
         row = {protocol: round(statistics.median(values[1:])) for protocol, values in rates.items()}
         found[name] = {**row, "ratio": round(statistics.median(ratios), 3)}
     return found

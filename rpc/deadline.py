@@ -22,6 +22,6 @@ def time_left(deadline: float | None, clock: Callable[[], float] = time.monotoni
     return None if deadline is None else deadline - clock()
 
 
-def time_remaining(deadline: float | None) -> float | None:
+def time_remaining(deadline: float | None, clock: Callable[[], float] = time.monotonic) -> float | None:
     """As grpc's calls say it: never negative."""
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+    return None if deadline is None else max(0.0, deadline - clock())

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import threading
 import weakref
 from typing import Protocol
 
@@ -30,6 +31,23 @@ _generation = 0
 def inherits(thing: Inheritor) -> None:
     """Tell it of forks, as long as somebody holds it."""
     _inheritors.add(thing)
+
+
+class ProcessLock:
+    """A lock of the whole process. A child has one that nobody holds: its holder may be a thread that is not there."""
+
+    def __init__(self) -> None:
+        self.inherit()
+        inherits(self)
+
+    def inherit(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def abandon(thing: object) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
 from typing import TYPE_CHECKING, NamedTuple
 
+from rpc.fork import ProcessLock
 from xds_client import Bootstrap, PilotExchanger
 from xds_client.settings import PREFIX
 
@@ -19,7 +19,7 @@ class _Opened(NamedTuple):
     settings: Mapping[str, str]
 
 
-_lock = threading.Lock()
+_lock = ProcessLock()
 _current: _Opened | None = None
 _former: list[PilotExchanger] = []  # of other settings, still observed by channels and ports that were made then
 
@@ -56,10 +56,4 @@ def _close_all() -> None:
         exchanger.close()
 
 
-def _in_child() -> None:
-    global _lock  # noqa: PLW0603 - its holder may be a thread that the child of a fork does not have
-    _lock = threading.Lock()
-
-
 atexit.register(_close_all)
-os.register_at_fork(after_in_child=_in_child)

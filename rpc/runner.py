@@ -15,14 +15,18 @@ import grpc
 from rpc.attempt import Attempt
 from rpc.errors import failed
 from rpc.handles import StreamHandle, UnaryHandle
+from rpc.later import LATER, Later
 from rpc.method import unsendable
-from rpc.steps import LATER, Dial, Later, Pause, Start
+from rpc.steps import Dial, Pause, Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc._native import Outcome
     from rpc.steps import Answer, Plan
+
+
+_log = logging.getLogger(f"proxyless.{__name__}")
 
 
 def carry_on(
@@ -56,9 +60,6 @@ def carry_on(
                 return unsendable(error)
             raise
     return None
-
-
-_log = logging.getLogger(f"proxyless.{__name__}")
 
 
 class PlannedCall:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import enum
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -24,15 +23,6 @@ if TYPE_CHECKING:
 
     Answer: TypeAlias = Outcome | Handle | Pairs | NoCredentialsError | None
     Plan: TypeAlias = Generator["Step", Answer, Outcome | StreamHandle]
-
-
-class Later(enum.Enum):
-    """Instead of an answer: there is none yet. Whoever has it goes on with the plan."""
-
-    LATER = enum.auto()
-
-
-LATER = Later.LATER
 
 
 @dataclass(frozen=True, slots=True)

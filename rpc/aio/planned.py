@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rpc.errors import of_closed_channel
+from rpc.later import LATER, Later
 from rpc.runner import PlannedCall
-from rpc.steps import LATER, Dial, Later
+from rpc.steps import Dial
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,9 +21,9 @@ from rpc.aio.serve import CANCELLED_HANDLER, serve_call
 from rpc.aio.threaded import Threads
 from rpc.blocking.context import ServicerContext as BlockingContext
 from rpc.extension import with_aio_server_interceptors
+from rpc.later import LATER
 from rpc.serving.core import ServerCore
 from rpc.serving.handlers import is_blocking
-from rpc.serving.intake import LATER
 from xds_client.greenlets import refuse_greenlets
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from concurrent import futures
 
     from rpc._native import Hub, ServerCall
+    from rpc.later import Later
     from rpc.options import Options
     from rpc.serving.handlers import CallDetails
-    from rpc.serving.intake import Handler, Job, Later
+    from rpc.serving.intake import Handler, Job
     from xds_client import PilotExchanger
 
 _log = logging.getLogger(f"proxyless.{__name__}")

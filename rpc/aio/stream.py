@@ -26,9 +26,9 @@ from rpc.errors import (
     told,
 )
 from rpc.handles import StreamHandle
+from rpc.later import LATER, Later
 from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
-from rpc.steps import LATER, Later
 from rpc.weakly import weakly
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from rpc._native import Outcome
 from rpc.aio.planned import LoopCall
 from rpc.deadline import deadline_of, time_remaining
 from rpc.errors import CANCELLED, LOCALLY_CANCELLED, NOT_SENT, STATUS_CODES, AioRpcError, described, failed
+from rpc.later import LATER, Later
 from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
-from rpc.steps import LATER, Later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import string
-import threading
 from typing import TYPE_CHECKING
 
 from rpc.balancing.pickers import PICKERS
+from rpc.fork import ProcessLock
 from xds_client.model import LbPolicy
 
 if TYPE_CHECKING:
     from rpc.balancing.endpoint import MakePicker
 
 _LETTERS = frozenset(string.ascii_lowercase + string.digits + "_.-")
-_lock = threading.Lock()
+_lock = ProcessLock()
 _OURS = {"pick_first": LbPolicy.PICK_FIRST, "round_robin": LbPolicy.ROUND_ROBIN, "random": LbPolicy.RANDOM}
 
 
@@ -73,11 +72,3 @@ def named(name: str) -> LbPolicy | str | None:
     """What `PICKERS` knows it by; None: nobody registered it."""
     policy = _OURS.get(name, name)
     return policy if policy in PICKERS else None
-
-
-def _in_child() -> None:
-    global _lock  # noqa: PLW0603 - its holder may be a thread that the child of a fork does not have
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_in_child)

@@ -11,7 +11,7 @@ from rpc.blocking.tender import tended_hub
 from rpc.blocking.waiting import Waiting
 from rpc.core import ChannelCore
 from rpc.credentials.call import NoCredentialsError, gather
-from rpc.deadline import time_left
+from rpc.deadline import time_left, time_remaining
 from rpc.fork import inherits
 from rpc.steps import Authorize, Dial, Wait
 from rpc.transport.dial import dial, reason
@@ -117,8 +117,7 @@ def _wait_for_news(step: News, clock: Callable[[], float]) -> None:
     step.listen(lambda: news.put(None))
     if not step.over(0, 0.0):
         with contextlib.suppress(Empty):
-            left = time_left(step.until, clock)
-            news.get(timeout=None if left is None else max(0.0, left))
+            news.get(timeout=time_remaining(step.until, clock))
 
 
 def _gathered(step: Authorize) -> Answer:

@@ -28,9 +28,9 @@ from rpc.errors import (
     told,
 )
 from rpc.fork import generation
+from rpc.later import LATER, Later
 from rpc.method import undeserializable, unserializable
 from rpc.plan import plan_call
-from rpc.steps import LATER, Later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -8,8 +8,9 @@ import grpc
 
 from rpc.blocking.turns import in_turn
 from rpc.errors import failed
+from rpc.later import LATER, Later
 from rpc.runner import PlannedCall, carry_on
-from rpc.steps import LATER, Dial, Later
+from rpc.steps import Dial
 
 if TYPE_CHECKING:
     from rpc.blocking.driver import Driver

@@ -27,9 +27,9 @@ from rpc.errors import (
 )
 from rpc.fork import generation
 from rpc.handles import StreamHandle
+from rpc.later import LATER, Later
 from rpc.method import undeserializable
 from rpc.plan import plan_call
-from rpc.steps import LATER, Later
 from rpc.weakly import weakly
 from xds_client.threads import must_begin
 

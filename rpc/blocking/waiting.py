@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 from rpc.blocking.turns import in_turn
 from xds_client.threads import must_begin
 
-_log = logging.getLogger(f"proxyless.{__name__}")
-
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
     from rpc.core import ChannelCore
     from rpc.steps import Answer, News, Wait
+
+
+_log = logging.getLogger(f"proxyless.{__name__}")
 
 
 class Waiting:

@@ -19,7 +19,7 @@ from xds_client.threads import begun
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc.resolver.schedule import Later
+    from rpc.resolver.schedule import Scheduled
 
 _log = logging.getLogger(f"proxyless.{__name__}")
 
@@ -55,7 +55,7 @@ class Name:
         self._busy = False  # a look-up goes on, or is to begin at its time
         self._again_at = 0.0
         self._failures = 0  # look-ups in a row
-        self._timers: dict[str, Later] = {}  # what is to begin later
+        self._timers: dict[str, Scheduled] = {}  # what is to begin later
         self._generation = generation()
 
     def resume(self) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(f"proxyless.{__name__}")
 
 
-class Later:
+class Scheduled:
     """Something that is to be done; until then it can be cancelled, by any thread."""
 
     __slots__ = ("_schedule", "job")
@@ -35,7 +35,7 @@ class Later:
 class _Entry(NamedTuple):
     at: float  # by the clock
     number: int
-    later: Later
+    later: Scheduled
 
 
 class Schedule:
@@ -52,9 +52,9 @@ class Schedule:
         self._number = itertools.count().__next__
         self._thread: threading.Thread | None = None
 
-    def after(self, seconds: float, job: Callable[[], object]) -> Later | None:
+    def after(self, seconds: float, job: Callable[[], object]) -> Scheduled | None:
         """None: the system has no thread to give now; nothing will be done."""
-        later = Later(self, job)
+        later = Scheduled(self, job)
         with self._changed:
             if self._thread is None:
                 self._thread = begun(self._run, "dns timers")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import string
-import threading
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from rpc.fork import ProcessLock
 from xds_client.model import InvalidTargetError
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 GROUP = "proxyless.resolvers"
 _LETTERS = frozenset(string.ascii_lowercase + string.digits + "+.-")  # RFC 3986, section 3.1
 _NO_NAMES = frozenset({"", "http", "https"})  # behind a host and a colon: gRPC's other ways to write a port
-_lock = threading.Lock()
+_lock = ProcessLock()
 _registered: dict[str, Registration] = {}
 
 
@@ -132,11 +131,3 @@ def _is_scheme(text: str) -> bool:
 def _installed() -> dict[str, EntryPoint]:
     """Once a process: to look through all packages takes some ten milliseconds."""
     return {point.name.lower(): point for point in entry_points(group=GROUP)}
-
-
-def _in_child() -> None:
-    global _lock  # noqa: PLW0603 - its holder may be a thread that the child of a fork does not have
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_in_child)

@@ -55,12 +55,8 @@ class CompiledRoute:
     def _allows(self, timeout: float) -> str:
         return f"{self} allows {timeout:g} s"
 
-    def pick_cluster(self) -> str:
-        """One of the route's clusters, by weight."""
-        return self._names[self.roll()]
-
     def roll(self) -> int:
-        """Which one of them, by weight."""
+        """Which one of the route's clusters, by weight."""
         if len(self._names) == 1:
             return 0
         return bisect(self._bounds, random.randrange(self._bounds[-1]))  # noqa: S311 - a share, not a secret

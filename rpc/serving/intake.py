@@ -17,15 +17,15 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import enum
 import functools
 import logging
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import grpc
 
+from rpc.later import LATER
 from rpc.security.authorization import Refusal
 from rpc.serving import probes
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc._native import ServerCall
+    from rpc.later import Later
     from rpc.security.authorization import Authorize
     from rpc.serving.handlers import HandlerTable
 
@@ -43,15 +44,6 @@ NO_METHOD = Refusal(grpc.StatusCode.UNIMPLEMENTED.value[0], "Method not found!")
 WRONG_CARDINALITY = Refusal(grpc.StatusCode.UNIMPLEMENTED.value[0], "a unary request needs exactly one message")
 TOO_MANY = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "Concurrent RPC limit exceeded!")
 UNDECIDED = Refusal(grpc.StatusCode.PERMISSION_DENIED.value[0], "the server could not decide whether this is allowed")
-
-
-class Later(enum.Enum):
-    """Instead of a handler: `Intake.found` will be told, or the call is over by then."""
-
-    LATER = enum.auto()
-
-
-LATER: Final = Later.LATER
 
 
 class Job:
@@ -86,7 +78,9 @@ class World(Protocol):
         """What a probe is told."""
 
     def look_up(self, call: ServerCall) -> Handler | Later | None:
-        """Who answers, by the interceptors' leave; in the call's own context. Where that takes its time: `LATER`."""
+        """Who answers, by the interceptors' leave; in the call's own context. Where that takes its time:
+        `LATER`, and `Intake.found` is told, unless the call is over by then.
+        """
 
     def again(self, call: ServerCall) -> None:
         """By any thread: the call is let in. `Intake.readmit` it where calls are accepted."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import grpc
+
 from rpc.resolver import Endpoint, Pool, Resolved, Resolver, Route, Unresolved
+from tests.rpc.script import READ, greet, request
 
 
 class Registry:
@@ -58,3 +61,19 @@ def endpoints(*addresses):
 def to(*pools, **rule):
     """A route to these pools, by name or by name and weight."""
     return Route(tuple((pool, 1) if isinstance(pool, str) else pool for pool in pools), **rule)
+
+
+def named(world, name, options=None):
+    """A server that greets by this name; its address."""
+
+    def script():
+        yield READ
+        yield greet(request(name))
+
+    return world.serve(script, options)
+
+
+def who(client, **how):
+    answer = client.call("unary", request(), **how)
+    assert answer.code is grpc.StatusCode.OK, answer.details
+    return answer.messages[0].removeprefix("Hello, ").removesuffix("!")

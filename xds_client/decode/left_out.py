@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError as WireError
 
+from xds_client.decode.values import HEADER_FIELDS
 from xds_client.dialled import subset_of
 
 if TYPE_CHECKING:
@@ -21,12 +22,6 @@ _DEFAULT_RETRIES, _DEFAULT_RETRY_ON = 2, "connect-failure,refused-stream,unavail
 _RETRY_SETTINGS = ("per_try_timeout", "per_try_idle_timeout", "retry_priority", "retry_back_off")
 _FILTERS = {"envoy.filters.http.fault": "fault", "envoy.filters.http.cors": "corsPolicy"}
 _REWRITES = ("prefix_rewrite", "regex_rewrite", "host_rewrite_literal", "host_rewrite_header", "path_rewrite_policy")
-_HEADERS = (
-    "request_headers_to_add",
-    "request_headers_to_remove",
-    "response_headers_to_add",
-    "response_headers_to_remove",
-)
 _THRESHOLDS = {
     "max_connections": "connectionPool.tcp.maxConnections",
     "max_pending_requests": "connectionPool.http.http1MaxPendingRequests",
@@ -68,7 +63,7 @@ def _of_route(route: Any, virtual_host: Any) -> Iterator[str]:
     if any(_said(action, field) for field in _REWRITES):
         yield "rewrite"
     places = (route, virtual_host, *action.weighted_clusters.clusters)
-    if any(_said(place, field) for place in places for field in _HEADERS):
+    if any(_said(place, field) for place in places for field in HEADER_FIELDS):
         yield "headers"
     for place in places:
         yield from (_FILTERS.get(name, name) for name in sorted(place.typed_per_filter_config))
