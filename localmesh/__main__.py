@@ -22,7 +22,7 @@ from localmesh import ConfigError, LocalMesh, LocalMeshError
 from localmesh.ca import AUDIENCE, TokenIssuer
 from localmesh.ca.bundle import ROOTS, holds_bundle
 from localmesh.ca.tokens import LIFETIME, check_claims
-from localmesh.workload import IP, SERVICE_ACCOUNT, plaintext_environment, secure_environment
+from localmesh.workload import IP, OF_IDENTITIES, SERVICE_ACCOUNT, plaintext_environment, secure_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -172,6 +172,8 @@ def print_environment(
     except (LocalMeshError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    if ca is None:
+        _say(f"unset {' '.join(OF_IDENTITIES)}")  # of a workload that this shell stood for before
     for name, value in variables.items():
         _say(f"export {name}={shlex.quote(value)}")
     return 0

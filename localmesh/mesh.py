@@ -16,7 +16,7 @@ from localmesh.ca import AUDIENCE, CertificateAuthority, TokenIssuer
 from localmesh.ca.tokens import LIFETIME
 from localmesh.compile import Snapshot
 from localmesh.config import FolderReader, Resources
-from localmesh.config.kinds import IGNORABLE
+from localmesh.config.kinds import GUARDS, IGNORABLE
 from localmesh.errors import ConfigError, LocalMeshError, Problem, printable
 from localmesh.serve.addresses import check_free
 from localmesh.serve.secrets import Secrets
@@ -241,8 +241,12 @@ class LocalMesh:
         if self._auto_mtls is not None:
             resources = replace(resources, mesh=replace(resources.mesh, enable_auto_mtls=self._auto_mtls))
         for file, kind in resources.ignored:
-            if (file, kind) not in self._warned and kind not in self._ignore:
-                self._warned.add((file, kind))
+            if (file, kind) in self._warned or (kind in self._ignore and kind not in GUARDS):
+                continue
+            self._warned.add((file, kind))
+            if kind in GUARDS:
+                log.warning("%s: %s is ignored, as you said: whom it keeps out is let in here", file, kind)
+            else:
                 log.warning("%s: %s is ignored: localmesh does not serve it yet", file, kind)
         return resources
 

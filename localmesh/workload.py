@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SERVICE_ACCOUNT = "default"  # as Kubernetes, where a pod names none
 IP = "127.0.0.1"
+# What only a workload with an identity has: another one, in the same shell, has to be without.
+OF_IDENTITIES = ("PROXYLESS_SERVER_NAME", "PROXYLESS_TOKEN_PATH", "PROXYLESS_ROOT_CERTIFICATE_PATH")
 _ISTIOD = "istiod.istio-system.svc"  # the name in the control plane's certificate
 
 

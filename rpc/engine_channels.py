@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rpc.blocking.channel import Channel
 from rpc.credentials import opened
+from rpc.ignored import IGNORED
 from rpc.security import control_plane_credentials
 
 if TYPE_CHECKING:
@@ -22,9 +23,16 @@ class EngineChannels:
     """
 
     def insecure(self, address: str, options: Options) -> grpc.Channel:
-        return Channel(address, options, None, None)
+        return Channel(address, _meant_for_us(options), None, None)
 
     def secure(
         self, address: str, roots: bytes, key: bytes | None, chain: bytes | None, options: Options
     ) -> grpc.Channel:
-        return Channel(address, options, None, None, opened(control_plane_credentials(roots, key, chain)))
+        return Channel(
+            address, _meant_for_us(options), None, None, opened(control_plane_credentials(roots, key, chain))
+        )
+
+
+def _meant_for_us(options: Options) -> Options:
+    """Without what only grpcio needs to be told: the program's log is for arguments that the program gave."""
+    return [(name, value) for name, value in options or () if name not in IGNORED]

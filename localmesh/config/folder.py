@@ -243,7 +243,9 @@ class _FileReader:
                 reason = (
                     "localmesh does not carry it out, and would let in whom it keeps out: take it out of the folder"
                 )
-                raise decoder.refuse(entries["kind"], kind, f"{reason}, or say --ignore {kind}")
+                raise decoder.refuse(
+                    entries["kind"], kind, f"{reason}, or say --ignore {kind} (in Python: ignore=[{kind!r}])"
+                )
             case Standing.IGNORED:
                 self._made.ignored[kind] = None
             case Standing.SERVED:

@@ -68,7 +68,7 @@ class ServiceSpec(_Open):
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.type == "ExternalName":
             reason = "localmesh does not serve ExternalName: write a ServiceEntry with resolution DNS"
-            yield "type", f"{reason}, or say --ignore Service"
+            yield "type", f"{reason}, or say --ignore Service (in Python: ignore=['Service'])"
         elif not self.ports:
             yield "ports", "needs at least one port"
 

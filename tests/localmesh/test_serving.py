@@ -262,6 +262,10 @@ def test_a_policy_that_is_not_carried_out_is_served_over_only_when_told_so(folde
         LocalMesh(folder).start()
     with LocalMesh(folder, ignore=["AuthorizationPolicy"]) as mesh:
         assert mesh.version == 1
+        mesh.reload()
+    told = [record.message for record in caplog.records if "policy.yaml" in record.message]
+    ignored = "AuthorizationPolicy is ignored, as you said: whom it keeps out is let in here"
+    assert told == [f"{folder / 'policy.yaml'}: {ignored}"]  # once
     with pytest.raises(LocalMeshError, match="AuthorisationPolicy cannot be ignored: name one of AuthorizationPolicy,"):
         LocalMesh(folder, ignore=["AuthorisationPolicy"])
 

@@ -123,6 +123,14 @@ def test_env_of_a_workload_with_an_identity_has_its_token_in_a_file(run, folder,
             assert exchanger.identity.wait(30).spiffe_id == "spiffe://cluster.local/ns/demo/sa/web"
 
 
+def test_env_of_a_workload_without_an_identity_leaves_nothing_of_another_ones(run, folder, tmp_path):
+    ca = tmp_path / "ca"
+    with LocalMesh(folder, ca=ca) as mesh:
+        before = run("localmesh", "env", "--namespace", "demo", "--ca", str(ca))[1]
+        said = run("localmesh", "env", "--namespace", "demo", "--discovery-address", mesh.address)[1]
+        assert exported(before + said) == mesh.environment("demo")
+
+
 def test_env_without_an_authority_says_so(run, tmp_path):
     status, said, why = run("localmesh", "env", "--namespace", "demo", "--ca", str(tmp_path))
     assert (status, said) == (1, "")

@@ -10,8 +10,10 @@ import pytest
 
 import rpc
 from rpc import ignored, options
+from rpc.engine_channels import EngineChannels
 from rpc.ignored import IGNORED
 from tests.rpc.programs import ROOT
+from xds_client.channels import CHANNEL_OPTIONS
 
 LIST = Path(__file__).with_name("channel_arguments.txt")
 ARGUMENTS = [line for line in LIST.read_text().splitlines() if not line.startswith("#")]
@@ -32,6 +34,13 @@ def test_what_is_ignored_is_listed_for_users_with_its_reason():
     lines = (ROOT / "docs" / "compatibility.md").read_text().splitlines()
     for name, reason in IGNORED.items():
         assert any(f"`{name}`" in line and reason in line for line in lines), name
+
+
+def test_what_the_channels_to_the_control_plane_tell_grpcio_is_no_matter_of_the_programs(monkeypatch, caplog):
+    monkeypatch.setattr(ignored, "_told", set())
+    with caplog.at_level(logging.INFO, "proxyless.rpc.ignored"):
+        EngineChannels().insecure("127.0.0.1:1", CHANNEL_OPTIONS).close()
+    assert caplog.messages == []
 
 
 def test_an_argument_that_is_ignored_is_told_once(monkeypatch, caplog):
