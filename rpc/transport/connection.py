@@ -8,8 +8,9 @@
 
 Called from any thread. Only `claim` needs the lock: one thread wins the right to dial.
 Back-off: grpc/doc/connection-backoff.md (1 s, then 1.6 times the last, ±20 %, at most 120 s; options say otherwise).
-A connection that ends before the server has answered anything on it is one that failed. The first is forgiven: a
-server that just leaves. From the second in a row on the next dial waits, counted from when the last one began.
+A connection that ends before the server has answered anything on it, or has promised to (it leaves, and has taken a
+call), is one that failed. The first is forgiven: a server that just leaves. From the second in a row on the next dial
+waits, counted from when the last one began.
 A connection that follows one of another security to the same address is patient at first: the control plane tells
 both ends of a change, but not at one moment. A dial that fails is then repeated soon, and calls wait and do not fail.
 

@@ -93,10 +93,10 @@ impl ClientLink {
         TlsInfo::of(py, &*self.link)
     }
 
-    /// The server has answered a call on it, whatever it answered.
+    /// The server has answered a call on it, whatever it answered, or will, though it takes no more.
     #[getter]
     fn carried(&self) -> bool {
-        self.link.lock().protocol.answered()
+        self.link.lock().protocol.served()
     }
 
     /// This side's address.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import threading
@@ -335,19 +336,18 @@ def test_a_balancing_policy_is_registered_by_name(registry, our_world):
         def pick(self, head):
             return self._pick
 
-    addresses = sorted((named(our_world, "a"), named(our_world, "b")), key=lambda address: int(address.split(":")[1]))
-    registration = rpc.balancing.register("last", Last)
-    with pytest.raises(ValueError, match="is there already"):
-        rpc.balancing.register("last", Last)
-    registry.set("cart", *addresses, balancing="last")
-    client = our_world.connect("toy:///cart")
-    until(lambda: len({who(client) for _ in range(5)}) == 1, "the last is not picked")
-    picked = who(client)
-    registry.set("cart", addresses[1], balancing="last")
-    assert who(client) == picked
-    listed = our_world.connect(f"ipv4:{','.join(addresses)}", [("grpc.lb_policy_name", "last")])
-    until(lambda: {who(listed) for _ in range(5)} == {picked}, "the option does not know it")
-    registration.close()
+    servers = {named(our_world, name): name for name in "ab"}
+    *_, last = addresses = sorted(servers, key=lambda address: int(address.split(":")[1]))
+    with contextlib.closing(rpc.balancing.register("last", Last)):
+        with pytest.raises(ValueError, match="is there already"):
+            rpc.balancing.register("last", Last)
+        registry.set("cart", *addresses, balancing="last")
+        client = our_world.connect("toy:///cart")
+        until(lambda: who(client) == servers[last], "the last is not picked")
+        registry.set("cart", last, balancing="last")
+        assert who(client) == servers[last]
+        listed = our_world.connect(f"ipv4:{','.join(addresses)}", [("grpc.lb_policy_name", "last")])
+        until(lambda: {who(listed) for _ in range(5)} == {servers[last]}, "the option does not know it")
 
 
 @pytest.mark.parametrize("name", ["round_robin", "pick_first", "random"])

@@ -298,7 +298,7 @@ def test_who_is_told_is_told_by_one_thread_at_a_time_and_the_newest_last(monkeyp
     addresses = Addresses(on_news, 0.0, 0.001)
     for count in range(1, 60):
         addresses.put(config(by_name("a" * count)))
-    until(lambda: hosts(told[-1]) == ["10.0.0.59"])
+    until(lambda: told and hosts(told[-1]) == ["10.0.0.59"])
     assert set(most) == {1}
     addresses.close()
 

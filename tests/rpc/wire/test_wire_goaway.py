@@ -85,11 +85,15 @@ def test_a_call_that_a_leaving_server_did_not_take_is_sent_to_the_next(ask, kind
     assert (answer.code.name, answer.messages) == ("OK", ["hi"])
 
 
-def test_a_call_that_a_leaving_server_took_is_finished_and_the_next_goes_elsewhere(our_world, start):
+@pytest.mark.parametrize("heard_first", [False, True], ids=["with the answer", "before the answer"])
+def test_a_call_that_a_leaving_server_took_is_finished_and_the_next_goes_elsewhere(our_world, start, heard_first):
     def leave(connection, _):
         connection.greet()
         stream = connection.request()
         connection.send(goaway(stream))
+        if heard_first:
+            connection.send(frame(PING, body=b"heard it"))
+            assert connection.next(PING).flags & frames.ACK
         connection.reply(stream)
         connection.request()
 

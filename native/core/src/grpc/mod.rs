@@ -270,9 +270,9 @@ impl Connection {
         self.http2.part();
     }
 
-    /// Client: the server has answered a call.
-    pub fn answered(&self) -> bool {
-        self.http2.answered()
+    /// Client: the server has answered a call, or still has one to answer: it left, and said that it took this one.
+    pub fn served(&self) -> bool {
+        self.http2.answered() || self.calls.values().any(|call| call.finished.is_none())
     }
 
     /// Once the connection is over, calls that their owners have not let go of yet are over, too: who sums up the past
