@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+import yaml
 
 from e2e.child import ROOT, Child, free_ports
 from e2e.tokens import TokenIssuer
@@ -49,7 +50,7 @@ class Mesh(ABC):
         self.address, self.secure_address = (f"{host}:{port}" for port in free_ports(2, host))
         self.auto_mtls = auto_mtls
         self.outbound = outbound  # what becomes of calls to unknown hosts
-        self._write_mesh_config()
+        self.configure()
         self.child = Child(
             self.kind,
             self._command(),
@@ -100,11 +101,17 @@ class Mesh(ABC):
     def delete(self, name: str) -> None:
         (self.config / f"{name}.yaml").unlink()
 
-    def _write_mesh_config(self) -> None:
-        self.mesh_config.write_text(
-            f"trustDomain: cluster.local\nrootNamespace: istio-system\nenableAutoMtls: {str(self.auto_mtls).lower()}\n"
-            f"outboundTrafficPolicy: {{mode: {self.outbound}}}\n"
-        )
+    def configure(self, **more: Any) -> None:
+        """Replace what the MeshConfig says beside what it always does; a control plane that runs sees to it."""
+        draft = self.state / "mesh.draft"
+        always = {
+            "trustDomain": "cluster.local",
+            "rootNamespace": "istio-system",
+            "enableAutoMtls": self.auto_mtls,
+            "outboundTrafficPolicy": {"mode": self.outbound},
+        }
+        draft.write_text(yaml.safe_dump(always | more))
+        draft.replace(self.mesh_config)
 
 
 class IstiodMesh(Mesh):

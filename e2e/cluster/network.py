@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NODE = "10.77.0.1"  # the node's own address: API server, istiod, probes
 PODS = "10.77"  # 10.77.1.1 and on
 PREFIX = 16
-_SWITCH = "pods"
+SWITCH = "pods"  # the node's own link
 _NEW_NET = 0x40000000  # linux/sched.h CLONE_NEWNET
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ def private_network() -> Iterator[None]:
     try:
         unshare()
         netlink.loopback_up()
-        netlink.bridge(_SWITCH, NODE, PREFIX)
+        netlink.bridge(SWITCH, NODE, PREFIX)
         yield
     finally:
         with suppress(PermissionError):  # from a user namespace nobody gets back; then this one stays, and is empty
@@ -46,7 +46,7 @@ class PodNetwork:
     def __init__(self, number: int) -> None:
         self.address = f"{PODS}.{1 + (number - 1) // 250}.{(number - 1) % 250 + 1}"
         self.namespace = _in_a_thread(_make_namespace)
-        netlink.cable(f"pod{number}", _SWITCH, "eth0", self.namespace)
+        netlink.cable(f"pod{number}", SWITCH, "eth0", self.namespace)
         self.inside(self._bring_up)
 
     def enter(self) -> list[str]:

@@ -7,6 +7,7 @@ It is the Greeter of examples/hello; its answers carry, as initial metadata, the
 from __future__ import annotations
 
 import argparse
+import asyncio
 import signal
 import threading
 from concurrent import futures
@@ -22,6 +23,7 @@ from examples.hello import hello_pb2_grpc as stubs
 if TYPE_CHECKING:
     from examples.hello import hello_pb2 as pb
     from xds_client.model import FilterChain, InboundMissing, Listener
+    from xds_client.model.filter import Filter
 
 
 class Witness(Greeter):
@@ -47,19 +49,59 @@ def plain(listen: list[str]) -> Any:
 
 
 def ours(listen: list[str], control: str) -> Any:
-    """It follows PeerAuthentication; the chains that it has for a port are to be had at ``control``."""
     import rpc  # noqa: PLC0415  the plain one must work without ours being built
 
-    told: list[Listener | InboundMissing] = []
-    rpc.mesh().observe_inbound(told.append)
-    answer(control, lambda question: _inbound(told[-1], question["port"]) if told else [])
+    answer_for_the_mesh(control)
     server = rpc.server(futures.ThreadPoolExecutor(8))
     for address in listen:
         server.add_secure_port(address, rpc.xds_server_credentials())
     return server
 
 
-def _inbound(told: Listener | InboundMissing, port: int) -> list[list[Any]]:
+async def ours_in_a_loop(listen: list[str], control: str, servicer: stubs.GreeterServicer) -> None:
+    """Serve until SIGTERM; the blocking handlers have a pool."""
+    import rpc.aio  # noqa: PLC0415  as above
+
+    answer_for_the_mesh(control)
+    server = rpc.aio.server(futures.ThreadPoolExecutor(8))
+    for address in listen:
+        server.add_secure_port(address, rpc.xds_server_credentials())
+    stubs.add_GreeterServicer_to_server(servicer, server)
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    await server.start()
+    print("ready", flush=True)
+    await ended.wait()
+    await server.stop(1.0)
+
+
+def answer_for_the_mesh(control: str) -> None:
+    """Say, when asked, what the mesh says of this process's ports.
+
+    ``{"port": P}``: its chains; ``{"mentions": TEXT}``: whether any filter's configuration has this in it.
+    """
+    import rpc  # noqa: PLC0415  as above
+
+    told: list[Listener | InboundMissing] = []
+    rpc.mesh().observe_inbound(told.append)
+
+    def reply(question: dict[str, Any]) -> Any:
+        last = told[-1] if told else None
+        if "mentions" in question:
+            return any(question["mentions"] in repr(one.config) for one in _filters(last))
+        return _inbound(last, question["port"])
+
+    answer(control, reply)
+
+
+def _filters(told: Listener | InboundMissing | None) -> list[Filter]:
+    return [
+        one for chain in getattr(told, "filter_chains", ()) for one in (*chain.http_filters, *chain.network_filters)
+    ]
+
+
+def _inbound(told: Listener | InboundMissing | None, port: int) -> list[list[Any]]:
     found = getattr(told, "filter_chains", ())
     named = [chain for chain in found if chain.match.destination_port == port]
     wanted = named or [chain for chain in found if chain.match.destination_port is None]
@@ -76,12 +118,16 @@ def _words(chain: FilterChain) -> tuple[Any, ...]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m e2e.envoy.app", description=__doc__)
     parser.add_argument("--name", required=True, help="what every reply's `server` says")
-    parser.add_argument("--engine", choices=["grpcio", "rpc"], required=True, help="whose server")
+    parser.add_argument("--engine", choices=["grpcio", "rpc", "rpc.aio"], required=True, help="whose server")
     parser.add_argument("--listen", action="append", required=True, metavar="HOST:PORT")
     parser.add_argument("--control", metavar="PATH", required=True, help="Unix socket for what it is asked")
     given = parser.parse_args()
+    servicer = Witness(given.name)
+    if given.engine == "rpc.aio":
+        asyncio.run(ours_in_a_loop(given.listen, given.control, servicer))
+        return
     server = plain(given.listen) if given.engine == "grpcio" else ours(given.listen, given.control)
-    stubs.add_GreeterServicer_to_server(Witness(given.name), server)
+    stubs.add_GreeterServicer_to_server(servicer, server)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

@@ -22,6 +22,8 @@ from e2e.envoy.inbound import Chain
 from e2e.envoy.sidecar import Sidecar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from e2e.mesh import Mesh
 
 TRUST_DOMAIN = "cluster.local"
@@ -52,10 +54,16 @@ class Answer:
 
 
 class Pod:
-    """Service account and app are called as the pod is. ``sidecar``: with Envoy, and all that istio-iptables does."""
+    """Service account and app are called as the pod is. ``sidecar``: with Envoy, and all that istio-iptables does.
 
-    def __init__(self, name: str, number: int, folder: Path, sidecar: bool) -> None:
+    ``labels``: more than those that every pod has.
+    """
+
+    def __init__(
+        self, name: str, number: int, folder: Path, sidecar: bool, labels: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
+        self._labels = dict(labels or {})
         self.network = PodNetwork(number)
         self.address = self.network.address
         self.identity = f"spiffe://{TRUST_DOMAIN}/ns/demo/sa/{name}"
@@ -81,7 +89,7 @@ class Pod:
             self.sidecar.start()
 
     def serve(self, engine: str) -> None:
-        """Be a workload: the Greeter, on all of its ports."""
+        """Be a workload: the Greeter of grpcio, rpc or rpc.aio, on all of its ports."""
         self.serves = True
         listen = [word for port in TARGETS.values() for word in ("--listen", f"{self.address}:{port}")]
         self._run("e2e.envoy.app", "--name", self.name, "--engine", engine, *listen)
@@ -101,11 +109,15 @@ class Pod:
             return self.sidecar.inbound(TARGETS[port])
         return [
             Chain(name, transport, tuple(alpn), http, mutual)
-            for name, transport, alpn, http, mutual in self._control.ask({"port": TARGETS[port]})
+            for name, transport, alpn, http, mutual in self.ask({"port": TARGETS[port]})
         ]
 
+    def ask(self, question: dict[str, Any]) -> Any:
+        """What the program in it answers."""
+        return self._control.ask(question)
+
     def labels(self) -> dict[str, str]:
-        return {"app": self.name, "version": "v1", "security.istio.io/tlsMode": "istio"}
+        return {"app": self.name, "version": "v1", "security.istio.io/tlsMode": "istio"} | self._labels
 
     def entry(self) -> dict[str, Any]:
         """The WorkloadEntry."""

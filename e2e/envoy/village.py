@@ -14,7 +14,7 @@ from e2e.envoy.pods import DECLARED, TARGETS, TCP, UNDECLARED, Pod
 from e2e.mesh import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from e2e.child import Child
@@ -69,8 +69,8 @@ class Village:
         self.pods: dict[str, Pod] = {}
         self._versions = itertools.count(1)
 
-    def add(self, name: str, sidecar: bool = False) -> Pod:
-        pod = self.pods[name] = Pod(name, len(self.pods) + 1, self._folder, sidecar)
+    def add(self, name: str, sidecar: bool = False, labels: Mapping[str, str] | None = None) -> Pod:
+        pod = self.pods[name] = Pod(name, len(self.pods) + 1, self._folder, sidecar, labels)
         return pod
 
     def start(self, *more: dict[str, Any]) -> None:
