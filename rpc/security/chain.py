@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rpc._native import ServerTls
-    from rpc.security.authorization import Authorize
+    from rpc.authorization.decision import Authorize
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from rpc._native import Gate
+from rpc.authorization.decision import Refusal
+from rpc.authorization.filters import not_carried_out
+from rpc.authorization.program import CannotCarryOutError, compile_filters
 from rpc.fork import inherits
 from rpc.security import context
-from rpc.security.chain import Chain
-from rpc.security.filters import not_carried_out
+from rpc.security.chain import Chain, Policy
 from rpc.security.material import SecurityError, printable
 from rpc.security.peer import agreed_on
 from rpc.weakly import weakly
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rpc._native import Admitted, Hub
+    from rpc.authorization.decision import Authorize, Head
     from xds_client import PilotExchanger
     from xds_client.identity import Identity
     from xds_client.inbound import PortChains
     from xds_client.model import DownstreamTls, FilterChain, Listener
 
 _log = logging.getLogger(f"proxyless.{__name__}")
+_PERMISSION_DENIED = 7
 _LOG_INTERVAL = 1.0  # seconds between log lines about refused connections of one port
 
 
@@ -171,15 +175,34 @@ class _Refusals:
         _log.warning("%s: connection from %s not accepted: %s%s", address, peer, reason, more)
 
 
-def _refusal(port: PortChains, chain: FilterChain) -> str:
-    """Why nobody may come in by this chain; empty: they may."""
+def _policy(port: PortChains, chain: FilterChain) -> tuple[Authorize | None, str]:
+    """What is asked for each of its calls, and why nobody may come in by this chain; empty: they may."""
     if chain.unusable:
-        return chain.unusable
+        return None, chain.unusable
     if chain.match.by_source:
-        return "it is for some sources only, which this release does not tell apart"
+        return None, "it is for some sources only, which this release does not tell apart"
     if demands := not_carried_out(port, chain):
-        return f"the mesh demands {demands} there, which this release does not carry out"
-    return ""
+        return None, f"the mesh demands {demands} there, which this release does not carry out"
+    try:
+        return compile_filters(chain.http_filters, chain.http), ""
+    except CannotCarryOutError as error:
+        return None, f"the mesh demands what this release does not carry out: {error}"
+
+
+class _Closed:
+    """The policy of a chain that nobody may come in by: who is in already makes no further calls."""
+
+    def __init__(self, why: str) -> None:
+        self._refusal = Refusal(_PERMISSION_DENIED, "nobody is let in", why=why)
+
+    def __call__(self, _: Head) -> Refusal:
+        return self._refusal
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Closed) and self._refusal == other._refusal
+
+    def __hash__(self) -> int:
+        return hash(self._refusal)
 
 
 def _reachable(port: PortChains, chain: FilterChain) -> bool:
@@ -266,7 +289,9 @@ class MeshFollowing:
         return f"no valid certificate of our own, and nobody is let in without: {self._source.error}"
 
     def _chain(self, port: PortChains, chain: FilterChain) -> Chain:
-        match, refusal, tls, lapse = chain.match, _refusal(port, chain), None, self._lapse(chain.tls)
+        (authorize, refusal), match, tls, lapse = _policy(port, chain), chain.match, None, self._lapse(chain.tls)
+        if refusal:
+            authorize = _Closed(refusal)
         if refusal or lapse:
             _log.warning("%s: filter chain %s lets nobody in: %s", self._guard.address, chain.name, refusal or lapse)
         if not refusal and chain.tls is not None:
@@ -283,4 +308,5 @@ class MeshFollowing:
             tls=tls,
             refusal=refusal or None,
             lapse=lapse,
+            policy=Policy(authorize=authorize),
         )

@@ -25,16 +25,16 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import grpc
 
+from rpc.authorization.decision import Refusal
 from rpc.later import LATER
-from rpc.security.authorization import Refusal
 from rpc.serving import probes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc._native import ServerCall
+    from rpc.authorization.decision import Authorize
     from rpc.later import Later
-    from rpc.security.authorization import Authorize
     from rpc.serving.handlers import HandlerTable
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"

@@ -69,7 +69,7 @@ def test_a_filter_is_asked_in_both_worlds(toy_filter: dict[str, Any], world: Wor
     assert client.call("server_stream", request("Ann")).code == grpc.StatusCode.OK
 
 
-def test_a_connection_keeps_the_policy_that_it_came_in_by(toy_filter: dict[str, Any], world: World) -> None:
+def test_new_rules_hold_for_new_calls_on_old_connections(toy_filter: dict[str, Any], world: World) -> None:
     guards = []
 
     class Open(toy_filter["Enforced"]):  # type: ignore[misc]  # of the page
@@ -80,10 +80,11 @@ def test_a_connection_keeps_the_policy_that_it_came_in_by(toy_filter: dict[str, 
     _, port = world.start_server(polite, credentials=Open())
     old = world.connect(f"127.0.0.1:{port}")
     assert old.call("unary", request("Ann")).code == grpc.StatusCode.OK
-    closed = Policy(authorize=toy_filter["Denies"](("/",)))
-    guards[0].set([Chain(name="toy", transport="raw_buffer", policy=closed)])
+    guards[0].set([toy_filter["chain_of"]([toy_filter["as_sent"]("/")])])
     new = world.connect(f"127.0.0.1:{port}")
-    assert new.call("unary", request("Ann")).code == grpc.StatusCode.PERMISSION_DENIED
+    for client in (old, new):
+        assert client.call("unary", request("Ann")).code == grpc.StatusCode.PERMISSION_DENIED
+    guards[0].set([Chain(name="toy", transport="raw_buffer", policy=Policy())])
     assert old.call("unary", request("Ann")).code == grpc.StatusCode.OK
 
 

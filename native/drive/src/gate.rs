@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use proxyless_tls::chains::{Chains, Hello};
+use proxyless_tls::chains::{Chains, Hello, Policy};
 use proxyless_tls::greeting::Taken;
 use proxyless_tls::server::ServerTls;
 use proxyless_tls::session::{CertificateDer, Session};
@@ -54,11 +54,15 @@ pub struct Admission<L: Listener> {
     told: AtomicBool,
     /// What last took the client's certificate: whoever fits the same again is not verified again.
     taken_by: ProcessMutex<Weak<ServerTls>>,
+    /// The policy for its new calls, of the version of the gate that stands beside it.
+    policy: ProcessMutex<(u64, Policy)>,
 }
 
 impl<L: Listener> Admission<L> {
     pub fn new(gate: Arc<Gate<L>>, hello: Hello, chain: Taken, version: u64) -> Self {
+        let policy = ProcessMutex::new((version, chain.policy.clone()));
         Self {
+            policy,
             gate,
             hello,
             chain,
@@ -72,6 +76,20 @@ impl<L: Listener> Admission<L> {
     /// The chains were replaced while it was on its way in.
     pub fn is_late(&self) -> bool {
         self.version != self.gate.version()
+    }
+
+    /// What holds for a call that begins now: the policy of the chain that would take the connection now. Where none
+    /// would, what held before: the connection is told to go away, and may finish.
+    pub fn policy(&self) -> Policy {
+        let mut known = self.policy.lock();
+        let version = self.gate.version();
+        if known.0 != version {
+            if let Some(chain) = self.gate.chains().select(&self.hello) {
+                known.1 = chain.policy.clone();
+            }
+            known.0 = version;
+        }
+        known.1.clone()
     }
 
     pub fn overstays(&self) -> bool {

@@ -1,24 +1,25 @@
 //! `ServerCall`: one call that a client made, for the handler that answers it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::client::commanded;
 use super::client_call::wait;
 use super::metadata;
-use super::news::{Link, Watcher, tell_all};
+use super::news::{Callables, Link, Watcher, tell_all};
 use super::payload::{framed, to_py};
 use super::tls::TlsInfo;
 use proxyless_core::grpc::encoding::Encoding;
 use proxyless_core::grpc::message::Framed;
 use proxyless_core::grpc::{self, Call, status};
 use proxyless_core::http2::{Headers, Key};
+use proxyless_drive::link::Driven;
 
 #[pyclass(frozen, module = "rpc._native")]
 pub struct ServerCall {
@@ -29,11 +30,27 @@ pub struct ServerCall {
     encoding: AtomicU8,
     /// A message was sent since one was last received.
     sending: AtomicBool,
+    /// What filters found out about the request.
+    found: OnceLock<Py<PyDict>>,
+}
+
+/// By which names a request says whom it is for; the first that is there holds (RFC 9113, section 8.3.1).
+const HOST: [&str; 2] = [":authority", "host"];
+
+fn is_host(name: &str) -> bool {
+    HOST.contains(&name)
 }
 
 impl ServerCall {
     pub fn new(link: Arc<Link>, key: Key, on_dirty: Option<Arc<Py<PyAny>>>) -> Self {
-        Self { link, key, on_dirty, encoding: AtomicU8::default(), sending: AtomicBool::default() }
+        Self {
+            link,
+            key,
+            on_dirty,
+            encoding: AtomicU8::default(),
+            sending: AtomicBool::default(),
+            found: OnceLock::new(),
+        }
     }
 
     /// After a command: an event loop flushes later; a handler's thread does it now, without the GIL.
@@ -51,6 +68,12 @@ impl ServerCall {
 
     fn message(&self, py: Python<'_>, payload: &Bound<'_, PyBytes>, plain: bool) -> Framed {
         framed(py, if plain { Encoding::Identity } else { self.encoding() }, payload)
+    }
+
+    /// Of the request. Nothing may wait meanwhile.
+    fn with_head<T: Default>(&self, look: impl FnOnce(&Headers) -> T) -> T {
+        let state = self.link.lock();
+        state.protocol.call(self.key).and_then(|call| call.head.as_ref()).map(look).unwrap_or_default()
     }
 
     fn head(&self, initial: Option<&Bound<'_, PyAny>>) -> PyResult<Headers> {
@@ -89,11 +112,49 @@ impl ServerCall {
         &self.link.peer
     }
 
-    /// What was set with the filter chain that the connection came in by; None on a port without a gate.
+    /// The address that it came to.
+    #[getter]
+    fn local(&self) -> String {
+        (&*self.link as &dyn Driven<Callables>).local_name()
+    }
+
+    /// What TLS asked for; empty: nothing.
+    #[getter]
+    fn server_name(&self) -> String {
+        self.link.admission.as_ref().and_then(|admission| admission.server_name()).unwrap_or_default()
+    }
+
+    /// What was set with the filter chain that takes the connection, as the port's chains are now; None on a port
+    /// without a gate.
     #[getter]
     fn policy(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let policy = self.link.admission.as_ref()?.chain.policy.as_ref()?;
+        let policy = self.link.admission.as_ref()?.policy()?;
         policy.downcast_ref::<Py<PyAny>>().map(|policy| policy.clone_ref(py))
+    }
+
+    /// Each value of a header, pseudo-header fields too; `host` is `:authority`.
+    fn values<'py>(&self, py: Python<'py>, name: &str) -> Vec<Bound<'py, PyBytes>> {
+        let found: Vec<Vec<u8>> = self.with_head(|head| {
+            let both = if is_host(name) { &HOST[..] } else { &[name] };
+            let values = both.iter().map(|name| head.values(name).map(<[u8]>::to_vec).collect::<Vec<_>>());
+            values.into_iter().find(|values| !values.is_empty()).unwrap_or_default()
+        });
+        found.iter().map(|value| PyBytes::new(py, value)).collect()
+    }
+
+    /// From now on a header holds these, as if the client had sent them; none: it is not there.
+    fn replace(&self, name: &str, values: Vec<Vec<u8>>) {
+        if let Some(call) = self.link.lock().protocol.call_mut(self.key) {
+            let both = if is_host(name) { &HOST[..] } else { &[name] };
+            call.replace(both[0], &values);
+            both[1..].iter().for_each(|other| call.replace(other, &[b""; 0]));
+        }
+    }
+
+    /// What filters found out about the request, by the name of the filter; made when first asked for.
+    #[getter]
+    fn dynamic_metadata(&self, py: Python<'_>) -> Py<PyDict> {
+        self.found.get_or_init(|| PyDict::new(py).unbind()).clone_ref(py)
     }
 
     /// None: plaintext.

@@ -13,7 +13,7 @@ import pytest
 import rpc
 from examples.hello.hello_pb2 import HelloReply, HelloRequest
 from examples.hello.hello_pb2_grpc import GreeterServicer, GreeterStub, add_GreeterServicer_to_server
-from rpc.security.authorization import Refusal
+from rpc.authorization.decision import Refusal
 from rpc.security.chain import Chain, Policy
 from rpc.serving import intake
 from tests.rpc.peers import KINDS

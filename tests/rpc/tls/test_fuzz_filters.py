@@ -15,7 +15,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from udpa.type.v1 import typed_struct_pb2
 
-from rpc.security.filters import not_carried_out
+from rpc.authorization.filters import not_carried_out
 from xds_client.decode import parse
 from xds_client.errors import DecodeError
 from xds_client.inbound import chains_for_port

@@ -80,6 +80,15 @@ impl Call {
         self.all_sent || self.cut
     }
 
+    /// Server: from now on a field of the head holds these values, as if the client had sent them.
+    pub fn replace(&mut self, name: &str, values: &[impl AsRef<[u8]>]) {
+        let Some(head) = &mut self.head else { return };
+        head.replace(name, values);
+        if name == ":path" {
+            self.path = super::progress::path_of(head);
+        }
+    }
+
     /// A message to hand out, or the certainty that none will come.
     pub fn message_ready(&self) -> bool {
         !self.inbox.is_empty() || self.over()

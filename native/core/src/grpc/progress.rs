@@ -136,7 +136,7 @@ fn codec(content_type: &[u8]) -> Option<&[u8]> {
 }
 
 /// What HTTP calls the path, gRPC the method: all of it, so that nothing but its name calls a method.
-fn path_of(head: &Headers) -> String {
+pub(super) fn path_of(head: &Headers) -> String {
     String::from_utf8_lossy(head.get(":path").unwrap_or_default()).into_owned()
 }
 

@@ -44,6 +44,33 @@ impl Headers {
         None
     }
 
+    /// Each value of that name, in order.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let mut start = 0;
+        self.ends.iter().filter_map(move |&(name_end, end)| {
+            let begin = std::mem::replace(&mut start, end as usize);
+            (&self.text[begin..name_end as usize] == name.as_bytes())
+                .then(|| &self.text[name_end as usize..end as usize])
+        })
+    }
+
+    /// From now on these are the values of that name, where the first of them stood, or behind all others; none: there
+    /// is no such field.
+    pub fn replace(&mut self, name: &str, values: &[impl AsRef<[u8]>]) {
+        let mut changed = Self::with_capacity(self.len() + values.len(), self.text.len());
+        let mut waiting = Some(values);
+        for (old, value) in self.all() {
+            if old != name {
+                changed.push(old, value);
+            } else if let Some(values) = waiting.take() {
+                values.iter().for_each(|value| changed.push(name, value));
+            }
+        }
+        waiting.into_iter().flatten().for_each(|value| changed.push(name, value));
+        changed.charge = self.charge.take();
+        *self = changed;
+    }
+
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -137,8 +164,20 @@ mod tests {
         assert_eq!(headers.get("x"), Some(&b"1"[..]));
         assert_eq!(headers.get("y"), Some(&b""[..]));
         assert_eq!(headers.get("z"), None);
+        assert_eq!(headers.values("x").collect::<Vec<_>>(), [b"1", b"2"]);
+        assert_eq!(headers.values("z").count(), 0);
         let fields: Vec<_> = headers.fields().collect();
         assert_eq!(fields, [("x", &b"1"[..]), ("y", b""), ("x", b"2")]);
         assert_eq!(headers.list_size(), 5 + 2 + 2 + 1 + 2 + 4 * 32);
+    }
+    #[test]
+    fn what_is_replaced_stands_where_it_stood() {
+        let mut headers: Headers = [(":path", "/a"), ("x", "1"), ("y", "2"), ("x", "3")].into_iter().collect();
+        headers.replace("x", &["5", "6"]);
+        let fields: Vec<_> = headers.fields().collect();
+        assert_eq!(fields, [("x", &b"5"[..]), ("x", b"6"), ("y", b"2")]);
+        headers.replace("x", &[""; 0]);
+        headers.replace("z", &["7"]);
+        assert_eq!(headers.fields().collect::<Vec<_>>(), [("y", &b"2"[..]), ("z", b"7")]);
     }
 }

@@ -15,15 +15,38 @@ if TYPE_CHECKING:
 class Head(Protocol):
     """The head of one request, and who sent it. What no rule reads is never made: reading costs, the object does not.
 
-    It lasts no longer than the question: a policy that decides later reads what it needs at once.
+    It lasts until the call is let in or refused, or over: a policy that decides later may look at it until then.
     """
 
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """``:path``, with its query."""
+
+    def values(self, name: str) -> list[bytes]:
+        """What a header holds, each of its values apart; ``:method`` and its like are headers, too. Empty: it is not
+        there. The name is lower case; ``host`` is ``:authority``.
+        """
+
+    def replace(self, name: str, values: list[bytes]) -> None:
+        """From now on a header holds these, for everybody who looks; none: it is not there."""
 
     @property
     def peer(self) -> str:
         """Its address, as grpcio writes it."""
+
+    @property
+    def local(self) -> str:
+        """The address that it came to, written alike."""
+
+    @property
+    def server_name(self) -> str:
+        """What TLS asked for; empty: nothing."""
+
+    @property
+    def dynamic_metadata(self) -> dict[str, object]:
+        """What filters have found out about the request, by the name of the filter; made when first asked for. Values
+        are JSON's: what protobuf's ``Struct`` can hold.
+        """
 
     def metadata(self) -> Metadata | None:
         """The request's headers but those that belong to HTTP/2 and gRPC themselves; None: there are none."""
@@ -33,10 +56,17 @@ class Head(Protocol):
 
 
 class Refusal(NamedTuple):
-    """How a call ends that is not let in, or that nobody can answer."""
+    """How a call ends that is not let in, or that nobody can answer.
+
+    ``policy``: what decided, by the name that the mesh gives it (istiod's are ``ns[..]-policy[..]-rule[..]``); empty:
+    that no policy let it in. ``why``: the reason in short, as Envoy's response code details have it; the caller is not
+    told either.
+    """
 
     code: int  # gRPC's number
     details: str
+    policy: str = ""
+    why: str = ""
 
 
 # None: it is let in. A future: that is not known yet; it is cancelled when the call is over before.

@@ -1,13 +1,14 @@
 """Which filters of the mesh's inbound listener a call is as well protected without. Policy only: pure functions.
 
-They count, exchange metadata, look, or end the chain. Whatever else a chain demands (rbac, jwt_authn, ext_authz, lua,
-wasm, ...) is not carried out here, so the chain is closed: an unknown inbound filter must not fail open.
+They count, exchange metadata, look, or end the chain. What else a chain demands somebody has to carry out
+(`rpc.authorization.program`), or the chain is closed: an unknown inbound filter (lua, wasm, ...) must not fail open.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rpc.authorization.program import is_carried_out
 from xds_client.model import ChainKind
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def _not_carried_out(port: PortChains, chain: FilterChain) -> Iterator[Filter]:
     yield from (f for f in before if f is not None and f.type not in _NETWORK)
     if last is not None and (last.discovered or last.type not in _LAST or chain.kind is ChainKind.OTHER):
         yield last
-    yield from (f for f in chain.http_filters if f.type not in _HTTP or (f.discovered and f.type == _ROUTER))
+    for found in chain.http_filters:
+        known = found.type in _HTTP or (is_carried_out(found.type) and not found.discovered)
+        if not known or (found.discovered and found.type == _ROUTER):
+            yield found
 
 
 def _shown(found: Filter) -> str:

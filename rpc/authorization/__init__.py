@@ -1,0 +1,5 @@
+"""Who may call what: what the filters of a chain demand of each request, compiled once per configuration.
+
+`decision` is the question and its answers, `request` a request as filters see it, `program` how the filters of a chain
+become one question, and each filter has a module of its own, which says so by `program.carries_out`.
+"""

@@ -1,0 +1,163 @@
+"""The HTTP filters of a chain as one question, compiled once per configuration.
+
+A kind of filter says what it makes of one by `carries_out`: a function from the filter's value (`xds_client.model`) to
+its `Step`, or None where it has nothing to ask. What it cannot carry out it says by `CannotCarryOutError`; the chain is
+closed then, so nothing fails open. Steps are asked in the order of the chain, the first that refuses has the last word.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from rpc.authorization.request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rpc.authorization.decision import Authorize, Decision, Head, Refusal
+    from xds_client.model import ConnectionManager, Filter
+
+_log = logging.getLogger(f"proxyless.{__name__}")
+
+
+class CannotCarryOutError(Exception):
+    """``invalid``: Envoy would refuse it, too, and go on with the configuration that it has. Else it would obey it, and
+    this release does not know how.
+    """
+
+    def __init__(self, why: str, *, invalid: bool = False) -> None:
+        super().__init__(why)
+        self.invalid = invalid
+
+
+class Step(Protocol):
+    """What one filter demands of a request: None (go on), a `Refusal`, or a future of these.
+
+    Asked on the thread or in the loop that reads the connections: it never waits. What takes time answers with a
+    `concurrent.futures.Future`, which any thread may settle; it is cancelled when the call is over before. What a step
+    raises, and what its future fails with, refuses the call with PERMISSION_DENIED; the log says why.
+    """
+
+    def __call__(self, request: Request, /) -> Decision: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a filter may need to know beside its own value."""
+
+    name: str  # of the filter, in the chain
+    manager: ConnectionManager | None = None  # of its chain
+
+
+Compile: TypeAlias = "Callable[[Any, Surroundings], Step | None]"
+_KINDS: dict[str, tuple[type, Compile]] = {}
+
+
+def carries_out(type_name: str, model: type, compiled: Compile) -> None:
+    """From now on filters of this type (their message's full name) are carried out: ``compiled(value, surroundings)``
+    makes a step of one, whose value is a ``model``.
+    """
+    _KINDS[type_name] = (model, compiled)
+
+
+def is_carried_out(type_name: str) -> bool:
+    return type_name in _KINDS
+
+
+def compile_filters(filters: Sequence[Filter], manager: ConnectionManager | None) -> Authorize | None:
+    """What a chain's HTTP filters demand; None: nothing. Filters of types that nobody has registered are passed over:
+    `rpc.authorization.filters` says which a chain may have. Raises `CannotCarryOutError`.
+    """
+    steps = []
+    for found in filters:
+        if found.type in _KINDS and not found.disabled:
+            step = _step(found, manager)
+            if step is not None:
+                steps.append(step)
+    return Program(steps) if steps else None
+
+
+def _step(found: Filter, manager: ConnectionManager | None) -> Step | None:
+    model, compiled = _KINDS[found.type]
+    value = found.config
+    if not isinstance(value, model):
+        problem = getattr(value, "problem", "") or "it is empty"
+        raise CannotCarryOutError(f"{found.name} ({found.type}): {problem}")
+    try:
+        return compiled(value, Surroundings(found.name, manager))
+    except CannotCarryOutError as error:
+        raise CannotCarryOutError(f"{found.name} ({found.type}): {error}", invalid=error.invalid) from error
+
+
+class Program:
+    """Steps, one after the other. Stateless: what goes on with one call is `_Going`."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = tuple(steps)
+
+    def __call__(self, head: Head) -> Decision:
+        request = Request(head)
+        for number, step in enumerate(self.steps):
+            decision = step(request)
+            if isinstance(decision, Future):
+                return _Going(self.steps[number + 1 :], request).after(decision)
+            if decision is not None:
+                return decision
+        return None
+
+
+class _Going(Future["Refusal | None"]):
+    """A call of which a step decides later: it is cancelled when the call is over, and then holds nothing any more."""
+
+    def __init__(self, steps: Sequence[Step], request: Request) -> None:
+        super().__init__()
+        self._left: list[tuple[Sequence[Step], Request]] = [(steps, request)]
+        self._waits_for: Future[Refusal | None] | None = None
+        self.add_done_callback(_let_go)
+
+    def after(self, decision: Future[Refusal | None]) -> _Going:
+        self._waits_for = decision
+        decision.add_done_callback(self._decided)
+        return self
+
+    def let_go(self) -> None:
+        self._left.clear()
+        if self.cancelled() and self._waits_for is not None:
+            self._waits_for.cancel()
+
+    def _decided(self, decision: Future[Refusal | None]) -> None:
+        """By any thread: the step has answered, and the next ones are asked."""
+        try:
+            found = decision.result()
+            steps, request = self._left.pop() if self._left else ((), None)
+            while found is None and steps and request is not None:
+                step, steps = steps[0], steps[1:]
+                answer = step(request)
+                if isinstance(answer, Future):
+                    self._left.append((steps, request))
+                    self.after(answer)
+                    if self.cancelled():  # meanwhile
+                        answer.cancel()
+                    return
+                found = answer
+        except BaseException as error:
+            self._settle(error=error)
+        else:
+            self._settle(found)
+
+    def _settle(self, found: Refusal | None = None, error: BaseException | None = None) -> None:
+        if not self.set_running_or_notify_cancel():
+            return
+        if error is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(found)
+
+
+def _let_go(going: Future[Refusal | None]) -> None:
+    """A method of the future's own would be a cycle, which only the garbage collector ends."""
+    if isinstance(going, _Going):
+        going.let_go()
