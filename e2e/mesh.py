@@ -26,7 +26,7 @@ class Mesh(ABC):
     """A control plane as a child process. Its addresses stay the same from start to restart.
 
     ``address`` is plaintext; ``secure_address`` is TLS, where certificates are signed for who shows a `token`.
-    ``environment`` is added to the process's.
+    ``environment`` is added to the process's, and ``mesh_config`` to its MeshConfig.
     """
 
     kind: ClassVar[str]
@@ -40,6 +40,7 @@ class Mesh(ABC):
         host: str = "127.0.0.1",
         environment: Mapping[str, str] | None = None,
         outbound: str = "ALLOW_ANY",
+        mesh_config: Mapping[str, Any] | None = None,
     ) -> None:
         self.state = Path(tempfile.mkdtemp(prefix=f"{self.kind}-{next(self._numbers)}-", dir=folder))
         self.config = self.state / "config"
@@ -50,7 +51,7 @@ class Mesh(ABC):
         self.address, self.secure_address = (f"{host}:{port}" for port in free_ports(2, host))
         self.auto_mtls = auto_mtls
         self.outbound = outbound  # what becomes of calls to unknown hosts
-        self.configure()
+        self.configure(**mesh_config or {})
         self.child = Child(
             self.kind,
             self._command(),

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from e2e.conftest import StartMesh
     from xds_client.model import FilterChain, Listener
 
-# What stands in chains besides the choice of TLS is not served by localmesh: policies come with AuthorizationPolicy,
-# and metadata exchange and statistics only have a meaning for Envoys.
+# What stands in chains besides the choice of TLS is compared by test_same_resources.py; metadata exchange and
+# statistics only have a meaning for Envoys.
 NOT_COMPARED = {"network_filters": (), "http_filters": (), "packed_http": None}
 
 

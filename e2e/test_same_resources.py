@@ -1,6 +1,7 @@
-"""The same YAML gives the same resources from localmesh and from the real istiod, field by field: ports, TLS, mTLS.
+"""The same YAML gives the same resources from localmesh and from the real istiod, field by field.
 
-Cases are the files of same_resources/, each added to workloads.yaml. Both are asked as several nodes.
+Cases are the files of same_resources/, each added to workloads.yaml; what a case adds to the MeshConfig is in a file of
+its name that ends in .mesh. Both are asked as several nodes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from e2e.raw import Asking, node
 from tests.localmesh.captures import differences, without
@@ -54,7 +56,11 @@ def told(mesh: Mesh, asking: Node) -> dict[tuple[str, str], Message]:
 @pytest.mark.parametrize("case", CASES)
 def test_same_yaml_same_resources(start_mesh: StartMesh, case: str) -> None:
     config = {name.removesuffix(".yaml"): (HERE / name).read_text() for name in (WORKLOADS, case)}
-    local, istiod = (start_mesh(config, kind=kind, auto_mtls=True) for kind in ("local", "istiod"))
+    more = HERE / case.replace(".yaml", ".mesh")
+    mesh_config = yaml.safe_load(more.read_text()) if more.exists() else {}
+    local, istiod = (
+        start_mesh(config, kind=kind, auto_mtls=True, mesh_config=mesh_config) for kind in ("local", "istiod")
+    )
     unequal = []
     for asking in NODES:
         ours, theirs = told(local, asking), told(istiod, asking)

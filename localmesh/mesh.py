@@ -44,8 +44,8 @@ class LocalMesh:
     Without authentication on ``address``, with it on ``secure_address`` (None: no such port), where certificates are
     signed too. ``ca`` is the authority, or a folder where it is kept; by default it is as short-lived as this object.
     Starting raises `ConfigError` if the folder cannot be served. Later on, a folder that becomes bad changes nothing
-    but ``errors``: the last good config is served until it is mended. A folder with an AuthorizationPolicy or a
-    RequestAuthentication is bad, because nobody carries them out here, unless ``ignore`` names their kind.
+    but ``errors``: the last good config is served until it is mended. A folder with a RequestAuthentication is
+    bad, because nobody carries it out here, unless ``ignore`` names the kind.
     ``on_reload`` and ``on_refusal`` are called after each, from the thread that noticed.
 
     >>> with LocalMesh("mesh") as mesh:

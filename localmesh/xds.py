@@ -24,11 +24,13 @@ from envoy.config.core.v3 import (
 )
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+from envoy.config.rbac.v3 import rbac_pb2 as rbac
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.common.fault.v3 import fault_pb2 as common_fault
 from envoy.extensions.filters.http.cors.v3 import cors_pb2 as cors
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as fault
 from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as grpc_stats
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac
 from envoy.extensions.filters.http.router.v3 import router_pb2 as router
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2 as http_inspector
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2 as original_dst
@@ -36,8 +38,10 @@ from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as http_connection_manager,
 )
+from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as tcp_proxy
 from envoy.extensions.network.dns_resolver.cares.v3 import cares_dns_resolver_pb2 as cares
+from envoy.extensions.path.match.uri_template.v3 import uri_template_match_pb2 as uri_template
 from envoy.extensions.request_id.uuid.v3 import uuid_pb2 as uuid
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as previous_hosts
 from envoy.extensions.retry.priority.previous_priorities.v3 import (
@@ -47,7 +51,7 @@ from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2 as r
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as http
 from envoy.service.discovery.v3 import discovery_pb2 as discovery
-from envoy.type.matcher.v3 import regex_pb2, string_pb2
+from envoy.type.matcher.v3 import metadata_pb2, path_pb2, regex_pb2, string_pb2, value_pb2
 from envoy.type.v3 import percent_pb2, range_pb2
 from google.protobuf import any_pb2, struct_pb2
 # isort: on
@@ -76,14 +80,17 @@ __all__ = [
     "http",
     "http_connection_manager",
     "http_inspector",
+    "http_rbac",
     "istio_metadata",
     "listener",
     "matcher",
+    "network_rbac",
     "original_dst",
     "packed",
     "previous_hosts",
     "previous_priorities",
     "raw_buffer",
+    "rbac",
     "route",
     "router",
     "struct",
@@ -91,6 +98,7 @@ __all__ = [
     "tls",
     "tls_inspector",
     "types",
+    "uri_template",
     "uuid",
     "wrapped",
 ]
@@ -111,7 +119,7 @@ else:
     core = _package(address_pb2, base_pb2, config_source_pb2, extension_pb2, grpc_service_pb2, protocol_pb2)
     endpoint = _package(endpoint_components_pb2, endpoint_pb2)
     listener = _package(listener_components_pb2, listener_pb2)
-    matcher = _package(regex_pb2, string_pb2)
+    matcher = _package(metadata_pb2, path_pb2, regex_pb2, string_pb2, value_pb2)
     route = _package(route_components_pb2, route_pb2)
     tls = _package(common_pb2, secret_pb2, tls_pb2)
     types = _package(percent_pb2, range_pb2)
@@ -120,8 +128,9 @@ _TYPE_URL = "type.googleapis.com/"
 
 
 def any_of(message: Message) -> any_pb2.Any:
-    """The message in an Any."""
-    return any_pb2.Any(type_url=_TYPE_URL + message.DESCRIPTOR.full_name, value=message.SerializeToString())
+    """The message in an Any: the same bytes for the same message, whatever the order of its maps."""
+    value = message.SerializeToString(deterministic=True)
+    return any_pb2.Any(type_url=_TYPE_URL + message.DESCRIPTOR.full_name, value=value)
 
 
 @dataclass(frozen=True, slots=True)

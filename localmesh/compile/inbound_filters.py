@@ -16,6 +16,8 @@ from localmesh.config.service_entry import Protocol
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from localmesh.compile.guards import Guard
+
 _manager = xds.http_connection_manager
 _FOR_EVER = timedelta(0)
 _HTTP = "envoy.filters.http."
@@ -40,11 +42,11 @@ def tcp_proxy(cluster: str) -> xds.listener.Filter:
     return _filter(f"{_NETWORK}tcp_proxy", xds.tcp_proxy.TcpProxy(stat_prefix=cluster, cluster=cluster))
 
 
-def connection_manager(chain: Chain) -> xds.listener.Filter:
+def connection_manager(chain: Chain, guard: Guard) -> xds.listener.Filter:
     manager = _manager.HttpConnectionManager(
         stat_prefix=chain.stat_prefix,
         route_config=_routes(chain),
-        http_filters=_http_filters(),
+        http_filters=[*guard.http, *_http_filters()],
         http2_protocol_options=xds.core.Http2ProtocolOptions() if chain.protocol.is_http2 else None,
         server_name="istio-envoy",
         use_remote_address={"value": False},

@@ -1,4 +1,4 @@
-"""virtualInbound: the filter chains of a node's own ports, by PeerAuthentication. Pure.
+"""virtualInbound: the filter chains of a node's own ports, by the policies that hold for it. Pure.
 
 Follows istiod's `pilot/pkg/networking/core/listener_inbound.go` and `filterchain_options.go`: the same names, matches
 and order, because a server picks its chain by them.
@@ -21,6 +21,7 @@ from localmesh.config.service_entry import Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from localmesh.compile.guards import Guard
     from localmesh.compile.mesh import Mesh
     from localmesh.compile.peer_policy import PeerPolicy
     from localmesh.compile.registry import Target
@@ -76,14 +77,14 @@ _MATCHES = {  # for HTTP, TCP and ports without a declared protocol
 def virtual_inbound(targets: list[Target], mesh: Mesh, view: View) -> xds.listener.Listener:
     """First what no service leads to, then the ports of services in their order; Envoy takes the best match anyway."""
     policy = mesh.peers.for_workload(view.namespace, dict(view.labels))
-    trust_domains = mesh.config.trust_domains
+    trust_domains, guard = mesh.config.trust_domains, mesh.guards.of(view)
     any_address = "0.0.0.0" if view.has_ipv4 else "::"  # noqa: S104  # it is said to Envoy, not listened on
     ports = {port: there[0] for port, there in by_port(targets).items() if port not in RESERVED_PORTS}
     chains = [_black_hole()]
     for passthrough in _passthroughs(policy, [target.number for target in targets]):
-        chains += _filter_chains(passthrough, policy.at(passthrough.number), trust_domains)
+        chains += _filter_chains(passthrough, policy.at(passthrough.number), trust_domains, guard)
     for number, target in ports.items():
-        chains += _filter_chains(_chain(number, target, any_address), policy.at(number), trust_domains)
+        chains += _filter_chains(_chain(number, target, any_address), policy.at(number), trust_domains, guard)
     return xds.listener.Listener(
         name=NAME,
         address=xds.core.Address(socket_address=xds.core.SocketAddress(address=any_address, port_value=INBOUND_PORT)),
@@ -126,7 +127,9 @@ def _passthroughs(policy: PeerPolicy, served: list[int]) -> Iterator[Chain]:
             )
 
 
-def _filter_chains(chain: Chain, mode: MtlsMode, trust_domains: tuple[str, ...]) -> Iterator[xds.listener.FilterChain]:
+def _filter_chains(
+    chain: Chain, mode: MtlsMode, trust_domains: tuple[str, ...], guard: Guard
+) -> Iterator[xds.listener.FilterChain]:
     for_http, for_tcp, for_sniffed = _MATCHES[mode]
     sniffed = chain.protocol is Protocol.SNIFFED
     for match in for_sniffed if sniffed else for_http if chain.protocol.has_routes else for_tcp:
@@ -138,7 +141,7 @@ def _filter_chains(chain: Chain, mode: MtlsMode, trust_domains: tuple[str, ...])
                 transport_protocol=match.transport,
                 application_protocols=list(match.offered),
             ),
-            filters=[connection_manager(chain) if match.http else tcp_proxy(chain.cluster)],
+            filters=[connection_manager(chain, guard)] if match.http else [*guard.tcp, tcp_proxy(chain.cluster)],
             transport_socket=downstream_socket(alpn, trust_domains) if match.mtls else None,
         )
 

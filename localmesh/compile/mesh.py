@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from localmesh.compile.guards import Guards
     from localmesh.compile.peer_policy import PeerPolicies
     from localmesh.config import MeshConfig
 
@@ -15,3 +16,4 @@ class Mesh:
     config: MeshConfig
     cluster_id: str
     peers: PeerPolicies
+    guards: Guards

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localmesh.compile.hosts import fully_qualified
+from localmesh.compile.policy_oddities import of_policies
 from localmesh.config.virtual_service import HttpMatch, StringMatch
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Oddities:
         yield from self._of_destination_rules()
         yield from self._of_service_entries()
         yield from self._of_peer_authentications()
+        yield from of_policies(self._resources)
 
     def _of_virtual_services(self) -> Iterator[str]:
         owners: dict[str, Resource[VirtualService]] = {}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from localmesh import xds
 from localmesh.compile.cluster import ClusterScope, outbound_clusters, standing_clusters
 from localmesh.compile.endpoints import apply_locality, locality_endpoints
+from localmesh.compile.guards import Guards
 from localmesh.compile.inbound import inbound_clusters
 from localmesh.compile.listener import virtual_inbound
 from localmesh.compile.memory import Memory
@@ -95,7 +96,7 @@ class Snapshot:
         # not the snapshot that came before: with it all that ever were would be kept
         self._compiled_before = before.compiled if before is not None else Memory(0)
         self._assigned_before = before.assigned if before is not None else Memory(0)
-        self._mesh = Mesh(resources.mesh, cluster_id, PeerPolicies(resources))
+        self._mesh = Mesh(resources.mesh, cluster_id, PeerPolicies(resources), Guards(resources))
         self._cluster_id, self._domain = cluster_id, domain
         self.registry: Registry = Registry(resources, cluster_id, before.registry if before is not None else None)
         self._rules = Rules(resources, domain)

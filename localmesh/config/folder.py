@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import yaml
 
+from localmesh.config.authorization_policy import Action, AuthorizationPolicy
 from localmesh.config.decode import NULL, Decoder, Refused, Spec
 from localmesh.config.destination_rule import DestinationRule
 from localmesh.config.kinds import Standing, standing_of
@@ -39,6 +40,11 @@ log = logging.getLogger("proxyless.localmesh")
 
 MESH_FILES = ("mesh.yaml", "mesh.yml")
 DEFAULT_NAMESPACE = "default"
+DRY_RUN = "istio.io/dry-run"
+_BOOLEANS = {  # Go's strconv.ParseBool
+    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
+}
 
 SpecT_co = TypeVar("SpecT_co", bound=Spec, covariant=True)
 
@@ -52,6 +58,7 @@ class Resource(Generic[SpecT_co]):
     spec: SpecT_co
     labels: Mapping[str, str] = field(default_factory=dict)
     created: datetime | None = None
+    dry_run: bool = False  # a policy that is evaluated and counted, and decides nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,7 @@ class Resources:
     virtual_services: tuple[Resource[VirtualService], ...] = ()
     destination_rules: tuple[Resource[DestinationRule], ...] = ()
     peer_authentications: tuple[Resource[PeerAuthentication], ...] = ()
+    authorization_policies: tuple[Resource[AuthorizationPolicy], ...] = ()
     notes: tuple[str, ...] = ()
     ignored: tuple[tuple[str, str], ...] = ()
 
@@ -82,6 +90,7 @@ _SPECS: dict[str, type[Spec]] = {
     "VirtualService": VirtualService,
     "DestinationRule": DestinationRule,
     "PeerAuthentication": PeerAuthentication,
+    "AuthorizationPolicy": AuthorizationPolicy,
 }
 _KUBERNETES: dict[str, type[Spec]] = {
     "Service": KubernetesService,
@@ -151,6 +160,7 @@ class FolderReader:
             virtual_services=ordered["VirtualService"],
             destination_rules=ordered["DestinationRule"],
             peer_authentications=ordered["PeerAuthentication"],
+            authorization_policies=ordered["AuthorizationPolicy"],
             notes=notes,
             ignored=tuple((str(path), kind) for path, file in self._files.items() for kind in file.ignored),
         )
@@ -267,7 +277,8 @@ class _FileReader:
             decoder.report(entries[key], f"{kind}.{key}: unknown field")
         named = self._metadata(entries["metadata"], kind, decoder)
         spec = decoder.spec(entries["spec"], _SPECS[kind], f"{kind} {named.namespace}/{named.name} spec")
-        self._made.found.append((kind, node.start_mark.line + 1, replace(named, spec=spec)))
+        dry_run = _is_dry_run(entries["metadata"], f"{kind}.metadata", spec, decoder)
+        self._made.found.append((kind, node.start_mark.line + 1, replace(named, spec=spec, dry_run=dry_run)))
 
     def _kubernetes(self, node: yaml.Node, entries: dict[str, yaml.Node], kind: str, decoder: Decoder) -> None:
         """Not all of these have a spec; the document itself is read as one."""
@@ -294,6 +305,21 @@ class _FileReader:
                 raise decoder.refuse(given["creationTimestamp"], f"{path}.creationTimestamp", reason)
         namespace = read.get("namespace", DEFAULT_NAMESPACE)
         return Resource(read["name"], namespace, Spec(), read.get("labels", {}), created)
+
+
+def _is_dry_run(metadata: yaml.Node, path: str, spec: Spec, decoder: Decoder) -> bool:
+    """What the annotation says, where there may be one (`checkDryRunAnnotation`)."""
+    annotations = decoder.entries(metadata, path).get("annotations")
+    node = decoder.entries(annotations, f"{path}.annotations").get(DRY_RUN) if annotations is not None else None
+    if node is None:
+        return False
+    path = f"{path}.annotations.{DRY_RUN}"
+    if not isinstance(spec, AuthorizationPolicy) or spec.action not in (Action.ALLOW, Action.DENY):
+        raise decoder.refuse(node, path, "only an AuthorizationPolicy with the action ALLOW or DENY may have it")
+    said = decoder.value(node, str, path)
+    if said not in _BOOLEANS:
+        raise decoder.refuse(node, path, f"{said!r} is neither true nor false")
+    return _BOOLEANS[said]
 
 
 def _time(text: str) -> datetime | None:

@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 _SERVED = {
     "networking.istio.io": {"ServiceEntry", "WorkloadEntry", "VirtualService", "DestinationRule"},
-    "security.istio.io": {"PeerAuthentication"},
+    "security.istio.io": {"PeerAuthentication", "AuthorizationPolicy"},
     "": {"Service", "Endpoints"},
     "discovery.k8s.io": {"EndpointSlice"},
 }
@@ -19,7 +19,7 @@ _VERSIONS = {
 
 _ISTIO_KINDS = {
     "networking.istio.io": {"Gateway", "Sidecar", "EnvoyFilter", "WorkloadGroup", "ProxyConfig"},
-    "security.istio.io": {"RequestAuthentication", "AuthorizationPolicy"},
+    "security.istio.io": {"RequestAuthentication"},
     "telemetry.istio.io": {"Telemetry"},
     "extensions.istio.io": {"WasmPlugin"},
 }
@@ -37,7 +37,7 @@ _KUBERNETES_GROUPS = frozenset({"", "apps", "batch", "autoscaling", "policy"})
 # who serves without these lets in whom they would keep out
 GUARDS = frozenset({"AuthorizationPolicy", "RequestAuthentication"})
 KUBERNETES = frozenset({"Service", "Endpoints", "EndpointSlice"})  # served, unless they are to be ignored
-IGNORABLE = frozenset().union(*_ISTIO_KINDS.values(), _KUBERNETES_KINDS, KUBERNETES)
+IGNORABLE = frozenset().union(*_ISTIO_KINDS.values(), _KUBERNETES_KINDS, KUBERNETES, GUARDS)
 
 
 class Standing(Enum):
@@ -51,7 +51,7 @@ class Standing(Enum):
 def standing_of(api_version: str, kind: str, ignored: frozenset[str] = frozenset()) -> Standing:
     """``ignored`` are those that are to be left out, though they are served, or guard."""
     standing = _standing_of(api_version, kind)
-    may_be = standing is Standing.GUARD or (standing is Standing.SERVED and kind in KUBERNETES)
+    may_be = standing is Standing.GUARD or (standing is Standing.SERVED and kind in KUBERNETES | GUARDS)
     return Standing.IGNORED if may_be and kind in ignored else standing
 
 

@@ -34,6 +34,10 @@ class MeshConfig(Spec):
     outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
     default_config: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Aliases in istiod's order, each once."""
+        object.__setattr__(self, "trust_domain_aliases", tuple(sorted(set(self.trust_domain_aliases))))
+
     @property
     def trust_domains(self) -> tuple[str, ...]:
         """All that a peer's identity may be of, each once (TrustDomainsForValidation)."""

@@ -1,9 +1,10 @@
 """PeerAuthentication: which connections a workload accepts. Field meanings are Istio's (security/v1)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
+from localmesh.config.attachment import PolicySelector
 from localmesh.config.decode import Spec
 from localmesh.config.service_entry import MAX_PORT
 
@@ -22,25 +23,14 @@ class MutualTls(Spec):
     mode: MtlsMode = MtlsMode.UNSET
 
 
-@dataclass(frozen=True, slots=True)
-class PolicySelector(Spec):
-    """Unlike ServiceEntry's, it may be empty, and then selects the whole namespace."""
-
-    match_labels: Mapping[str, str] = field(default_factory=dict)
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        for key, value in self.match_labels.items():
-            if not key:
-                yield "matchLabels", f"{value!r} has an empty key"
-            if "*" in key or "*" in value:
-                yield "matchLabels", f"{key}={value}: wildcards are not supported in a selector"
+_EVERYTHING = PolicySelector()
 
 
 @dataclass(frozen=True, slots=True)
 class PeerAuthentication(Spec):
     """Without a selector it holds for its namespace, or, in the root namespace, for the mesh."""
 
-    selector: PolicySelector = PolicySelector()
+    selector: PolicySelector = _EVERYTHING
     mtls: MutualTls = MutualTls()
     port_level_mtls: Mapping[str, MutualTls] | None = None
 

@@ -259,7 +259,7 @@ def test_a_time_that_is_none_is_refused(tmp_path, created):
     assert "creationTimestamp" in reason
 
 
-@pytest.mark.parametrize("kind", ["AuthorizationPolicy", "RequestAuthentication"])
+@pytest.mark.parametrize("kind", ["RequestAuthentication"])
 def test_a_policy_that_nobody_would_carry_out_is_refused_unless_it_is_to_be_ignored(tmp_path, kind):
     """A laptop where everybody gets in, and a production where nobody does, would be told apart by nothing."""
     text = f"apiVersion: security.istio.io/v1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {{}}\n"

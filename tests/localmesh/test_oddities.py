@@ -26,7 +26,21 @@ def to(destination, match=""):
 
 
 PEERS = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: {}, namespace: demo}}\nspec: {{mtls: {{mode: {}}}}}\n"  # noqa: E501
+DENIED = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: p, namespace: demo}}
+spec: {{action: DENY, {}}}
+"""
 ODD = {
+    "a policy for waypoints": (
+        [DENIED.format("rules: [{}], targetRefs: [{kind: Service, name: reviews}]")],
+        "AuthorizationPolicy demo/p: targetRefs: is for gateways and waypoints only",
+    ),
+    "a policy that denies every connection": (
+        [DENIED.format("rules: [{}, {to: [{operation: {paths: [/a]}}]}]")],
+        "AuthorizationPolicy demo/p: rules[1]: asks of requests only: on TCP ports it denies every connection",
+    ),
     "an unknown subset": (
         [SUBSETS, routes(to("{host: reviews, subset: v9}"))],
         f"VirtualService demo/r: http[0].route[0].destination.subset: no DestinationRule has a subset v9 of {HOST}",

@@ -1,0 +1,30 @@
+"""What policies say that will not do what their author expects, though istiod takes it. Pure.
+
+istiod warns of the same (`pkg/config/validation`), or says so in its log.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localmesh.config.authorization_policy import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localmesh.config import Resources
+
+_TARGETS = "is for gateways and waypoints only: no server and no sidecar obeys it"
+
+
+def of_policies(resources: Resources) -> Iterator[str]:
+    for resource in resources.authorization_policies:
+        where = f"AuthorizationPolicy {resource.namespace}/{resource.name}: "
+        policy = resource.spec
+        if policy.has_targets:
+            yield f"{where}targetRefs: {_TARGETS}"
+        if policy.action is Action.DENY:
+            for number, rule in enumerate(policy.rules):
+                if rule.denies_connections:
+                    said = "asks of requests only: on TCP ports it denies every connection, unless it names ports"
+                    yield f"{where}rules[{number}]: {said}"
