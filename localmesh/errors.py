@@ -18,7 +18,8 @@ LONGEST_REASON = 500
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, and where. ``line`` counts from 1; the reason is cut and made printable.
+    """One thing that is wrong, and where. ``line`` counts from 1; 0: the whole file or folder. The reason is cut and
+    made printable.
 
     >>> print(Problem("routing.yaml", 7, "no such host"))
     routing.yaml:7: no such host
@@ -32,7 +33,8 @@ class Problem:
         object.__setattr__(self, "reason", printable(self.reason))
 
     def __str__(self) -> str:
-        return f"{printable(self.file)}:{self.line}: {self.reason}"
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{printable(place)}: {self.reason}"
 
 
 def printable(text: str) -> str:

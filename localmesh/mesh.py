@@ -256,7 +256,7 @@ class LocalMesh:
         except Exception as error:
             log.exception("%s", self.folder)
             reason = f"cannot be compiled ({error!r:.200}): that is a fault of localmesh's own, please report it"
-            raise ConfigError([Problem(str(self.folder), 1, reason)]) from error
+            raise ConfigError([Problem(str(self.folder), 0, reason)]) from error
         self._warn(snapshot)
         self._resources, self._snapshot = resources, snapshot
         self._version += 1

@@ -8,6 +8,7 @@ import os
 import queue
 import sys
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -103,7 +104,10 @@ def resolve(
         if not isinstance(found, TargetMissing) and found.past_the_mesh and not watch:
             _fail(found.past_the_mesh)
         while watch:
-            _print(told.get(), as_json=as_json, compact=True, whole=whole)
+            changed = told.get()
+            if not as_json:
+                typer.echo(f"--- changed at {datetime.now().astimezone():%H:%M:%S}")
+            _print(changed, as_json=as_json, compact=True, whole=whole)
 
 
 @app.command(

@@ -42,7 +42,8 @@ localmesh = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings=SETTINGS,
-    help="The embedded control plane, for laptops and tests: proxyless localmesh FOLDER.",
+    help="The embedded control plane, for laptops and tests: proxyless localmesh FOLDER is proxyless localmesh serve "
+    "FOLDER, whose --help lists the options.",
     epilog=examples(*_SERVING, _EXPORTING),
 )
 

@@ -61,21 +61,21 @@ def yaml_files(folder: Path) -> Listing:
     def report(error: OSError) -> None:
         # a folder that nobody may read is not an empty one: what it held stays until it can be read again
         if not isinstance(error, FileNotFoundError) or Path(error.filename or "") == folder:
-            found.problems.append(Problem(str(error.filename or folder), 1, f"cannot be read: {advice(error)}"))
+            found.problems.append(Problem(str(error.filename or folder), 0, f"cannot be read: {advice(error)}"))
 
     if not folder.is_dir():
         if folder.exists():
             found.files.append(folder)
         else:
             reason = "is not a folder or file of Istio YAML: name one that is there"
-            found.problems.append(Problem(str(folder), 1, reason))
+            found.problems.append(Problem(str(folder), 0, reason))
         return found
     entries = 0
     for place, folders, names in os.walk(folder, onerror=report):
         entries += len(folders) + len(names)
         if entries > MAX_ENTRIES:
             reason = f"has more than {MAX_ENTRIES} files and folders in it: is it the folder that you mean?"
-            found.problems.append(Problem(str(folder), 1, reason))
+            found.problems.append(Problem(str(folder), 0, reason))
             break
         folders[:] = [name for name in folders if not name.startswith(".")]
         found.files += [Path(place, name) for name in names if not name.startswith(".") and name.endswith(_SUFFIXES)]

@@ -119,3 +119,15 @@ def test_watching_prints_every_change_until_ctrl_c(mesh, folder):
             process.send_signal(signal.SIGINT)
         out, errors = process.communicate()
     assert (process.returncode, out, errors) == (130, "", "")
+
+
+def test_watching_tells_a_reader_where_a_change_begins(mesh, folder):
+    command = [sys.executable, "-m", "proxyless", "resolve", TARGET, "--watch", "--discovery-address", mesh.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert "--- changed" not in process.stdout.readline()
+            text = (folder / "routes.yaml").read_text()
+            (folder / "routes.yaml").write_text(text.replace("75", "60").replace("25", "40"))
+            assert any(line.startswith("--- changed at ") for line in process.stdout)
+        finally:
+            process.send_signal(signal.SIGINT)
