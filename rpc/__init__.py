@@ -32,6 +32,7 @@ from rpc.security import (
     ssl_server_credentials,
     xds_server_credentials,
 )
+from rpc.serving.claims import verified_claims
 from xds_client.channels import prefer
 
 logging.getLogger(f"proxyless.{__name__}").addHandler(logging.NullHandler())
@@ -62,6 +63,7 @@ __all__ = [
     "ssl_channel_credentials",
     "ssl_server_certificate_configuration",
     "ssl_server_credentials",
+    "verified_claims",
     "xds_channel_credentials",
     "xds_server_credentials",
 ]

@@ -3,3 +3,8 @@
 `decision` is the question and its answers, `request` a request as filters see it, `program` how the filters of a chain
 become one question, and each filter has a module of its own, which says so by `program.carries_out`.
 """
+
+from rpc.authorization.jwt import filter as _jwt
+
+__all__: list[str] = []
+_ = _jwt

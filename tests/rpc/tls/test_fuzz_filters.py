@@ -39,7 +39,7 @@ OTHERS = {
         f"{V3}.network.tcp_proxy.v3.TcpProxy",
         "",
     ],
-    "http": [f"{V3}.http.rbac.v3.RBAC", f"{V3}.http.jwt_authn.v3.JwtAuthentication", "Router", ""],
+    "http": [f"{V3}.http.rbac.v3.RBAC", f"{V3}.http.lua.v3.Lua", "Router", ""],
 }
 NAMES = [
     "istio.stats",

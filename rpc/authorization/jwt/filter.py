@@ -1,0 +1,206 @@
+"""``envoy.filters.http.jwt_authn``: RequestAuthentication, compiled to one step of a chain's program."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rpc.authorization.jwt import faults
+from rpc.authorization.jwt.keys import NoKeysError, read_keys
+from rpc.authorization.jwt.places import places
+from rpc.authorization.jwt.provider import Look, Provider
+from rpc.authorization.jwt.remote import remote_keys
+from rpc.authorization.jwt.requirement import requirement
+from rpc.authorization.program import CannotCarryOutError, carries_out
+from xds_client.model import JwtAuthentication, PathMatchKind, RouteMatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from rpc.authorization.decision import Decision, Refusal
+    from rpc.authorization.jwt.faults import Fault
+    from rpc.authorization.jwt.keys import KeySet
+    from rpc.authorization.jwt.places import Place
+    from rpc.authorization.jwt.provider import KeySource
+    from rpc.authorization.jwt.requirement import Requirement
+    from rpc.authorization.program import Step, Surroundings
+    from rpc.authorization.request import Request
+    from xds_client.model import DataSource, JwtProvider, JwtRequirement, JwtRule
+
+TYPE = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
+METADATA = "envoy.filters.http.jwt_authn"  # where policies look for claims, whatever the filter is called
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Keys that the configuration brought along."""
+
+    current: KeySet | Fault | None
+
+    def when_known(self, callback: Callable[[], None]) -> None:
+        callback()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """``requires`` None: nothing."""
+
+    matches: Callable[[Request], bool]
+    requires: Requirement | None
+
+
+def compiled(said: JwtAuthentication, surroundings: Surroundings) -> Step:
+    """The same for the same: a push that changes something else leaves the tokens known that were verified."""
+    _refuse_what_istiod_never_says(said, surroundings)
+    step = _steps.get(said)
+    if step is None:
+        providers = {name: Provider(provider, _keys(name, provider)) for name, provider in said.providers}
+        step = _steps[said] = _Authentication(said, providers)
+    return step
+
+
+def _refuse_what_istiod_never_says(said: JwtAuthentication, surroundings: Surroundings) -> None:
+    if said.filter_state_rules is not None:
+        raise CannotCarryOutError("filter_state_rules")
+    for name, provider in said.providers:
+        if provider.subjects is not None:
+            raise CannotCarryOutError(f"subjects of provider {name!r}")
+        if provider.failed_status_in_metadata:
+            raise CannotCarryOutError(f"failed_status_in_metadata of provider {name!r}")
+    routes = surroundings.manager.routes if surroundings.manager is not None else None
+    if routes is None:
+        return
+    spoken = [routes.terms.typed_per_filter_config]
+    for host in routes.virtual_hosts:
+        spoken += [host.typed_per_filter_config, *(route.typed_per_filter_config for route in host.routes)]
+    if any(name == surroundings.name for one in spoken for name, _ in one):
+        raise CannotCarryOutError("what a route says of it (typed_per_filter_config)")
+
+
+def _keys(name: str, provider: JwtProvider) -> KeySource:
+    if provider.remote_jwks is not None:
+        return remote_keys(provider.remote_jwks)
+    text = _inline(name, provider.local_jwks)
+    if not text:
+        return _Known(faults.NO_VALID_KEYS)  # which Envoy takes for an answer
+    try:
+        return _Known(read_keys(text))
+    except NoKeysError as error:  # as Envoy, which goes on with the configuration that it has
+        raise CannotCarryOutError(f"provider {name!r} has invalid local jwks: {error}", invalid=True) from error
+
+
+def _inline(name: str, source: DataSource | None) -> bytes:
+    if source is None or source.inline is None:
+        raise CannotCarryOutError(f"keys of provider {name!r} that do not stand in the configuration")
+    return source.inline
+
+
+class _Authentication:
+    def __init__(
+        self, said: JwtAuthentication, providers: Mapping[str, Provider], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._clock = clock
+        self._silent = said.strip_failure_response
+        self._lets_preflights_by = said.bypass_cors_preflight
+        self._rules = tuple(_rule(rule, said, providers) for rule in said.rules)
+        self._ours = tuple(_headers_of_ours(providers.values()))
+        self._fetched = [(p.keys, places(p.said)) for p in providers.values() if not isinstance(p.keys, _Known)]
+
+    def __call__(self, request: Request) -> Decision:
+        for name in self._ours:  # what a client says there is none of ours
+            if request.values(name):
+                request.remove(name)
+        if self._lets_preflights_by and _is_preflight(request):
+            return None
+        requires = next((rule.requires for rule in self._rules if rule.matches(request)), None)
+        if requires is None:
+            return None
+        waits_for = [keys for keys, where in self._fetched if keys.current is None and _has_token(request, where)]
+        return _later(self, requires, request, waits_for) if waits_for else self.judged(requires, request)
+
+    def judged(self, requires: Requirement, request: Request) -> Refusal | None:
+        look = Look(request, self._clock())
+        fault = requires(look)
+        if fault is not None:
+            return fault.refusal(silent=self._silent)
+        if look.found:
+            request.metadata[METADATA] = look.found
+        return None
+
+
+def _has_token(request: Request, where: Sequence[Place]) -> bool:
+    return any(True for place in where for _ in place.tokens(request))
+
+
+def _later(step: _Authentication, requires: Requirement, request: Request, waits_for: list[KeySource]) -> Decision:
+    """When all keys are known, or known not to be had: each source answers within its time-out."""
+    decision: Future[Refusal | None] = Future()
+
+    def known() -> None:
+        if waits_for:
+            waits_for.pop().when_known(known)
+        elif decision.set_running_or_notify_cancel():
+            try:
+                decision.set_result(step.judged(requires, request))
+            except BaseException as error:
+                decision.set_exception(error)
+
+    known()
+    return decision
+
+
+def _headers_of_ours(providers: Iterable[Provider]) -> set[str]:
+    names: set[str] = set()
+    for provider in providers:
+        names.update(header.lower() for header, _ in provider.said.claim_to_headers)
+        if provider.said.forward_payload_header:
+            names.add(provider.said.forward_payload_header.lower())
+    return names
+
+
+def _is_preflight(request: Request) -> bool:
+    """A browser asks so, without credentials, whether it may send a request at all."""
+    return request.method == "OPTIONS" and bool(
+        request.text("origin") and request.text("access-control-request-method")
+    )
+
+
+# ---- rules
+
+
+def _rule(said: JwtRule, filters: JwtAuthentication, providers: Mapping[str, Provider]) -> _Rule:
+    requires = said.requires
+    if said.requirement_name is not None:
+        by_name: dict[str, JwtRequirement] = dict(filters.requirement_map)
+        if said.requirement_name not in by_name:
+            raise CannotCarryOutError(f"wrong requirement_name: {said.requirement_name}", invalid=True)
+        requires = by_name[said.requirement_name]
+    return _Rule(_matcher(said.match), requirement(requires, providers) if requires is not None else None)
+
+
+def _matcher(match: RouteMatch | None) -> Callable[[Request], bool]:
+    """Istiod says ``prefix: /``. By path only: more than that it never says."""
+    if match is None or match != RouteMatch(match.path) or match.path.kind is PathMatchKind.REGEX:
+        raise CannotCarryOutError(f"a rule for {match}")
+    kind, wanted, as_it_is = match.path.kind, match.path.value, match.path.case_sensitive
+    if kind is PathMatchKind.PREFIX and wanted == "/":
+        return lambda request: request.path.startswith("/")
+    wanted = wanted if as_it_is else wanted.lower()
+
+    def matches(request: Request) -> bool:
+        path = request.path.partition("?")[0].partition("#")[0]
+        path = path if as_it_is else path.lower()
+        if kind is PathMatchKind.EXACT:
+            return path == wanted
+        if kind is PathMatchKind.SEPARATED_PREFIX:
+            return path == wanted or path.startswith(f"{wanted}/")
+        return path.startswith(wanted)
+
+    return matches
+
+
+_steps: weakref.WeakValueDictionary[JwtAuthentication, _Authentication] = weakref.WeakValueDictionary()
+carries_out(TYPE, JwtAuthentication, compiled)
