@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.authorization import actions, claims, conditions, heads, identities, operations, paths, sources, tcp
 from e2e.authorization.rig import ENVOY, Guarded
-from e2e.authorization.sources import TABLE
 
 if TYPE_CHECKING:
     from e2e.authorization.cases import Policies
     from e2e.envoy.village import Village
+
+TABLE = [
+    case
+    for module in (sources, operations, conditions, actions, tcp, claims, paths, heads, identities)
+    for case in module.TABLE
+]
 
 pytestmark = pytest.mark.timeout(180)  # the first test builds the village; a loaded machine takes its time
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ALPN = ["istio-h2", "istio", "h2"]  # as a sidecar's HTTP calls offer
 _EMPTY_MESSAGE = bytes(5)
 _BY_STATUS = {"400": MALFORMED, "401": UNAUTHENTICATED, "403": REFUSED}
-_BY_CODE = {"7": REFUSED, "16": UNAUTHENTICATED}
+_BY_CODE = {"7": REFUSED, "13": MALFORMED, "16": UNAUTHENTICATED}  # as Envoy says the same to a caller of gRPC's
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Callers:
     def __init__(self, ca: Path, folder: Path) -> None:
         self._ca = ca
         self._folder = folder
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._contexts: dict[Caller, ssl.SSLContext] = {}
 
     def send(self, address: str, port: int, request: Request) -> Answer:
         """This request, on a connection of its own, to this address and port."""
@@ -62,33 +62,37 @@ class Callers:
             return Answer(CLOSED, {"error": str(error)})
 
     def _context(self, caller: Caller) -> ssl.SSLContext:
-        assert caller.identity is not None
-        if caller.identity not in self._contexts:
+        if caller not in self._contexts:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False  # a server of the mesh has a SPIFFE ID, and no host name
             context.load_verify_locations(self._ca / "root-cert.pem")
             context.set_alpn_protocols(ALPN)
             file = self._folder / f"caller-{len(self._contexts)}.pem"
-            file.write_bytes(self._sign(caller.identity))
+            file.write_bytes(self._sign(caller))
             context.load_cert_chain(file)
-            self._contexts[caller.identity] = context
-        return self._contexts[caller.identity]
+            self._contexts[caller] = context
+        return self._contexts[caller]
 
-    def _sign(self, identity: str) -> bytes:
+    def _sign(self, caller: Caller) -> bytes:
         """A key and its certificate, PEM."""
         signer = load_pem_private_key((self._ca / "ca-key.pem").read_bytes(), None)
         issuer = x509.load_pem_x509_certificate((self._ca / "ca-cert.pem").read_bytes())
         key = ec.generate_private_key(ec.SECP256R1())
         now = dt.datetime.now(dt.UTC)
+        subject = [x509.NameAttribute(x509.NameOID.COMMON_NAME, caller.common_name)] if caller.common_name else []
+        names: list[x509.GeneralName] = [
+            x509.UniformResourceIdentifier(uri) for uri in (caller.identity, *caller.also) if uri
+        ]
+        names += [x509.DNSName(name) for name in caller.dns]
         certificate = (
             x509.CertificateBuilder()
             .issuer_name(issuer.subject)
-            .subject_name(x509.Name([]))
+            .subject_name(x509.Name(subject))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - dt.timedelta(hours=1))
             .not_valid_after(now + dt.timedelta(hours=12))
-            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]), critical=True)
+            .add_extension(x509.SubjectAlternativeName(names), critical=not subject)
             .sign(signer, hashes.SHA256())  # type: ignore[arg-type]
         )
         secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -29,13 +29,16 @@ class Caller:
     name: str
     identity: str | None
     address: str
+    also: tuple[str, ...] = ()  # more URIs in the certificate
+    dns: tuple[str, ...] = ()
+    common_name: str = ""
 
     def __str__(self) -> str:
         return self.name
 
 
-def _caller(name: str, number: int, identity: str | None) -> Caller:
-    return Caller(name, identity and f"spiffe://{identity}", f"10.77.200.{number}")
+def _caller(name: str, number: int, identity: str | None, **more: Any) -> Caller:
+    return Caller(name, identity and f"spiffe://{identity}", f"10.77.200.{number}", **more)
 
 
 ANNA = _caller("anna", 1, "cluster.local/ns/demo/sa/anna")
@@ -51,6 +54,11 @@ NOBODY = _caller("nobody in particular", 10, None)
 UPPER_ANNA = _caller("ANNA", 11, "cluster.local/ns/demo/sa/ANNA")
 NESTED = _caller("one whose account is spelt like a namespace", 12, "cluster.local/ns/other/sa/x/ns/demo/sa/anna")
 LONG_DOMAIN = _caller("anna of a trust domain that begins as ours", 13, "cluster.local.evil.org/ns/demo/sa/anna")
+TWO_NAMES = _caller("bert, and anna too", 14, "cluster.local/ns/demo/sa/bert", also=(f"{ANNA.identity}",))
+DNS_ANNA = _caller(
+    "bert, whose DNS name is anna's identity", 15, "cluster.local/ns/demo/sa/bert", dns=(f"{ANNA.identity}",)
+)
+SUBJECT_ANNA = _caller("bert, by subject anna", 16, "cluster.local/ns/demo/sa/bert", common_name=f"{ANNA.identity}")
 
 CALLERS = (
     ANNA,
@@ -66,6 +74,9 @@ CALLERS = (
     UPPER_ANNA,
     NESTED,
     LONG_DOMAIN,
+    TWO_NAMES,
+    DNS_ANNA,
+    SUBJECT_ANNA,
 )
 
 Headers = tuple[tuple[str, str], ...]
@@ -177,7 +188,7 @@ def authorization(
     dry_run: str = "",
 ) -> dict[str, Any]:
     """An AuthorizationPolicy, of this namespace's guarded servers unless ``selector`` says otherwise; None: all."""
-    spec: dict[str, Any] = {"action": action}
+    spec: dict[str, Any] = {"action": action} if action else {}
     if rules:
         spec["rules"] = list(rules)
     if selector is not None:
