@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.authorization import actions, claims, conditions, heads, identities, operations, paths, sources, tcp
+from e2e.authorization import actions, cases, claims, conditions, heads, identities, operations, paths, sources, tcp
 from e2e.authorization.rig import ENVOY, Guarded
 
 if TYPE_CHECKING:
@@ -14,30 +14,48 @@ if TYPE_CHECKING:
     from e2e.envoy.village import Village
 
 TABLE = [
-    case
+    policies
     for module in (sources, operations, conditions, actions, tcp, claims, paths, heads, identities)
-    for case in module.TABLE
+    for policies in module.TABLE
 ]
+
+NOT_OF_LOCALMESH = {"EnvoyFilter", "RequestAuthentication"}
 
 pytestmark = pytest.mark.timeout(180)  # the first test builds the village; a loaded machine takes its time
 
 
 @pytest.fixture(scope="module")
 def guarded(village: Village, tmp_path_factory: pytest.TempPathFactory) -> Guarded:
-    if village.mesh.kind != "istiod":
-        pytest.skip("localmesh does not compile AuthorizationPolicy")
     return Guarded(village, tmp_path_factory.mktemp("callers"))
 
 
 @pytest.fixture(scope="module", params=TABLE, ids=str)
 def policies(request: pytest.FixtureRequest, guarded: Guarded) -> Policies:
-    guarded.apply(request.param)
-    return request.param  # type: ignore[no-any-return]
+    policies: Policies = request.param
+    if guarded.village.mesh.kind == "local":
+        unknown = {document["kind"] for document in policies.documents} & NOT_OF_LOCALMESH
+        if unknown:
+            pytest.skip(f"localmesh has no {unknown.pop()}")
+    guarded.apply(policies)
+    return policies
 
 
 @pytest.mark.parametrize("server", [ENVOY])
 def test_who_may_call_what(guarded: Guarded, policies: Policies, server: str) -> None:
     assert not guarded.differences(server, policies)
+
+
+@pytest.mark.parametrize("server", [ENVOY])
+def test_how_a_refusal_reads(guarded: Guarded, server: str) -> None:
+    """To a caller of gRPC's, and to any other."""
+    nothing = cases.policies("nothing", "", [cases.allow(name="nothing")], cases.refused("x"))
+    guarded.apply(nothing)
+    assert not guarded.differences(server, nothing)
+    to_grpc = guarded.ask(server, cases.refused("gRPC"))
+    assert (to_grpc.head[":status"], to_grpc.head["grpc-status"]) == ("200", "7")
+    assert to_grpc.head["grpc-message"] == "RBAC: access denied"
+    to_others = guarded.ask(server, cases.refused("HTTP", content_type="text/plain"))
+    assert (to_others.head[":status"], to_others.body) == ("403", b"RBAC: access denied")
 
 
 def test_the_sidecar_took_all_that_the_control_plane_sent(guarded: Guarded) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from e2e import yamls
 from e2e.authorization.cases import (
     ANNA,
     BERT,
+    GUARDED,
     HELLO,
     NOBODY,
     allow,
@@ -190,6 +192,19 @@ def _from(*lines: str, by: Any = BERT) -> dict[str, Any]:
     return {"by": by, "headers": tuple(("x-forwarded-for", line) for line in lines)}
 
 
+def _manager(**more: Any) -> dict[str, Any]:
+    """An EnvoyFilter: what else a server's HTTP connection managers say."""
+    name = "envoy.filters.network.http_connection_manager"
+    kind = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    patch = {
+        "applyTo": "NETWORK_FILTER",
+        "match": {"context": "SIDECAR_INBOUND", "listener": {"filterChain": {"filter": {"name": name}}}},
+        "patch": {"operation": "MERGE", "value": {"name": name, "typed_config": {"@type": kind, **more}}},
+    }
+    spec = {"workloadSelector": {"labels": GUARDED}, "configPatches": [patch]}
+    return yamls.resource("EnvoyFilter", "manager", spec) | {"apiVersion": "networking.istio.io/v1alpha3"}
+
+
 _TRUSTED = f"{TOPOLOGIES}: a proxy in front is trusted for the last address; what comes before it anybody can write"
 _BLOCK = "203.0.113.0/24"
 
@@ -226,4 +241,32 @@ _FORWARDED = [
     ),
 ]
 
-TABLE = [*_HOSTS, *_HEADERS, *_FORWARDED]
+_HOPS = [
+    policies(
+        "forwarded-for-with-a-trusted-hop",
+        f"{TOPOLOGIES}: numTrustedProxies: the client is that many addresses before the last",
+        [_manager(xff_num_trusted_hops=1), allow(rule(source(remoteIpBlocks=[_BLOCK])))],
+        let_in("the one before the last", **_from("203.0.113.9, 198.51.100.1")),
+        refused("the last", **_from("198.51.100.1, 203.0.113.9")),
+        refused("the first of three", **_from("203.0.113.9, 198.51.100.1, 198.51.100.2")),
+        refused("too few: it is the peer", **_from("203.0.113.9")),
+    ),
+    policies(
+        "forwarded-for-after-the-peer",
+        f"{TOPOLOGIES}: a server at the edge takes its peer for the client, whatever the header says",
+        [_manager(use_remote_address=True), deny(rule(source(remoteIpBlocks=[BERT.address, _BLOCK])))],
+        refused("the peer", by=BERT),
+        refused("the peer, whatever it says", **_from("198.51.100.1")),
+        let_in("what is said of another peer", **_from("203.0.113.9", by=ANNA)),
+    ),
+    policies(
+        "forwarded-for-after-the-peer-with-a-trusted-hop",
+        f"{TOPOLOGIES}: numTrustedProxies: the peer is one of them, the client is the last address",
+        [_manager(use_remote_address=True, xff_num_trusted_hops=1), allow(rule(source(remoteIpBlocks=[_BLOCK])))],
+        let_in("the last", **_from("198.51.100.1, 203.0.113.9")),
+        refused("the one before", **_from("203.0.113.9, 198.51.100.1")),
+        refused("none: it is the peer", by=BERT),
+    ),
+]
+
+TABLE = [*_HOSTS, *_HEADERS, *_FORWARDED, *_HOPS]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # What only Istio's own build of Envoy has, is off; `ALPN_OF_A_SIDECAR` puts back what peers can notice of it.
 STOCK_ENVOY = {"PILOT_ENABLE_METADATA_EXCHANGE": "false", "PILOT_ENABLE_ALPN_FILTER": "false"}
+PROMPT = {"PILOT_DEBOUNCE_AFTER": "10ms"}  # each edit of a test is whole: istiod need not wait for more
 # Who has which kind of client.
 CALLERS = {"ours": "walker", "ours-plain": "walker", "envoy": "bff", "grpcio-xds": "xds", "grpcio": "walker"}
 PORTS: list[dict[str, Any]] = [
@@ -65,7 +66,7 @@ class Village:
     def __init__(self, kind: str, folder: Path, born: Callable[[Child], object]) -> None:
         self._folder = folder
         self._born = born
-        self.mesh = KINDS[kind](folder, auto_mtls=True, host=NODE, environment=STOCK_ENVOY)
+        self.mesh = KINDS[kind](folder, auto_mtls=True, host=NODE, environment=STOCK_ENVOY | PROMPT)
         self.pods: dict[str, Pod] = {}
         self._versions = itertools.count(1)
 

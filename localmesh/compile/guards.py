@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from localmesh.compile.authorization import AuthorizationPolicies, FilterBuilder, TrustDomains
 from localmesh.compile.memory import Memory
+from localmesh.config.mesh_config import Normalization
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -22,10 +23,14 @@ _KINDS_OF_WORKLOADS = 100  # remembered at a time
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """``http``: HTTP filters, before all that answer; ``tcp``: network filters, before what passes the bytes on."""
+    """``http``: HTTP filters, before all that answer; ``tcp``: network filters, before what passes the bytes on.
+
+    ``paths``: how a path is spelt to the HTTP filters.
+    """
 
     http: tuple[Message, ...] = ()
     tcp: tuple[Message, ...] = ()
+    paths: Normalization = Normalization.DEFAULT
 
 
 class Guards:
@@ -33,6 +38,7 @@ class Guards:
         mesh = resources.mesh
         self._authorization = AuthorizationPolicies(resources)
         self._domains = TrustDomains((mesh.trust_domain, *mesh.trust_domain_aliases))
+        self._paths = mesh.path_normalization.normalization
         self._made: Memory[Guard] = Memory(_KINDS_OF_WORKLOADS)
 
     def of(self, view: View) -> Guard:
@@ -40,6 +46,6 @@ class Guards:
 
         def make() -> Guard:
             filters = FilterBuilder(policies, self._domains).build()
-            return Guard((*filters.custom, *filters.own), (*filters.custom_tcp, *filters.own_tcp))
+            return Guard((*filters.custom, *filters.own), (*filters.custom_tcp, *filters.own_tcp), self._paths)
 
         return self._made.recall(tuple((policy.namespace, policy.name) for policy in policies), make)

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from localmesh import xds
+from localmesh.config.mesh_config import Normalization
 from localmesh.config.service_entry import Protocol
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _manager = xds.http_connection_manager
 _FOR_EVER = timedelta(0)
 _HTTP = "envoy.filters.http."
 _NETWORK = "envoy.filters.network."
+_MERGING = (Normalization.MERGE_SLASHES, Normalization.DECODE_AND_MERGE_SLASHES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,16 @@ def connection_manager(chain: Chain, guard: Guard) -> xds.listener.Filter:
         proxy_100_continue=True,
         upgrade_configs=[{"upgrade_type": "websocket"}],
         stream_idle_timeout=_FOR_EVER,
-        normalize_path={"value": True},
+        normalize_path={"value": guard.paths is not Normalization.NONE},
+        merge_slashes=guard.paths in _MERGING,
         request_id_extension={
             "typed_config": xds.any_of(xds.uuid.UuidRequestIdConfig(use_request_id_for_trace_sampling={"value": True}))
         },
-        path_with_escaped_slashes_action=_manager.HttpConnectionManager.KEEP_UNCHANGED,
+        path_with_escaped_slashes_action=(
+            _manager.HttpConnectionManager.UNESCAPE_AND_FORWARD
+            if guard.paths is Normalization.DECODE_AND_MERGE_SLASHES
+            else _manager.HttpConnectionManager.KEEP_UNCHANGED
+        ),
     )
     return _filter(f"{_NETWORK}http_connection_manager", manager)
 

@@ -21,6 +21,21 @@ class OutboundTrafficPolicy(Spec):
     mode: OutboundMode = OutboundMode.ALLOW_ANY
 
 
+class Normalization(Enum):
+    """How far paths are brought to one spelling before any rule reads them; each does what those before it do."""
+
+    DEFAULT = 0
+    NONE = 1
+    BASE = 2
+    MERGE_SLASHES = 3
+    DECODE_AND_MERGE_SLASHES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PathNormalization(Spec):
+    normalization: Normalization = Normalization.DEFAULT
+
+
 @dataclass(frozen=True, slots=True)
 class MeshConfig(Spec):
     """``default_config`` is for proxies and read by nobody here. Defaults are istiod's."""
@@ -32,6 +47,7 @@ class MeshConfig(Spec):
     connect_timeout: timedelta = timedelta(seconds=10)
     dns_refresh_rate: timedelta = timedelta(seconds=60)
     outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
+    path_normalization: PathNormalization = PathNormalization()
     default_config: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
