@@ -13,9 +13,11 @@ settings.load_profile("untimed")  # time decides no test
 
 # The files that take longest begin first: one worker has a file whole, and a long one begun last is waited for alone.
 LONGEST = (
-    "rpc/life/test_processes.py",
     "proxyless/test_command.py",
+    "rpc/life/test_process_ends.py",
     "rpc/life/test_fork.py",
+    "rpc/life/test_fork_servers.py",
+    "rpc/life/test_ctrl_c.py",
     "rpc/odd/test_odd.py",
     "rpc/tls/test_modes.py",
     "rpc/parity/test_sizes_parity.py",

@@ -59,6 +59,28 @@ FORKING = (
 """
 )
 
+# Calls of a `CLIENT`, each of which ends.
+CALLS = {
+    "unary": "assert stub.SayHello(quick, timeout=20).message == 'Hello, quick!'",
+    "future": "assert stub.SayHello.future(quick, timeout=20).result().message == 'Hello, quick!'",
+    "server stream": "assert len(list(stub.ListHellos(quick, timeout=20))) == 1",
+    "client stream": "assert stub.CollectHellos(iter([quick]), timeout=20).message == 'Hello, quick!'",
+    "bidi": "assert len(list(stub.Chat(iter([quick]), timeout=20))) == 1",
+    "aio": "assert asyncio.run(aio()).message == 'Hello, quick!'",
+    "aio on uvloop": "assert uvloop.run(aio()).message == 'Hello, quick!'",
+}
+
+# Forks, and has channels of both worlds to the server whose address is its first argument.
+CLIENT = f"""{FORKING}
+    import asyncio, uvloop
+    address = sys.argv[1]
+    stub, aio_stub = GreeterStub(rpc.insecure_channel(address)), GreeterStub(rpc.aio.insecure_channel(address))
+    quick, stay, mute = (HelloRequest(name=name) for name in ("quick", "stay", "mute"))
+
+    async def aio():
+        return await aio_stub.SayHello(quick, timeout=20)
+"""
+
 # A server in a process of its own, so that the process under test has nothing but its client. Its handlers greet
 # whoever is not called "mute", and then stay with everyone but "quick". An argument: so many streams of a connection.
 ELSEWHERE = (
