@@ -27,11 +27,12 @@ from tests.rpc.authorization.enforced import Enforced, Mirror, jwt_authn
 from tests.rpc.authorization.jwt_cases import Case, envoy_config, rule
 from tests.rpc.authorization.jwt_request_cases import BAD_KEY_SETS, REQUEST_CASES
 from tests.rpc.authorization.jwt_token_cases import TOKEN_CASES
+from tests.rpc.authorization.jwt_tree_cases import TREE_CASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CASES = [*TOKEN_CASES, *REQUEST_CASES]
+CASES = [*TOKEN_CASES, *REQUEST_CASES, *TREE_CASES]
 PATH = "/demo.Greeter/SayHello"
 SHOWN = "x-seen-payload"
 PAYLOAD = {SHOWN: "%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:payload)%"}
@@ -70,8 +71,8 @@ class Servers:
     def __init__(self, folder: Path) -> None:
         self._names: dict[str, str] = {}
         for case in CASES:
-            self._names.setdefault(json.dumps(case.rules), f"rules-{len(self._names)}")
-        configs = {name: envoy_config(json.loads(text)) for text, name in self._names.items()}
+            self._names.setdefault(json.dumps(case.filter), f"rules-{len(self._names)}")
+        configs = {name: json.loads(text) for text, name in self._names.items()}
         self._backend = grpc.server(ThreadPoolExecutor(2), handlers=[Mirror(ours=False)])
         self._backend.add_insecure_port(f"unix:{folder}/backend")
         self._backend.start()
@@ -89,7 +90,7 @@ class Servers:
         }
 
     def ask(self, server: str, case: Case) -> Answer:
-        channel = self._channels[server][self._names[json.dumps(case.rules)]]
+        channel = self._channels[server][self._names[json.dumps(case.filter)]]
         path = f"{PATH}?{case.query}" if case.query else PATH
         try:
             said = channel.unary_unary(path)(b"", metadata=case.headers, timeout=30, wait_for_ready=True)

@@ -13,6 +13,7 @@ from xds_client.threads import begun_after
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
 LARGEST = 1024 * 1024  # bytes
 _PIECE = 64 * 1024
@@ -25,19 +26,24 @@ class FetchError(Exception):
 def fetch(uri: str, timeout: float, context: ssl.SSLContext) -> bytes:
     """The body of a 200. ``timeout``: for all of it, however slowly it comes. Raises `FetchError`."""
     parts = urlsplit(uri)
-    connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout, context=context)
     end = time.monotonic() + timeout
-    watchdog = begun_after(timeout, lambda: _shut(connection), "jwks-timeout")
+    connection: http.client.HTTPSConnection | None = None
+    watchdog = None
     try:
+        connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout, context=context)
+        connection.connect()
+        watchdog = begun_after(max(0.0, end - time.monotonic()), _shutting(connection.sock), "jwks-timeout")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("GET", target, headers={"Accept": "application/json", "Connection": "close"})
-        return _body(connection.getresponse(), end)
+        with connection.getresponse() as response:
+            return _body(response, end)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise FetchError(f"{type(error).__name__}: {error}") from error
     finally:
         if watchdog is not None:
             watchdog.cancel()
-        connection.close()
+        if connection is not None:
+            connection.close()
 
 
 def _body(response: http.client.HTTPResponse, end: float) -> bytes:
@@ -48,15 +54,17 @@ def _body(response: http.client.HTTPResponse, end: float) -> bytes:
         size += len(piece)
         if size > LARGEST:
             raise FetchError(f"more than {LARGEST} bytes")
-        if time.monotonic() > end:
-            raise FetchError("timed out")
         pieces.append(piece)
+    if time.monotonic() > end:
+        raise FetchError("timed out")  # the connection was shut, which looks as if the answer had ended
     if response.length:
         raise FetchError(f"{response.length} bytes are missing")
     return b"".join(pieces)
 
 
-def _shut(connection: http.client.HTTPSConnection) -> None:
-    if connection.sock is not None:
+def _shutting(connection: socket.socket) -> Callable[[], None]:
+    def shut() -> None:
         with contextlib.suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
+            connection.shutdown(socket.SHUT_RDWR)
+
+    return shut

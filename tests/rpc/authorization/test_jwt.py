@@ -12,9 +12,10 @@ from tests.rpc.authorization.heads import FakeHead
 from tests.rpc.authorization.jwt_cases import envoy_config, rule
 from tests.rpc.authorization.jwt_request_cases import BAD_KEY_SETS, REQUEST_CASES
 from tests.rpc.authorization.jwt_token_cases import TOKEN_CASES
+from tests.rpc.authorization.jwt_tree_cases import TREE_CASES
 from tests.xds_client.test_decode_policies import configured
 
-CASES = [*TOKEN_CASES, *REQUEST_CASES]
+CASES = [*TOKEN_CASES, *REQUEST_CASES, *TREE_CASES]
 CODES = {code.name: code.value[0] for code in grpc.StatusCode}
 
 
@@ -25,7 +26,7 @@ def step(config):
 def asked(case):
     path = "/demo.Greeter/SayHello"
     head = FakeHead(f"{path}?{case.query}" if case.query else path, case.headers)
-    return head, step(envoy_config(case.rules))(Request(head))
+    return head, step(case.filter)(Request(head))
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
