@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.mesh import ISTIOD
-from tests.localmesh.policy_refusals import AUTHORIZATION, Row, called, document
+from tests.localmesh.policy_refusals import AUTHENTICATION, AUTHORIZATION, Row, called, document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _AT_A_TIME = 3  # each takes a second to start
 _PARTS = 4
 _MESH = "trustDomain: cluster.local\nrootNamespace: istio-system\n"
-ROWS = AUTHORIZATION
+ROWS = [*AUTHORIZATION, *AUTHENTICATION]
 REFUSED, TAKEN = [row for row in ROWS if row.reason], [row for row in ROWS if not row.reason]
 pytestmark = pytest.mark.skipif(
     not ISTIOD.exists(), reason=f"the real istiod is not built: run e2e/controlplane/build, which makes {ISTIOD}"

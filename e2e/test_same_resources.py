@@ -6,12 +6,16 @@ its name that ends in .mesh. Both are asked as several nodes.
 
 from __future__ import annotations
 
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
+from e2e.calls import until
 from e2e.raw import Asking, node
 from tests.localmesh.captures import differences, without
 
@@ -71,3 +75,42 @@ def test_same_yaml_same_resources(start_mesh: StartMesh, case: str) -> None:
             for path, values in differences(theirs[key], ours[key]).items()
         ]
     assert unequal == []
+
+
+KEYS = '{"keys": [{"kty":"OKP","crv":"Ed25519","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4"}]}'
+FETCHED = """
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {{name: t, namespace: demo}}
+spec: {{jwtRules: [{{issuer: one, jwksUri: "{uri}/keys"}}, {{issuer: "{uri}"}}]}}
+"""
+
+
+class _Issuer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        host, port = self.server.server_address[:2]
+        keys_are_at = json.dumps({"jwks_uri": f"http://{host!s}:{port}/keys"})
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write((KEYS if self.path == "/keys" else keys_are_at).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+def test_keys_that_both_fetch_are_sent_by_both(start_mesh: StartMesh) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Issuer) as issuer:
+        thread = threading.Thread(target=issuer.serve_forever)
+        thread.start()
+        try:
+            config = {"workloads": (HERE / WORKLOADS).read_text()}
+            config["tokens"] = FETCHED.format(uri=f"http://127.0.0.1:{issuer.server_port}")
+            local, istiod = (start_mesh(config, kind=kind, auto_mtls=True) for kind in ("local", "istiod"))
+            theirs = told(istiod, NODES[0])["LDS", "virtualInbound"]
+            assert KEYS in str(differences(None, theirs))
+            until(  # localmesh has them a moment later
+                lambda: not differences(theirs, told(local, NODES[0])["LDS", "virtualInbound"]), 20.0, "the same keys"
+            )
+        finally:
+            issuer.shutdown()
+            thread.join()

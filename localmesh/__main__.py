@@ -38,11 +38,11 @@ example:
   python -m localmesh token --ca ca/ --namespace demo --service-account web
   eval "$(python -m localmesh env --ca ca/ --namespace demo --service-account web)"
 
-The folder holds ServiceEntry, WorkloadEntry, VirtualService, DestinationRule, PeerAuthentication and
-AuthorizationPolicy, or Kubernetes' Service and EndpointSlice, and may hold a mesh.yaml (for example "enableAutoMtls:
-false"). A change is served at once; a file that is wrong is named with its line, and what was served before stays. On
-the secure port clients prove who they are by the tokens that the command "token" prints, and get certificates;
-ca/root-cert.pem is what they trust.
+The folder holds ServiceEntry, WorkloadEntry, VirtualService, DestinationRule, PeerAuthentication,
+RequestAuthentication and AuthorizationPolicy, or Kubernetes' Service and EndpointSlice, and may hold a mesh.yaml (for
+example "enableAutoMtls: false"). A change is served at once; a file that is wrong is named with its line, and what was
+served before stays. On the secure port clients prove who they are by the tokens that the command "token" prints, and
+get certificates; ca/root-cert.pem is what they trust.
 """
 
 

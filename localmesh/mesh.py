@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Self
 from localmesh.ca import AUDIENCE, CertificateAuthority, TokenIssuer
 from localmesh.ca.tokens import LIFETIME
 from localmesh.compile import Snapshot
+from localmesh.compile.jwt_authn import key_sources
 from localmesh.config import FolderReader, Resources
 from localmesh.config.kinds import GUARDS, IGNORABLE
 from localmesh.errors import ConfigError, LocalMeshError, Problem, printable
+from localmesh.jwks import KeySets
 from localmesh.serve.addresses import check_free
 from localmesh.serve.secrets import Secrets
 from localmesh.serve.servers import Servers, Trust
@@ -44,8 +46,8 @@ class LocalMesh:
     Without authentication on ``address``, with it on ``secure_address`` (None: no such port), where certificates are
     signed too. ``ca`` is the authority, or a folder where it is kept; by default it is as short-lived as this object.
     Starting raises `ConfigError` if the folder cannot be served. Later on, a folder that becomes bad changes nothing
-    but ``errors``: the last good config is served until it is mended. A folder with a RequestAuthentication is
-    bad, because nobody carries it out here, unless ``ignore`` names the kind.
+    but ``errors``: the last good config is served until it is mended. Keys of issuers that a RequestAuthentication
+    names by URI are fetched while it is started; until they have come, all tokens of theirs are refused.
     ``on_reload`` and ``on_refusal`` are called after each, from the thread that noticed.
 
     >>> with LocalMesh("mesh") as mesh:
@@ -94,6 +96,7 @@ class LocalMesh:
         self._warned: set[tuple[str, str]] = set()
         self._streams: Streams | None = None
         self._servers: Servers | None = None
+        self._key_sets = KeySets(self._keys_changed)
         self.ca.observe(self._certificate_changed)
 
     @property
@@ -174,6 +177,7 @@ class LocalMesh:
         started = servers.start(self._asked_address, self._asked_secure_address)
         self._asked_address, self._asked_secure_address = started
         self._servers = servers
+        self._key_sets.start()
         for watch in self._watches:
             watch.start()
         return self
@@ -182,6 +186,7 @@ class LocalMesh:
         """End all streams after ``grace`` seconds and let go of the ports. May be started again."""
         for watch in self._watches:
             watch.stop()
+        self._key_sets.stop()
         servers, self._servers = self._servers, None
         if servers is not None:
             servers.stop(grace)
@@ -215,6 +220,17 @@ class LocalMesh:
         except ConfigError:
             return False  # already logged, and in `errors`
         return True
+
+    def _keys_changed(self) -> None:
+        """Keys of an issuer of the folder's have come, or have changed."""
+        with self._lock:
+            if self._resources is None or self._streams is None:
+                return
+            self._streams.publish(self._adopt(self._resources), None)
+            version = self._version
+        log.info("%s: version %d, for keys of issuers", self.folder, version)
+        if self._on_reload is not None:
+            self._on_reload(version)
 
     def _reload(self, timeout: float | None, *, only_if_changed: bool) -> int:
         with self._lock:
@@ -252,11 +268,13 @@ class LocalMesh:
 
     def _adopt(self, resources: Resources) -> Published:
         try:
-            snapshot = Snapshot(resources, self._cluster_id, self._domain, self._snapshot)
+            keys = self._key_sets.known
+            snapshot = Snapshot(resources, self._cluster_id, self._domain, self._snapshot, keys)
         except Exception as error:
             log.exception("%s", self.folder)
             reason = f"cannot be compiled ({error!r:.200}): that is a fault of localmesh's own, please report it"
             raise ConfigError([Problem(str(self.folder), 0, reason)]) from error
+        self._key_sets.want(key_sources(resources))
         self._warn(snapshot)
         self._resources, self._snapshot = resources, snapshot
         self._version += 1

@@ -30,6 +30,7 @@ from envoy.extensions.filters.common.fault.v3 import fault_pb2 as common_fault
 from envoy.extensions.filters.http.cors.v3 import cors_pb2 as cors
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as fault
 from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as grpc_stats
+from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2 as jwt_authn
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac
 from envoy.extensions.filters.http.router.v3 import router_pb2 as router
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2 as http_inspector
@@ -82,6 +83,7 @@ __all__ = [
     "http_inspector",
     "http_rbac",
     "istio_metadata",
+    "jwt_authn",
     "listener",
     "matcher",
     "network_rbac",

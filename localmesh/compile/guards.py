@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localmesh.compile.authorization import AuthorizationPolicies, FilterBuilder, TrustDomains
+from localmesh.compile.jwt_authn import RequestAuthentications, jwt_filters
 from localmesh.compile.memory import Memory
 from localmesh.config.mesh_config import Normalization
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from google.protobuf.message import Message
 
+    from localmesh.compile.jwt_authn import KeySource
     from localmesh.compile.view import View
     from localmesh.config import Resources
 
@@ -34,18 +38,26 @@ class Guard:
 
 
 class Guards:
-    def __init__(self, resources: Resources) -> None:
+    """``keys``: of issuers, as far as they were fetched."""
+
+    def __init__(self, resources: Resources, keys: Mapping[KeySource, str]) -> None:
         mesh = resources.mesh
+        self._keys = keys
+        self._authentication = RequestAuthentications(resources)
         self._authorization = AuthorizationPolicies(resources)
         self._domains = TrustDomains((mesh.trust_domain, *mesh.trust_domain_aliases))
         self._paths = mesh.path_normalization.normalization
         self._made: Memory[Guard] = Memory(_KINDS_OF_WORKLOADS)
 
     def of(self, view: View) -> Guard:
-        policies = self._authorization.for_workload(view.namespace, dict(view.labels))
+        labels = dict(view.labels)
+        authentications = self._authentication.for_workload(view.namespace, labels)
+        policies = self._authorization.for_workload(view.namespace, labels)
 
         def make() -> Guard:
             filters = FilterBuilder(policies, self._domains).build()
-            return Guard((*filters.custom, *filters.own), (*filters.custom_tcp, *filters.own_tcp), self._paths)
+            tokens = jwt_filters(authentications, self._keys)
+            return Guard((*filters.custom, *tokens, *filters.own), (*filters.custom_tcp, *filters.own_tcp), self._paths)
 
-        return self._made.recall(tuple((policy.namespace, policy.name) for policy in policies), make)
+        names = tuple(tuple((one.namespace, one.name) for one in found) for found in (authentications, policies))
+        return self._made.recall(names, make)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localmesh.config.authorization_policy import Action
+from localmesh.config.key_set import has_private_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,17 @@ _TARGETS = "is for gateways and waypoints only: no server and no sidecar obeys i
 
 
 def of_policies(resources: Resources) -> Iterator[str]:
+    yield from _of_authorization(resources)
+    for resource in resources.request_authentications:
+        where = f"RequestAuthentication {resource.namespace}/{resource.name}: "
+        if resource.spec.has_targets:
+            yield f"{where}targetRefs: {_TARGETS}"
+        for number, rule in enumerate(resource.spec.jwt_rules):
+            if rule.jwks and has_private_keys(rule.jwks):
+                yield f"{where}jwtRules[{number}].jwks: has private keys, which only whoever signs should know"
+
+
+def _of_authorization(resources: Resources) -> Iterator[str]:
     for resource in resources.authorization_policies:
         where = f"AuthorizationPolicy {resource.namespace}/{resource.name}: "
         policy = resource.spec

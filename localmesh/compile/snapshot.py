@@ -36,6 +36,7 @@ from localmesh.config.service_entry import MAX_PORT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from localmesh.compile.jwt_authn import KeySource
     from localmesh.compile.policy import Rule
     from localmesh.compile.registry import Service
     from localmesh.config import Resources
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("proxyless.localmesh")
 
 _CLUSTER_NAME_PARTS = 4
+_NO_KEYS: Mapping[KeySource, str] = {}
 KINDS_OF_NODES = 100  # remembered at a time: namespaces and localities of nodes, each with all clusters
 ANSWERS = 50_000  # remembered at a time: endpoints and routes
 _FAMILIES = {  # addresses that stand for all of their family
@@ -79,7 +81,10 @@ class _Assigned:
 
 
 class Snapshot:
-    """``before`` is the one that this follows: what is made of the same is taken over from it."""
+    """``before`` is the one that this follows: what is made of the same is taken over from it.
+
+    ``keys``: of token issuers, as far as they were fetched.
+    """
 
     def __init__(
         self,
@@ -87,6 +92,7 @@ class Snapshot:
         cluster_id: str = "Kubernetes",
         domain: str = "cluster.local",
         before: Snapshot | None = None,
+        keys: Mapping[KeySource, str] = _NO_KEYS,
     ) -> None:
         self.resources = resources
         if before is not None and not before.is_of_mesh(resources, cluster_id, domain):
@@ -96,7 +102,7 @@ class Snapshot:
         # not the snapshot that came before: with it all that ever were would be kept
         self._compiled_before = before.compiled if before is not None else Memory(0)
         self._assigned_before = before.assigned if before is not None else Memory(0)
-        self._mesh = Mesh(resources.mesh, cluster_id, PeerPolicies(resources), Guards(resources))
+        self._mesh = Mesh(resources.mesh, cluster_id, PeerPolicies(resources), Guards(resources, keys))
         self._cluster_id, self._domain = cluster_id, domain
         self.registry: Registry = Registry(resources, cluster_id, before.registry if before is not None else None)
         self._rules = Rules(resources, domain)

@@ -28,6 +28,7 @@ from localmesh.config.kubernetes import (
 )
 from localmesh.config.mesh_config import MeshConfig
 from localmesh.config.peer_authentication import PeerAuthentication
+from localmesh.config.request_authentication import RequestAuthentication
 from localmesh.config.service_entry import ServiceEntry, WorkloadEntry
 from localmesh.config.text import NotYaml, documents, read_text, yaml_files
 from localmesh.config.virtual_service import VirtualService
@@ -75,6 +76,7 @@ class Resources:
     virtual_services: tuple[Resource[VirtualService], ...] = ()
     destination_rules: tuple[Resource[DestinationRule], ...] = ()
     peer_authentications: tuple[Resource[PeerAuthentication], ...] = ()
+    request_authentications: tuple[Resource[RequestAuthentication], ...] = ()
     authorization_policies: tuple[Resource[AuthorizationPolicy], ...] = ()
     notes: tuple[str, ...] = ()
     ignored: tuple[tuple[str, str], ...] = ()
@@ -90,6 +92,7 @@ _SPECS: dict[str, type[Spec]] = {
     "VirtualService": VirtualService,
     "DestinationRule": DestinationRule,
     "PeerAuthentication": PeerAuthentication,
+    "RequestAuthentication": RequestAuthentication,
     "AuthorizationPolicy": AuthorizationPolicy,
 }
 _KUBERNETES: dict[str, type[Spec]] = {
@@ -122,7 +125,7 @@ class _Converted:
 class FolderReader:
     """Reads a folder again and again. What did not change are the same objects as before. Not for two threads at once.
 
-    Policies that say who may call are refused where they are not carried out, unless their kind is to be ignored.
+    Documents of kinds that are to be ignored are named in what is read, and left out.
     """
 
     def __init__(self, folder: Path, ignore: frozenset[str] = frozenset(), domain: str = "cluster.local") -> None:
@@ -160,6 +163,7 @@ class FolderReader:
             virtual_services=ordered["VirtualService"],
             destination_rules=ordered["DestinationRule"],
             peer_authentications=ordered["PeerAuthentication"],
+            request_authentications=ordered["RequestAuthentication"],
             authorization_policies=ordered["AuthorizationPolicy"],
             notes=notes,
             ignored=tuple((str(path), kind) for path, file in self._files.items() for kind in file.ignored),
@@ -249,13 +253,6 @@ class _FileReader:
                 raise decoder.refuse(entries["apiVersion"], kind, f"unknown apiVersion {api_version!r}")
             case Standing.UNKNOWN_KIND:
                 raise decoder.refuse(entries["kind"], api_version, f"unknown kind {kind!r}")
-            case Standing.GUARD:
-                reason = (
-                    "localmesh does not carry it out, and would let in whom it keeps out: take it out of the folder"
-                )
-                raise decoder.refuse(
-                    entries["kind"], kind, f"{reason}, or say --ignore {kind} (in Python: ignore=[{kind!r}])"
-                )
             case Standing.IGNORED:
                 self._made.ignored[kind] = None
             case Standing.SERVED:

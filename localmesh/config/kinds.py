@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 _SERVED = {
     "networking.istio.io": {"ServiceEntry", "WorkloadEntry", "VirtualService", "DestinationRule"},
-    "security.istio.io": {"PeerAuthentication", "AuthorizationPolicy"},
+    "security.istio.io": {"PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy"},
     "": {"Service", "Endpoints"},
     "discovery.k8s.io": {"EndpointSlice"},
 }
@@ -19,7 +19,6 @@ _VERSIONS = {
 
 _ISTIO_KINDS = {
     "networking.istio.io": {"Gateway", "Sidecar", "EnvoyFilter", "WorkloadGroup", "ProxyConfig"},
-    "security.istio.io": {"RequestAuthentication"},
     "telemetry.istio.io": {"Telemetry"},
     "extensions.istio.io": {"WasmPlugin"},
 }
@@ -33,7 +32,6 @@ _KUBERNETES_KINDS = frozenset(
 )
 _KUBERNETES_GROUPS = frozenset({"", "apps", "batch", "autoscaling", "policy"})
 
-
 # who serves without these lets in whom they would keep out
 GUARDS = frozenset({"AuthorizationPolicy", "RequestAuthentication"})
 KUBERNETES = frozenset({"Service", "Endpoints", "EndpointSlice"})  # served, unless they are to be ignored
@@ -43,15 +41,14 @@ IGNORABLE = frozenset().union(*_ISTIO_KINDS.values(), _KUBERNETES_KINDS, KUBERNE
 class Standing(Enum):
     SERVED = auto()
     IGNORED = auto()
-    GUARD = auto()
     UNKNOWN_KIND = auto()
     UNKNOWN_VERSION = auto()
 
 
 def standing_of(api_version: str, kind: str, ignored: frozenset[str] = frozenset()) -> Standing:
-    """``ignored`` are those that are to be left out, though they are served, or guard."""
+    """``ignored`` are those that are to be left out, though they are served."""
     standing = _standing_of(api_version, kind)
-    may_be = standing is Standing.GUARD or (standing is Standing.SERVED and kind in KUBERNETES | GUARDS)
+    may_be = standing is Standing.SERVED and kind in KUBERNETES | GUARDS
     return Standing.IGNORED if may_be and kind in ignored else standing
 
 
@@ -63,8 +60,6 @@ def _standing_of(api_version: str, kind: str) -> Standing:
         return Standing.IGNORED
     if group in _KUBERNETES_GROUPS:
         return Standing.IGNORED if kind in _KUBERNETES_KINDS else Standing.UNKNOWN_KIND
-    if group not in _ISTIO_KINDS:
+    if group not in _ISTIO_KINDS and group not in _SERVED:
         return Standing.UNKNOWN_VERSION
-    if kind not in _ISTIO_KINDS[group]:
-        return Standing.UNKNOWN_KIND
-    return Standing.GUARD if kind in GUARDS else Standing.IGNORED
+    return Standing.IGNORED if kind in _ISTIO_KINDS.get(group, ()) else Standing.UNKNOWN_KIND

@@ -162,6 +162,69 @@ AUTHORIZATION = [
 ]  # fmt: skip
 
 
+def _tokens(rule: str, reason: str = "") -> Row:
+    return Row("RequestAuthentication", f"{{jwtRules: [{{{rule}}}]}}", reason)
+
+
+def _keys(jwks: str, reason: str = "") -> Row:
+    return _tokens(f"issuer: a, jwks: '{jwks}'", reason)
+
+
+def _key(said: str, reason: str = "") -> Row:
+    return _keys(f'{{"keys":[{{{said}}}]}}', reason)
+
+
+_X = '"x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4"'
+_Y = '"y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"'
+_RSA = '"kty":"RSA","n":"0xObjM0UvS_oaazjpEYlAbwctEJ4L8pH3OuTb7qth7gUwqet","e":"AQAB"'
+AUTHENTICATION = [
+    Row("RequestAuthentication", "{}"),
+    Row("RequestAuthentication", "{jwtRules: []}"),
+    Row("RequestAuthentication", "{selector: {}, targetRef: {kind: Service, name: a}}", "only one of selector"),
+    Row("RequestAuthentication", "{}", "only an AuthorizationPolicy with", 'annotations: {istio.io/dry-run: "true"}'),
+    _tokens("", "jwtRules[0]: needs issuer or jwksUri"),
+    _tokens("jwks: '{\"keys\":[]}'", "jwtRules[0]: needs issuer or jwksUri"),
+    _tokens("jwksUri: https://127.0.0.1:1/b"),
+    _tokens("jwksUri: HTTP://127.0.0.1:1/c"),
+    _tokens("issuer: a, jwksUri: ftp://a/b", "begins with neither http:// nor https://"),
+    _tokens("issuer: a, jwksUri: a/b", "begins with neither http:// nor https://"),
+    _tokens("issuer: a, jwksUri: https://a:x/b", "is no host and port"),
+    _tokens("issuer: a, jwksUri: https://a b/c", "is no host and port"),
+    _tokens("issuer: a, jwksUri: https://a/%zz", "a % is not followed by"),
+    _tokens('issuer: a, audiences: [b, ""]', "audiences: has an empty value"),
+    _tokens('issuer: a, fromParams: [""]', "fromParams: has an empty value"),
+    _tokens('issuer: a, fromCookies: [""]', "fromCookies: has an empty value"),
+    _tokens("issuer: a, fromHeaders: [{}]", "fromHeaders[0].name: is missing"),
+    _tokens('issuer: a, fromHeaders: [{name: ""}]', "fromHeaders[0].name: must not be empty"),
+    _tokens("issuer: a, outputClaimToHeaders: [{header: a}]", "claim: is missing"),
+    _tokens('issuer: a, outputClaimToHeaders: [{header: a, claim: ""}]', "claim: must not be empty"),
+    _tokens("issuer: a, outputClaimToHeaders: [{header: X.a, claim: c}]", "is not the name of a header"),
+    _tokens("issuer: a, timeout: 0s", "must be at least 1ms"),
+    _tokens("issuer: a, timeout: 1.0005s", "in whole milliseconds"),
+    _keys('{"keys":[]}'),
+    _keys('{"keys":null}'),
+    _keys(f"{{{_RSA}}}"),
+    _key(f'{_RSA},"use":"sig","kid":"1","alg":"RS256"'),
+    _key(f'"kty":"EC","crv":"P-256",{_X},{_Y}'),
+    _key(f'"kty":"OKP","crv":"Ed25519",{_X}'),
+    _key('"kty":"oct","k":"AAAA"'),
+    _keys("x", "jwks: is not JSON"),
+    _keys(" ", "jwks: is not JSON"),
+    _keys("[]", 'has no list of "keys"'),
+    _keys('{"keys":"x"}', 'has no list of "keys"'),
+    _keys('{"keys":[1]}', "keys[0]: is no object"),
+    _keys("{}", "its kty is none of"),
+    _key("", "its kty is none of"),
+    _key('"kty":"XX"', "its kty is none of"),
+    _key('"kty":"RSA"', "n is missing"),
+    _key('"kty":"oct"', "k is missing"),
+    _key(f'"kty":"EC","crv":"P-256",{_X}', "y is missing"),
+    _key('"kty":"OKP","crv":"Ed25519"', "x is missing"),
+    _key('"kty":"RSA","n":"!!!","e":"AQAB"', "n is not base64url"),
+    _key(f'{_RSA},"kid":1', "kid is no string"),
+]  # fmt: skip
+
+
 def document(row: Row) -> str:
     more = f", {row.metadata}" if row.metadata else ""
     head = f"apiVersion: security.istio.io/v1\nkind: {row.kind}\nmetadata: {{name: x, namespace: demo{more}}}\n"

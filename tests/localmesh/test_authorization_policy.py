@@ -17,12 +17,12 @@ from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
 from localmesh import ConfigError
 from localmesh.compile import Snapshot, View
 from localmesh.config import read_folder
-from tests.localmesh.policy_refusals import AUTHORIZATION, called, document
+from tests.localmesh.policy_refusals import AUTHENTICATION, AUTHORIZATION, called, document
 from tests.localmesh.yaml_folder import SERVICE, resource, write
 
 REVIEWS = View("demo", addresses=("127.0.0.2",))  # version v2
-REASONS = [row for row in AUTHORIZATION if row.reason]
-TAKEN = [row for row in AUTHORIZATION if not row.reason]
+ROWS = [*AUTHORIZATION, *AUTHENTICATION]
+REASONS, TAKEN = [row for row in ROWS if row.reason], [row for row in ROWS if not row.reason]
 
 
 def policy(name, spec, namespace="demo"):

@@ -25,12 +25,12 @@ DIFFERENCES = {
 
 
 # Filters of virtualInbound that istiod has and localmesh has not: for Envoys with Istio's own filters.
-LEFT_OUT = r"istio\.metadata_exchange|istio\.stats|envoy\.filters\.(http|network)\.(jwt_authn)"
+LEFT_OUT = r"istio\.metadata_exchange|istio\.stats"
 
 
 @pytest.fixture(scope="module")
 def snapshot():
-    return Snapshot(read_folder(CONFIG, frozenset({"RequestAuthentication"})))
+    return Snapshot(read_folder(CONFIG))
 
 
 def ours(kind, packed):

@@ -32,7 +32,17 @@ kind: AuthorizationPolicy
 metadata: {{name: p, namespace: demo}}
 spec: {{action: DENY, {}}}
 """
+TOKENS = """
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: t, namespace: demo}
+spec: {jwtRules: [{issuer: a, jwks: '{"keys":[{"kty":"oct","k":"AAAA"}]}'}]}
+"""
 ODD = {
+    "keys that should be nobody's": (
+        [TOKENS],
+        "RequestAuthentication demo/t: jwtRules[0].jwks: has private keys",
+    ),
     "a policy for waypoints": (
         [DENIED.format("rules: [{}], targetRefs: [{kind: Service, name: reviews}]")],
         "AuthorizationPolicy demo/p: targetRefs: is for gateways and waypoints only",
