@@ -1,17 +1,21 @@
 //! How a hub takes connections in: accepted, greeted where a port asks for it, and then a link.
 
+use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::driven::Driven;
 use crate::fork::Descriptor;
 use crate::gate::Security;
 use crate::greetings::Greeted;
-use crate::hub::{GREETINGS, Hub, Turn};
+use crate::hub::Hub;
 use crate::listener::Listener;
 use crate::port::Port;
+use crate::scheduler::GREETINGS;
 use crate::socket;
+use crate::turn::Turn;
 
 /// A listener that found no descriptor to spare looks again after this time.
 const EXHAUSTED: Duration = Duration::from_millis(50);
@@ -24,17 +28,17 @@ impl<L: Listener> Hub<L> {
         match port.looks() {
             false => {
                 // Without a descriptor to spare the connection is dropped; its client tries again.
-                let _ = port.adopt(0, self, socket, Security::default(), &[]);
+                let _ = self.admit(&port, 0, socket, Security::default(), &[]);
             }
             true => {
                 let before = port.gate.as_ref().and_then(|gate| gate.before_handshakes());
                 let token = self.next_token();
-                if self.epoll.add(socket.fd(), libc::EPOLLIN, token).is_err() {
+                if self.scheduler.epoll.add(socket.fd(), libc::EPOLLIN, token).is_err() {
                     return; // as above
                 }
-                let until = self.greetings.lock().begin(&self.epoll, token, socket, port);
+                let until = self.greetings.lock().begin(&self.scheduler.epoll, token, socket, port);
                 if let Some(until) = until {
-                    self.look_at(GREETINGS, None, until);
+                    self.scheduler.look_at(GREETINGS, None, until);
                 }
                 if let Some(callback) = before {
                     turn.news.push(L::changed(callback)); // told before the next turn, which reads
@@ -43,6 +47,21 @@ impl<L: Listener> Hub<L> {
                 }
             }
         }
+    }
+
+    /// Makes our end of a connection that was accepted. `first`: what was read of it already.
+    fn admit(
+        &self,
+        port: &Port<L>,
+        speaks: usize,
+        socket: Descriptor,
+        security: Security<L>,
+        first: &[u8],
+    ) -> io::Result<Arc<dyn Driven<L>>> {
+        let link = port.link(speaks, &self.scheduler, self.next_token(), socket, security);
+        let link = link.ok_or(io::ErrorKind::Unsupported)?;
+        self.take(link.clone(), false, first)?;
+        Ok(link)
     }
 
     /// Handshakes come behind all that goes on in open connections, and no more of them in one turn than fit into
@@ -58,7 +77,7 @@ impl<L: Listener> Hub<L> {
         }
         let begun = Instant::now();
         for token in waiting {
-            let greeted = self.greetings.lock().turn(&self.epoll, token);
+            let greeted = self.greetings.lock().turn(&self.scheduler.epoll, token);
             self.greeted(greeted, turn);
             if begun.elapsed() > GREETING {
                 return;
@@ -71,9 +90,9 @@ impl<L: Listener> Hub<L> {
             Greeted::NotYet => {}
             Greeted::Refused(news) => turn.news.push(news),
             Greeted::Opened { socket, port, speaks, security, first } => {
-                if let Ok(link) = port.adopt(speaks, self, socket, *security, &first) {
+                if let Ok(link) = self.admit(&port, speaks, socket, *security, &first) {
                     if let Some(admission) = link.admission() {
-                        turn.news.push(L::admitted(admission.gate.on_admitted.clone(), link.clone()));
+                        turn.news.push(L::admitted(admission.gate.on_admitted.clone(), link.clone().info()));
                     }
                     self.turn_link(link, true, turn);
                 }
@@ -94,10 +113,10 @@ impl<L: Listener> Hub<L> {
                 Ok(Some(socket)) => accepted.push((socket, port.clone())),
                 Ok(None) => return,
                 // Out of descriptors: who has not even said hello makes room, else the listener rests.
-                Err(_) if self.greetings.lock().drop_oldest(&self.epoll) => {}
+                Err(_) if self.greetings.lock().drop_oldest(&self.scheduler.epoll) => {}
                 Err(_) => {
-                    let _ = self.epoll.modify(listener, 0, token);
-                    return self.look_at(token, None, Instant::now() + EXHAUSTED);
+                    let _ = self.scheduler.epoll.modify(listener, 0, token);
+                    return self.scheduler.look_at(token, None, Instant::now() + EXHAUSTED);
                 }
             }
         }
@@ -105,6 +124,6 @@ impl<L: Listener> Hub<L> {
 
     /// One that rests for want of descriptors looks again.
     pub(super) fn rouse_listener(&self, token: u64, listener: RawFd) {
-        let _ = self.epoll.modify(listener, libc::EPOLLIN, token);
+        let _ = self.scheduler.epoll.modify(listener, libc::EPOLLIN, token);
     }
 }

@@ -13,8 +13,6 @@ use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, OnceLock};
 
-use crate::socket;
-
 /// How many forks led to this process, since the engine was loaded.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
@@ -67,11 +65,28 @@ extern "C" fn in_child() {
     if let Some(mut inherited) = FORKING.take() {
         for (fd, what) in &*inherited {
             match what {
-                InChild::Closed => socket::close(*fd),
-                InChild::Replaced => socket::replace_by_empty_epoll(*fd),
+                InChild::Closed => close(*fd),
+                InChild::Replaced => replace_by_empty_epoll(*fd),
             }
         }
         inherited.retain(|_, what| *what == InChild::Replaced);
+    }
+}
+
+fn close(fd: RawFd) {
+    // SAFETY: the caller owns the descriptor and does not use it again.
+    unsafe { libc::close(fd) };
+}
+
+/// What the number stood for goes on elsewhere; here nothing will ever be ready on it.
+fn replace_by_empty_epoll(fd: RawFd) {
+    // SAFETY: integers only; the new descriptor is ours alone.
+    unsafe {
+        let empty = libc::epoll_create1(libc::EPOLL_CLOEXEC);
+        if empty < 0 || libc::dup3(empty, fd, libc::O_CLOEXEC) < 0 {
+            libc::close(fd);
+        }
+        libc::close(empty);
     }
 }
 
@@ -117,7 +132,7 @@ impl Descriptor {
             let number = self.number.swap(-1, Ordering::Relaxed);
             if number >= 0 {
                 descriptors.remove(&number);
-                socket::close(number);
+                close(number);
             }
         }
     }

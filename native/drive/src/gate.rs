@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use proxyless_tls::chains::{Chains, Hello, Policy};
 use proxyless_tls::greeting::Taken;
 use proxyless_tls::server::ServerTls;
-use proxyless_tls::session::{CertificateDer, Session};
+use proxyless_tls::session::Session;
 
 use crate::fork::ProcessMutex;
-use crate::link::Driven;
 use crate::listener::Listener;
 
 /// How long a client may take to hear of a change from the control plane, as we did, before we tell it to go away: one
@@ -44,16 +43,16 @@ impl<L: Listener> Default for Security<L> {
 
 pub struct Admission<L: Listener> {
     pub gate: Arc<Gate<L>>,
-    hello: Hello,
+    pub(super) hello: Hello,
     /// That it came in by.
     pub chain: Taken,
     /// Of the gate, when the connection was made: what it chose among then may be replaced by the time it is let in.
     version: u64,
     /// When a change first closed the door on it. Nothing that comes later moves that, nor what follows from it.
-    misfit_since: OnceLock<Instant>,
+    pub(super) misfit_since: OnceLock<Instant>,
     told: AtomicBool,
     /// What last took the client's certificate: whoever fits the same again is not verified again.
-    taken_by: ProcessMutex<Weak<ServerTls>>,
+    pub(super) taken_by: ProcessMutex<Weak<ServerTls>>,
     /// The policy for its new calls, of the version of the gate that stands beside it.
     policy: ProcessMutex<(u64, Policy)>,
 }
@@ -107,8 +106,8 @@ impl<L: Listener> Admission<L> {
     }
 
     /// What the client asked for.
-    pub fn server_name(&self) -> Option<String> {
-        self.hello.server_name.clone()
+    pub fn server_name(&self) -> Option<&str> {
+        self.hello.server_name.as_deref()
     }
 }
 
@@ -143,44 +142,4 @@ impl<L: Listener> Gate<L> {
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::SeqCst)
     }
-}
-
-/// Measures a link that came in by `gate` by what the gate lets in now. True: it does not fit, for the first time.
-pub fn is_new_misfit<L: Listener>(link: &dyn Driven<L>, gate: &Arc<Gate<L>>) -> bool {
-    let Some(admission) = link.admission().filter(|admission| Arc::ptr_eq(&admission.gate, gate)) else {
-        return false;
-    };
-    admission.misfit_since.get().is_none() && !still_fits(link)
-}
-
-/// Would the link be let in as it is, if it came now? Its peer's certificate may have expired since, or ours.
-pub fn still_fits<L: Listener>(link: &dyn Driven<L>) -> bool {
-    let Some(admission) = link.admission() else { return true };
-    let fits = fits(link, admission);
-    if !fits {
-        admission.misfit_since.get_or_init(Instant::now);
-    }
-    fits
-}
-
-fn fits<L: Listener>(link: &dyn Driven<L>, admission: &Admission<L>) -> bool {
-    let chains = admission.gate.chains();
-    let Some(chain) = chains.select(&admission.hello).filter(|chain| chain.refusal.is_none()) else { return false };
-    let Some(tls) = &chain.tls else { return shown(link).is_none() };
-    let mut taken_by = admission.taken_by.lock();
-    if Weak::as_ptr(&taken_by) == Arc::as_ptr(tls) {
-        return true;
-    }
-    let taken = shown(link).is_some_and(|shown| tls.takes(&shown));
-    if taken {
-        *taken_by = Arc::downgrade(tls);
-    }
-    taken
-}
-
-/// The peer's certificates; None: plaintext.
-fn shown<L: Listener>(link: &dyn Driven<L>) -> Option<Vec<CertificateDer<'static>>> {
-    let mut shown = None;
-    link.look_at_session(&mut |session| shown = session.map(|session| session.peer_certificates().to_vec()));
-    shown
 }

@@ -9,58 +9,32 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::busy::BusyPoll;
+use crate::driven::Driven;
 use crate::fork::{Descriptor, ProcessMutex};
-use crate::gate::{Gate, Security, is_new_misfit, still_fits};
+use crate::gate::{Gate, Security};
 use crate::greetings::Greetings;
-use crate::link::{Driven, Link};
-use crate::listener::{Hears, Listener};
+use crate::link::{Answers, Link};
+use crate::listener::Listener;
 use crate::members::{Member, Members};
+use crate::misfits::{is_new_misfit, still_fits};
 use crate::port::Port;
 use crate::protocol::Protocol;
-use crate::socket::{self, Alarm, Bell, Epoll};
+use crate::scheduler::{ALARM, BELL, FIRST_FREE, GREETINGS, HELD, OPEN, Open, Scheduler};
+use crate::socket::{self, Epoll};
+use crate::turn::Turn;
 use proxyless_core::grpc::Tally;
 use proxyless_core::http2::Counters;
-use proxyless_core::timers::Timers;
 
-const ALARM: u64 = 0;
-const BELL: u64 = 1;
-const HELD: u64 = 2;
-const OPEN: u64 = 3;
-/// Among the timers: connections that have not said what they are.
-pub(super) const GREETINGS: u64 = 4;
-const FIRST_FREE: u64 = 5;
-
-/// So many bells are kept for those who lead next.
-const SPARE_BELLS: usize = 16;
-/// How long a sender that does not come back keeps what it has sent from leaving.
-const HELD_AT_MOST: Duration = Duration::from_micros(200);
+/// So many are looked at before what arrived has its turn again.
+const PER_ALARM: usize = 256;
 
 pub struct Hub<L: Listener> {
-    pub(super) epoll: Epoll,
-    /// Of threads: the open links, inside the other.
-    open: Option<Open>,
-    pub(super) alarm: Alarm,
-    /// What the alarm is set for.
-    pub(super) timers: ProcessMutex<Timers>,
-    pub(super) began: Instant,
-    /// How often a link was looked at because something was due, or may have been.
-    pub(super) looks: AtomicU64,
-    bell: Bell,
-    /// For callers that lead: as many as lead at a time, not one per link.
-    bells: ProcessMutex<Vec<Bell>>,
-    /// An event loop flushes once per turn; without one, commands flush at once.
-    defers_flush: bool,
+    pub(super) scheduler: Arc<Scheduler<L>>,
     pub(super) members: ProcessMutex<Members<L>>,
     pub(super) greetings: ProcessMutex<Greetings<L>>,
-    dirty: ProcessMutex<Vec<Arc<dyn Driven<L>>>>,
-    /// Links whose messages wait for others to leave with, and what ends that.
-    held: ProcessMutex<Vec<Arc<dyn Driven<L>>>>,
-    held_alarm: Alarm,
-    /// A thread waits in `poll`.
-    waiting: AtomicBool,
     /// Calls went before greetings in the last turn.
     pub(super) greetings_put_off: AtomicBool,
     /// A thread lingers: what arrives on open links is its.
@@ -72,65 +46,12 @@ pub struct Hub<L: Listener> {
     pub busy_poll: BusyPoll,
 }
 
-/// What a thread that lingers waits on.
-struct Open {
-    epoll: Epoll,
-    /// Calls it back.
-    bell: Bell,
-}
-
-impl Open {
-    fn inside(outer: &Epoll) -> io::Result<Self> {
-        let (epoll, bell) = (Epoll::inner()?, Bell::new()?);
-        epoll.add(bell.fd(), libc::EPOLLIN, BELL)?;
-        outer.add(epoll.fd(), libc::EPOLLIN, OPEN)?;
-        Ok(Self { epoll, bell })
-    }
-}
-
-/// What one poll brought.
-pub struct Turn<L: Listener> {
-    pub accepted: Vec<L::Accepted>,
-    pub news: Vec<L::News>,
-    /// Connections that are not open yet and have something to say.
-    pub(super) greetings: Vec<u64>,
-}
-
-impl<L: Listener> Default for Turn<L> {
-    fn default() -> Self {
-        Self { accepted: Vec::new(), news: Vec::new(), greetings: Vec::new() }
-    }
-}
-
-impl<L: Listener> Turn<L> {
-    fn is_empty(&self) -> bool {
-        self.accepted.is_empty() && self.news.is_empty()
-    }
-}
-
 impl<L: Listener> Hub<L> {
     pub fn new(defers_flush: bool) -> io::Result<Arc<Self>> {
-        let (epoll, alarm, held_alarm, bell) = (Epoll::new()?, Alarm::new()?, Alarm::new()?, Bell::new()?);
-        epoll.add(alarm.fd(), libc::EPOLLIN, ALARM)?;
-        epoll.add(bell.fd(), libc::EPOLLIN, BELL)?;
-        epoll.add(held_alarm.fd(), libc::EPOLLIN, HELD)?;
-        let open = if defers_flush { None } else { Some(Open::inside(&epoll)?) };
         Ok(Arc::new(Self {
-            epoll,
-            open,
-            alarm,
-            timers: ProcessMutex::default(),
-            began: Instant::now(),
-            looks: AtomicU64::new(0),
-            bell,
-            bells: ProcessMutex::default(),
-            defers_flush,
+            scheduler: Arc::new(Scheduler::new(defers_flush)?),
             members: ProcessMutex::default(),
             greetings: ProcessMutex::default(),
-            dirty: ProcessMutex::default(),
-            held: ProcessMutex::default(),
-            held_alarm,
-            waiting: AtomicBool::new(false),
             greetings_put_off: AtomicBool::new(false),
             lingering: AtomicBool::new(false),
             past: ProcessMutex::default(),
@@ -141,11 +62,7 @@ impl<L: Listener> Hub<L> {
 
     /// As a loop knows it.
     pub fn number(&self) -> RawFd {
-        self.epoll.number()
-    }
-
-    pub fn defers_flush(&self) -> bool {
-        self.defers_flush
+        self.scheduler.epoll.number()
     }
 
     // ---- members
@@ -153,7 +70,7 @@ impl<L: Listener> Hub<L> {
     /// Takes a connected socket in, and the bytes that were read from it already. With `callers_lead` it is watched
     /// only on demand.
     pub fn adopt<P: Protocol>(
-        self: &Arc<Self>,
+        &self,
         fd: Descriptor,
         protocol: P,
         security: Security<L>,
@@ -161,36 +78,35 @@ impl<L: Listener> Hub<L> {
         first: &[u8],
     ) -> io::Result<Arc<Link<P, L>>>
     where
-        L: Hears<P>,
+        L: Answers<P>,
     {
-        let token = self.next_token();
-        socket::set_nonblocking(fd.fd())?;
-        let link = Arc::new(Link::new(fd, protocol, security, callers_lead, Arc::downgrade(self), token));
-        let mut members = self.members.lock();
-        members.by_token.insert(token, Member::Link(link.clone()));
-        drop(members);
+        let link = Arc::new(Link::new(fd, protocol, security, callers_lead, &self.scheduler, self.next_token()));
+        self.take(link.clone(), callers_lead, first)?;
+        Ok(link)
+    }
+
+    pub(super) fn take(&self, link: Arc<dyn Driven<L>>, callers_lead: bool, first: &[u8]) -> io::Result<()> {
+        let token = link.token();
+        socket::set_nonblocking(link.fd())?;
+        self.members.lock().by_token.insert(token, Member::Link(link.clone()));
         // From here on `mark_misfits` sees it; what was replaced before that is looked at now.
-        if let Some(late) = link.admission.as_ref().filter(|admission| admission.is_late()) {
-            if !still_fits::<L>(&*link) {
+        if let Some(late) = link.admission().filter(|admission| admission.is_late()) {
+            if !still_fits(&*link) {
                 late.tell();
-                link.lock().protocol.shut_down();
+                link.shut_down();
             }
         }
         if !first.is_empty() {
             link.take_in(first);
         }
         // Last of all: who is told of an arrival, whatever thread that is, is told once, and has to find all in order.
-        let events = if callers_lead { 0 } else { self.arrivals() };
-        if let Err(error) = self.of_links().add(link.fd(), events, token) {
+        let events = if callers_lead { 0 } else { self.scheduler.arrivals() };
+        if let Err(error) = self.scheduler.of_links().add(link.fd(), events, token) {
             self.release(&*link);
             return Err(error);
         }
-        link.arm(&mut link.lock(), self, Instant::now());
-        Ok(link)
-    }
-
-    fn of_links(&self) -> &Epoll {
-        self.open.as_ref().map_or(&self.epoll, |open| &open.epoll)
+        link.arm();
+        Ok(())
     }
 
     pub(super) fn next_token(&self) -> u64 {
@@ -200,7 +116,7 @@ impl<L: Listener> Hub<L> {
     pub fn listen(&self, socket: Descriptor, port: Port<L>) -> io::Result<u64> {
         socket::set_nonblocking(socket.fd())?;
         let token = self.next_token();
-        self.epoll.add(socket.fd(), libc::EPOLLIN, token)?;
+        self.scheduler.epoll.add(socket.fd(), libc::EPOLLIN, token)?;
         self.members.lock().by_token.insert(token, Member::Listener { socket, port: Arc::new(port) });
         Ok(token)
     }
@@ -245,8 +161,8 @@ impl<L: Listener> Hub<L> {
         let token = link.token();
         let released = self.members.lock().by_token.remove(&token);
         if let Some(Member::Link(link)) = &released {
-            let armed = link.leave_hub(self.of_links());
-            self.timers.lock().cancel(token, armed);
+            let armed = link.leave_hub(self.scheduler.of_links());
+            self.scheduler.timers.lock().cancel(token, armed);
             let (tally, counters) = (link.tally(), link.counters());
             let mut past = self.past.lock();
             past.0.add(tally);
@@ -273,79 +189,6 @@ impl<L: Listener> Hub<L> {
         total
     }
 
-    // ---- what links ask
-
-    /// A loop polls alone; of the threads that wait together one is told, so that not all wake for one call.
-    fn arrivals(&self) -> libc::c_int {
-        if self.defers_flush { libc::EPOLLIN } else { socket::ARRIVALS_ONCE }
-    }
-
-    pub fn watch(&self, fd: RawFd, token: u64, also_writable: bool) {
-        let events = self.arrivals() | if also_writable { libc::EPOLLOUT } else { 0 };
-        let _ = self.of_links().modify(fd, events, token); // fails only for a link that was released meanwhile
-    }
-
-    pub fn watch_once(&self, fd: RawFd, token: u64, readable: bool, writable: bool) {
-        let events = if readable { libc::EPOLLIN } else { 0 } | if writable { libc::EPOLLOUT } else { 0 };
-        let _ = self.of_links().modify(fd, events | libc::EPOLLONESHOT, token);
-    }
-
-    pub fn ignore(&self, fd: RawFd, token: u64) {
-        let _ = self.of_links().modify(fd, 0, token);
-    }
-
-    /// None: there was no descriptor to be had.
-    pub fn lend_bell(&self) -> Option<Bell> {
-        let spare = self.bells.lock().pop();
-        spare.or_else(|| Bell::new().ok())
-    }
-
-    pub fn take_bell_back(&self, bell: Bell, rung: bool) {
-        if rung {
-            bell.silence();
-        }
-        let mut bells = self.bells.lock();
-        if bells.len() < SPARE_BELLS {
-            bells.push(bell);
-        }
-    }
-
-    /// True for the first since the last `flush`: the loop should be asked for one.
-    pub fn note_dirty(&self, link: Arc<dyn Driven<L>>) -> bool {
-        let mut dirty = self.dirty.lock();
-        dirty.push(link);
-        dirty.len() == 1
-    }
-
-    pub fn flush(&self) -> Vec<L::News> {
-        let dirty = std::mem::take(&mut *self.dirty.lock());
-        dirty.into_iter().flat_map(|link| link.flush_now()).collect()
-    }
-
-    /// Lets go of what the link holds, soon. False: nobody is there to do it, because the thread that polls is with Python
-    /// (an interceptor, a callback, a handler of a server without a pool), or because a loop polls.
-    pub fn hold(&self, link: Arc<dyn Driven<L>>) -> bool {
-        let mut held = self.held.lock(); // first: who stops waiting looks into it after it has said so
-        if !self.waiting.load(Ordering::Acquire) {
-            return false;
-        }
-        held.push(link);
-        if held.len() == 1 {
-            self.held_alarm.set(Instant::now() + HELD_AT_MOST);
-        }
-        true
-    }
-
-    fn let_go(&self, turn: &mut Turn<L>) {
-        let held = std::mem::take(&mut *self.held.lock());
-        turn.news.extend(held.iter().flat_map(|link| link.let_go()));
-    }
-
-    pub fn wake(&self) {
-        self.bell.ring();
-        self.open.as_ref().inspect(|open| open.bell.ring());
-    }
-
     // ---- the turn
 
     /// Looks no longer than until `leave` says that others look for the same.
@@ -358,18 +201,18 @@ impl<L: Listener> Hub<L> {
     /// Waits until `until` (None: for ever) for something to do, and does it.
     pub fn poll(self: &Arc<Self>, until: Option<Instant>) -> Turn<L> {
         let mut turn = Turn::default();
-        self.waiting.store(!self.defers_flush, Ordering::Release);
+        self.scheduler.waiting.store(!self.scheduler.defers_flush(), Ordering::Release);
         loop {
-            let ready = self.wait(&self.epoll, false, until, || self.lingering.load(Ordering::Relaxed));
+            let ready = self.wait(&self.scheduler.epoll, false, until, || self.lingering.load(Ordering::Relaxed));
             for &(token, hung_up) in &ready {
                 match token {
-                    BELL => self.bell.silence(),
+                    BELL => self.scheduler.bell.silence(),
                     ALARM => self.alarm_rang(&mut turn),
                     HELD => {
-                        self.held_alarm.silence();
-                        self.let_go(&mut turn);
+                        self.scheduler.held_alarm.silence();
+                        self.scheduler.let_go(&mut turn);
                     }
-                    OPEN => self.turn_open(&self.of_links().wait(Some(Instant::now())), &mut turn),
+                    OPEN => self.turn_open(&self.scheduler.of_links().wait(Some(Instant::now())), &mut turn),
                     token => self.serve(token, hung_up, &mut turn),
                 }
             }
@@ -380,8 +223,8 @@ impl<L: Listener> Hub<L> {
                 break;
             }
         }
-        self.waiting.store(false, Ordering::Release);
-        self.let_go(&mut turn);
+        self.scheduler.waiting.store(false, Ordering::Release);
+        self.scheduler.let_go(&mut turn);
         turn
     }
 
@@ -389,8 +232,8 @@ impl<L: Listener> Hub<L> {
     /// for a `wake`. One thread at a time; `alone`: nothing else goes on here.
     pub fn linger(self: &Arc<Self>, alone: bool, until: Instant) -> Turn<L> {
         let mut turn = Turn::default();
-        if let Some(Open { epoll, .. }) = &self.open {
-            let tell = |events| self.epoll.modify(epoll.fd(), events, OPEN); // fails only for a hub that was inherited
+        if let Some(Open { epoll, .. }) = &self.scheduler.open {
+            let tell = |events| self.scheduler.epoll.modify(epoll.fd(), events, OPEN); // fails only for a hub that was inherited
             let _ = tell(0);
             self.lingering.store(true, Ordering::Relaxed);
             self.turn_open(&self.wait(epoll, alone, Some(until), || false), &mut turn);
@@ -402,7 +245,7 @@ impl<L: Listener> Hub<L> {
 
     fn turn_open(self: &Arc<Self>, ready: &[(u64, bool)], turn: &mut Turn<L>) {
         for &(token, hung_up) in ready {
-            match (token, &self.open) {
+            match (token, &self.scheduler.open) {
                 (BELL, Some(open)) => open.bell.silence(),
                 _ => self.serve(token, hung_up, turn),
             }
@@ -429,6 +272,19 @@ impl<L: Listener> Hub<L> {
         }
     }
 
+    pub fn flush(&self) -> Vec<L::News> {
+        self.scheduler.flush()
+    }
+
+    pub fn wake(&self) {
+        self.scheduler.wake();
+    }
+
+    /// How often a link was looked at because something was due, or may have been.
+    pub fn looks(&self) -> u64 {
+        self.scheduler.looks()
+    }
+
     pub(super) fn turn_link(&self, link: Arc<dyn Driven<L>>, to_the_end: bool, turn: &mut Turn<L>) {
         link.clone().turn(to_the_end, turn);
         self.release_if_dead(&*link);
@@ -438,5 +294,41 @@ impl<L: Listener> Hub<L> {
         if link.dead() {
             self.release(link);
         }
+    }
+
+    // ---- time
+
+    fn alarm_rang(self: &Arc<Self>, turn: &mut Turn<L>) {
+        self.scheduler.alarm.silence();
+        let due = {
+            let mut timers = self.scheduler.timers.lock();
+            let due = timers.take_due(Instant::now(), PER_ALARM);
+            if let Some(next) = timers.next() {
+                self.scheduler.alarm.set(next);
+            }
+            due
+        };
+        for token in due {
+            self.look(token, turn);
+        }
+    }
+
+    fn look(self: &Arc<Self>, token: u64, turn: &mut Turn<L>) {
+        if token == GREETINGS {
+            let (late, next) = self.greetings.lock().expire(&self.scheduler.epoll, Instant::now());
+            turn.news.extend(late);
+            if let Some(next) = next {
+                self.scheduler.look_at(GREETINGS, None, next);
+            }
+            return;
+        }
+        let link = match self.members.lock().by_token.get(&token) {
+            Some(Member::Link(link)) => link.clone(),
+            Some(Member::Listener { socket, .. }) => return self.rouse_listener(token, socket.fd()),
+            None => return,
+        };
+        self.scheduler.looks.fetch_add(1, Ordering::Relaxed);
+        link.clone().on_time(turn);
+        self.release_if_dead(&*link);
     }
 }

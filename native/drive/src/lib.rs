@@ -7,16 +7,21 @@
 
 mod accept;
 mod busy;
+pub mod driven;
 pub mod fork;
 pub mod gate;
 mod greetings;
 mod grpc;
 pub mod hub;
+pub mod leading;
 pub mod link;
 pub mod listener;
 mod members;
+mod misfits;
 pub mod port;
 pub mod protocol;
+mod scheduler;
 pub mod socket;
 pub mod state;
 mod timing;
+pub mod turn;

@@ -1,73 +1,64 @@
 //! One socket and the protocol on it, driven by whoever waits for an answer.
 //!
-//! Blocking callers take turns (leader/follower): one thread, the leader, polls the socket and reads for all; the
-//! others sleep until their call changed or the lead is free. Whoever leaves passes the lead on. Event loops call
-//! `turn` when the socket is readable. Watchers are told outside the lock.
+//! Blocking callers take turns to poll it (`leading`). Event loops call `turn` when the socket is readable. Watchers are
+//! told outside the lock.
 
 use std::os::fd::RawFd;
-use std::sync::{Arc, Condvar, MutexGuard, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use crate::busy::BusyPoll;
+use crate::driven::Driven;
 use crate::fork::{Descriptor, ProcessMutex};
 use crate::gate::{Admission, Security};
-use crate::hub::Hub;
-use crate::hub::Turn;
-use crate::listener::{Hears, Listener, Watcher, tell_all};
+use crate::listener::{ConnectionInfo, Hears, Watcher};
 use crate::protocol::Protocol;
-use crate::socket::{self, Bell, Epoll, Polled};
+use crate::scheduler::Scheduler;
+use crate::socket::{self, Epoll, Polled};
 use crate::state::State;
+use crate::turn::Turn;
 use proxyless_core::grpc::Tally;
 use proxyless_core::grpc::status::{Origin, Status, code};
 use proxyless_core::http2::Counters;
+use proxyless_tls::greeting::Taken;
 use proxyless_tls::session::Session;
 
-/// How long the main thread sleeps before it lets its caller look for signals.
-const SIGNAL_CHECK: Duration = Duration::from_millis(100);
 /// How long what a loop last read says that the peer is there.
 const FRESH: Duration = Duration::from_millis(1);
 /// Messages of one call that follow each other within this time leave together.
 const TOGETHER: Duration = Duration::from_micros(100);
 /// So many bytes of them do not wait for more.
 const ENOUGH: usize = 16 * 1024;
-/// How long who leads waits at a time where there was no descriptor for a bell to be had.
-const UNCALLED: Duration = Duration::from_millis(5);
 /// A loop with many commands in one turn lets the peer begin before the turn ends.
 const COMMANDS_PER_FLUSH: usize = 24;
 
-pub enum Waited {
-    Ready,
-    DeadlinePassed,
-    /// The main thread should run signal handlers, then wait on.
-    Interrupted,
+/// A listener that takes the calls of one protocol that come in.
+pub trait Answers<P: Protocol>: Hears<P> {
+    fn accepted(link: &Arc<Link<P, Self>>, key: P::Key) -> Self::Accepted;
 }
 
-pub struct Link<P: Protocol, L: Hears<P>> {
+pub struct Link<P: Protocol, L: Answers<P>> {
     fd: Descriptor,
     pub peer: String,
     /// Callers take turns to lead. Otherwise the hub drives alone.
     callers_lead: bool,
     /// Server: by what gate it came in.
     pub admission: Option<Admission<L>>,
-    /// Who looks after the link when no caller leads it, and by what name it knows it.
-    hub: Weak<Hub<L>>,
+    /// Of the hub that looks after the link when no caller leads it, and by what name that knows it.
+    scheduler: Weak<Scheduler<L>>,
     token: u64,
     /// Of the caller that leads.
     pub busy_poll: BusyPoll,
     state: ProcessMutex<State<P, L>>,
 }
 
-thread_local! {
-    static SLEEP: Arc<Condvar> = Arc::new(Condvar::new());
-}
-
-impl<P: Protocol, L: Hears<P>> Link<P, L> {
-    pub fn new(
+impl<P: Protocol, L: Answers<P>> Link<P, L> {
+    pub(super) fn new(
         fd: Descriptor,
         protocol: P,
         security: Security<L>,
         callers_lead: bool,
-        hub: Weak<Hub<L>>,
+        scheduler: &Arc<Scheduler<L>>,
         token: u64,
     ) -> Self {
         socket::set_nodelay(fd.fd());
@@ -76,7 +67,7 @@ impl<P: Protocol, L: Hears<P>> Link<P, L> {
             fd,
             callers_lead,
             admission: security.admission,
-            hub,
+            scheduler: Arc::downgrade(scheduler),
             token,
             busy_poll: BusyPoll::default(),
             state: ProcessMutex::new(State::new(protocol, security.session)),
@@ -105,7 +96,7 @@ impl<P: Protocol, L: Hears<P>> Link<P, L> {
     }
 
     /// Waits outside the lock. Who holds the lock again has the result.
-    fn polled<'a>(
+    pub(super) fn polled<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<P, L>>,
         poll: impl FnOnce() -> Polled,
@@ -193,115 +184,6 @@ impl<P: Protocol, L: Hears<P>> Link<P, L> {
         }
     }
 
-    /// Blocks until `ready` holds for the call (or it finished, or is gone). Without the GIL.
-    pub fn wait(&self, key: P::Key, deadline: Option<Instant>, ready: &dyn Fn(&P::Call) -> bool) -> Waited {
-        let signals = socket::on_main_thread();
-        let mut state = self.lock();
-        let mut interrupted = false;
-        let result = loop {
-            if state.protocol.call(key).is_none_or(|call| P::finished(call) || ready(call)) {
-                break Waited::Ready;
-            }
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                break Waited::DeadlinePassed;
-            }
-            if interrupted {
-                break Waited::Interrupted;
-            }
-            let until = if signals { Some(sooner(deadline, Instant::now() + SIGNAL_CHECK)) } else { deadline };
-            if state.led || !self.callers_lead {
-                state = self.follow(state, key, until);
-            } else {
-                let (next, signal) = self.lead(state, until);
-                state = next;
-                interrupted |= signal;
-            }
-            interrupted |= signals && until != deadline && until.is_some_and(|until| until <= Instant::now());
-        };
-        // Starting the call may have shown that the link is lost, which nobody else has seen yet.
-        let news = state.spread();
-        self.pass_lead_on(&mut state);
-        drop(state);
-        tell_all::<L>(news);
-        result
-    }
-
-    fn follow<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State<P, L>>,
-        key: P::Key,
-        until: Option<Instant>,
-    ) -> MutexGuard<'a, State<P, L>> {
-        let sleep = SLEEP.with(Arc::clone);
-        state.waiters.push((key, sleep.clone()));
-        let mut state = match until {
-            None => sleep.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner()),
-            Some(until) => {
-                let left = until.saturating_duration_since(Instant::now());
-                sleep.wait_timeout(state, left).unwrap_or_else(|poisoned| poisoned.into_inner()).0
-            }
-        };
-        state.waiters.retain(|(_, other)| !Arc::ptr_eq(other, &sleep));
-        state
-    }
-
-    fn lead<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State<P, L>>,
-        until: Option<Instant>,
-    ) -> (MutexGuard<'a, State<P, L>>, bool) {
-        state.led = true;
-        self.untend(&mut state);
-        let events = if state.flush(self.fd()) { libc::POLLIN } else { libc::POLLIN | libc::POLLOUT };
-        if state.socket_dead {
-            // Nothing will ever be read: let the protocol end its calls.
-            state.read(self.fd(), false);
-        }
-        // A dead socket is always ready, and never has anything: then only the bell can bring news.
-        let fd = if state.socket_dead { -1 } else { self.fd() };
-        let alone = state.waiters.is_empty();
-        let hub = self.hub.upgrade();
-        state.bell = hub.as_ref().and_then(|hub| hub.lend_bell());
-        let bell = state.bell.as_ref().map_or(-1, Bell::fd);
-        let until = if bell < 0 { Some(sooner(until, Instant::now() + UNCALLED)) } else { until };
-        let look = || match socket::poll(fd, events, bell, Some(Instant::now())) {
-            Polled::TimedOut => None,
-            polled => Some(polled),
-        };
-        let (mut state, polled) = self.polled(state, || {
-            self.busy_poll.look(alone, until, look).unwrap_or_else(|| socket::poll(fd, events, bell, until))
-        });
-        let rung = std::mem::take(&mut state.rung);
-        if let (Some(bell), Some(hub)) = (state.bell.take(), hub) {
-            hub.take_bell_back(bell, rung);
-        }
-        if let Polled::Ready = polled {
-            state.read(self.fd(), false);
-            state.flush(self.fd());
-        }
-        state.led = false;
-        let news = state.spread();
-        if !news.is_empty() {
-            // What is called may itself make a call on this link: nobody leads meanwhile, or somebody else.
-            self.pass_lead_on(&mut state);
-            drop(state);
-            tell_all::<L>(news);
-            state = self.lock();
-        }
-        (state, matches!(polled, Polled::Interrupted))
-    }
-
-    fn pass_lead_on(&self, state: &mut State<P, L>) {
-        if state.led || !self.callers_lead {
-            return;
-        }
-        match state.waiters.first() {
-            Some((_, sleep)) => sleep.notify_one(),
-            None if !state.watchers.is_empty() || state.tells_ends() => self.tend(state),
-            None => self.leave_alone(state),
-        }
-    }
-
     /// Before a call is put on a link that nobody reads: what the peer said meanwhile may be that it is gone.
     /// A call that is then refused was not sent, and goes elsewhere for free.
     pub fn look_before_call(&self, state: &mut State<P, L>) {
@@ -317,10 +199,10 @@ impl<P: Protocol, L: Hears<P>> Link<P, L> {
     /// Says hello, and lets the hub read what comes back.
     pub fn begin(&self) -> Vec<L::News> {
         let mut state = self.lock();
-        if let Some(hub) = self.hub.upgrade() {
-            self.flush_under(&mut state, &hub);
+        if let Some(scheduler) = self.scheduler.upgrade() {
+            self.flush_under(&mut state, &scheduler);
             self.tend(&mut state);
-            self.arm(&mut state, &hub, Instant::now());
+            self.arm(&mut state, &scheduler, Instant::now());
         }
         state.spread()
     }
@@ -332,20 +214,20 @@ impl<P: Protocol, L: Hears<P>> Link<P, L> {
             return (false, Vec::new());
         }
         let mut state = self.lock();
-        if let Some(hub) = self.hub.upgrade() {
-            if hub.defers_flush() {
-                self.arm(&mut state, &hub, Instant::now());
+        if let Some(scheduler) = self.scheduler.upgrade() {
+            if scheduler.defers_flush() {
+                self.arm(&mut state, &scheduler, Instant::now());
                 // The first command of a turn goes out at once: it may be the only one, and somebody waits for it.
                 let first = !std::mem::replace(&mut state.dirty, true);
                 state.commands = if first { 0 } else { state.commands + 1 };
                 if state.commands % COMMANDS_PER_FLUSH == 0 {
-                    self.flush_under(&mut state, &hub);
+                    self.flush_under(&mut state, &scheduler);
                 }
-                return (first && hub.note_dirty(self.clone()), Vec::new());
+                return (first && scheduler.note_dirty(self.clone()), Vec::new());
             }
-            self.flush_under(&mut state, &hub);
+            self.flush_under(&mut state, &scheduler);
             self.tend(&mut state);
-            self.arm(&mut state, &hub, Instant::now());
+            self.arm(&mut state, &scheduler, Instant::now());
         }
         (false, state.spread())
     }
@@ -361,7 +243,7 @@ impl<P: Protocol, L: Hears<P>> Link<P, L> {
         if going && follows && state.protocol.waiting_output() < ENOUGH {
             let begun = state.held_since;
             if now - begun.unwrap_or(state.sent_at) < TOGETHER
-                && (begun.is_some() || self.hub.upgrade().is_some_and(|hub| hub.hold(self.clone())))
+                && (begun.is_some() || self.scheduler.upgrade().is_some_and(|scheduler| scheduler.hold(self.clone())))
             {
                 state.held_since = begun.or(Some(now));
                 return true;
@@ -375,25 +257,25 @@ impl<P: Protocol, L: Hears<P>> Link<P, L> {
     pub fn flush_now(&self) -> Vec<L::News> {
         let mut state = self.lock();
         state.dirty = false;
-        if let Some(hub) = self.hub.upgrade() {
-            self.flush_under(&mut state, &hub);
-            self.arm(&mut state, &hub, Instant::now());
+        if let Some(scheduler) = self.scheduler.upgrade() {
+            self.flush_under(&mut state, &scheduler);
+            self.arm(&mut state, &scheduler, Instant::now());
         }
         state.spread()
     }
 
-    pub(super) fn flush_under(&self, state: &mut State<P, L>, hub: &Hub<L>) {
+    pub(super) fn flush_under(&self, state: &mut State<P, L>, scheduler: &Scheduler<L>) {
         let drained = state.flush(self.fd());
         if self.callers_lead {
             if !drained && state.led {
                 self.stir(state);
             } else if !drained {
-                hub.watch_once(self.fd(), self.token, true, true);
+                scheduler.watch_once(self.fd(), self.token, true, true);
                 state.tended = true;
             }
         } else if state.blocked == drained {
             state.blocked = !drained;
-            hub.watch(self.fd(), self.token, !drained);
+            scheduler.watch(self.fd(), self.token, !drained);
         }
     }
 
@@ -402,16 +284,16 @@ impl<P: Protocol, L: Hears<P>> Link<P, L> {
         if !self.callers_lead || state.tended || state.led || state.socket_dead {
             return;
         }
-        if let Some(hub) = self.hub.upgrade() {
-            hub.watch_once(self.fd(), self.token, true, state.unsent());
+        if let Some(scheduler) = self.scheduler.upgrade() {
+            scheduler.watch_once(self.fd(), self.token, true, state.unsent());
             state.tended = true;
         }
     }
 
-    fn untend(&self, state: &mut State<P, L>) {
+    pub(super) fn untend(&self, state: &mut State<P, L>) {
         if self.callers_lead && std::mem::take(&mut state.tended) {
-            if let Some(hub) = self.hub.upgrade() {
-                hub.ignore(self.fd(), self.token);
+            if let Some(scheduler) = self.scheduler.upgrade() {
+                scheduler.ignore(self.fd(), self.token);
             }
         }
     }
@@ -428,15 +310,15 @@ impl<P: Protocol, L: Hears<P>> Link<P, L> {
         let more = state.read(self.fd(), to_the_end);
         let now = state.last_turn; // it began just now, or the socket is dead
         state.expire(now);
-        if let Some(hub) = self.hub.upgrade() {
-            self.flush_under(&mut state, &hub);
+        if let Some(scheduler) = self.scheduler.upgrade() {
+            self.flush_under(&mut state, &scheduler);
             if more && !self.callers_lead {
-                hub.watch(self.fd(), self.token, state.blocked); // what is there already is told of anew
+                scheduler.watch(self.fd(), self.token, state.blocked); // what is there already is told of anew
             }
             if self.callers_lead && state.waiters.is_empty() {
                 self.tend(&mut state);
             }
-            self.arm(&mut state, &hub, now);
+            self.arm(&mut state, &scheduler, now);
         }
         let accepted = state.protocol.take_accepted();
         turn.news.append(&mut state.spread());
@@ -453,8 +335,8 @@ impl<P: Protocol, L: Hears<P>> Link<P, L> {
         self.callers_lead
     }
 
-    pub(super) fn hub(&self) -> Option<Arc<Hub<L>>> {
-        self.hub.upgrade()
+    pub(super) fn scheduler(&self) -> Option<Arc<Scheduler<L>>> {
+        self.scheduler.upgrade()
     }
 
     pub fn token(&self) -> u64 {
@@ -466,50 +348,31 @@ impl<P: Protocol, L: Hears<P>> Link<P, L> {
     }
 }
 
-/// A link as its hub knows it, whatever it carries.
-pub trait Driven<L: Listener>: Send + Sync {
-    fn fd(&self) -> RawFd;
-    fn token(&self) -> u64;
-    fn peer(&self) -> &str;
-    /// This side's address.
-    fn local_name(&self) -> String;
-    fn admission(&self) -> Option<&Admission<L>>;
-    /// What TLS says of it; None: plaintext.
-    fn look_at_session(&self, look: &mut dyn FnMut(Option<&Session>));
-    /// What arrived before the link was made.
-    fn take_in(&self, bytes: &[u8]);
-    /// Something may have arrived.
-    fn turn(self: Arc<Self>, to_the_end: bool, turn: &mut Turn<L>);
-    /// The moment for which it was armed has come.
-    fn on_time(self: Arc<Self>, turn: &mut Turn<L>);
-    /// What was held leaves.
-    fn let_go(&self) -> Vec<L::News>;
-    fn flush_now(&self) -> Vec<L::News>;
-    /// After a command that nobody will wait for: gets its bytes out and the answer looked for. True: the hub's loop
-    /// should be asked to flush, which tells the news then.
-    fn after_command(self: Arc<Self>) -> (bool, Vec<L::News>);
-    fn dead(&self) -> bool;
-    /// No new calls; it ends after those in progress.
-    fn shut_down(&self);
-    /// Ends it: every call ends with `status`, what waits is written if there is room, the socket is shut.
-    fn close(&self, status: &Status) -> Vec<L::News>;
-    /// Its hub lets go of it; returns when it was armed for.
-    fn leave_hub(&self, epoll: &Epoll) -> Option<Instant>;
-    fn tally(&self) -> Tally;
-    fn counters(&self) -> Counters;
+impl<P: Protocol, L: Answers<P>> ConnectionInfo for Link<P, L> {
+    fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    fn look_at_session(&self, look: &mut dyn FnMut(Option<&Session>)) {
+        look(self.lock().session.as_deref());
+    }
+
+    fn chain(&self) -> Option<&Taken> {
+        self.admission.as_ref().map(|admission| &admission.chain)
+    }
+
+    fn server_name(&self) -> Option<&str> {
+        self.admission.as_ref().and_then(Admission::server_name)
+    }
 }
 
-impl<P: Protocol, L: Hears<P>> Driven<L> for Link<P, L> {
+impl<P: Protocol, L: Answers<P>> Driven<L> for Link<P, L> {
     fn fd(&self) -> RawFd {
         self.fd()
     }
 
     fn token(&self) -> u64 {
         self.token
-    }
-
-    fn peer(&self) -> &str {
-        &self.peer
     }
 
     fn local_name(&self) -> String {
@@ -521,8 +384,12 @@ impl<P: Protocol, L: Hears<P>> Driven<L> for Link<P, L> {
         self.admission.as_ref()
     }
 
-    fn look_at_session(&self, look: &mut dyn FnMut(Option<&Session>)) {
-        look(self.lock().session.as_deref());
+    fn info(self: Arc<Self>) -> Arc<dyn ConnectionInfo> {
+        self
+    }
+
+    fn arm(&self) {
+        self.rouse(&mut self.lock());
     }
 
     fn take_in(&self, bytes: &[u8]) {
@@ -540,8 +407,8 @@ impl<P: Protocol, L: Hears<P>> Driven<L> for Link<P, L> {
     /// What was held leaves.
     fn let_go(&self) -> Vec<L::News> {
         let mut state = self.lock();
-        if let (Some(_), Some(hub)) = (state.held_since, self.hub.upgrade()) {
-            self.flush_under(&mut state, &hub);
+        if let (Some(_), Some(scheduler)) = (state.held_since, self.scheduler.upgrade()) {
+            self.flush_under(&mut state, &scheduler);
         }
         state.spread()
     }
@@ -594,8 +461,4 @@ impl<P: Protocol, L: Hears<P>> Driven<L> for Link<P, L> {
     fn counters(&self) -> Counters {
         self.lock().protocol.counters()
     }
-}
-
-fn sooner(deadline: Option<Instant>, other: Instant) -> Instant {
-    deadline.map_or(other, |deadline| deadline.min(other))
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::link::{Driven, Link};
+use proxyless_tls::greeting::Taken;
+use proxyless_tls::session::Session;
+
 use crate::protocol::Protocol;
 
 /// Of connections, whatever they carry. The functions that make news call nothing of the listener's.
@@ -22,7 +24,7 @@ pub trait Listener: Sized + Send + Sync + 'static {
     fn heard(callback: Self::Callback, problem: Option<String>) -> Self::News;
     /// A connection was not let in: its peer, and why.
     fn refused(callback: Arc<Self::Callback>, peer: String, reason: String) -> Self::News;
-    fn admitted(callback: Arc<Self::Callback>, link: Arc<dyn Driven<Self>>) -> Self::News;
+    fn admitted(callback: Arc<Self::Callback>, connection: Arc<dyn ConnectionInfo>) -> Self::News;
 
     fn tell(news: Vec<Self::News>);
 
@@ -30,11 +32,22 @@ pub trait Listener: Sized + Send + Sync + 'static {
     fn holds(_bytes: usize) {}
 }
 
+/// What can be asked of a connection, whatever it carries.
+pub trait ConnectionInfo: Send + Sync {
+    /// The peer's address.
+    fn peer(&self) -> &str;
+    /// What TLS says of it; None: plaintext.
+    fn look_at_session(&self, look: &mut dyn FnMut(Option<&Session>));
+    /// Server: that it came in by; None on a port without a gate.
+    fn chain(&self) -> Option<&Taken>;
+    /// Server: what the client asked for.
+    fn server_name(&self) -> Option<&str>;
+}
+
 /// And of the calls of one protocol.
 pub trait Hears<P: Protocol>: Listener {
     fn outcome(callback: Self::Callback, outcome: P::Outcome) -> Self::News;
     fn end(on_end: OnEnd<Self::Callback>, outcome: P::Outcome) -> Self::News;
-    fn accepted(link: &Arc<Link<P, Self>>, key: P::Key) -> Self::Accepted;
 }
 
 /// Who is told of a call's changes when no thread waits for it.

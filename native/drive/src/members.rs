@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::driven::Driven;
 use crate::fork::Descriptor;
-use crate::link::Driven;
 use crate::listener::Listener;
 use crate::port::Port;
 

@@ -1,14 +1,14 @@
 //! What a listening socket's connections speak, and who may come in.
 
-use std::io;
 use std::sync::Arc;
 
+use crate::driven::Driven;
 use crate::fork::Descriptor;
 use crate::gate::{Gate, Security};
-use crate::hub::Hub;
-use crate::link::{Driven, Link};
-use crate::listener::{Hears, Listener};
+use crate::link::{Answers, Link};
+use crate::listener::Listener;
 use crate::protocol::Protocol;
+use crate::scheduler::Scheduler;
 use proxyless_tls::chains::Chains;
 use proxyless_tls::detect::Spoken;
 
@@ -28,7 +28,7 @@ impl<L: Listener> Port<L> {
     /// This protocol too, of which `make` makes the state of a new connection.
     pub fn speaking<P: Protocol>(mut self, spoken: Spoken, make: impl Fn() -> P + Send + Sync + 'static) -> Self
     where
-        L: Hears<P>,
+        L: Answers<P>,
     {
         self.spoken.push(spoken);
         self.speaks.push(Box::new(Server(make)));
@@ -40,17 +40,16 @@ impl<L: Listener> Port<L> {
         self.gate.is_some() || self.speaks.len() > 1
     }
 
-    /// Makes our end of a connection that speaks this one of the protocols. `first`: what was read of it already.
-    pub(super) fn adopt(
+    /// Makes our end of a connection that speaks this one of the protocols.
+    pub(super) fn link(
         &self,
         speaks: usize,
-        hub: &Arc<Hub<L>>,
+        scheduler: &Arc<Scheduler<L>>,
+        token: u64,
         socket: Descriptor,
         security: Security<L>,
-        first: &[u8],
-    ) -> io::Result<Arc<dyn Driven<L>>> {
-        let speaks = self.speaks.get(speaks).ok_or(io::ErrorKind::Unsupported)?;
-        speaks.adopt(hub, socket, security, first)
+    ) -> Option<Arc<dyn Driven<L>>> {
+        Some(self.speaks.get(speaks)?.link(scheduler, token, socket, security))
     }
 
     /// What may come in.
@@ -61,31 +60,30 @@ impl<L: Listener> Port<L> {
 
 /// Makes a protocol's end of a connection that was accepted.
 trait Speaks<L: Listener>: Send + Sync + 'static {
-    fn adopt(
+    fn link(
         &self,
-        hub: &Arc<Hub<L>>,
+        scheduler: &Arc<Scheduler<L>>,
+        token: u64,
         socket: Descriptor,
         security: Security<L>,
-        first: &[u8],
-    ) -> io::Result<Arc<dyn Driven<L>>>;
+    ) -> Arc<dyn Driven<L>>;
 }
 
 /// By a function that makes the protocol's state.
 impl<L, P, F> Speaks<L> for Server<F>
 where
     P: Protocol,
-    L: Hears<P>,
+    L: Answers<P>,
     F: Fn() -> P + Send + Sync + 'static,
 {
-    fn adopt(
+    fn link(
         &self,
-        hub: &Arc<Hub<L>>,
+        scheduler: &Arc<Scheduler<L>>,
+        token: u64,
         socket: Descriptor,
         security: Security<L>,
-        first: &[u8],
-    ) -> io::Result<Arc<dyn Driven<L>>> {
-        let link: Arc<Link<P, L>> = hub.adopt(socket, (self.0)(), security, false, first)?;
-        Ok(link)
+    ) -> Arc<dyn Driven<L>> {
+        Arc::new(Link::new(socket, (self.0)(), security, false, scheduler, token))
     }
 }
 

@@ -145,23 +145,6 @@ pub fn accept(fd: RawFd) -> io::Result<Option<Descriptor>> {
     }
 }
 
-pub fn close(fd: RawFd) {
-    // SAFETY: the caller owns the descriptor and does not use it again.
-    unsafe { libc::close(fd) };
-}
-
-/// What the number stood for goes on elsewhere; here nothing will ever be ready on it.
-pub fn replace_by_empty_epoll(fd: RawFd) {
-    // SAFETY: integers only; the new descriptor is ours alone.
-    unsafe {
-        let empty = libc::epoll_create1(libc::EPOLL_CLOEXEC);
-        if empty < 0 || libc::dup3(empty, fd, libc::O_CLOEXEC) < 0 {
-            libc::close(fd);
-        }
-        libc::close(empty);
-    }
-}
-
 /// No more bytes either way; the peer sees the end.
 pub fn shut(fd: RawFd) {
     // SAFETY: no memory is involved. It fails only on a socket that is closed already.

@@ -5,33 +5,26 @@
 //! the work. So who waits for nothing costs nothing, and who is due is all that an alarm visits.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::hub::{GREETINGS, Hub, Turn};
-use crate::link::Link;
-use crate::listener::{Hears, Listener};
-use crate::members::Member;
+use crate::link::{Answers, Link};
 use crate::protocol::Protocol;
+use crate::scheduler::{IDLE, Scheduler};
 use crate::state::State;
+use crate::turn::Turn;
 
-/// How long callers may leave a link alone before the hub looks after it.
-const IDLE: Duration = Duration::from_secs(1);
-/// So many are looked at before what arrived has its turn again.
-const PER_ALARM: usize = 256;
-
-impl<P: Protocol, L: Hears<P>> Link<P, L> {
+impl<P: Protocol, L: Answers<P>> Link<P, L> {
     /// Sees to it that the hub looks at the link when something is due.
-    pub(super) fn arm(&self, state: &mut State<P, L>, hub: &Hub<L>, now: Instant) {
-        let Some(at) = self.due_at(state, hub, now) else { return };
+    pub(super) fn arm(&self, state: &mut State<P, L>, scheduler: &Scheduler<L>, now: Instant) {
+        let Some(at) = self.due_at(state, scheduler, now) else { return };
         if state.armed.is_none_or(|armed| at < armed) {
-            hub.look_at(self.token(), state.armed, at);
+            scheduler.look_at(self.token(), state.armed, at);
             state.armed = Some(at);
         }
     }
 
-    fn due_at(&self, state: &mut State<P, L>, hub: &Hub<L>, now: Instant) -> Option<Instant> {
-        let left_alone = self.left_alone(state).then(|| hub.look_after(state.socket_dead, state.last_turn));
+    fn due_at(&self, state: &mut State<P, L>, scheduler: &Scheduler<L>, now: Instant) -> Option<Instant> {
+        let left_alone = self.left_alone(state).then(|| scheduler.look_after(state.socket_dead, state.last_turn));
         [state.protocol.next_deadline(now), left_alone].into_iter().flatten().min()
     }
 
@@ -49,8 +42,8 @@ impl<P: Protocol, L: Hears<P>> Link<P, L> {
 
     /// Lets the hub look at the connection's own timers in time; a caller that waits for its answer does not.
     pub fn rouse(&self, state: &mut State<P, L>) {
-        if let Some(hub) = self.hub() {
-            self.arm(state, &hub, Instant::now());
+        if let Some(scheduler) = self.scheduler() {
+            self.arm(state, &scheduler, Instant::now());
         }
     }
 
@@ -64,72 +57,15 @@ impl<P: Protocol, L: Hears<P>> Link<P, L> {
             drop(state);
             return self.look(false, turn); // what lies in the socket may be what is waited for
         }
-        let Some(hub) = self.hub() else { return };
+        let Some(scheduler) = self.scheduler() else { return };
         if due {
             state.expire(now);
-            self.flush_under(&mut state, &hub);
+            self.flush_under(&mut state, &scheduler);
         }
         if self.left_alone(&state) && state.last_turn + IDLE <= now {
             self.tend(&mut state);
         }
-        self.arm(&mut state, &hub, now);
+        self.arm(&mut state, &scheduler, now);
         turn.news.append(&mut state.spread());
-    }
-}
-
-impl<L: Listener> Hub<L> {
-    /// When a link that is left alone is to be looked at: many at a time, and none twice a second.
-    fn look_after(&self, dead: bool, last_turn: Instant) -> Instant {
-        if dead {
-            return last_turn;
-        }
-        let turns = (last_turn - self.began).as_secs() + 1;
-        self.began + Duration::from_secs(turns) + IDLE
-    }
-
-    pub fn looks(&self) -> u64 {
-        self.looks.load(Ordering::Relaxed)
-    }
-
-    /// What has this token is looked at then, and not at `before` any more.
-    pub(super) fn look_at(&self, token: u64, before: Option<Instant>, at: Instant) {
-        let mut timers = self.timers.lock();
-        if timers.set(token, before, at) {
-            self.alarm.set(at);
-        }
-    }
-
-    pub(super) fn alarm_rang(self: &Arc<Self>, turn: &mut Turn<L>) {
-        self.alarm.silence();
-        let due = {
-            let mut timers = self.timers.lock();
-            let due = timers.take_due(Instant::now(), PER_ALARM);
-            if let Some(next) = timers.next() {
-                self.alarm.set(next);
-            }
-            due
-        };
-        for token in due {
-            self.look(token, turn);
-        }
-    }
-
-    fn look(self: &Arc<Self>, token: u64, turn: &mut Turn<L>) {
-        if token == GREETINGS {
-            let (late, next) = self.greetings.lock().expire(&self.epoll, Instant::now());
-            turn.news.extend(late);
-            if let Some(next) = next {
-                self.look_at(GREETINGS, None, next);
-            }
-            return;
-        }
-        let link = match self.members.lock().by_token.get(&token) {
-            Some(Member::Link(link)) => link.clone(),
-            Some(Member::Listener { socket, .. }) => return self.rouse_listener(token, socket.fd()),
-            None => return,
-        };
-        self.looks.fetch_add(1, Ordering::Relaxed);
-        link.clone().on_time(turn);
-        self.release_if_dead(&*link);
     }
 }

@@ -7,9 +7,9 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use common::{Answering, PATIENCE, Said, connect, listen, own, told, until};
+use proxyless_drive::driven::Driven;
 use proxyless_drive::gate::Security;
 use proxyless_drive::hub::Hub;
-use proxyless_drive::link::Driven;
 use proxyless_drive::listener::{Watcher, tell_all};
 use proxyless_echo::Connection;
 

@@ -5,10 +5,10 @@ mod common;
 use std::sync::Once;
 
 use common::{Answering, PATIENCE, call, connect};
+use proxyless_drive::driven::Driven;
 use proxyless_drive::fork;
 use proxyless_drive::fork::ProcessMutex;
 use proxyless_drive::hub::Hub;
-use proxyless_drive::link::Driven;
 use proxyless_drive::protocol::Protocol;
 
 fn installed() {

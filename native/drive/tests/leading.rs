@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use common::{Answering, PATIENCE, Said, call, connect, told, until};
 use proxyless_core::grpc::status::{Status, code};
+use proxyless_drive::driven::Driven;
 use proxyless_drive::hub::Hub;
-use proxyless_drive::link::{Driven, Waited};
+use proxyless_drive::leading::Waited;
 use proxyless_drive::listener::{OnEnd, Watcher};
 
 #[test]

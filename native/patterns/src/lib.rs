@@ -6,6 +6,7 @@
 
 mod class;
 mod parser;
+mod text;
 mod unicode;
 
 use regex_automata::meta;

@@ -4,6 +4,7 @@
 use regex_syntax::hir::{Class, ClassUnicode, Dot, Hir, Look, Repetition};
 
 use crate::class;
+use crate::text::{Flags, Text};
 
 /// Groups within groups. RE2 takes more; the compiler behind us is recursive.
 const MAX_DEPTH: usize = 200;
@@ -15,13 +16,6 @@ const MAX_RANGES: usize = 100_000;
 pub struct Parsed {
     pub hir: Hir,
     pub groups: usize,
-}
-
-#[derive(Clone, Copy, Default)]
-pub struct Flags {
-    pub fold: bool,
-    many_lines: bool,
-    dot_newline: bool,
 }
 
 /// A piece of a sequence, and what the counted repetitions in it multiply to.
@@ -38,9 +32,8 @@ struct Frame {
     items: Vec<Item>,
 }
 
-pub struct Parser<'p> {
-    pub rest: &'p str,
-    pub flags: Flags,
+struct Parser<'p> {
+    text: Text<'p>,
     frames: Vec<Frame>,
     groups: usize,
     ranges: usize,
@@ -48,10 +41,10 @@ pub struct Parser<'p> {
 
 pub fn parse(source: &str) -> Result<Parsed, String> {
     let frames = vec![Frame::default()];
-    let mut parser = Parser { rest: source, flags: Flags::default(), frames, groups: 0, ranges: 0 };
+    let mut parser = Parser { text: Text { rest: source, flags: Flags::default() }, frames, groups: 0, ranges: 0 };
     let mut repetition = "";
-    while let Some(next) = parser.rest.chars().next() {
-        let before = parser.rest;
+    while let Some(next) = parser.text.rest.chars().next() {
+        let before = parser.text.rest;
         let repeats = parser.step(next, repetition)?;
         repetition = if repeats { before } else { "" };
     }
@@ -69,30 +62,30 @@ impl Parser<'_> {
             '(' => self.open()?,
             ')' => self.close()?,
             '|' => {
-                self.take(1);
+                self.text.take(1);
                 self.frame().next_alternative();
             }
             '*' | '+' | '?' => {
-                self.take(1);
+                self.text.take(1);
                 let (min, max) = [(0, None), (1, None), (0, Some(1))]["*+?".find(next).unwrap_or(0)];
                 self.repeat(min, max, next.to_string(), repetition)?;
                 return Ok(true);
             }
-            '{' => match counts(self.rest) {
+            '{' => match counts(self.text.rest) {
                 Some((min, max, length)) => {
-                    let written = self.take(length).to_owned();
+                    let written = self.text.take(length).to_owned();
                     self.repeat(min, max, written, repetition)?;
                     return Ok(true);
                 }
                 None => self.literal(),
             },
             '[' => {
-                let set = class::bracket(self)?;
+                let set = class::bracket(&mut self.text)?;
                 self.set(set)?;
             }
-            '.' => self.sign(Hir::dot(if self.flags.dot_newline { Dot::AnyChar } else { Dot::AnyCharExceptLF })),
-            '^' => self.sign(Hir::look(if self.flags.many_lines { Look::StartLF } else { Look::Start })),
-            '$' => self.sign(Hir::look(if self.flags.many_lines { Look::EndLF } else { Look::End })),
+            '.' => self.sign(Hir::dot(if self.text.flags.dot_newline { Dot::AnyChar } else { Dot::AnyCharExceptLF })),
+            '^' => self.sign(Hir::look(if self.text.flags.many_lines { Look::StartLF } else { Look::Start })),
+            '$' => self.sign(Hir::look(if self.text.flags.many_lines { Look::EndLF } else { Look::End })),
             '\\' => self.escape()?,
             _ => self.literal(),
         }
@@ -103,36 +96,23 @@ impl Parser<'_> {
         self.frames.last_mut().expect("the outermost is never closed")
     }
 
-    /// Steps over so many bytes, all of them ASCII.
-    pub fn take(&mut self, length: usize) -> &str {
-        let (taken, rest) = self.rest.split_at(length);
-        self.rest = rest;
-        taken
-    }
-
-    pub fn take_char(&mut self) -> Option<char> {
-        let next = self.rest.chars().next()?;
-        self.rest = &self.rest[next.len_utf8()..];
-        Some(next)
-    }
-
     fn push(&mut self, hir: Hir) {
         self.frame().items.push(Item { hir, times: 1 });
     }
 
     fn sign(&mut self, hir: Hir) {
-        self.take(1);
+        self.text.take(1);
         self.push(hir);
     }
 
     fn literal(&mut self) {
-        if let Some(next) = self.take_char() {
+        if let Some(next) = self.text.take_char() {
             self.push_char(next);
         }
     }
 
     fn push_char(&mut self, next: char) {
-        let hir = if self.flags.fold {
+        let hir = if self.text.flags.fold {
             let mut set = class::one(next, next);
             set.case_fold_simple();
             Hir::class(Class::Unicode(set))
@@ -154,9 +134,9 @@ impl Parser<'_> {
     /// `written` is the operator; a `?` behind it asks for the shortest match, which is no other one when all has to
     /// match (and so does `(?U)`).
     fn repeat(&mut self, min: u32, max: Option<u32>, written: String, repetition: &str) -> Result<(), String> {
-        let written = if self.rest.starts_with('?') { written + self.take(1) } else { written };
+        let written = if self.text.rest.starts_with('?') { written + self.text.take(1) } else { written };
         if !repetition.is_empty() {
-            let from = repetition.len() - self.rest.len();
+            let from = repetition.len() - self.text.rest.len();
             return Err(format!("bad repetition operator: {}", &repetition[..from]));
         }
         let counted = written.starts_with('{');
@@ -177,20 +157,20 @@ impl Parser<'_> {
     }
 
     fn open(&mut self) -> Result<(), String> {
-        let outer = self.flags;
-        if self.rest.starts_with("(?P<") || self.rest.starts_with("(?<") {
+        let outer = self.text.flags;
+        if self.text.rest.starts_with("(?P<") || self.text.rest.starts_with("(?<") {
             self.name()?;
             self.groups += 1;
-        } else if self.rest.starts_with("(?") {
+        } else if self.text.rest.starts_with("(?") {
             match self.read_flags()? {
                 (flags, ')') => {
-                    self.flags = flags;
+                    self.text.flags = flags;
                     return Ok(());
                 }
-                (flags, _) => self.flags = flags,
+                (flags, _) => self.text.flags = flags,
             }
         } else {
-            self.take(1);
+            self.text.take(1);
             self.groups += 1;
         }
         if self.frames.len() > MAX_DEPTH {
@@ -201,36 +181,36 @@ impl Parser<'_> {
     }
 
     fn close(&mut self) -> Result<(), String> {
-        self.take(1);
+        self.text.take(1);
         if self.frames.len() == 1 {
             return Err(String::from("unexpected )"));
         }
         let frame = self.frames.pop().expect("there is more than one");
-        self.flags = frame.outer;
+        self.text.flags = frame.outer;
         let whole = frame.whole();
         self.frame().items.push(whole);
         Ok(())
     }
 
     fn name(&mut self) -> Result<(), String> {
-        let start = self.rest.find('<').map_or(0, |at| at + 1);
-        let end = self.rest.find('>').unwrap_or(self.rest.len());
-        let name = &self.rest[start..end];
+        let start = self.text.rest.find('<').map_or(0, |at| at + 1);
+        let end = self.text.rest.find('>').unwrap_or(self.text.rest.len());
+        let name = &self.text.rest[start..end];
         let good = !name.is_empty() && name.chars().all(class::may_name);
-        if !good || end == self.rest.len() {
-            return Err(format!("invalid named capture group: {}", &self.rest[..end]));
+        if !good || end == self.text.rest.len() {
+            return Err(format!("invalid named capture group: {}", &self.text.rest[..end]));
         }
-        self.rest = &self.rest[end + 1..];
+        self.text.rest = &self.text.rest[end + 1..];
         Ok(())
     }
 
     /// `(?flags)` or `(?flags:`: the flags that hold from here, and the sign at the end.
     fn read_flags(&mut self) -> Result<(Flags, char), String> {
-        let whole = self.rest;
-        self.take(2);
-        let (mut flags, mut on, mut any) = (self.flags, true, true);
+        let whole = self.text.rest;
+        self.text.take(2);
+        let (mut flags, mut on, mut any) = (self.text.flags, true, true);
         loop {
-            let next = self.take_char();
+            let next = self.text.take_char();
             match next {
                 Some('i') => flags.fold = on,
                 Some('m') => flags.many_lines = on,
@@ -238,24 +218,24 @@ impl Parser<'_> {
                 Some('U') => {}
                 Some('-') if on => (on, any) = (false, false),
                 Some(end @ (':' | ')')) if any => return Ok((flags, end)),
-                _ => return Err(format!("invalid perl operator: {}", &whole[..whole.len() - self.rest.len()])),
+                _ => return Err(format!("invalid perl operator: {}", &whole[..whole.len() - self.text.rest.len()])),
             }
             any |= next != Some('-');
         }
     }
 
     fn escape(&mut self) -> Result<(), String> {
-        match self.rest.as_bytes().get(1) {
+        match self.text.rest.as_bytes().get(1) {
             Some(b'Q') => self.quoted(),
             Some(b'C') => return Err(String::from(r"\C is not supported: it would match half a character")),
             Some(b'A') => self.empty(Look::Start),
             Some(b'z') => self.empty(Look::End),
             Some(b'b') => self.empty(Look::WordAscii),
             Some(b'B') => self.empty(Look::WordAsciiNegate),
-            _ => match class::escaped_set(self)? {
+            _ => match class::escaped_set(&mut self.text)? {
                 Some(set) => self.set(set)?,
                 None => {
-                    let escaped = class::escaped_char(self)?;
+                    let escaped = class::escaped_char(&mut self.text)?;
                     self.push_char(escaped);
                 }
             },
@@ -264,15 +244,15 @@ impl Parser<'_> {
     }
 
     fn empty(&mut self, look: Look) {
-        self.take(2);
+        self.text.take(2);
         self.push(Hir::look(look));
     }
 
     fn quoted(&mut self) {
-        self.take(2);
-        while !self.rest.is_empty() {
-            if self.rest.starts_with(r"\E") {
-                self.take(2);
+        self.text.take(2);
+        while !self.text.rest.is_empty() {
+            if self.text.rest.starts_with(r"\E") {
+                self.text.take(2);
                 return;
             }
             self.literal();

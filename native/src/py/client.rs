@@ -7,8 +7,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::client_call::{ClientCall, cancel, wait};
-use super::deadline_after;
+use super::client_call::ClientCall;
+use super::commands::{cancel, close, commanded, commanded_unheard, wait};
+use super::deadline::deadline_after;
 use super::method::Method;
 use super::news::{Hub as Driven, Link, News, OnEnd, State, Watcher, tell_all};
 use super::outcome::{self, Outcome};
@@ -49,30 +50,6 @@ impl ClientLink {
     fn tell_news(&self, py: Python<'_>) {
         self.link.news().into_iter().for_each(|news| news.tell(py));
     }
-}
-
-/// Gets a command's bytes out, or asks the loop to.
-pub fn commanded(py: Python<'_>, link: &Arc<Link>, on_dirty: Option<&Arc<Py<PyAny>>>) -> PyResult<()> {
-    follow_up(py, Link::commanded(link), on_dirty)
-}
-
-pub fn follow_up(py: Python<'_>, (flush, news): (bool, Vec<News>), on_dirty: Option<&Arc<Py<PyAny>>>) -> PyResult<()> {
-    for item in news {
-        item.tell(py);
-    }
-    if let Some(on_dirty) = on_dirty.filter(|_| flush) {
-        on_dirty.call0(py)?;
-    }
-    Ok(())
-}
-
-/// The same where nobody is left to raise to. At the end of the interpreter there is nobody to ask either.
-pub fn commanded_unheard(link: &Arc<Link>, on_dirty: Option<&Arc<Py<PyAny>>>) {
-    let _ = Python::try_attach(|py| {
-        if let Err(error) = commanded(py, link, on_dirty) {
-            error.write_unraisable(py, None);
-        }
-    });
 }
 
 #[pymethods]
@@ -264,7 +241,7 @@ impl ClientLink {
 
     /// Ends the connection now; calls in progress end with CANCELLED and these details.
     fn close(&self, py: Python<'_>, details: &str) {
-        super::hub::close(py, &self.hub, &*self.link, &Status::new(code::CANCELLED, details).by(Origin::Channel));
+        close(py, &self.hub, &*self.link, &Status::new(code::CANCELLED, details).by(Origin::Channel));
     }
 }
 

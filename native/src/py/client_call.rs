@@ -8,7 +8,7 @@ use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use super::client::{commanded, commanded_unheard};
+use super::commands::{cancel, commanded, commanded_unheard, wait};
 use super::metadata;
 use super::news::{Link, Watcher, tell_all};
 use super::outcome::{self, Outcome};
@@ -18,7 +18,6 @@ use proxyless_core::grpc::encoding::Encoding;
 use proxyless_core::grpc::ended::Ended;
 use proxyless_core::grpc::status::Status;
 use proxyless_core::http2::Key;
-use proxyless_drive::link::Waited;
 
 /// One call in progress. Blocking methods are for callers' threads; the others never wait.
 #[pyclass(frozen, module = "rpc._native")]
@@ -206,54 +205,5 @@ impl Drop for ClientCall {
         drop(state);
         tell_all(end.into_iter().collect());
         commanded_unheard(&self.link, self.on_dirty.as_ref());
-    }
-}
-
-pub fn cancel(
-    py: Python<'_>,
-    link: &Arc<Link>,
-    on_dirty: Option<&Arc<Py<PyAny>>>,
-    key: Key,
-    status: Status,
-) -> PyResult<()> {
-    link.lock().protocol.cancel(key, status);
-    commanded(py, link, on_dirty)?;
-    for news in link.news() {
-        news.tell(py);
-    }
-    Ok(())
-}
-
-/// Waits without the GIL, letting Python's signal handlers run. An expired deadline ends the call.
-pub fn wait(
-    py: Python<'_>,
-    link: &Arc<Link>,
-    key: Key,
-    deadline: Option<Instant>,
-    ready: &(dyn Fn(&Call) -> bool + Sync),
-) -> PyResult<()> {
-    loop {
-        match py.detach(|| link.wait(key, deadline, ready)) {
-            Waited::Ready => return Ok(()),
-            Waited::DeadlinePassed => {
-                py.detach(|| {
-                    link.lock().protocol.cancel(key, Status::deadline_exceeded());
-                    link.flush();
-                    tell_all(link.news());
-                });
-                return Ok(());
-            }
-            Waited::Interrupted => {
-                if let Err(raised) = py.check_signals() {
-                    link.unwatch(key);
-                    let mut state = link.lock();
-                    state.protocol.cancel(key, Status::new(1, "interrupted"));
-                    drop(state);
-                    link.flush();
-                    link.lock().protocol.forget(key);
-                    return Err(raised);
-                }
-            }
-        }
     }
 }

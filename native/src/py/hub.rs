@@ -10,20 +10,23 @@ use proxyless_tls::session::Session;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::client::{ClientLink, follow_up};
-use super::deadline_after;
-use super::news::{Arrival, Callables, Hub as Driven, tell_all};
+use super::arrival::{Arrival, arrive};
+use super::client::ClientLink;
+use super::commands::{close, follow_up};
+use super::deadline::deadline_after;
+use super::gate::Gate;
+use super::news::{Callables, Hub as Driven, tell_all};
 use super::tally::Tally;
 use super::terms::{Terms, span};
-use super::tls::{ClientTls, Gate};
+use super::tls::ClientTls;
 use proxyless_core::grpc;
 use proxyless_core::grpc::status::{Origin, Status, code};
+use proxyless_drive::driven::Driven as AnyLink;
 use proxyless_drive::fork::Descriptor;
 use proxyless_drive::gate::Security;
-use proxyless_drive::hub::Turn;
-use proxyless_drive::link::Driven as AnyLink;
 use proxyless_drive::port::Port;
 use proxyless_drive::socket;
+use proxyless_drive::turn::Turn;
 
 /// A set of connections and listeners driven together.
 ///
@@ -208,7 +211,7 @@ impl Hub {
         for news in turn.news {
             news.tell(py);
         }
-        turn.accepted.into_iter().map(|call| call.arrive(self.on_dirty.clone())).collect()
+        turn.accepted.into_iter().map(|call| arrive(call, self.on_dirty.clone())).collect()
     }
 }
 
@@ -218,14 +221,6 @@ fn drain_all(links: Vec<Arc<dyn AnyLink<Callables>>>) -> usize {
         tell_all(link.flush_now());
     }
     links.len()
-}
-
-pub fn close(py: Python<'_>, hub: &Driven, link: &dyn AnyLink<Callables>, status: &Status) {
-    let news = py.detach(|| link.close(status));
-    hub.release(link);
-    for item in news {
-        item.tell(py);
-    }
 }
 
 /// What makes a server's end of gRPC.

@@ -1,9 +1,17 @@
 //! What Python sees: `proxyless_native._native`, which `rpc` knows as `rpc._native`. Conversions and lifetimes only; the work is done below.
 
+pub mod arrival;
 pub mod client;
 pub mod client_call;
+pub mod commands;
+pub mod deadline;
 #[cfg(feature = "echo")]
 mod echo;
+#[cfg(feature = "echo")]
+mod echo_call;
+#[cfg(feature = "echo")]
+mod echo_outcome;
+pub mod gate;
 pub mod hub;
 pub mod metadata;
 pub mod method;
@@ -16,22 +24,7 @@ pub mod tally;
 pub mod terms;
 pub mod tls;
 
-use std::time::{Duration, Instant};
-
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-/// A relative time in seconds, as Python says it, as a point in time. None, infinite or absurdly far: no deadline.
-pub fn deadline_after(timeout: Option<f64>) -> PyResult<Option<Instant>> {
-    match timeout {
-        None => Ok(None),
-        Some(seconds) if seconds.is_nan() => Err(PyValueError::new_err("a timeout must be a number of seconds")),
-        Some(seconds) => {
-            let left = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
-            Ok(Instant::now().checked_add(left))
-        }
-    }
-}
 
 #[pymodule]
 pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -49,7 +42,7 @@ pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<server::ServerCall>()?;
     module.add_class::<tls::ClientTls>()?;
     module.add_class::<tls::ServerTls>()?;
-    module.add_class::<tls::Gate>()?;
+    module.add_class::<gate::Gate>()?;
     module.add_class::<tls::Admitted>()?;
     module.add_class::<tls::TlsInfo>()?;
     #[cfg(feature = "echo")]

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use proxyless_core::grpc;
 use proxyless_core::grpc::ended::Ended;
 use proxyless_core::http2::Key;
-use proxyless_drive::link::{Driven, Link as Driver};
-use proxyless_drive::listener::{Hears, Listener, OnEnd as Ending};
+use proxyless_drive::link::{Answers, Link as Driver};
+use proxyless_drive::listener::{ConnectionInfo, Hears, Listener, OnEnd as Ending};
 use pyo3::prelude::*;
 
 use super::outcome;
-use super::server::ServerCall;
 use super::tls::Admitted;
 use crate::memory;
 
@@ -21,6 +20,8 @@ pub type OnEnd = Ending<Callback>;
 pub type Hub = proxyless_drive::hub::Hub<Callables>;
 /// Of gRPC.
 pub type Link = Driver<grpc::Connection, Callables>;
+#[cfg(feature = "echo")]
+pub type EchoLink = Driver<proxyless_echo::Connection, Callables>;
 pub type State = proxyless_drive::state::State<grpc::Connection, Callables>;
 pub type Watcher = proxyless_drive::listener::Watcher<Callback>;
 
@@ -31,7 +32,7 @@ pub enum News {
     Lost(Callback),
     Heard(Callback, Option<String>),
     Refused(Arc<Callback>, String, String),
-    Admitted(Arc<Callback>, Arc<dyn Driven<Callables>>),
+    Admitted(Arc<Callback>, Arc<dyn ConnectionInfo>),
     #[cfg(feature = "echo")]
     Echo(Callback, Box<proxyless_echo::Ended>),
 }
@@ -50,9 +51,9 @@ impl News {
             Self::Lost(callback) => callback.call0(py),
             Self::Heard(callback, problem) => callback.call1(py, (problem,)),
             Self::Refused(callback, peer, reason) => callback.call1(py, (peer, reason)),
-            Self::Admitted(callback, link) => callback.call1(py, (Admitted(link),)),
+            Self::Admitted(callback, connection) => callback.call1(py, (Admitted(connection),)),
             #[cfg(feature = "echo")]
-            Self::Echo(callback, ended) => callback.call1(py, (super::echo::said(py, *ended),)),
+            Self::Echo(callback, ended) => callback.call1(py, (super::echo_outcome::said(py, *ended),)),
         };
         if let Err(error) = told {
             error.write_unraisable(py, None);
@@ -64,25 +65,7 @@ impl News {
 pub enum Accepted {
     Grpc(Arc<Link>, Key),
     #[cfg(feature = "echo")]
-    Echo(Arc<super::echo::Link>, proxyless_echo::Key),
-}
-
-/// The same, as Python has it.
-#[derive(IntoPyObject)]
-pub enum Arrival {
-    Grpc(ServerCall),
-    #[cfg(feature = "echo")]
-    Echo(super::echo::EchoCall),
-}
-
-impl Accepted {
-    pub fn arrive(self, on_dirty: Option<Arc<Callback>>) -> Arrival {
-        match self {
-            Self::Grpc(link, key) => Arrival::Grpc(ServerCall::new(link, key, on_dirty)),
-            #[cfg(feature = "echo")]
-            Self::Echo(link, key) => Arrival::Echo(super::echo::EchoCall::new(link, key, on_dirty)),
-        }
-    }
+    Echo(Arc<EchoLink>, proxyless_echo::Key),
 }
 
 pub fn tell_all(news: Vec<News>) {
@@ -113,8 +96,8 @@ impl Listener for Callables {
         News::Refused(callback, peer, reason)
     }
 
-    fn admitted(callback: Arc<Callback>, link: Arc<dyn Driven<Self>>) -> News {
-        News::Admitted(callback, link)
+    fn admitted(callback: Arc<Callback>, connection: Arc<dyn ConnectionInfo>) -> News {
+        News::Admitted(callback, connection)
     }
 
     fn tell(news: Vec<News>) {
@@ -134,7 +117,9 @@ impl Hears<grpc::Connection> for Callables {
     fn end(on_end: OnEnd, ended: Ended) -> News {
         News::End(on_end, Box::new(ended))
     }
+}
 
+impl Answers<grpc::Connection> for Callables {
     fn accepted(link: &Arc<Link>, key: Key) -> Accepted {
         Accepted::Grpc(link.clone(), key)
     }

@@ -9,8 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use super::client::commanded;
-use super::client_call::wait;
+use super::commands::{commanded, wait};
 use super::metadata;
 use super::news::{Callables, Link, Watcher, tell_all};
 use super::payload::{framed, to_py};
@@ -19,7 +18,7 @@ use proxyless_core::grpc::encoding::Encoding;
 use proxyless_core::grpc::message::Framed;
 use proxyless_core::grpc::{self, Call, status};
 use proxyless_core::http2::{Headers, Key};
-use proxyless_drive::link::Driven;
+use proxyless_drive::driven::Driven;
 
 #[pyclass(frozen, module = "rpc._native")]
 pub struct ServerCall {
@@ -121,7 +120,7 @@ impl ServerCall {
     /// What TLS asked for; empty: nothing.
     #[getter]
     fn server_name(&self) -> String {
-        self.link.admission.as_ref().and_then(|admission| admission.server_name()).unwrap_or_default()
+        self.link.admission.as_ref().and_then(|admission| admission.server_name()).unwrap_or_default().to_owned()
     }
 
     /// What was set with the filter chain that takes the connection, as the port's chains are now; None on a port

@@ -1,8 +1,7 @@
-//! `ClientTls`, `ServerTls`, `Gate`: how connections are protected, as Python says it.
+//! `ClientTls`, `ServerTls`: how connections are protected, as Python says it.
 
 use std::sync::Arc;
 
-use proxyless_tls::chains::{Chain, Chains};
 use proxyless_tls::client::ClientTls as Calls;
 use proxyless_tls::material::{Identity, Roots};
 use proxyless_tls::names::NameRule;
@@ -12,10 +11,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use proxyless_drive::gate::Gate as DrivenGate;
-use proxyless_drive::link::Driven;
-
-use super::news::Callables;
+use proxyless_drive::listener::ConnectionInfo;
 
 /// `(kind, value, ignore_case)`
 type Rule = (String, String, bool);
@@ -48,7 +44,7 @@ fn identity(chain: Option<&[u8]>, key: Option<&[u8]>) -> PyResult<Option<Identit
     }
 }
 
-fn protocols(names: Vec<String>) -> Vec<Vec<u8>> {
+pub fn protocols(names: Vec<String>) -> Vec<Vec<u8>> {
     names.into_iter().map(String::into_bytes).collect()
 }
 
@@ -94,7 +90,7 @@ impl ClientTls {
 /// One way to answer over TLS. Without `roots` client certificates are not asked for; `require_client` refuses who
 /// shows none. `trust_domains` and `as_grpc` as for `ClientTls`.
 #[pyclass(frozen, module = "rpc._native")]
-pub struct ServerTls(Arc<Answers>);
+pub struct ServerTls(pub Arc<Answers>);
 
 #[pymethods]
 impl ServerTls {
@@ -124,64 +120,9 @@ impl ServerTls {
     }
 }
 
-/// What a server's port lets in. `on_refused(peer, reason)` is told of each connection that was not let in,
-/// `on_admitted(admitted)` of each that was.
-#[pyclass(frozen, module = "rpc._native")]
-pub struct Gate(pub Arc<DrivenGate<Callables>>);
-
-/// `rpc.security.chain.Chain`.
-#[derive(FromPyObject)]
-struct ChainOf<'py> {
-    name: String,
-    server_names: Vec<String>,
-    transport: String,
-    protocols: Vec<String>,
-    tls: Option<Bound<'py, ServerTls>>,
-    refusal: Option<String>,
-    lapse: Option<String>,
-    policy: Bound<'py, PyAny>,
-}
-
-impl From<ChainOf<'_>> for Chain {
-    fn from(chain: ChainOf<'_>) -> Self {
-        Self {
-            name: chain.name.into(),
-            server_names: chain.server_names,
-            transport: chain.transport,
-            protocols: protocols(chain.protocols),
-            tls: chain.tls.map(|tls| tls.get().0.clone()),
-            refusal: chain.refusal,
-            lapse: chain.lapse,
-            policy: Some(Arc::new(chain.policy.unbind())),
-        }
-    }
-}
-
-#[pymethods]
-impl Gate {
-    #[new]
-    fn new(on_refused: Py<PyAny>, on_admitted: Py<PyAny>) -> Self {
-        Self(Arc::new(DrivenGate::new(on_refused, on_admitted)))
-    }
-
-    /// `callback()` is called for each new connection before its first bytes are looked at.
-    fn before_handshakes(&self, callback: Py<PyAny>) {
-        self.0.call_before_handshakes(callback);
-    }
-
-    /// New connections meet these chains (`otherwise` where none of them takes it) from now on; see `Hub.mark_misfits`
-    /// for those that are there.
-    #[pyo3(signature = (chains, otherwise=None))]
-    fn set(&self, chains: Vec<ChainOf<'_>>, otherwise: Option<ChainOf<'_>>) {
-        let chains = chains.into_iter().map(Chain::from).collect();
-        let chains = Chains { chains, otherwise: otherwise.map(Chain::from) };
-        self.0.set(chains);
-    }
-}
-
 /// A connection that a port let in; what is asked for is looked up then.
 #[pyclass(frozen, module = "rpc._native")]
-pub struct Admitted(pub Arc<dyn Driven<Callables>>);
+pub struct Admitted(pub Arc<dyn ConnectionInfo>);
 
 #[pymethods]
 impl Admitted {
@@ -193,7 +134,7 @@ impl Admitted {
     /// The name of the filter chain that it came in by.
     #[getter]
     fn chain(&self) -> &str {
-        self.0.admission().map_or("", |admission| &admission.chain.name)
+        self.0.chain().map_or("", |chain| &chain.name)
     }
 
     /// None: plaintext.
@@ -216,9 +157,9 @@ pub struct TlsInfo {
 
 impl TlsInfo {
     /// None: plaintext.
-    pub fn of(py: Python<'_>, link: &dyn Driven<Callables>) -> Option<Self> {
+    pub fn of(py: Python<'_>, connection: &dyn ConnectionInfo) -> Option<Self> {
         let (mut shown, mut info) = (Vec::new(), None);
-        link.look_at_session(&mut |session| {
+        connection.look_at_session(&mut |session| {
             info = session.map(|session| {
                 shown = session.peer_certificates().to_vec();
                 Self {
@@ -232,7 +173,7 @@ impl TlsInfo {
                 }
             });
         });
-        let server_name = link.admission().and_then(|admission| admission.server_name());
+        let server_name = connection.server_name().map(str::to_owned);
         let certificates = shown.iter().map(|certificate| PyBytes::new(py, certificate).unbind()).collect();
         info.map(|info| Self { certificates, server_name, ..info })
     }

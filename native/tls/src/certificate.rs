@@ -6,7 +6,7 @@
 
 use rustls::pki_types::CertificateDer;
 
-use crate::material::element;
+use crate::der::element;
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;

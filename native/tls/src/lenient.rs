@@ -8,11 +8,12 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{CertificateError, Error};
 use webpki::{EndEntityCert, KeyUsage};
 
+use crate::algorithms;
 use crate::bounds;
 use crate::certificate::{Certificate, KeyUse, unusable};
 use crate::hostnames::{is_for, shown};
 use crate::material::{Roots, validity};
-use crate::verify::{SHOWN, algorithms, expired, refuse};
+use crate::refusal::{SHOWN, expired, refuse};
 
 /// Of a peer's chain.
 pub(crate) struct Chain<'a> {

@@ -7,12 +7,14 @@ pub mod bounds;
 pub mod certificate;
 pub mod chains;
 pub mod client;
+mod der;
 pub mod detect;
 pub mod greeting;
 pub mod hostnames;
 pub mod lenient;
 pub mod material;
 pub mod names;
+pub mod refusal;
 pub mod sans;
 pub mod server;
 pub mod session;
@@ -21,13 +23,18 @@ pub mod verify;
 use std::sync::{Arc, OnceLock};
 
 use rustls::SupportedProtocolVersion;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::version::{TLS12, TLS13};
 
 /// One provider for the process: building it allocates, and configurations are built at every rotation.
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())).clone()
+}
+
+/// How signatures of certificates are verified.
+fn algorithms() -> WebPkiSupportedAlgorithms {
+    provider().signature_verification_algorithms
 }
 
 /// By their names (`TLSv1.2`, `TLSv1.3`); none: both.

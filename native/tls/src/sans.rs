@@ -1,7 +1,7 @@
 //! The URI names of a certificate as they stand in it. webpki passes over those that are no text, and a name that one reader
 //! sees and another does not must not make a second identity.
 
-use crate::material::element;
+use crate::der::element;
 
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const OCTET_STRING: u8 = 0x04;

@@ -10,7 +10,8 @@ use rustls::sign::SingleCertAndKey;
 use webpki::KeyUsage;
 
 use crate::material::{Identity, validity};
-use crate::verify::{Verifier, take_reason};
+use crate::refusal::take_reason;
+use crate::verify::Verifier;
 
 /// One way to answer: what we show and whom we let in. Two configurations of it, because rustls refuses a client that
 /// offers only protocols we do not know, where Envoy goes on without any.

@@ -10,7 +10,8 @@ use rustls::{AlertDescription, ClientConnection, Connection, Error, HandshakeKin
 use webpki::KeyUsage;
 
 use crate::client::ClientTls;
-use crate::verify::{Verifier, take_reason};
+use crate::refusal::take_reason;
+use crate::verify::Verifier;
 
 pub struct Session {
     connection: Connection,

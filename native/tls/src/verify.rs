@@ -1,10 +1,9 @@
 //! Who the peer is: its chain reaches our roots, and its names are those that we expect.
 //!
 //! rustls calls this in the handshake, on the thread that feeds the session. What it refuses goes to the peer as the
-//! alert that fits, and to us as a sentence with the names in it: `take_reason`.
+//! alert that fits, and to us as a sentence with the names in it: `refusal::take_reason`.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -13,11 +12,13 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage};
 
+use crate::algorithms;
 use crate::bounds;
 use crate::certificate::Certificate;
 use crate::lenient::{self, Chain};
-use crate::material::{Roots, may_issue, validity};
+use crate::material::{Roots, may_issue};
 use crate::names::{NameRule, trust_domain};
+use crate::refusal::{SHOWN, expired, refuse};
 use crate::sans::uri_names;
 
 /// What the peer's certificate has to say, beside reaching the roots. What is given has to hold.
@@ -45,16 +46,6 @@ pub struct Verifier {
     rules: Rules,
     client_must_show: bool,
     algorithms: WebPkiSupportedAlgorithms,
-}
-
-thread_local! {
-    /// The sentence for the last refusal on this thread: rustls passes on only its own kinds of error.
-    static REASON: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-/// Why this thread last refused a certificate.
-pub fn take_reason() -> Option<String> {
-    REASON.take()
 }
 
 impl Verifier {
@@ -142,10 +133,6 @@ fn check_names(expected: &Expected, certificate: &EndEntityCert<'_>, leaf: &[u8]
     }
 }
 
-pub(crate) fn algorithms() -> WebPkiSupportedAlgorithms {
-    crate::provider().signature_verification_algorithms
-}
-
 fn check_identity(
     certificate: &EndEntityCert<'_>,
     leaf: &[u8],
@@ -184,9 +171,6 @@ fn fits(rule: &NameRule, certificate: &EndEntityCert<'_>) -> bool {
         || rule.host().is_some_and(|host| certificate.verify_is_valid_for_subject_name(&host).is_ok())
 }
 
-/// How many names of a stranger are shown.
-pub(crate) const SHOWN: usize = 8;
-
 fn listed(rules: &[NameRule]) -> String {
     rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
@@ -194,11 +178,6 @@ fn listed(rules: &[NameRule]) -> String {
 fn shown(certificate: &EndEntityCert<'_>) -> String {
     let names: Vec<_> = certificate.valid_uri_names().chain(certificate.valid_dns_names()).take(SHOWN).collect();
     if names.is_empty() { String::from("nobody (no names)") } else { names.join(", ") }
-}
-
-pub(crate) fn refuse(why: String, kind: CertificateError) -> Error {
-    REASON.set(Some(why));
-    Error::InvalidCertificate(kind)
 }
 
 fn chain_error(certificate: &EndEntityCert<'_>, leaf: &[u8], now: UnixTime, error: &webpki::Error) -> Error {
@@ -214,23 +193,6 @@ fn chain_error(certificate: &EndEntityCert<'_>, leaf: &[u8], now: UnixTime, erro
         }
         other => refuse(format!("the certificate of {who} is refused: {other}"), CertificateError::BadSignature),
     }
-}
-
-/// `error`: a certificate has expired or is not valid yet, the leaf or another.
-pub(crate) fn expired(who: &str, leaf: &[u8], now: UnixTime, error: &webpki::Error) -> Error {
-    let (not_before, not_after) = validity(leaf).unwrap_or_default();
-    let now = now.as_secs();
-    let late = matches!(error, webpki::Error::CertExpired { .. });
-    let kind = if late { CertificateError::Expired } else { CertificateError::NotValidYet };
-    let why = match late {
-        true if not_after < now => format!("the certificate of {who} expired {} s ago", now - not_after),
-        true => format!("a certificate between {who} and the root has expired"),
-        false if not_before > now => {
-            format!("the certificate of {who} is valid in {} s only; is a clock off?", not_before - now)
-        }
-        false => format!("a certificate between {who} and the root is not valid yet; is a clock off?"),
-    };
-    refuse(why, kind)
 }
 
 impl ServerCertVerifier for Verifier {

@@ -37,7 +37,7 @@ fn verify(roots: &[&Ca], leaf: &CertificateDer<'_>, between: &[CertificateDer<'_
     let verifier = Verifier::new(Some(Roots::from_pem(pem.as_bytes()).unwrap()), of_mesh(Vec::new()), true);
     let before = tried();
     let result = verifier.check(leaf, between, UnixTime::now(), KeyUsage::client_auth());
-    let why = result.map_err(|error| proxyless_tls::verify::take_reason().unwrap_or_else(|| error.to_string()));
+    let why = result.map_err(|error| proxyless_tls::refusal::take_reason().unwrap_or_else(|| error.to_string()));
     (why, tried() - before)
 }
 

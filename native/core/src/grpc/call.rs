@@ -6,7 +6,8 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use super::encoding::{self, Encoding};
-use super::message::{self, Malformed};
+use super::malformed::Malformed;
+use super::message;
 use super::status::{Origin, Status, code};
 use super::{MORE_THAN_ONE, Role};
 use crate::http2::{self, Headers, View};
@@ -85,7 +86,7 @@ impl Call {
         let Some(head) = &mut self.head else { return };
         head.replace(name, values);
         if name == ":path" {
-            self.path = super::progress::path_of(head);
+            self.path = path_of(head);
         }
     }
 
@@ -258,6 +259,11 @@ pub(super) fn encoding_of(head: &Headers) -> Result<Encoding, String> {
 pub(super) fn quoted(value: &[u8]) -> String {
     let text = String::from_utf8_lossy(&value[..value.len().min(MOST_QUOTED)]);
     format!("{text:?}{}", if value.len() > MOST_QUOTED { "..." } else { "" })
+}
+
+/// What HTTP calls the path, gRPC the method: all of it, so that nothing but its name calls a method.
+pub(super) fn path_of(head: &Headers) -> String {
+    String::from_utf8_lossy(head.get(":path").unwrap_or_default()).into_owned()
 }
 
 fn refusal(malformed: &Malformed) -> Status {

@@ -3,6 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::encoding::Encoding;
+use super::malformed::Malformed;
 
 const PREFIX: usize = 5;
 /// How much room is made on a peer's word, which costs it nothing; beyond that, some times what has come.
@@ -34,18 +35,6 @@ impl Framed {
         let [a, b, c, d] = (payload.len() as u32).to_be_bytes();
         Self { prefix: [flags, a, b, c, d], payload }
     }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub enum Malformed {
-    /// Flagged as compressed, though the call's head names no encoding.
-    NotEncoded,
-    Undecodable(Encoding),
-    TooLarge {
-        length: usize,
-        limit: usize,
-    },
-    Flags(u8),
 }
 
 /// A message as it came; still compressed where it says so.

@@ -10,9 +10,11 @@
 
 pub mod call;
 mod commands;
+mod compression;
 pub mod encoding;
 pub mod ended;
 pub mod keeping;
+pub mod malformed;
 pub mod message;
 mod progress;
 pub mod status;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::call::{encoding_of, quoted};
+use super::call::{encoding_of, path_of, quoted};
 use super::status::{self, Status, code};
 use super::{CONTENT_TYPE, Call, Connection, MORE_THAN_ONE, Role, encoding, message, timeout};
 use crate::http2::{self, Headers, Key};
@@ -133,11 +133,6 @@ fn codec(content_type: &[u8]) -> Option<&[u8]> {
     }
     let named = rest.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if named.is_empty() { Some(named) } else { named.strip_prefix(b"+") }
-}
-
-/// What HTTP calls the path, gRPC the method: all of it, so that nothing but its name calls a method.
-pub(super) fn path_of(head: &Headers) -> String {
-    String::from_utf8_lossy(head.get(":path").unwrap_or_default()).into_owned()
 }
 
 /// Ends a call over something that cannot be read: a server still answers with the status, behind what its handler has

@@ -13,8 +13,9 @@ use proxyless_core::grpc::status::Status;
 use proxyless_drive::fork::Descriptor;
 use proxyless_drive::gate::Security;
 use proxyless_drive::hub::Hub;
-use proxyless_drive::link::{Driven, Link, Waited};
-use proxyless_drive::listener::{Hears, Listener, OnEnd};
+use proxyless_drive::leading::Waited;
+use proxyless_drive::link::{Answers, Link};
+use proxyless_drive::listener::{ConnectionInfo, Hears, Listener, OnEnd};
 use proxyless_drive::port::Port;
 use proxyless_drive::protocol::Protocol;
 use proxyless_echo::{Connection, ECHO, Ended, Key};
@@ -58,8 +59,8 @@ impl Listener for Told {
         ((*callback).clone(), Said::Refused(reason))
     }
 
-    fn admitted(callback: Arc<Sender<Said>>, link: Arc<dyn Driven<Self>>) -> Self::News {
-        let chain = link.admission().map(|admission| admission.chain.name.to_string());
+    fn admitted(callback: Arc<Sender<Said>>, connection: Arc<dyn ConnectionInfo>) -> Self::News {
+        let chain = connection.chain().map(|chain| chain.name.to_string());
         ((*callback).clone(), Said::Admitted(chain.unwrap_or_default()))
     }
 
@@ -78,7 +79,9 @@ impl Hears<Connection> for Told {
     fn end(on_end: OnEnd<Sender<Said>>, ended: Ended) -> Self::News {
         (on_end.callback, Said::End(ended.status.code))
     }
+}
 
+impl Answers<Connection> for Told {
     fn accepted(link: &Arc<EchoLink>, key: Key) -> Self::Accepted {
         (link.clone(), key)
     }

@@ -1,0 +1,50 @@
+//! Connections that a gate, which was changed, would not let in any more as they are.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use proxyless_tls::session::CertificateDer;
+
+use crate::driven::Driven;
+use crate::gate::{Admission, Gate};
+use crate::listener::Listener;
+
+/// Measures a link that came in by `gate` by what the gate lets in now. True: it does not fit, for the first time.
+pub fn is_new_misfit<L: Listener>(link: &dyn Driven<L>, gate: &Arc<Gate<L>>) -> bool {
+    let Some(admission) = link.admission().filter(|admission| Arc::ptr_eq(&admission.gate, gate)) else {
+        return false;
+    };
+    admission.misfit_since.get().is_none() && !still_fits(link)
+}
+
+/// Would the link be let in as it is, if it came now? Its peer's certificate may have expired since, or ours.
+pub fn still_fits<L: Listener>(link: &dyn Driven<L>) -> bool {
+    let Some(admission) = link.admission() else { return true };
+    let fits = fits(link, admission);
+    if !fits {
+        admission.misfit_since.get_or_init(Instant::now);
+    }
+    fits
+}
+
+fn fits<L: Listener>(link: &dyn Driven<L>, admission: &Admission<L>) -> bool {
+    let chains = admission.gate.chains();
+    let Some(chain) = chains.select(&admission.hello).filter(|chain| chain.refusal.is_none()) else { return false };
+    let Some(tls) = &chain.tls else { return shown(link).is_none() };
+    let mut taken_by = admission.taken_by.lock();
+    if Weak::as_ptr(&taken_by) == Arc::as_ptr(tls) {
+        return true;
+    }
+    let taken = shown(link).is_some_and(|shown| tls.takes(&shown));
+    if taken {
+        *taken_by = Arc::downgrade(tls);
+    }
+    taken
+}
+
+/// The peer's certificates; None: plaintext.
+fn shown<L: Listener>(link: &dyn Driven<L>) -> Option<Vec<CertificateDer<'static>>> {
+    let mut shown = None;
+    link.look_at_session(&mut |session| shown = session.map(|session| session.peer_certificates().to_vec()));
+    shown
+}
