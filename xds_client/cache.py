@@ -1,4 +1,4 @@
-"""What is known, type by type: immutable pools, replaced whole by one reference. Written on the exchanger's thread.
+"""What is known, type by type: immutable caches, replaced whole by one reference. Written on the exchanger's thread.
 
 An object found here stays the same object until its content changes, so "did what I read change?" is asked with ``is``.
 """
@@ -116,7 +116,7 @@ def _followed(kind: ResourceType, name: str, old: Known | Packed | None, new: Co
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class ResourceCache:
     """All that is known of one type. ``whole``: this stream has sent everything there is.
 
     `WILDCARD` is among the missing while a type that is asked for by wildcard is not answered at all.
@@ -139,7 +139,7 @@ class Pool:
             return found
         return _NEVER_SENT if self.whole else self.missing.get(WILDCARD, NOT_YET)
 
-    def apply(self, update: Update) -> Pool:
+    def apply(self, update: Update) -> ResourceCache:
         known, missing, malformed = dict(self.known), dict(self.missing), dict(self.malformed)
         size = self.size
         unnamed = 0
@@ -171,12 +171,12 @@ class Pool:
             malformed.pop(name, None)
             if not update.whole:  # else absence itself says it
                 missing[name] = Missing(reason)
-        return Pool(self.kind, known, missing, malformed, self.whole or update.whole, size, unnamed)
+        return ResourceCache(self.kind, known, missing, malformed, self.whole or update.whole, size, unnamed)
 
-    def retain(self, names: frozenset[str]) -> Pool:
+    def retain(self, names: frozenset[str]) -> ResourceCache:
         """Forget what nobody subscribes to any more: it would go stale unseen. Then absence says nothing either."""
-        pools = (self.known, self.missing, self.malformed)
-        if WILDCARD in names or (not self.whole and all(name in names for pool in pools for name in pool)):
+        parts = (self.known, self.missing, self.malformed)
+        if WILDCARD in names or (not self.whole and all(name in names for part in parts for name in part)):
             return self
         known = {n: v for n, v in self.known.items() if n in names}
         return replace(
@@ -216,7 +216,7 @@ class Departure:
     clusters: frozenset[str] = _NOBODY
     tables: frozenset[str] = _NOBODY
 
-    def after(self, update: Update, before: Mapping[ResourceType, Pool]) -> Departure:
+    def after(self, update: Update, before: Mapping[ResourceType, ResourceCache]) -> Departure:
         if update.kind is ResourceType.CLUSTER:
             known = before[ResourceType.CLUSTER].known
             gone = [name for name in update.removed if isinstance(known.get(name), Known)]  # the others nobody has read
@@ -235,34 +235,36 @@ class Departure:
 class Caches:
     """``coming``: more clusters have arrived than are known here; they are being decoded."""
 
-    pools: Mapping[ResourceType, Pool] = field(default_factory=lambda: {kind: Pool(kind) for kind in ResourceType})
+    by_type: Mapping[ResourceType, ResourceCache] = field(
+        default_factory=lambda: {kind: ResourceCache(kind) for kind in ResourceType}
+    )
     departure: Departure = field(default_factory=Departure)
     coming: bool = False
 
     def look(self, kind: ResourceType, name: str) -> Found:
-        found = self.pools[kind].look(name)
+        found = self.by_type[kind].look(name)
         if found is _NEVER_SENT and kind is ResourceType.CLUSTER and (self.coming or name in self.departure.clusters):
             return NOT_YET
         return found
 
     def apply(self, update: Update) -> Caches:
-        pools = {**self.pools, update.kind: self.pools[update.kind].apply(update)}
-        return replace(self, pools=pools, departure=self.departure.after(update, self.pools))
+        by_type = {**self.by_type, update.kind: self.by_type[update.kind].apply(update)}
+        return replace(self, by_type=by_type, departure=self.departure.after(update, self.by_type))
 
     def retain(self, names: Names) -> Caches:
-        pools = {kind: pool.retain(names.get(kind, _NOBODY)) for kind, pool in self.pools.items()}
+        by_type = {kind: cache.retain(names.get(kind, _NOBODY)) for kind, cache in self.by_type.items()}
         left = self.departure.tables & names.get(ResourceType.ROUTE, _NOBODY)
-        return replace(self, pools=pools, departure=self.departure.waiting_for(left))
+        return replace(self, by_type=by_type, departure=self.departure.waiting_for(left))
 
     def forget(self, keys: Iterable[Key]) -> Caches:
         """As if these had never been answered."""
-        pools = dict(self.pools)
+        by_type = dict(self.by_type)
         for kind, name in keys:
-            pools[kind] = pools[kind].retain(frozenset((*pools[kind].known, *pools[kind].missing)) - {name})
-        return replace(self, pools=pools)
+            by_type[kind] = by_type[kind].retain(frozenset((*by_type[kind].known, *by_type[kind].missing)) - {name})
+        return replace(self, by_type=by_type)
 
     def new_stream(self) -> Caches:
         """Absence on the last stream says nothing about what the next one is about to send."""
         return replace(
-            self, pools={kind: replace(pool, whole=False) for kind, pool in self.pools.items()}, coming=False
+            self, by_type={kind: replace(cache, whole=False) for kind, cache in self.by_type.items()}, coming=False
         )

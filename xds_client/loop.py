@@ -127,7 +127,7 @@ class AdsLoop:
         self._caches = replace(self._caches, coming=False)
         self._routes_due = None
         self._serial += 1
-        self._session = DeltaSession(self._node, held={k: frozenset(p.known) for k, p in self._caches.pools.items()})
+        self._session = DeltaSession(self._node, held={k: frozenset(p.known) for k, p in self._caches.by_type.items()})
         self._resolutions, self._announced, self._wanted = {}, {}, {}
         self._connection = Connection(
             Phase.WAITING, self._connection.streams, "not needed since the process was forked"
@@ -169,9 +169,9 @@ class AdsLoop:
             address=self._transport.address,
             connection=connection,
             wanted=wanted,
-            known={kind: len(pool.known) for kind, pool in caches.pools.items()},
-            missing={kind: {n: m.reason for n, m in pool.missing.items()} for kind, pool in caches.pools.items()},
-            rejected=tuple(error for pool in caches.pools.values() for error in pool.errors()),
+            known={kind: len(cache.known) for kind, cache in caches.by_type.items()},
+            missing={kind: {n: m.reason for n, m in cache.missing.items()} for kind, cache in caches.by_type.items()},
+            rejected=tuple(error for cache in caches.by_type.values() for error in cache.errors()),
             retry_in=None if connection.retry_at is None else max(0.0, connection.retry_at - self._clock()),
             left_out=self._omissions.current,
             inbound=cast("Listener | InboundMissing | None", self._announced.get(Inbound())),
@@ -240,9 +240,9 @@ class AdsLoop:
             self._caches = self._caches.apply(update)
             late = self._settle()
             # What is known to make no sense is NACKed every time it comes, on the next stream too.
-            pool = self._caches.pools[update.kind]
-            self._session.refuse(update.kind, (n for n in in_turns(update.accepted) if n not in pool.known))
-            again = [*pool.errors_among(update.accepted), *pool.refused(update.accepted)]
+            cache = self._caches.by_type[update.kind]
+            self._session.refuse(update.kind, (n for n in in_turns(update.accepted) if n not in cache.known))
+            again = [*cache.errors_among(update.accepted), *cache.refused(update.accepted)]
             errors = {error.name: error for error in (*again, *late.pop(update.kind, ()))}
             self._send([self._session.reply(update, tuple(errors.values()))])
             self._complain(late)

@@ -135,7 +135,7 @@ def test_clusters_that_nobody_looks_at_are_nothing_that_garbage_collections_visi
         wire.receive(response(CLUSTER, *clusters))
     assert wire.loop.status().known[CLUSTER] == 1000
     gc.collect()  # which is when tuples of bytes alone leave its lists
-    assert not any(map(gc.is_tracked, wire.loop._caches.pools[CLUSTER].known.values()))
+    assert not any(map(gc.is_tracked, wire.loop._caches.by_type[CLUSTER].known.values()))
 
 
 def test_what_stands_behind_the_newest_form_takes_room_too(wire, monkeypatch):
@@ -147,9 +147,9 @@ def test_what_stands_behind_the_newest_form_takes_room_too(wire, monkeypatch):
             one.alt_stat_name = f"{number}" * 500
         [reply] = sent(wire.receive(response(CLUSTER, *clusters)))
         assert reply.HasField("error_detail") == (number > 0)
-    pool = wire.loop._caches.pools[CLUSTER]
-    assert pool.size == sum(map(_weight, pool.known.values())) <= 12_000
-    assert sum(len(data) for forms in pool.known.values() for data in forms) <= 12_000
+    cache = wire.loop._caches.by_type[CLUSTER]
+    assert cache.size == sum(map(_weight, cache.known.values())) <= 12_000
+    assert sum(len(data) for forms in cache.known.values() for data in forms) <= 12_000
 
 
 def test_what_there_is_no_room_for_is_forgotten_and_the_control_plane_told(wire, monkeypatch):
