@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import grpc
 
-from rpc import census
+from rpc import channelz_registry
 
 try:
     from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc  # type: ignore[import-untyped]  # has none
@@ -41,22 +41,22 @@ class ChannelzServicer(channelz_pb2_grpc.ChannelzServicer):  # type: ignore[misc
 
     def GetTopChannels(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - the wire's name
         del context
-        page, end = _page(census.channels.items(), request.start_channel_id, request.max_results)
+        page, end = _page(channelz_registry.channels.items(), request.start_channel_id, request.max_results)
         return channelz_pb2.GetTopChannelsResponse(channel=[_channel(number, core) for number, core in page], end=end)
 
     def GetServers(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         del context
-        page, end = _page(census.servers.items(), request.start_server_id, request.max_results)
+        page, end = _page(channelz_registry.servers.items(), request.start_server_id, request.max_results)
         return channelz_pb2.GetServersResponse(server=[_server(number, server) for number, server in page], end=end)
 
     def GetServer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        server = census.servers.get(request.server_id)
+        server = channelz_registry.servers.get(request.server_id)
         if server is None:
             context.abort(grpc.StatusCode.NOT_FOUND, f"there is no server {request.server_id}")
         return channelz_pb2.GetServerResponse(server=_server(request.server_id, server))
 
     def GetServerSockets(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        server = census.servers.get(request.server_id)
+        server = channelz_registry.servers.get(request.server_id)
         if server is None:
             context.abort(grpc.StatusCode.NOT_FOUND, f"there is no server {request.server_id}")
         sockets = ((_socket_id(request.server_id, token), peer) for token, peer, _, _ in server.sockets())
@@ -65,7 +65,7 @@ class ChannelzServicer(channelz_pb2_grpc.ChannelzServicer):  # type: ignore[misc
         return channelz_pb2.GetServerSocketsResponse(socket_ref=refs, end=end)
 
     def GetChannel(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        core = census.channels.get(request.channel_id)
+        core = channelz_registry.channels.get(request.channel_id)
         if core is None:
             context.abort(grpc.StatusCode.NOT_FOUND, f"there is no channel {request.channel_id}")
         return channelz_pb2.GetChannelResponse(channel=_channel(request.channel_id, core))
@@ -83,7 +83,7 @@ class ChannelzServicer(channelz_pb2_grpc.ChannelzServicer):  # type: ignore[misc
             if link is not None:
                 found = _socket(request.socket_id, link.peer, link.local, link.tally())
                 return channelz_pb2.GetSocketResponse(socket=found)
-        for number, server in tuple(census.servers.items()):
+        for number, server in tuple(channelz_registry.servers.items()):
             if (address := server.listening().get(request.socket_id)) is not None:
                 return channelz_pb2.GetSocketResponse(socket=_listening(request.socket_id, address))
             for token, peer, local, tally in server.sockets():
@@ -104,8 +104,8 @@ def _page(things: Iterable[tuple[int, Any]], start: int, most: int) -> tuple[lis
     return rest[:most], len(rest) <= most
 
 
-def _connections() -> Iterator[census.Connecting]:
-    for core in tuple(census.channels.values()):
+def _connections() -> Iterator[channelz_registry.Connecting]:
+    for core in tuple(channelz_registry.channels.values()):
         yield from core.connections
 
 
@@ -117,10 +117,10 @@ def _calls(tally: Tally) -> dict[str, int]:
     return {"calls_started": tally.started, "calls_succeeded": tally.succeeded, "calls_failed": tally.failed}
 
 
-def _channel(number: int, core: census.Calling) -> Any:
+def _channel(number: int, core: channelz_registry.Calling) -> Any:
     connections = core.connections
     state = channelz_pb2.ChannelConnectivityState(state=_STATES.Value(core.connectivity().name))
-    tally = census.total(connection.tally() for connection in connections)
+    tally = channelz_registry.total(connection.tally() for connection in connections)
     return channelz_pb2.Channel(
         ref=channelz_pb2.ChannelRef(channel_id=number, name=core.target),
         data=channelz_pb2.ChannelData(state=state, target=core.target, **_calls(tally)),
@@ -131,7 +131,7 @@ def _channel(number: int, core: census.Calling) -> Any:
     )
 
 
-def _subchannel(connection: census.Connecting) -> Any:
+def _subchannel(connection: channelz_registry.Connecting) -> Any:
     if connection.link is not None:
         state = "READY"
     elif connection.dialling:
@@ -150,7 +150,7 @@ def _subchannel(connection: census.Connecting) -> Any:
     )
 
 
-def _server(number: int, server: census.Serving) -> Any:
+def _server(number: int, server: channelz_registry.Serving) -> Any:
     return channelz_pb2.Server(
         ref=channelz_pb2.ServerRef(server_id=number),
         data=channelz_pb2.ServerData(**_calls(server.tally())),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from rpc import census
+from rpc import channelz_registry
 from rpc.configuration import configuration_of
 from rpc.errors import listed
 from rpc.resolver.values import Unresolved
@@ -74,8 +74,8 @@ class ChannelCore:
         self._proxies = True
         self._warned: frozenset[str] = frozenset()  # of the configuration in use
         self._notify = notify
-        self._number = census.number()
-        census.channels[self._number] = self
+        self._number = channelz_registry.number()
+        channelz_registry.channels[self._number] = self
         self._lock = threading.Lock()
         self._pool = Pool(weakly(self.changed), weakly(self.missed), clock)
         self._draining: list[ClientLink] = []
@@ -203,7 +203,7 @@ class ChannelCore:
     def close(self) -> None:
         """End every connection; calls in progress fail with CANCELLED."""
         self.closed = True
-        census.channels.pop(self._number, None)
+        channelz_registry.channels.pop(self._number, None)
         self.problem, self.snapshot = CHANNEL_CLOSED, None
         self._pool.close()
         draining, self._draining = self._draining, []  # a link's descriptor lives as long as somebody holds it

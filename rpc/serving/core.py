@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rpc import census
+from rpc import channelz_registry
 from rpc._native import Hub, Tally
 from rpc.fork import inherits
 from rpc.options import UNLIMITED, ServerOptions
@@ -52,8 +52,8 @@ class ServerCore:
         self._leaving = False
         self.stopping = False
         inherits(self)
-        self._number = census.number()
-        census.servers[self._number] = self
+        self._number = channelz_registry.number()
+        channelz_registry.servers[self._number] = self
 
     def inherit(self) -> None:
         """In the child of a fork: what was started is the parent's and over here; what was not can be started."""
@@ -108,7 +108,7 @@ class ServerCore:
         return self._listeners.waiting_for()
 
     def sockets(self) -> list[tuple[int, str, str, Tally]]:
-        """The connections that are open (`rpc.census`)."""
+        """The connections that are open (`rpc.channelz_registry`)."""
         return self._hub.sockets() if self._hub is not None else []
 
     def tally(self) -> Tally:
@@ -116,7 +116,7 @@ class ServerCore:
         return self._hub.tally() if self._hub is not None else Tally()
 
     def listening(self) -> dict[int, str]:
-        """Where it accepts (`rpc.census`)."""
+        """Where it accepts (`rpc.channelz_registry`)."""
         return self._listeners.listening
 
     # ---- its end
@@ -130,4 +130,4 @@ class ServerCore:
 
     def _is_over(self) -> None:
         self._intake.when_idle(None)
-        census.servers.pop(self._number, None)
+        channelz_registry.servers.pop(self._number, None)

@@ -9,7 +9,7 @@ import socket
 import stat
 from typing import TYPE_CHECKING, Any
 
-from rpc import census
+from rpc import channelz_registry
 from rpc.security import Guard
 from rpc.transport.sockets import look_up, unix_path
 
@@ -158,7 +158,7 @@ class Listeners:
         self._bound: list[tuple[list[socket.socket], Guard | None]] = []
         self.guards: list[Guard] = []
         self._files: list[str | bytes] = []
-        self.listening: dict[int, str] = {}  # by number (`rpc.census`)
+        self.listening: dict[int, str] = {}  # by number (`rpc.channelz_registry`)
 
     def add(self, address: str, credentials: ServerCredentials | None = None) -> int:
         """Bind; returns the port. Raises RuntimeError naming the address. Without ``credentials`` it is plaintext."""
@@ -190,7 +190,7 @@ class Listeners:
                 self.guards.append(guard)
                 gate = guard.gate
             for listener in listeners:
-                self.listening = {**self.listening, census.number(): _engine_name(listener)}
+                self.listening = {**self.listening, channelz_registry.number(): _engine_name(listener)}
                 hub.listen(listener.detach(), self._options.terms(), gate)
 
     @property

@@ -27,7 +27,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rpc import census
+from rpc import channelz_registry
 from rpc._native import Tally
 from rpc.security.material import printable
 from rpc.security.peer import agreed_on
@@ -117,7 +117,7 @@ class Connection:
         self.backoff = backoff
         self.bound = bound
         self._clock = clock
-        self.number = census.number()
+        self.number = channelz_registry.number()
         self.link: ClientLink | None = None
         self.sockets: dict[int, ClientLink] = {}  # all that take calls, by number, the oldest first; never changed
         self.queue = Queue()
@@ -179,7 +179,7 @@ class Connection:
             closed = self._closed
             if not closed:
                 self.error, self._attempts, self._retry_at = None, 0, 0.0
-                self.sockets = {**self.sockets, census.number(): link}
+                self.sockets = {**self.sockets, channelz_registry.number(): link}
                 self.link = self.link or link
         if _log.isEnabledFor(logging.DEBUG):
             seconds, tls = self._clock() - self._began, link.tls_info()
@@ -305,7 +305,7 @@ class Connection:
         """What all its links have carried."""
         with self._lock:
             links = [*self._former, *self.sockets.values()]
-            return census.total((self._past, *(link.tally() for link in links)))
+            return channelz_registry.total((self._past, *(link.tally() for link in links)))
 
     def inherit(self) -> None:
         """As new. In the child of a fork the links are the parent's, and who was dialling or waiting is not here."""
