@@ -28,7 +28,7 @@ class Handle(Protocol):
     """``settled``: how it ended is known; of a call whose responses are a stream, also that it is being answered."""
 
     settled: bool
-    on_news: Callable[[], None] | None
+    on_event: Callable[[], None] | None
 
     @property
     def outcome(self) -> Outcome | None:
@@ -48,14 +48,14 @@ class Handle(Protocol):
 class UnaryHandle:
     """An attempt of a call with one response."""
 
-    __slots__ = ("_attempt", "_key", "on_news", "outcome", "settled")
+    __slots__ = ("_attempt", "_key", "on_event", "outcome", "settled")
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
         self._key: int | None = None
         self.outcome: Outcome | None = None
         self.settled = False
-        self.on_news: Callable[[], None] | None = None
+        self.on_event: Callable[[], None] | None = None
 
     @classmethod
     def begun(cls, attempt: Attempt) -> Self | None:
@@ -79,20 +79,20 @@ class UnaryHandle:
             self._attempt.link.cancel(self._key, CANCELLED, _NOT_WANTED)
 
     def let_go(self) -> None:
-        self.on_news = None  # the engine holds what it calls at the end
+        self.on_event = None  # the engine holds what it calls at the end
 
 
 class StreamHandle:
     """An attempt of a call with one request and a stream of responses."""
 
-    __slots__ = ("__weakref__", "_let_go", "call", "limit", "on_news", "settled")
+    __slots__ = ("__weakref__", "_let_go", "call", "limit", "on_event", "settled")
 
     call: ClientCall
 
     def __init__(self, limit: RouteLimit | None) -> None:
         self.limit = limit
         self.settled = False
-        self.on_news: Callable[[], None] | None = None
+        self.on_event: Callable[[], None] | None = None
         self._let_go = False
 
     @classmethod
@@ -133,13 +133,13 @@ class StreamHandle:
         self.call.cancel(CANCELLED, _NOT_WANTED)
 
     def let_go(self) -> None:
-        self.on_news = None
+        self.on_event = None
         self._let_go = True
         _let_go.add(self)
         self._changed()
 
 
 def _tell(handle: UnaryHandle | StreamHandle) -> None:
-    on_news = handle.on_news
-    if on_news is not None:
-        on_news()
+    on_event = handle.on_event
+    if on_event is not None:
+        on_event()

@@ -60,9 +60,9 @@ class Stand:
     place: Place
     until: float | None
 
-    def listen(self, on_news: Callable[[], None]) -> None:
-        """``on_news`` is called, by any thread, when it is over before its time; `over` is to be looked at after."""
-        self.place.on_news = on_news
+    def listen(self, on_event: Callable[[], None]) -> None:
+        """``on_event`` is called, by any thread, when it is over before its time; `over` is to be looked at after."""
+        self.place.on_event = on_event
 
     def over(self, generation: int, now: float) -> bool:
         del generation
@@ -76,10 +76,10 @@ class AwaitFirst:
     handles: tuple[Handle, ...]
     until: float | None
 
-    def listen(self, on_news: Callable[[], None]) -> None:
+    def listen(self, on_event: Callable[[], None]) -> None:
         """As of `Stand`."""
         for handle in self.handles:
-            handle.on_news = on_news
+            handle.on_event = on_event
 
     def over(self, generation: int, now: float) -> bool:
         del generation
@@ -96,8 +96,8 @@ class Authorize:
     deadline: float | None
 
 
-News = AwaitFirst | Stand  # who waits is told; of `Wait`, the channel is
-Pause = Authorize | News | Wait
+Listening = AwaitFirst | Stand  # who waits is told; of `Wait`, the channel is
+Pause = Authorize | Listening | Wait
 Step = Attempt | Dial | Start | Pause
 
 

@@ -37,7 +37,7 @@ class Driver:
         self._terms = terms
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[_Waiting] = set()
-        self._standing: set[_Waiting] = set()  # for news of their own: a change of the channel is nothing to them
+        self._standing: set[_Waiting] = set()  # for events of their own: a change of the channel is nothing to them
         self._asking: set[asyncio.Future[Answer]] = set()  # plugins, for calls
         self._dials: set[asyncio.Task[None]] = set()
         self._connecting = False  # somebody asked the channel to become ready, and it is not yet

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc._native import Terms
-    from rpc.steps import Answer, News, Pause
+    from rpc.steps import Answer, Listening, Pause
     from rpc.transport import Connection
 
 
@@ -95,7 +95,7 @@ class Driver:
             with self._changed:
                 self._changed.wait_for(lambda: self.core.generation != step.generation, left)
         else:
-            _wait_for_news(step, self.core.clock)
+            _wait_for_event(step, self.core.clock)
         return None
 
     def _dial(self, connection: Connection) -> None:
@@ -110,14 +110,14 @@ class Driver:
             connection.opened(link)
 
 
-def _wait_for_news(step: News, clock: Callable[[], float]) -> None:
+def _wait_for_event(step: Listening, clock: Callable[[], float]) -> None:
     # Its own queue, and not the channel's condition: of all that wait one is meant. A SimpleQueue can be put to from
     # wherever the garbage collector runs.
-    news: SimpleQueue[None] = SimpleQueue()
-    step.listen(lambda: news.put(None))
+    events: SimpleQueue[None] = SimpleQueue()
+    step.listen(lambda: events.put(None))
     if not step.over(0, 0.0):
         with contextlib.suppress(Empty):
-            news.get(timeout=time_remaining(step.until, clock))
+            events.get(timeout=time_remaining(step.until, clock))
 
 
 def _gathered(step: Authorize) -> Answer:

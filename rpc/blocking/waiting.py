@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc.core import ChannelCore
-    from rpc.steps import Answer, News, Wait
+    from rpc.steps import Answer, Listening, Wait
 
 
 _log = logging.getLogger(f"proxyless.{__name__}")
@@ -29,10 +29,10 @@ class Waiting:
     def __init__(self, core: ChannelCore, changed: threading.Condition) -> None:
         self._core = core
         self._changed = changed
-        self._steps: dict[Callable[[Answer], None], News | Wait] = {}  # one of each call at a time
+        self._steps: dict[Callable[[Answer], None], Listening | Wait] = {}  # one of each call at a time
         self._thread: threading.Thread | None = None
 
-    def add(self, step: News | Wait, then: Callable[[Answer], None]) -> None:
+    def add(self, step: Listening | Wait, then: Callable[[Answer], None]) -> None:
         """Call ``then`` once, when the step is over. Any thread.
 
         Raises RuntimeError where there is no thread to be had; then nobody calls it.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from xds_client.model import Endpoint, LocalityEndpoints, TargetMissing
 
-    News = TargetConfig | TargetMissing
+    Told = TargetConfig | TargetMissing
 
 _log = logging.getLogger(f"proxyless.{__name__}")
 
@@ -39,28 +39,28 @@ _NEXT_STEP = {
 class Addresses:
     """A configuration waits until each of its names was looked up once; until then the one before is used.
 
-    ``on_news`` is called by one thread at a time. For ``pause`` and ``refresh_after`` see `Name`.
+    ``on_told`` is called by one thread at a time. For ``pause`` and ``refresh_after`` see `Name`.
     """
 
-    def __init__(self, on_news: Callable[[News], None], pause: float, refresh_after: float) -> None:
-        self._on_news = on_news
+    def __init__(self, on_told: Callable[[Told], None], pause: float, refresh_after: float) -> None:
+        self._on_told = on_told
         self._pause, self._refresh_after = pause, refresh_after
         self._lock = threading.Lock()
-        self._news: News | None = None
+        self._told: Told | None = None
         self._names: dict[str, Name] = {}
         self._warned = ""
         self._untold = self._telling = False  # something changed; somebody is at telling it
         self._generation = generation()
 
-    def put(self, news: News) -> None:
+    def put(self, told: Told) -> None:
         """What the control plane says. On the exchanger's thread."""
-        wanted = frozenset(_names(news))
-        self._warn(news)
+        wanted = frozenset(_names(told))
+        self._warn(told)
         with self._lock:
             gone = [self._names.pop(host) for host in self._names.keys() - wanted]
             new = {host: self._name(host) for host in wanted - self._names.keys()}
             self._names |= new
-            self._news = news
+            self._told = told
         for name in gone:
             name.close()
         for name in new.values():
@@ -88,12 +88,12 @@ class Addresses:
         for name in tuple(self._names.values()):
             name.close()
 
-    def _warn(self, news: News) -> None:
+    def _warn(self, told: Told) -> None:
         """In plaintext, and to nobody that the mesh vouches for: that is told once. An egressProxy is of the mesh."""
-        by_name = isinstance(news, TargetConfig) and any(map(_localities_by_name, news.clusters))
-        why = news.past_the_mesh if isinstance(news, TargetConfig) and by_name else ""
+        by_name = isinstance(told, TargetConfig) and any(map(_localities_by_name, told.clusters))
+        why = told.past_the_mesh if isinstance(told, TargetConfig) and by_name else ""
         if why and why != self._warned:
-            _log.warning("%s is called past the mesh, as ALLOW_ANY has it, in plaintext: %s", news.target, why)
+            _log.warning("%s is called past the mesh, as ALLOW_ANY has it, in plaintext: %s", told.target, why)
         self._warned = why
 
     def _name(self, host: str) -> Name:
@@ -107,25 +107,25 @@ class Addresses:
                 return
             self._telling = True
         try:
-            while (news := self._whole()) is not None:
-                self._on_news(news)
+            while (told := self._whole()) is not None:
+                self._on_told(told)
         except BaseException:
             self._telling = False
             raise
 
-    def _whole(self) -> News | None:
-        """The news that were not told yet, with addresses; None: there are none, and this is whose turn ends."""
+    def _whole(self) -> Told | None:
+        """What was not told yet, with addresses; None: there is nothing, and this is whose turn ends."""
         with self._lock:
             untold, self._untold = self._untold, False
             waits = any(not name.asked for name in self._names.values())
-            if not untold or self._news is None or waits:
+            if not untold or self._told is None or waits:
                 self._telling = False
                 return None
-            return _with_addresses(self._news, self._names) if self._names else self._news
+            return _with_addresses(self._told, self._names) if self._names else self._told
 
 
-def _names(news: News) -> Iterator[str]:
-    for config in news.clusters if isinstance(news, TargetConfig) else ():
+def _names(told: Told) -> Iterator[str]:
+    for config in told.clusters if isinstance(told, TargetConfig) else ():
         for locality in _localities_by_name(config):
             yield from (endpoint.address for endpoint in locality.endpoints if not is_ip(endpoint.address))
 
@@ -136,11 +136,11 @@ def _localities_by_name(config: ClusterConfig) -> tuple[LocalityEndpoints, ...]:
     return config.endpoints.localities
 
 
-def _with_addresses(news: News, names: dict[str, Name]) -> News:
-    if not isinstance(news, TargetConfig):
-        return news
-    past = news.past_the_mesh
-    return replace(news, clusters=tuple(_resolved(config, names, past) for config in news.clusters))
+def _with_addresses(told: Told, names: dict[str, Name]) -> Told:
+    if not isinstance(told, TargetConfig):
+        return told
+    past = told.past_the_mesh
+    return replace(told, clusters=tuple(_resolved(config, names, past) for config in told.clusters))
 
 
 def _resolved(config: ClusterConfig, names: dict[str, Name], past_the_mesh: str) -> ClusterConfig:

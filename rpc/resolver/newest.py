@@ -19,7 +19,7 @@ from xds_client.threads import begun
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    News = TargetConfig | TargetMissing
+    Told = TargetConfig | TargetMissing
 
 _log = logging.getLogger(f"proxyless.{__name__}")
 
@@ -30,30 +30,30 @@ _SMALL_IN_A_ROW = 20  # that a large one lets go before it
 class Newest:
     """One channel's. `put` is for one thread at a time, `close` for any."""
 
-    def __init__(self, on_config: Callable[[News], None]) -> None:
-        self.on_config: Callable[[News], None] | None = on_config
-        self._news: News | None = None
+    def __init__(self, on_config: Callable[[Told], None]) -> None:
+        self.on_config: Callable[[Told], None] | None = on_config
+        self._told: Told | None = None
 
-    def put(self, news: News) -> None:
+    def put(self, told: Told) -> None:
         with _builder.changed:
-            waits, self._news = self._news is not None, news
-            taken = waits or _builder.add(self, large=_endpoints(news) >= _LARGE)
+            waits, self._told = self._told is not None, told
+            taken = waits or _builder.add(self, large=_endpoints(told) >= _LARGE)
         if not taken:
             _builder.build_here()
 
     def close(self) -> None:
         self.on_config = None
 
-    def take(self) -> News | None:
+    def take(self) -> Told | None:
         """Under the builder's lock."""
-        news, self._news = self._news, None
-        return news
+        told, self._told = self._told, None
+        return told
 
 
-def _endpoints(news: News) -> int:
-    if isinstance(news, TargetMissing):
+def _endpoints(told: Told) -> int:
+    if isinstance(told, TargetMissing):
         return 0
-    assignments = (cluster.endpoints for cluster in news.clusters if cluster.endpoints is not None)
+    assignments = (cluster.endpoints for cluster in told.clusters if cluster.endpoints is not None)
     return sum(len(locality.endpoints) for assignment in assignments for locality in assignment.localities)
 
 
@@ -110,10 +110,10 @@ class _Builder:
             newest = self._next()
             if newest is None:
                 return
-            news, on_config = newest.take(), newest.on_config
-        if news is not None and on_config is not None:
+            told, on_config = newest.take(), newest.on_config
+        if told is not None and on_config is not None:
             try:
-                on_config(news)
+                on_config(told)
             except Exception:  # a bug of ours must cost one configuration of one channel, not all from now on
                 _log.exception("a configuration could not be used; the last good one stays")
 

@@ -49,7 +49,7 @@ class Resolver(ABC):
     """Where one channel's endpoints and routes come from. Inherit from it: what is not needed has a sensible default.
 
     A channel starts its resolver once and closes it. Whatever a resolver raises is logged with its scheme and costs the
-    channel nothing that it has: the last good news stay.
+    channel nothing that it has: what was last told and good stays.
 
     >>> class Toy(Resolver):
     ...     def start(self, observer):

@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 class Place:
-    """One call's. ``stirred``: there is something new for it to look at, which ``on_news`` was told, too."""
+    """One call's. ``stirred``: there is something new for it to look at, which ``on_event`` was told, too."""
 
-    __slots__ = ("called", "on_news", "stirred")
+    __slots__ = ("called", "on_event", "stirred")
 
     def __init__(self) -> None:
         self.called = False
         self.stirred = False
-        self.on_news: Callable[[], None] | None = None  # set by who waits, before a look at `stirred`
+        self.on_event: Callable[[], None] | None = None  # set by who waits, before a look at `stirred`
 
     def stir(self) -> None:
         self.stirred = True
-        on_news = self.on_news
-        if on_news is not None:
-            on_news()
+        on_event = self.on_event
+        if on_event is not None:
+            on_event()
 
 
 class Queue:

@@ -1,4 +1,4 @@
-//! gRPC over HTTP/2 without I/O: bytes in, news out; commands in, bytes out. It knows no socket, no Python and no mesh,
+//! gRPC over HTTP/2 without I/O: bytes in, events out; commands in, bytes out. It knows no socket, no Python and no mesh,
 //! and never waits. What time it is it is told, with all that happens.
 
 #![forbid(unsafe_code)]

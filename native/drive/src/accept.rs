@@ -41,7 +41,7 @@ impl<L: Listener> Hub<L> {
                     self.scheduler.look_at(GREETINGS, None, until);
                 }
                 if let Some(callback) = before {
-                    turn.news.push(L::changed(callback)); // told before the next turn, which reads
+                    turn.events.push(L::changed(callback)); // told before the next turn, which reads
                 } else {
                     turn.greetings.push(token); // its bytes may be there
                 }
@@ -88,11 +88,11 @@ impl<L: Listener> Hub<L> {
     fn greeted(self: &Arc<Self>, greeted: Greeted<L>, turn: &mut Turn<L>) {
         match greeted {
             Greeted::NotYet => {}
-            Greeted::Refused(news) => turn.news.push(news),
+            Greeted::Refused(event) => turn.events.push(event),
             Greeted::Opened { socket, port, speaks, security, first } => {
                 if let Ok(link) = self.admit(&port, speaks, socket, *security, &first) {
                     if let Some(admission) = link.admission() {
-                        turn.news.push(L::admitted(admission.gate.on_admitted.clone(), link.clone().info()));
+                        turn.events.push(L::admitted(admission.gate.on_admitted.clone(), link.clone().info()));
                     }
                     self.turn_link(link, true, turn);
                 }

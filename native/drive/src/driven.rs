@@ -31,16 +31,16 @@ pub trait Driven<L: Listener>: ConnectionInfo {
     /// The moment for which it was armed has come.
     fn on_time(self: Arc<Self>, turn: &mut Turn<L>);
     /// What was held leaves.
-    fn let_go(&self) -> Vec<L::News>;
-    fn flush_now(&self) -> Vec<L::News>;
+    fn let_go(&self) -> Vec<L::Event>;
+    fn flush_now(&self) -> Vec<L::Event>;
     /// After a command that nobody will wait for: gets its bytes out and the answer looked for. True: the hub's loop
-    /// should be asked to flush, which tells the news then.
-    fn after_command(self: Arc<Self>) -> (bool, Vec<L::News>);
+    /// should be asked to flush, which tells the events then.
+    fn after_command(self: Arc<Self>) -> (bool, Vec<L::Event>);
     fn dead(&self) -> bool;
     /// No new calls; it ends after those in progress.
     fn shut_down(&self);
     /// Ends it: every call ends with `status`, what waits is written if there is room, the socket is shut.
-    fn close(&self, status: &Status) -> Vec<L::News>;
+    fn close(&self, status: &Status) -> Vec<L::Event>;
     /// Its hub lets go of it; returns when it was armed for.
     fn leave_hub(&self, epoll: &Epoll) -> Option<Instant>;
     fn tally(&self) -> Tally;

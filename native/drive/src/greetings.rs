@@ -38,7 +38,7 @@ struct Pending<L: Listener> {
 
 pub enum Greeted<L: Listener> {
     NotYet,
-    Refused(L::News),
+    Refused(L::Event),
     Opened { socket: Descriptor, port: Arc<Port<L>>, speaks: usize, security: Box<Security<L>>, first: Vec<u8> },
 }
 
@@ -104,7 +104,7 @@ impl<L: Listener> Greetings<L> {
     }
 
     /// Ends those whose time is over; returns when the next is due.
-    pub fn expire(&mut self, epoll: &Epoll, now: Instant) -> (Vec<L::News>, Option<Instant>) {
+    pub fn expire(&mut self, epoll: &Epoll, now: Instant) -> (Vec<L::Event>, Option<Instant>) {
         let mut late = Vec::new();
         while let Some((until, token)) = self.oldest.front().copied() {
             let Some(pending) = self.by_token.remove(&token) else {
@@ -117,8 +117,8 @@ impl<L: Listener> Greetings<L> {
             }
             self.oldest.pop_front();
             let reason = format!("after {} s we still waited for {}", LIMIT.as_secs(), pending.greeting.waits_for());
-            if let Greeted::Refused(news) = pending.refused(epoll, reason) {
-                late.push(news);
+            if let Greeted::Refused(event) = pending.refused(epoll, reason) {
+                late.push(event);
             }
         }
         self.watched = false;

@@ -272,7 +272,7 @@ impl<L: Listener> Hub<L> {
         }
     }
 
-    pub fn flush(&self) -> Vec<L::News> {
+    pub fn flush(&self) -> Vec<L::Event> {
         self.scheduler.flush()
     }
 
@@ -316,7 +316,7 @@ impl<L: Listener> Hub<L> {
     fn look(self: &Arc<Self>, token: u64, turn: &mut Turn<L>) {
         if token == GREETINGS {
             let (late, next) = self.greetings.lock().expire(&self.scheduler.epoll, Instant::now());
-            turn.news.extend(late);
+            turn.events.extend(late);
             if let Some(next) = next {
                 self.scheduler.look_at(GREETINGS, None, next);
             }

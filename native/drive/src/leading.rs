@@ -53,10 +53,10 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
             interrupted |= signals && until != deadline && until.is_some_and(|until| until <= Instant::now());
         };
         // Starting the call may have shown that the link is lost, which nobody else has seen yet.
-        let news = state.spread();
+        let events = state.spread();
         self.pass_lead_on(&mut state);
         drop(state);
-        tell_all::<L>(news);
+        tell_all::<L>(events);
         result
     }
 
@@ -86,24 +86,24 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
     ) -> (MutexGuard<'a, State<P, L>>, bool) {
         state.led = true;
         self.untend(&mut state);
-        let events = if state.flush(self.fd()) { libc::POLLIN } else { libc::POLLIN | libc::POLLOUT };
+        let interest = if state.flush(self.fd()) { libc::POLLIN } else { libc::POLLIN | libc::POLLOUT };
         if state.socket_dead {
             // Nothing will ever be read: let the protocol end its calls.
             state.read(self.fd(), false);
         }
-        // A dead socket is always ready, and never has anything: then only the bell can bring news.
+        // A dead socket is always ready, and never has anything: then only the bell can say that something happened.
         let fd = if state.socket_dead { -1 } else { self.fd() };
         let alone = state.waiters.is_empty();
         let scheduler = self.scheduler();
         state.bell = scheduler.as_ref().and_then(|scheduler| scheduler.lend_bell());
         let bell = state.bell.as_ref().map_or(-1, Bell::fd);
         let until = if bell < 0 { Some(sooner(until, Instant::now() + UNCALLED)) } else { until };
-        let look = || match socket::poll(fd, events, bell, Some(Instant::now())) {
+        let look = || match socket::poll(fd, interest, bell, Some(Instant::now())) {
             Polled::TimedOut => None,
             polled => Some(polled),
         };
         let (mut state, polled) = self.polled(state, || {
-            self.busy_poll.look(alone, until, look).unwrap_or_else(|| socket::poll(fd, events, bell, until))
+            self.busy_poll.look(alone, until, look).unwrap_or_else(|| socket::poll(fd, interest, bell, until))
         });
         let rung = std::mem::take(&mut state.rung);
         if let (Some(bell), Some(scheduler)) = (state.bell.take(), scheduler) {
@@ -114,12 +114,12 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
             state.flush(self.fd());
         }
         state.led = false;
-        let news = state.spread();
-        if !news.is_empty() {
+        let events = state.spread();
+        if !events.is_empty() {
             // What is called may itself make a call on this link: nobody leads meanwhile, or somebody else.
             self.pass_lead_on(&mut state);
             drop(state);
-            tell_all::<L>(news);
+            tell_all::<L>(events);
             state = self.lock();
         }
         (state, matches!(polled, Polled::Interrupted))

@@ -155,8 +155,8 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
         self.lock().flush(self.fd())
     }
 
-    /// The news that a command itself made (a cancelled call, a refused request).
-    pub fn news(&self) -> Vec<L::News> {
+    /// The events that a command itself made (a cancelled call, a refused request).
+    pub fn events(&self) -> Vec<L::Event> {
         let mut state = self.lock();
         self.stir(&mut state);
         state.spread()
@@ -197,7 +197,7 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
     // ---- left alone
 
     /// Says hello, and lets the hub read what comes back.
-    pub fn begin(&self) -> Vec<L::News> {
+    pub fn begin(&self) -> Vec<L::Event> {
         let mut state = self.lock();
         if let Some(scheduler) = self.scheduler.upgrade() {
             self.flush_under(&mut state, &scheduler);
@@ -208,8 +208,8 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
     }
 
     /// After a command that nobody will wait for: gets its bytes out and the answer looked for.
-    /// True: the hub's loop should be asked to flush, which tells the news then.
-    pub fn commanded(self: &Arc<Self>) -> (bool, Vec<L::News>) {
+    /// True: the hub's loop should be asked to flush, which tells the events then.
+    pub fn commanded(self: &Arc<Self>) -> (bool, Vec<L::Event>) {
         if self.inherited() {
             return (false, Vec::new());
         }
@@ -253,8 +253,8 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
         false
     }
 
-    /// Writes what waits; the hub goes on when the socket has room again. The news: calls that a dead link refused.
-    pub fn flush_now(&self) -> Vec<L::News> {
+    /// Writes what waits; the hub goes on when the socket has room again. The events: calls that a dead link refused.
+    pub fn flush_now(&self) -> Vec<L::Event> {
         let mut state = self.lock();
         state.dirty = false;
         if let Some(scheduler) = self.scheduler.upgrade() {
@@ -321,11 +321,11 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
             self.arm(&mut state, &scheduler, now);
         }
         let accepted = state.protocol.take_accepted();
-        turn.news.append(&mut state.spread());
+        turn.events.append(&mut state.spread());
         drop(state);
         if !accepted.is_empty() && self.admission.as_ref().is_some_and(Admission::overstays) {
             let stayed = Status::new(code::UNAVAILABLE, "told to go away, the client stayed").by(Origin::Channel);
-            turn.news.append(&mut Driven::close(&**self, &stayed));
+            turn.events.append(&mut Driven::close(&**self, &stayed));
         } else {
             turn.accepted.extend(accepted.into_iter().map(|key| L::accepted(self, key)));
         }
@@ -405,7 +405,7 @@ impl<P: Protocol, L: Answers<P>> Driven<L> for Link<P, L> {
     }
 
     /// What was held leaves.
-    fn let_go(&self) -> Vec<L::News> {
+    fn let_go(&self) -> Vec<L::Event> {
         let mut state = self.lock();
         if let (Some(_), Some(scheduler)) = (state.held_since, self.scheduler.upgrade()) {
             self.flush_under(&mut state, &scheduler);
@@ -413,11 +413,11 @@ impl<P: Protocol, L: Answers<P>> Driven<L> for Link<P, L> {
         state.spread()
     }
 
-    fn flush_now(&self) -> Vec<L::News> {
+    fn flush_now(&self) -> Vec<L::Event> {
         self.flush_now()
     }
 
-    fn after_command(self: Arc<Self>) -> (bool, Vec<L::News>) {
+    fn after_command(self: Arc<Self>) -> (bool, Vec<L::Event>) {
         self.commanded()
     }
 
@@ -429,7 +429,7 @@ impl<P: Protocol, L: Answers<P>> Driven<L> for Link<P, L> {
         self.lock().protocol.shut_down();
     }
 
-    fn close(&self, status: &Status) -> Vec<L::News> {
+    fn close(&self, status: &Status) -> Vec<L::Event> {
         let mut state = self.lock();
         self.stir(&mut state);
         state.protocol.end_all(status);
@@ -442,10 +442,10 @@ impl<P: Protocol, L: Answers<P>> Driven<L> for Link<P, L> {
         }
         // Told outside the lock that they are let go of: what is dropped may reach back here.
         let unneeded = (state.on_lost.take(), state.on_room.take(), state.waits_to_hear.take());
-        let news = state.spread();
+        let events = state.spread();
         drop(state);
         drop(unneeded);
-        news
+        events
     }
 
     fn leave_hub(&self, epoll: &Epoll) -> Option<Instant> {

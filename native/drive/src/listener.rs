@@ -1,4 +1,4 @@
-//! Who is told of what no thread waits for. News are made under a link's lock and told outside it.
+//! Who is told of what no thread waits for. Events are made under a link's lock and told outside it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,25 +8,25 @@ use proxyless_tls::session::Session;
 
 use crate::protocol::Protocol;
 
-/// Of connections, whatever they carry. The functions that make news call nothing of the listener's.
+/// Of connections, whatever they carry. The functions that make events call nothing of the listener's.
 pub trait Listener: Sized + Send + Sync + 'static {
     /// What was given to be told something.
     type Callback: Send + Sync + 'static;
     /// Something to tell somebody.
-    type News: Send + 'static;
+    type Event: Send + 'static;
     /// A call that came in, for whoever answers it.
     type Accepted: Send + 'static;
 
-    fn changed(callback: Arc<Self::Callback>) -> Self::News;
+    fn changed(callback: Arc<Self::Callback>) -> Self::Event;
     /// No new call can be put on the connection any more.
-    fn lost(callback: Self::Callback) -> Self::News;
+    fn lost(callback: Self::Callback) -> Self::Event;
     /// The peer has said its first words, or will not for this reason.
-    fn heard(callback: Self::Callback, problem: Option<String>) -> Self::News;
+    fn heard(callback: Self::Callback, problem: Option<String>) -> Self::Event;
     /// A connection was not let in: its peer, and why.
-    fn refused(callback: Arc<Self::Callback>, peer: String, reason: String) -> Self::News;
-    fn admitted(callback: Arc<Self::Callback>, connection: Arc<dyn ConnectionInfo>) -> Self::News;
+    fn refused(callback: Arc<Self::Callback>, peer: String, reason: String) -> Self::Event;
+    fn admitted(callback: Arc<Self::Callback>, connection: Arc<dyn ConnectionInfo>) -> Self::Event;
 
-    fn tell(news: Vec<Self::News>);
+    fn tell(events: Vec<Self::Event>);
 
     /// So many bytes of small blocks are held by what was just read.
     fn holds(_bytes: usize) {}
@@ -46,8 +46,8 @@ pub trait ConnectionInfo: Send + Sync {
 
 /// And of the calls of one protocol.
 pub trait Hears<P: Protocol>: Listener {
-    fn outcome(callback: Self::Callback, outcome: P::Outcome) -> Self::News;
-    fn end(on_end: OnEnd<Self::Callback>, outcome: P::Outcome) -> Self::News;
+    fn outcome(callback: Self::Callback, outcome: P::Outcome) -> Self::Event;
+    fn end(on_end: OnEnd<Self::Callback>, outcome: P::Outcome) -> Self::Event;
 }
 
 /// Who is told of a call's changes when no thread waits for it.
@@ -74,8 +74,8 @@ impl<C> OnEnd<C> {
     }
 }
 
-pub fn tell_all<L: Listener>(news: Vec<L::News>) {
-    if !news.is_empty() {
-        L::tell(news);
+pub fn tell_all<L: Listener>(events: Vec<L::Event>) {
+    if !events.is_empty() {
+        L::tell(events);
     }
 }

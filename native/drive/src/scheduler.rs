@@ -150,7 +150,7 @@ impl<L: Listener> Scheduler<L> {
         dirty.len() == 1
     }
 
-    pub fn flush(&self) -> Vec<L::News> {
+    pub fn flush(&self) -> Vec<L::Event> {
         let dirty = std::mem::take(&mut *self.dirty.lock());
         dirty.into_iter().flat_map(|link| link.flush_now()).collect()
     }
@@ -171,7 +171,7 @@ impl<L: Listener> Scheduler<L> {
 
     pub fn let_go(&self, turn: &mut Turn<L>) {
         let held = std::mem::take(&mut *self.held.lock());
-        turn.news.extend(held.iter().flat_map(|link| link.let_go()));
+        turn.events.extend(held.iter().flat_map(|link| link.let_go()));
     }
 
     // ---- time

@@ -126,7 +126,7 @@ impl<P: Protocol, L: Hears<P>> State<P, L> {
     }
 
     /// How the call ended, for whoever is to hear of it.
-    pub fn heard_end(&mut self, key: P::Key) -> Option<L::News> {
+    pub fn heard_end(&mut self, key: P::Key) -> Option<L::Event> {
         let on_end = self.ends.remove(&key)?;
         Some(L::end(on_end, self.protocol.outcome(key)))
     }
@@ -321,24 +321,24 @@ impl<P: Protocol, L: Hears<P>> State<P, L> {
     }
 
     /// Wakes the threads whose calls changed and collects what to tell the watchers of the others.
-    pub(super) fn spread(&mut self) -> Vec<L::News> {
-        let mut news = Vec::new();
+    pub(super) fn spread(&mut self) -> Vec<L::Event> {
+        let mut events = Vec::new();
         // First of all: a call that is told its end may be sent anew, and must not find this link again.
         if !self.protocol.usable() {
             if let Some(callback) = self.on_lost.take() {
-                news.push(L::lost(callback));
+                events.push(L::lost(callback));
             }
             self.on_room = None;
         }
         if let (Some(before), Some(callback)) = (self.when_room, &self.on_room) {
             if self.protocol.turnover() != before && self.protocol.room() > 0 {
                 self.when_room = None;
-                news.push(L::changed(callback.clone()));
+                events.push(L::changed(callback.clone()));
             }
         }
         if let Some(heard) = self.heard.take() {
             if let Some(callback) = self.waits_to_hear.take() {
-                news.push(L::heard(callback, heard.err()));
+                events.push(L::heard(callback, heard.err()));
             }
         }
         for key in self.protocol.take_changed() {
@@ -355,22 +355,22 @@ impl<P: Protocol, L: Hears<P>> State<P, L> {
                     if let Some(Watcher::Outcome(callback)) = self.watchers.remove(&key) {
                         let on_end = self.ends.remove(&key);
                         let outcome = self.protocol.take_outcome(key);
-                        news.extend(on_end.map(|on_end| L::end(on_end, outcome.without_message())));
-                        news.push(L::outcome(callback, outcome));
+                        events.extend(on_end.map(|on_end| L::end(on_end, outcome.without_message())));
+                        events.push(L::outcome(callback, outcome));
                     }
                 }
                 Some(Watcher::Change(callback)) => {
                     let change = L::changed(callback.clone());
                     if finished {
-                        news.extend(self.heard_end(key));
-                        self.watchers.remove(&key); // not its last owner: the news has it
+                        events.extend(self.heard_end(key));
+                        self.watchers.remove(&key); // not its last owner: the event has it
                     }
-                    news.push(change);
+                    events.push(change);
                 }
-                _ if finished => news.extend(self.heard_end(key)),
+                _ if finished => events.extend(self.heard_end(key)),
                 _ => {}
             }
         }
-        news
+        events
     }
 }

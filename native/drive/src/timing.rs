@@ -66,6 +66,6 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
             self.tend(&mut state);
         }
         self.arm(&mut state, &scheduler, now);
-        turn.news.append(&mut state.spread());
+        turn.events.append(&mut state.spread());
     }
 }

@@ -4,19 +4,19 @@ use crate::listener::Listener;
 
 pub struct Turn<L: Listener> {
     pub accepted: Vec<L::Accepted>,
-    pub news: Vec<L::News>,
+    pub events: Vec<L::Event>,
     /// Connections that are not open yet and have something to say.
     pub(super) greetings: Vec<u64>,
 }
 
 impl<L: Listener> Default for Turn<L> {
     fn default() -> Self {
-        Self { accepted: Vec::new(), news: Vec::new(), greetings: Vec::new() }
+        Self { accepted: Vec::new(), events: Vec::new(), greetings: Vec::new() }
     }
 }
 
 impl<L: Listener> Turn<L> {
     pub(super) fn is_empty(&self) -> bool {
-        self.accepted.is_empty() && self.news.is_empty()
+        self.accepted.is_empty() && self.events.is_empty()
     }
 }

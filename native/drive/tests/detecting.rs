@@ -39,7 +39,7 @@ impl Served {
 
     fn turn(&self) {
         let turn = self.hub.poll(Some(Instant::now() + Duration::from_millis(20)));
-        tell_all::<Told>(turn.news);
+        tell_all::<Told>(turn.events);
         turn.accepted.iter().for_each(|(link, key)| answer(link, *key));
     }
 }
@@ -60,7 +60,7 @@ fn a_connection_is_taken_by_the_first_that_knows_it_and_nothing_of_it_is_lost() 
 
 #[test]
 fn what_nobody_knows_is_closed_and_told_of_with_the_names_of_what_is_known() {
-    let (callback, news) = told();
+    let (callback, events) = told();
     let gate = Arc::new(Gate::new(callback.clone(), callback));
     gate.set(Chains::of_plaintext());
     let served = Served::by(Some(gate));
@@ -69,11 +69,11 @@ fn what_nobody_knows_is_closed_and_told_of_with_the_names_of_what_is_known() {
     for _ in 0..5 {
         served.turn(); // it may still be both
     }
-    assert!(served.hub.links().is_empty() && news.try_recv().is_err());
+    assert!(served.hub.links().is_empty() && events.try_recv().is_err());
     client.write_all(b"2").unwrap();
     let said = loop {
         served.turn();
-        if let Ok(said) = news.try_recv() {
+        if let Ok(said) = events.try_recv() {
             break said;
         }
     };
@@ -85,7 +85,7 @@ fn what_nobody_knows_is_closed_and_told_of_with_the_names_of_what_is_known() {
 
 #[test]
 fn who_is_let_in_by_a_gate_is_told_of_with_its_chain() {
-    let (callback, news) = told();
+    let (callback, events) = told();
     let gate = Arc::new(Gate::new(callback.clone(), callback));
     gate.set(Chains::of_plaintext());
     let served = Served::by(Some(gate));
@@ -93,7 +93,7 @@ fn who_is_let_in_by_a_gate_is_told_of_with_its_chain() {
     client.write_all(proxyless_echo::PREFACE).unwrap();
     let said = loop {
         served.turn();
-        if let Ok(said) = news.try_recv() {
+        if let Ok(said) = events.try_recv() {
             break said;
         }
     };

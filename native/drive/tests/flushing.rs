@@ -69,7 +69,7 @@ fn a_loop_is_asked_for_one_flush_however_many_commands_there_are() {
     let server = Answering::new();
     let hub = Hub::new(true).unwrap();
     let links = [connect(&hub, server.address, false), connect(&hub, server.address, false)];
-    let (callback, news) = told();
+    let (callback, events) = told();
     let mut asked = 0;
     for number in 0..100u8 {
         let link = &links[usize::from(number % 2)];
@@ -81,8 +81,8 @@ fn a_loop_is_asked_for_one_flush_however_many_commands_there_are() {
     tell_all::<common::Told>(hub.flush());
     let mut answered = 0;
     while answered < 100 {
-        tell_all::<common::Told>(hub.poll(Some(Instant::now() + PATIENCE)).news);
-        answered += news.try_iter().filter(|said| matches!(said, Said::Outcome(0, Some(_)))).count();
+        tell_all::<common::Told>(hub.poll(Some(Instant::now() + PATIENCE)).events);
+        answered += events.try_iter().filter(|said| matches!(said, Said::Outcome(0, Some(_)))).count();
     }
     let link = &links[0];
     link.lock().protocol.start(b"more", None, Instant::now());

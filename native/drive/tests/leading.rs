@@ -55,7 +55,7 @@ fn a_call_that_is_ended_elsewhere_wakes_who_waits_for_it() {
         let waiting = scope.spawn(|| link.wait(key, Some(Instant::now() + PATIENCE), &|_| false));
         until("nobody leads", || !link.lock().alone());
         link.lock().protocol.cancel(key, Status::new(code::CANCELLED, "by another thread"));
-        link.news();
+        link.events();
         assert!(matches!(waiting.join().unwrap(), Waited::Ready));
     });
 }
@@ -64,7 +64,7 @@ fn a_call_that_is_ended_elsewhere_wakes_who_waits_for_it() {
 fn a_connection_that_is_lost_ends_the_calls_of_all_who_wait() {
     let (server, hub) = (Answering::new(), Hub::new(false).unwrap());
     let link = connect(&hub, server.address, true);
-    let (lost, news) = told();
+    let (lost, events) = told();
     link.on_lost(lost);
     std::thread::scope(|scope| {
         let calls: Vec<_> = (0..4).map(|_| scope.spawn(|| call(&link, b"wait", Some(PATIENCE)))).collect();
@@ -76,14 +76,14 @@ fn a_connection_that_is_lost_ends_the_calls_of_all_who_wait() {
             assert_eq!(call.join().unwrap().unwrap_err().code, code::UNAVAILABLE);
         }
     });
-    assert_eq!(news.recv_timeout(PATIENCE), Ok(Said::Lost));
+    assert_eq!(events.recv_timeout(PATIENCE), Ok(Said::Lost));
 }
 
 #[test]
 fn who_watches_is_told_by_whoever_reads_and_the_end_first() {
     let (server, hub) = (Answering::new(), Hub::new(false).unwrap());
     let link = connect(&hub, server.address, true);
-    let (callback, news) = told();
+    let (callback, events) = told();
     let key = link.lock().protocol.start(b"asked", None, Instant::now());
     link.lock().tell_end(key, OnEnd::new(callback.clone()));
     link.lock().watch(key, Watcher::Outcome(callback));
@@ -92,10 +92,10 @@ fn who_watches_is_told_by_whoever_reads_and_the_end_first() {
     let over = std::thread::spawn(move || {
         while reading.tally().succeeded == 0 {
             let turn = reading.poll(Some(Instant::now() + PATIENCE));
-            proxyless_drive::listener::tell_all::<common::Told>(turn.news);
+            proxyless_drive::listener::tell_all::<common::Told>(turn.events);
         }
     });
-    assert_eq!(news.recv_timeout(PATIENCE), Ok(Said::End(0)));
-    assert_eq!(news.recv_timeout(PATIENCE), Ok(Said::Outcome(0, Some(b"asked".to_vec()))));
+    assert_eq!(events.recv_timeout(PATIENCE), Ok(Said::End(0)));
+    assert_eq!(events.recv_timeout(PATIENCE), Ok(Said::Outcome(0, Some(b"asked".to_vec()))));
     over.join().unwrap();
 }

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 #[cfg(feature = "echo")]
 use super::echo_call::EchoCall;
-use super::news::{Accepted, Callback};
+use super::events::{Accepted, Callback};
 use super::server::ServerCall;
 
 #[derive(IntoPyObject)]

@@ -10,8 +10,8 @@ use pyo3::types::PyBytes;
 use super::client_call::ClientCall;
 use super::commands::{cancel, close, commanded, commanded_unheard, wait};
 use super::deadline::deadline_after;
+use super::events::{Event, Hub as Driven, Link, OnEnd, State, Watcher, tell_all};
 use super::method::Method;
-use super::news::{Hub as Driven, Link, News, OnEnd, State, Watcher, tell_all};
 use super::outcome::{self, Outcome};
 use super::payload::framed;
 use super::tally::Tally;
@@ -40,15 +40,15 @@ impl ClientLink {
         self.link.look_before_call(&mut state);
         if state.full() {
             drop(state);
-            self.tell_news(py);
+            self.tell_events(py);
             return None;
         }
         Some(start(&mut state))
     }
 
     /// Who keeps the link has to hear of its end before it is picked again.
-    fn tell_news(&self, py: Python<'_>) {
-        self.link.news().into_iter().for_each(|news| news.tell(py));
+    fn tell_events(&self, py: Python<'_>) {
+        self.link.events().into_iter().for_each(|event| event.tell(py));
     }
 }
 
@@ -140,7 +140,7 @@ impl ClientLink {
             link.look_before_call(&mut state);
             if state.full() {
                 drop(state);
-                tell_all(link.news());
+                tell_all(link.events());
                 return None;
             }
             let key = state.protocol.start(template, extra, deadline, Some(message));
@@ -156,7 +156,7 @@ impl ClientLink {
             Err(_) => Ended::new(Status::new(code::CANCELLED, "interrupted"), None),
         };
         if let Some(on_end) = on_end {
-            News::End(on_end, Box::new(ended.without_message())).tell(py);
+            Event::End(on_end, Box::new(ended.without_message())).tell(py);
         }
         waited?;
         outcome::of(py, ended).map(Some)

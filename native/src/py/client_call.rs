@@ -9,8 +9,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use super::commands::{cancel, commanded, commanded_unheard, wait};
+use super::events::{Link, Watcher, tell_all};
 use super::metadata;
-use super::news::{Link, Watcher, tell_all};
 use super::outcome::{self, Outcome};
 use super::payload::{framed, to_py};
 use proxyless_core::grpc::Call;
@@ -127,7 +127,7 @@ impl ClientCall {
                 return Ok(Some(to_py(py, &message)));
             }
             if over {
-                self.link.news().into_iter().for_each(|news| news.tell(py)); // others may wait for this end
+                self.link.events().into_iter().for_each(|event| event.tell(py)); // others may wait for this end
                 return Ok(None);
             }
             py.detach(|| self.link.flush());

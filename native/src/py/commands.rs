@@ -1,4 +1,4 @@
-//! What every command on a link is followed by: its bytes leave, the news that it made are told, somebody waits.
+//! What every command on a link is followed by: its bytes leave, the events that it made are told, somebody waits.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,16 +10,20 @@ use proxyless_drive::driven::Driven;
 use proxyless_drive::leading::Waited;
 use pyo3::prelude::*;
 
-use super::news::{Callables, Hub, Link, News, tell_all};
+use super::events::{Callables, Event, Hub, Link, tell_all};
 
 /// Gets a command's bytes out, or asks the loop to.
 pub fn commanded(py: Python<'_>, link: &Arc<Link>, on_dirty: Option<&Arc<Py<PyAny>>>) -> PyResult<()> {
     follow_up(py, Link::commanded(link), on_dirty)
 }
 
-pub fn follow_up(py: Python<'_>, (flush, news): (bool, Vec<News>), on_dirty: Option<&Arc<Py<PyAny>>>) -> PyResult<()> {
-    for item in news {
-        item.tell(py);
+pub fn follow_up(
+    py: Python<'_>,
+    (flush, events): (bool, Vec<Event>),
+    on_dirty: Option<&Arc<Py<PyAny>>>,
+) -> PyResult<()> {
+    for event in events {
+        event.tell(py);
     }
     if let Some(on_dirty) = on_dirty.filter(|_| flush) {
         on_dirty.call0(py)?;
@@ -45,8 +49,8 @@ pub fn cancel(
 ) -> PyResult<()> {
     link.lock().protocol.cancel(key, status);
     commanded(py, link, on_dirty)?;
-    for news in link.news() {
-        news.tell(py);
+    for event in link.events() {
+        event.tell(py);
     }
     Ok(())
 }
@@ -66,7 +70,7 @@ pub fn wait(
                 py.detach(|| {
                     link.lock().protocol.cancel(key, Status::deadline_exceeded());
                     link.flush();
-                    tell_all(link.news());
+                    tell_all(link.events());
                 });
                 return Ok(());
             }
@@ -86,9 +90,9 @@ pub fn wait(
 }
 
 pub fn close(py: Python<'_>, hub: &Hub, link: &dyn Driven<Callables>, status: &Status) {
-    let news = py.detach(|| link.close(status));
+    let events = py.detach(|| link.close(status));
     hub.release(link);
-    for item in news {
-        item.tell(py);
+    for event in events {
+        event.tell(py);
     }
 }

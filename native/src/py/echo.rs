@@ -12,9 +12,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::echo_call::{EchoCall, EchoLink};
+use super::events::tell_all;
 use super::gate::Gate;
 use super::hub::{self, Hub, own};
-use super::news::tell_all;
 use super::terms::Terms;
 use super::tls::ClientTls;
 

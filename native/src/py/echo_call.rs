@@ -15,16 +15,16 @@ use pyo3::types::PyBytes;
 use super::commands::{close, follow_up};
 use super::deadline::deadline_after;
 use super::echo_outcome::{Said, said};
-use super::news::{Accepted, Callables, Callback, EchoLink as Link, Hub, News, OnEnd, Watcher, tell_all};
+use super::events::{Accepted, Callables, Callback, EchoLink as Link, Event, Hub, OnEnd, Watcher, tell_all};
 use super::tls::TlsInfo;
 
 impl Hears<Connection> for Callables {
-    fn outcome(callback: Callback, ended: Ended) -> News {
-        News::Echo(callback, Box::new(ended))
+    fn outcome(callback: Callback, ended: Ended) -> Event {
+        Event::Echo(callback, Box::new(ended))
     }
 
-    fn end(on_end: OnEnd, ended: Ended) -> News {
-        News::Echo(on_end.callback, Box::new(ended))
+    fn end(on_end: OnEnd, ended: Ended) -> Event {
+        Event::Echo(on_end.callback, Box::new(ended))
     }
 }
 
@@ -57,7 +57,7 @@ impl EchoLink {
             py.detach(|| {
                 link.lock().protocol.cancel(key, status);
                 link.flush();
-                tell_all(link.news());
+                tell_all(link.events());
             });
         };
         loop {
@@ -94,7 +94,7 @@ impl EchoLink {
             link.look_before_call(&mut state);
             if state.full() {
                 drop(state);
-                tell_all(link.news());
+                tell_all(link.events());
                 return None;
             }
             let key = state.protocol.start(&payload, deadline, Instant::now());
@@ -123,7 +123,7 @@ impl EchoLink {
             self.link.look_before_call(&mut state);
             if state.full() {
                 drop(state);
-                self.link.news().into_iter().for_each(|news| news.tell(py));
+                self.link.events().into_iter().for_each(|event| event.tell(py));
                 return Ok(None);
             }
             let key = state.protocol.start(payload.as_bytes(), deadline, Instant::now());
@@ -138,7 +138,7 @@ impl EchoLink {
     fn cancel(&self, py: Python<'_>, key: Key, code: i32, details: &str) -> PyResult<()> {
         self.link.lock().protocol.cancel(key, Status::new(code, details));
         self.commanded(py)?;
-        self.link.news().into_iter().for_each(|news| news.tell(py));
+        self.link.events().into_iter().for_each(|event| event.tell(py));
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use proxyless_drive::gate::Gate as DrivenGate;
 use proxyless_tls::chains::{Chain, Chains};
 use pyo3::prelude::*;
 
-use super::news::Callables;
+use super::events::Callables;
 use super::tls::{ServerTls, protocols};
 
 /// What a server's port lets in. `on_refused(peer, reason)` is told of each connection that was not let in,

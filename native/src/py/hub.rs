@@ -14,8 +14,8 @@ use super::arrival::{Arrival, arrive};
 use super::client::ClientLink;
 use super::commands::{close, follow_up};
 use super::deadline::deadline_after;
+use super::events::{Callables, Hub as Driven, tell_all};
 use super::gate::Gate;
-use super::news::{Callables, Hub as Driven, tell_all};
 use super::tally::Tally;
 use super::terms::{Terms, span};
 use super::tls::ClientTls;
@@ -73,8 +73,8 @@ impl Hub {
 
     /// Writes what the commands since the last time left to send.
     fn flush(&self, py: Python<'_>) {
-        for news in self.hub.flush() {
-            news.tell(py);
+        for event in self.hub.flush() {
+            event.tell(py);
         }
     }
 
@@ -111,7 +111,7 @@ impl Hub {
         let (misfits, next) = py.detach(|| self.hub.due_misfits());
         for link in &misfits {
             py.detach(|| link.shut_down());
-            // The caller is whoever brought the news: what a loop's calls are told, they are told in the loop.
+            // The caller is whoever brought the change: what a loop's calls are told, they are told in the loop.
             follow_up(py, link.clone().after_command(), self.on_dirty.as_ref())?;
         }
         let wait = next.map(|next| next.saturating_duration_since(Instant::now()).as_secs_f64());
@@ -208,8 +208,8 @@ impl Hub {
     }
 
     fn brought(&self, py: Python<'_>, turn: Turn<Callables>) -> Vec<Arrival> {
-        for news in turn.news {
-            news.tell(py);
+        for event in turn.events {
+            event.tell(py);
         }
         turn.accepted.into_iter().map(|call| arrive(call, self.on_dirty.clone())).collect()
     }

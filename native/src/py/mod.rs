@@ -11,11 +11,11 @@ mod echo;
 mod echo_call;
 #[cfg(feature = "echo")]
 mod echo_outcome;
+pub mod events;
 pub mod gate;
 pub mod hub;
 pub mod metadata;
 pub mod method;
-pub mod news;
 pub mod outcome;
 pub mod patterns;
 pub mod payload;

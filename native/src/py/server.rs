@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::commands::{commanded, wait};
+use super::events::{Callables, Link, Watcher, tell_all};
 use super::metadata;
-use super::news::{Callables, Link, Watcher, tell_all};
 use super::payload::{framed, to_py};
 use super::tls::TlsInfo;
 use proxyless_core::grpc::encoding::Encoding;
@@ -230,7 +230,7 @@ impl ServerCall {
                 return Ok(Some(to_py(py, &message)));
             }
             if over {
-                self.link.news().into_iter().for_each(|news| news.tell(py)); // others may wait for this end
+                self.link.events().into_iter().for_each(|event| event.tell(py)); // others may wait for this end
                 return Ok(None);
             }
             py.detach(|| tell_all(self.link.flush_now()));

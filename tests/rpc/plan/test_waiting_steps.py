@@ -19,7 +19,7 @@ class Handle:
     """An attempt that goes on, as far as waiting for it needs."""
 
     settled = False
-    on_news = None
+    on_event = None
 
 
 @pytest.fixture

@@ -288,14 +288,14 @@ def test_who_is_told_is_told_by_one_thread_at_a_time_and_the_newest_last(monkeyp
     )
     inside, most, told = [], [], []
 
-    def on_news(news):
+    def on_told(news):
         inside.append(1)
         most.append(len(inside))
         time.sleep(0.001)
         told.append(news)
         inside.pop()
 
-    addresses = Addresses(on_news, 0.0, 0.001)
+    addresses = Addresses(on_told, 0.0, 0.001)
     for count in range(1, 60):
         addresses.put(config(by_name("a" * count)))
     until(lambda: told and hosts(told[-1]) == ["10.0.0.59"])

@@ -1,5 +1,5 @@
-//! HTTP/2, sans I/O: bytes in, per-stream news out; commands in, bytes out. Nothing here waits, reads a clock or knows a
-//! socket.
+//! HTTP/2, sans I/O: bytes in, what happened on each stream out; commands in, bytes out. Nothing here waits, reads a clock
+//! or knows a socket.
 
 mod connection;
 mod frame;

@@ -40,43 +40,43 @@ pub type EchoHub = Hub<Told>;
 
 impl Listener for Told {
     type Callback = Sender<Said>;
-    type News = (Sender<Said>, Said);
+    type Event = (Sender<Said>, Said);
     type Accepted = (Arc<EchoLink>, Key);
 
-    fn changed(callback: Arc<Sender<Said>>) -> Self::News {
+    fn changed(callback: Arc<Sender<Said>>) -> Self::Event {
         ((*callback).clone(), Said::Changed)
     }
 
-    fn lost(callback: Sender<Said>) -> Self::News {
+    fn lost(callback: Sender<Said>) -> Self::Event {
         (callback, Said::Lost)
     }
 
-    fn heard(callback: Sender<Said>, problem: Option<String>) -> Self::News {
+    fn heard(callback: Sender<Said>, problem: Option<String>) -> Self::Event {
         (callback, Said::Heard(problem))
     }
 
-    fn refused(callback: Arc<Sender<Said>>, _peer: String, reason: String) -> Self::News {
+    fn refused(callback: Arc<Sender<Said>>, _peer: String, reason: String) -> Self::Event {
         ((*callback).clone(), Said::Refused(reason))
     }
 
-    fn admitted(callback: Arc<Sender<Said>>, connection: Arc<dyn ConnectionInfo>) -> Self::News {
+    fn admitted(callback: Arc<Sender<Said>>, connection: Arc<dyn ConnectionInfo>) -> Self::Event {
         let chain = connection.chain().map(|chain| chain.name.to_string());
         ((*callback).clone(), Said::Admitted(chain.unwrap_or_default()))
     }
 
-    fn tell(news: Vec<Self::News>) {
-        for (callback, said) in news {
+    fn tell(events: Vec<Self::Event>) {
+        for (callback, said) in events {
             let _ = callback.send(said); // nobody may listen any more
         }
     }
 }
 
 impl Hears<Connection> for Told {
-    fn outcome(callback: Sender<Said>, ended: Ended) -> Self::News {
+    fn outcome(callback: Sender<Said>, ended: Ended) -> Self::Event {
         (callback, Said::Outcome(ended.status.code, ended.payload.map(|payload| payload.to_vec())))
     }
 
-    fn end(on_end: OnEnd<Sender<Said>>, ended: Ended) -> Self::News {
+    fn end(on_end: OnEnd<Sender<Said>>, ended: Ended) -> Self::Event {
         (on_end.callback, Said::End(ended.status.code))
     }
 }

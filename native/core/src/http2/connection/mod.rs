@@ -263,7 +263,7 @@ impl Connection {
 
     // ---- progress
 
-    /// `accepted` receives the peer's new requests, `ready` the keys of streams that may have news (also ones that have
+    /// `accepted` receives the peer's new requests, `ready` the keys of streams that may have changed (also ones that have
     /// none, and the same key more than once).
     pub fn advance(&mut self, accepted: &mut Vec<(Key, Headers)>, ready: &mut Vec<Key>) {
         self.end_if_done();

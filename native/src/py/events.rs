@@ -25,7 +25,7 @@ pub type EchoLink = Driver<proxyless_echo::Connection, Callables>;
 pub type State = proxyless_drive::state::State<grpc::Connection, Callables>;
 pub type Watcher = proxyless_drive::listener::Watcher<Callback>;
 
-pub enum News {
+pub enum Event {
     Outcome(Callback, Box<Ended>),
     Change(Arc<Callback>),
     End(OnEnd, Box<Ended>),
@@ -37,7 +37,7 @@ pub enum News {
     Echo(Callback, Box<proxyless_echo::Ended>),
 }
 
-impl News {
+impl Event {
     pub fn tell(self, py: Python<'_>) {
         let told = match self {
             Self::Outcome(callback, ended) => {
@@ -68,40 +68,40 @@ pub enum Accepted {
     Echo(Arc<EchoLink>, proxyless_echo::Key),
 }
 
-pub fn tell_all(news: Vec<News>) {
-    if !news.is_empty() {
+pub fn tell_all(events: Vec<Event>) {
+    if !events.is_empty() {
         // A thread that is still here when the interpreter ends has nobody to tell.
-        let _ = Python::try_attach(|py| news.into_iter().for_each(|item| item.tell(py)));
+        let _ = Python::try_attach(|py| events.into_iter().for_each(|event| event.tell(py)));
     }
 }
 
 impl Listener for Callables {
     type Callback = Callback;
-    type News = News;
+    type Event = Event;
     type Accepted = Accepted;
 
-    fn changed(callback: Arc<Callback>) -> News {
-        News::Change(callback)
+    fn changed(callback: Arc<Callback>) -> Event {
+        Event::Change(callback)
     }
 
-    fn lost(callback: Callback) -> News {
-        News::Lost(callback)
+    fn lost(callback: Callback) -> Event {
+        Event::Lost(callback)
     }
 
-    fn heard(callback: Callback, problem: Option<String>) -> News {
-        News::Heard(callback, problem)
+    fn heard(callback: Callback, problem: Option<String>) -> Event {
+        Event::Heard(callback, problem)
     }
 
-    fn refused(callback: Arc<Callback>, peer: String, reason: String) -> News {
-        News::Refused(callback, peer, reason)
+    fn refused(callback: Arc<Callback>, peer: String, reason: String) -> Event {
+        Event::Refused(callback, peer, reason)
     }
 
-    fn admitted(callback: Arc<Callback>, connection: Arc<dyn ConnectionInfo>) -> News {
-        News::Admitted(callback, connection)
+    fn admitted(callback: Arc<Callback>, connection: Arc<dyn ConnectionInfo>) -> Event {
+        Event::Admitted(callback, connection)
     }
 
-    fn tell(news: Vec<News>) {
-        tell_all(news);
+    fn tell(events: Vec<Event>) {
+        tell_all(events);
     }
 
     fn holds(bytes: usize) {
@@ -110,12 +110,12 @@ impl Listener for Callables {
 }
 
 impl Hears<grpc::Connection> for Callables {
-    fn outcome(callback: Callback, ended: Ended) -> News {
-        News::Outcome(callback, Box::new(ended))
+    fn outcome(callback: Callback, ended: Ended) -> Event {
+        Event::Outcome(callback, Box::new(ended))
     }
 
-    fn end(on_end: OnEnd, ended: Ended) -> News {
-        News::End(on_end, Box::new(ended))
+    fn end(on_end: OnEnd, ended: Ended) -> Event {
+        Event::End(on_end, Box::new(ended))
     }
 }
 
