@@ -100,7 +100,7 @@ impl<L: Listener> Hub<L> {
         }
     }
 
-    /// Under the lock of the members.
+    /// Under the lock of the registrations.
     pub(super) fn accept_all(
         &self,
         token: u64,

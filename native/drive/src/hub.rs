@@ -18,10 +18,10 @@ use crate::gate::{Gate, Security};
 use crate::greetings::Greetings;
 use crate::link::{Answers, Link};
 use crate::listener::Listener;
-use crate::members::{Member, Members};
 use crate::misfits::{is_new_misfit, still_fits};
 use crate::port::Port;
 use crate::protocol::Protocol;
+use crate::registrations::{Registration, Registrations};
 use crate::scheduler::{ALARM, BELL, FIRST_FREE, GREETINGS, HELD, OPEN, Open, Scheduler};
 use crate::socket::{self, Epoll};
 use crate::turn::Turn;
@@ -33,7 +33,7 @@ const PER_ALARM: usize = 256;
 
 pub struct Hub<L: Listener> {
     pub(super) scheduler: Arc<Scheduler<L>>,
-    pub(super) members: ProcessMutex<Members<L>>,
+    pub(super) registrations: ProcessMutex<Registrations<L>>,
     pub(super) greetings: ProcessMutex<Greetings<L>>,
     /// Calls went before greetings in the last turn.
     pub(super) greetings_put_off: AtomicBool,
@@ -50,7 +50,7 @@ impl<L: Listener> Hub<L> {
     pub fn new(defers_flush: bool) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             scheduler: Arc::new(Scheduler::new(defers_flush)?),
-            members: ProcessMutex::default(),
+            registrations: ProcessMutex::default(),
             greetings: ProcessMutex::default(),
             greetings_put_off: AtomicBool::new(false),
             lingering: AtomicBool::new(false),
@@ -65,7 +65,7 @@ impl<L: Listener> Hub<L> {
         self.scheduler.epoll.number()
     }
 
-    // ---- members
+    // ---- registrations
 
     /// Takes a connected socket in, and the bytes that were read from it already. With `callers_lead` it is watched
     /// only on demand.
@@ -88,7 +88,7 @@ impl<L: Listener> Hub<L> {
     pub(super) fn take(&self, link: Arc<dyn Driven<L>>, callers_lead: bool, first: &[u8]) -> io::Result<()> {
         let token = link.token();
         socket::set_nonblocking(link.fd())?;
-        self.members.lock().by_token.insert(token, Member::Link(link.clone()));
+        self.registrations.lock().by_token.insert(token, Registration::Link(link.clone()));
         // From here on `mark_misfits` sees it; what was replaced before that is looked at now.
         if let Some(late) = link.admission().filter(|admission| admission.is_late()) {
             if !still_fits(&*link) {
@@ -117,20 +117,20 @@ impl<L: Listener> Hub<L> {
         socket::set_nonblocking(socket.fd())?;
         let token = self.next_token();
         self.scheduler.epoll.add(socket.fd(), libc::EPOLLIN, token)?;
-        self.members.lock().by_token.insert(token, Member::Listener { socket, port: Arc::new(port) });
+        self.registrations.lock().by_token.insert(token, Registration::Listener { socket, port: Arc::new(port) });
         Ok(token)
     }
 
     /// Closes the listeners and what has not yet begun; returns the links that are left.
     pub fn stop_listening(&self) -> Vec<Arc<dyn Driven<L>>> {
         *self.greetings.lock() = Greetings::default();
-        let mut members = self.members.lock();
-        members.by_token.retain(|_, member| matches!(member, Member::Link(_)));
-        members.links()
+        let mut registrations = self.registrations.lock();
+        registrations.by_token.retain(|_, registration| matches!(registration, Registration::Link(_)));
+        registrations.links()
     }
 
     pub fn links(&self) -> Vec<Arc<dyn Driven<L>>> {
-        self.members.lock().links()
+        self.registrations.lock().links()
     }
 
     /// From now on the time counts of those links that the gate, which was changed, would not let in any more as they
@@ -159,8 +159,8 @@ impl<L: Listener> Hub<L> {
 
     pub fn release(&self, link: &dyn Driven<L>) {
         let token = link.token();
-        let released = self.members.lock().by_token.remove(&token);
-        if let Some(Member::Link(link)) = &released {
+        let released = self.registrations.lock().by_token.remove(&token);
+        if let Some(Registration::Link(link)) = &released {
             let armed = link.leave_hub(self.scheduler.of_links());
             self.scheduler.timers.lock().cancel(token, armed);
             let (tally, counters) = (link.tally(), link.counters());
@@ -254,9 +254,9 @@ impl<L: Listener> Hub<L> {
 
     fn serve(self: &Arc<Self>, token: u64, hung_up: bool, turn: &mut Turn<L>) {
         let mut accepted = Vec::new();
-        let link = match self.members.lock().by_token.get(&token) {
-            Some(Member::Link(link)) => Some(link.clone()),
-            Some(Member::Listener { socket, port }) => {
+        let link = match self.registrations.lock().by_token.get(&token) {
+            Some(Registration::Link(link)) => Some(link.clone()),
+            Some(Registration::Listener { socket, port }) => {
                 self.accept_all(token, socket.fd(), port, &mut accepted);
                 None
             }
@@ -322,9 +322,9 @@ impl<L: Listener> Hub<L> {
             }
             return;
         }
-        let link = match self.members.lock().by_token.get(&token) {
-            Some(Member::Link(link)) => link.clone(),
-            Some(Member::Listener { socket, .. }) => return self.rouse_listener(token, socket.fd()),
+        let link = match self.registrations.lock().by_token.get(&token) {
+            Some(Registration::Link(link)) => link.clone(),
+            Some(Registration::Listener { socket, .. }) => return self.rouse_listener(token, socket.fd()),
             None => return,
         };
         self.scheduler.looks.fetch_add(1, Ordering::Relaxed);

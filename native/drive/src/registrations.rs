@@ -8,28 +8,28 @@ use crate::fork::Descriptor;
 use crate::listener::Listener;
 use crate::port::Port;
 
-pub enum Member<L: Listener> {
+pub enum Registration<L: Listener> {
     Link(Arc<dyn Driven<L>>),
     Listener { socket: Descriptor, port: Arc<Port<L>> },
 }
 
-pub struct Members<L: Listener> {
-    pub by_token: HashMap<u64, Member<L>>,
+pub struct Registrations<L: Listener> {
+    pub by_token: HashMap<u64, Registration<L>>,
 }
 
-impl<L: Listener> Default for Members<L> {
+impl<L: Listener> Default for Registrations<L> {
     fn default() -> Self {
         Self { by_token: HashMap::new() }
     }
 }
 
-impl<L: Listener> Members<L> {
+impl<L: Listener> Registrations<L> {
     pub fn links(&self) -> Vec<Arc<dyn Driven<L>>> {
         self.by_token
             .values()
-            .filter_map(|member| match member {
-                Member::Link(link) => Some(link.clone()),
-                Member::Listener { .. } => None,
+            .filter_map(|registration| match registration {
+                Registration::Link(link) => Some(link.clone()),
+                Registration::Listener { .. } => None,
             })
             .collect()
     }
