@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proxyless_core::grpc::message::Framed;
 use proxyless_core::grpc::status::{self, Status, code};
-use proxyless_core::grpc::{ANY_NUMBER, Connection, Keeping};
+use proxyless_core::grpc::{ANY_NUMBER, Connection, ConnectionPolicy};
 use proxyless_core::http2::{Headers, Key, Outbox, Settings, Template};
 
 const LIMIT: usize = 4 * 1024 * 1024;
@@ -314,9 +314,9 @@ fn a_draining_server_finishes_what_it_began_and_marks_the_rest_unprocessed() {
 
 #[test]
 fn a_client_that_is_slow_to_greet_is_not_idle() {
-    let keeping = Keeping { max_idle: Some(Duration::from_millis(30)), ..Keeping::default() };
+    let policy = ConnectionPolicy { max_idle: Some(Duration::from_millis(30)), ..ConnectionPolicy::default() };
     let mut pair = Pair::new();
-    pair.server = Connection::server(&Settings::default(), LIMIT, pair.now).keep(&keeping);
+    pair.server = Connection::server(&Settings::default(), LIMIT, pair.now).with_policy(&policy);
     pair.server.expire(pair.now + Duration::from_secs(10));
     assert!(pair.server.usable());
     pair.settle();

@@ -137,7 +137,7 @@ impl Hub {
         let socket = own(fd);
         let peer = socket::peer_name(socket.fd());
         let connection =
-            grpc::Connection::client(&terms.http2, terms.max_message, peer, Instant::now()).keep(&terms.keeping);
+            grpc::Connection::client(&terms.http2, terms.max_message, peer, Instant::now()).with_policy(&terms.policy);
         let callers_lead = self.on_dirty.is_none();
         let session = tls.map(|tls| Session::client(&tls.get().0)).transpose().map_err(PyValueError::new_err)?;
         let security = Security { session: session.map(Box::new), admission: None };
@@ -225,8 +225,8 @@ fn drain_all(links: Vec<Arc<dyn AnyLink<Callables>>>) -> usize {
 
 /// What makes a server's end of gRPC.
 pub fn server_of(terms: &Terms) -> impl Fn() -> grpc::Connection + Send + Sync + use<> {
-    let (http2, max_message, keeping) = (terms.http2.clone(), terms.max_message, terms.keeping.clone());
-    move || grpc::Connection::server(&http2, max_message, Instant::now()).keep(&keeping)
+    let (http2, max_message, policy) = (terms.http2.clone(), terms.max_message, terms.policy.clone());
+    move || grpc::Connection::server(&http2, max_message, Instant::now()).with_policy(&policy)
 }
 
 pub fn own(fd: RawFd) -> Descriptor {

@@ -1,11 +1,11 @@
-//! `Terms`: what a connection is made and kept under, said once for a channel or a port.
+//! `Terms`: what a connection is made and timers under, said once for a channel or a port.
 
 use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use proxyless_core::grpc::{Keepalive, Keeping};
+use proxyless_core::grpc::{ConnectionPolicy, Keepalive};
 use proxyless_core::http2::{Pings, Settings};
 
 /// Sizes in bytes, times in seconds. None: as the engine has it, or not at all.
@@ -13,7 +13,7 @@ use proxyless_core::http2::{Pings, Settings};
 pub struct Terms {
     pub http2: Settings,
     pub max_message: usize,
-    pub keeping: Keeping,
+    pub policy: ConnectionPolicy,
     /// How long a caller looks for its answer before it sleeps. None: for a moment, while it pays.
     pub busy_poll: Option<Duration>,
 }
@@ -59,13 +59,13 @@ impl Terms {
                 Ok::<_, PyErr>(Keepalive { time: span(time)?, timeout: span(timeout)?, without_calls })
             })
             .transpose()?;
-        let keeping = Keeping {
+        let policy = ConnectionPolicy {
             keepalive,
             max_idle: max_idle.map(span).transpose()?,
             max_age: max_age.map(span).transpose()?,
             grace: grace.map(span).transpose()?,
         };
-        Ok(Self { http2, max_message, keeping, busy_poll: busy_poll.map(span).transpose()? })
+        Ok(Self { http2, max_message, policy, busy_poll: busy_poll.map(span).transpose()? })
     }
 
     /// In seconds.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::keeping::Due;
+use super::connection_policy::Due;
 use super::message::Framed;
 use super::status::{self, Origin, Status, code};
 use super::{ANY_NUMBER, CONTENT_TYPE, Call, Connection, MORE_THAN_ONE, Role};
@@ -60,11 +60,11 @@ impl Connection {
     pub fn next_deadline(&mut self, now: Instant) -> Option<Instant> {
         let busy = self.occupied();
         let over = self.http2.ended().is_some();
-        let kept = self.kept.as_mut().filter(|_| !over).and_then(|kept| {
-            kept.calls(busy, now);
-            kept.next()
+        let timers = self.timers.as_mut().filter(|_| !over).and_then(|timers| {
+            timers.calls(busy, now);
+            timers.next()
         });
-        [self.next_call_deadline(), self.http2.next_deadline(), kept].into_iter().flatten().min()
+        [self.next_call_deadline(), self.http2.next_deadline(), timers].into_iter().flatten().min()
     }
 
     /// Calls are in progress, or the first may be on its way: who has not greeted yet is not idle, only slow.
@@ -97,9 +97,9 @@ impl Connection {
     }
 
     fn keep_on(&mut self, now: Instant) {
-        let Some(mut kept) = self.kept.take() else { return };
-        kept.calls(self.occupied(), now);
-        while let Some(due) = kept.due(now) {
+        let Some(mut timers) = self.timers.take() else { return };
+        timers.calls(self.occupied(), now);
+        while let Some(due) = timers.due(now) {
             match due {
                 Due::Ping => {
                     self.tally.keepalives += 1;
@@ -115,7 +115,7 @@ impl Connection {
                 }
             }
         }
-        self.kept = Some(kept);
+        self.timers = Some(timers);
     }
 
     /// Server: ends the call without its handler. The client is told the status unless messages still wait in its way.

@@ -11,9 +11,9 @@
 pub mod call;
 mod commands;
 mod compression;
+pub mod connection_policy;
 pub mod encoding;
 pub mod ended;
-pub mod keeping;
 pub mod malformed;
 pub mod message;
 mod progress;
@@ -28,8 +28,8 @@ use bytes::BytesMut;
 
 use crate::http2::{self, Counters, Headers, Key, Outbox, Scattered, Settings};
 pub use call::Call;
-use keeping::Kept;
-pub use keeping::{Keepalive, Keeping};
+use connection_policy::ConnectionTimers;
+pub use connection_policy::{ConnectionPolicy, Keepalive};
 use status::Status;
 
 pub const ANY_NUMBER: usize = usize::MAX;
@@ -91,7 +91,7 @@ pub struct Connection {
     /// When something was last fed or looked at: what comes of it happens then.
     now: Instant,
     /// None: no timers.
-    kept: Option<Box<Kept>>,
+    timers: Option<Box<ConnectionTimers>>,
 }
 
 impl Connection {
@@ -109,7 +109,7 @@ impl Connection {
             arrived: Vec::new(),
             tally: Tally::default(),
             now,
-            kept: None,
+            timers: None,
         }
     }
 
@@ -125,16 +125,16 @@ impl Connection {
     // ---- bytes and progress
 
     /// Pings, and ends in time, as this says.
-    pub fn keep(mut self, keeping: &Keeping) -> Self {
-        let none = keeping.keepalive.is_none() && keeping.max_idle.is_none() && keeping.max_age.is_none();
-        self.kept = (!none).then(|| Box::new(Kept::new(keeping.clone(), self.now)));
+    pub fn with_policy(mut self, policy: &ConnectionPolicy) -> Self {
+        let none = policy.keepalive.is_none() && policy.max_idle.is_none() && policy.max_age.is_none();
+        self.timers = (!none).then(|| Box::new(ConnectionTimers::new(policy.clone(), self.now)));
         self
     }
 
     pub fn feed(&mut self, bytes: &[u8], now: Instant) {
         self.now = now;
-        if let Some(kept) = &mut self.kept {
-            kept.heard(now);
+        if let Some(timers) = &mut self.timers {
+            timers.heard(now);
         }
         self.http2.feed(bytes, now);
     }
@@ -151,8 +151,8 @@ impl Connection {
 
     pub fn landed(&mut self, length: usize, now: Instant) {
         self.now = now;
-        if let Some(kept) = &mut self.kept {
-            kept.heard(now);
+        if let Some(timers) = &mut self.timers {
+            timers.heard(now);
         }
         self.http2.landed(length, now);
     }
@@ -193,12 +193,12 @@ impl Connection {
     /// Client: one of several connections to the same server, which goes after so long without a call, also where the
     /// one that stays would not. None: it is the one that stays.
     pub fn spare(&mut self, idle: Option<Duration>, now: Instant) {
-        if let Some(kept) = &mut self.kept {
-            kept.spare = idle;
+        if let Some(timers) = &mut self.timers {
+            timers.spare = idle;
         } else if idle.is_some() {
-            let mut kept = Kept::new(Keeping::default(), now);
-            kept.spare = idle;
-            self.kept = Some(Box::new(kept));
+            let mut timers = ConnectionTimers::new(ConnectionPolicy::default(), now);
+            timers.spare = idle;
+            self.timers = Some(Box::new(timers));
         }
     }
 

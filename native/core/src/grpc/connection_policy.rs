@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// What the timers of one connection are; none by default.
 #[derive(Clone, Debug, Default)]
-pub struct Keeping {
+pub struct ConnectionPolicy {
     pub keepalive: Option<Keepalive>,
     /// After so long without a call the peer is told to go away.
     pub max_idle: Option<Duration>,
@@ -39,8 +39,8 @@ pub enum Due {
 }
 
 /// The timers of a connection in use.
-pub struct Kept {
-    keeping: Keeping,
+pub struct ConnectionTimers {
+    policy: ConnectionPolicy,
     /// Like `max_idle`, while others could do the connection's work.
     pub spare: Option<Duration>,
     leaves_at: Option<Instant>,
@@ -52,11 +52,11 @@ pub struct Kept {
     ended: bool,
 }
 
-impl Kept {
-    pub fn new(keeping: Keeping, now: Instant) -> Self {
-        let leaves_at = keeping.max_age.and_then(|age| now.checked_add(age.mul_f64(0.9 + 0.2 * chance())));
+impl ConnectionTimers {
+    pub fn new(policy: ConnectionPolicy, now: Instant) -> Self {
+        let leaves_at = policy.max_age.and_then(|age| now.checked_add(age.mul_f64(0.9 + 0.2 * chance())));
         Self {
-            keeping,
+            policy,
             spare: None,
             leaves_at,
             heard: now,
@@ -92,11 +92,11 @@ impl Kept {
     }
 
     fn max_idle(&self) -> Option<Duration> {
-        [self.keeping.max_idle, self.spare].into_iter().flatten().min()
+        [self.policy.max_idle, self.spare].into_iter().flatten().min()
     }
 
     fn ping_at(&self) -> Option<Instant> {
-        let keepalive = self.keeping.keepalive.filter(|_| !self.ended)?;
+        let keepalive = self.policy.keepalive.filter(|_| !self.ended)?;
         match self.pinged {
             Some(pinged) => pinged.checked_add(keepalive.timeout),
             None if self.idle_since.is_none() || keepalive.without_calls => self.heard.checked_add(keepalive.time),
@@ -114,7 +114,7 @@ impl Kept {
 
     fn end_at(&self) -> Option<Instant> {
         let left = self.left.filter(|_| !self.ended)?;
-        left.checked_add(self.keeping.grace?)
+        left.checked_add(self.policy.grace?)
     }
 
     /// What is to be done now, one thing after the other.
@@ -152,78 +152,85 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn pinging(without_calls: bool) -> Keeping {
+    fn pinging(without_calls: bool) -> ConnectionPolicy {
         let keepalive = Keepalive { time: SECOND * 10, timeout: SECOND * 2, without_calls };
-        Keeping { keepalive: Some(keepalive), ..Keeping::default() }
+        ConnectionPolicy { keepalive: Some(keepalive), ..ConnectionPolicy::default() }
     }
 
     #[test]
     fn a_quiet_peer_is_pinged_and_given_up() {
         let start = Instant::now();
-        let mut kept = Kept::new(pinging(false), start);
-        kept.calls(true, start);
-        assert_eq!(kept.next(), Some(start + SECOND * 10));
-        assert_eq!(kept.due(start + SECOND * 9), None);
-        assert_eq!(kept.due(start + SECOND * 10), Some(Due::Ping));
-        assert_eq!(kept.next(), Some(start + SECOND * 12));
-        assert_eq!(kept.due(start + SECOND * 12), Some(Due::Dead));
-        assert_eq!(kept.due(start + SECOND * 99), None);
+        let mut timers = ConnectionTimers::new(pinging(false), start);
+        timers.calls(true, start);
+        assert_eq!(timers.next(), Some(start + SECOND * 10));
+        assert_eq!(timers.due(start + SECOND * 9), None);
+        assert_eq!(timers.due(start + SECOND * 10), Some(Due::Ping));
+        assert_eq!(timers.next(), Some(start + SECOND * 12));
+        assert_eq!(timers.due(start + SECOND * 12), Some(Due::Dead));
+        assert_eq!(timers.due(start + SECOND * 99), None);
     }
 
     #[test]
     fn any_word_will_do() {
         let start = Instant::now();
-        let mut kept = Kept::new(pinging(false), start);
-        kept.calls(true, start);
-        assert_eq!(kept.due(start + SECOND * 10), Some(Due::Ping));
-        kept.heard(start + SECOND * 11);
-        assert_eq!(kept.due(start + SECOND * 12), None);
-        assert_eq!(kept.next(), Some(start + SECOND * 21));
+        let mut timers = ConnectionTimers::new(pinging(false), start);
+        timers.calls(true, start);
+        assert_eq!(timers.due(start + SECOND * 10), Some(Due::Ping));
+        timers.heard(start + SECOND * 11);
+        assert_eq!(timers.due(start + SECOND * 12), None);
+        assert_eq!(timers.next(), Some(start + SECOND * 21));
     }
 
     #[test]
     fn without_calls_it_pings_only_if_it_may() {
         let start = Instant::now();
-        assert_eq!(Kept::new(pinging(false), start).next(), None);
-        assert_eq!(Kept::new(pinging(true), start).next(), Some(start + SECOND * 10));
+        assert_eq!(ConnectionTimers::new(pinging(false), start).next(), None);
+        assert_eq!(ConnectionTimers::new(pinging(true), start).next(), Some(start + SECOND * 10));
     }
 
     #[test]
     fn idleness_is_counted_from_the_last_call() {
         let start = Instant::now();
-        let mut kept = Kept::new(Keeping { max_idle: Some(SECOND * 5), ..Keeping::default() }, start);
-        kept.calls(true, start + SECOND);
-        assert_eq!(kept.next(), Some(start + SECOND * 6), "to look whether it is still busy");
-        assert_eq!(kept.due(start + SECOND * 6), None);
-        kept.calls(false, start + SECOND * 7);
-        kept.calls(false, start + SECOND * 8);
-        assert_eq!(kept.next(), Some(start + SECOND * 12));
-        assert_eq!(kept.due(start + SECOND * 12), Some(Due::Leave));
-        assert_eq!(kept.due(start + SECOND * 99), None);
+        let mut timers = ConnectionTimers::new(
+            ConnectionPolicy { max_idle: Some(SECOND * 5), ..ConnectionPolicy::default() },
+            start,
+        );
+        timers.calls(true, start + SECOND);
+        assert_eq!(timers.next(), Some(start + SECOND * 6), "to look whether it is still busy");
+        assert_eq!(timers.due(start + SECOND * 6), None);
+        timers.calls(false, start + SECOND * 7);
+        timers.calls(false, start + SECOND * 8);
+        assert_eq!(timers.next(), Some(start + SECOND * 12));
+        assert_eq!(timers.due(start + SECOND * 12), Some(Due::Leave));
+        assert_eq!(timers.due(start + SECOND * 99), None);
     }
 
     #[test]
     fn a_spare_connection_is_idle_sooner() {
         let start = Instant::now();
-        let mut kept = Kept::new(Keeping { max_idle: Some(SECOND * 50), ..Keeping::default() }, start);
-        kept.spare = Some(SECOND * 5);
-        assert_eq!(kept.next(), Some(start + SECOND * 5));
-        kept.spare = None;
-        assert_eq!(kept.next(), Some(start + SECOND * 50));
-        kept.spare = Some(SECOND * 99);
-        assert_eq!(kept.next(), Some(start + SECOND * 50));
+        let mut timers = ConnectionTimers::new(
+            ConnectionPolicy { max_idle: Some(SECOND * 50), ..ConnectionPolicy::default() },
+            start,
+        );
+        timers.spare = Some(SECOND * 5);
+        assert_eq!(timers.next(), Some(start + SECOND * 5));
+        timers.spare = None;
+        assert_eq!(timers.next(), Some(start + SECOND * 50));
+        timers.spare = Some(SECOND * 99);
+        assert_eq!(timers.next(), Some(start + SECOND * 50));
     }
 
     #[test]
     fn age_comes_with_some_chance_and_a_grace() {
         let start = Instant::now();
-        let keeping = Keeping { max_age: Some(SECOND * 100), grace: Some(SECOND * 5), ..Keeping::default() };
-        let mut kept = Kept::new(keeping, start);
-        let leaves = kept.next().unwrap();
+        let policy =
+            ConnectionPolicy { max_age: Some(SECOND * 100), grace: Some(SECOND * 5), ..ConnectionPolicy::default() };
+        let mut timers = ConnectionTimers::new(policy, start);
+        let leaves = timers.next().unwrap();
         assert!((SECOND * 90..=SECOND * 110).contains(&(leaves - start)));
-        assert_eq!(kept.due(leaves), Some(Due::Leave));
-        assert_eq!(kept.next(), Some(leaves + SECOND * 5));
-        assert_eq!(kept.due(leaves + SECOND * 5), Some(Due::End));
-        assert_eq!(kept.next(), None);
+        assert_eq!(timers.due(leaves), Some(Due::Leave));
+        assert_eq!(timers.next(), Some(leaves + SECOND * 5));
+        assert_eq!(timers.due(leaves + SECOND * 5), Some(Due::End));
+        assert_eq!(timers.next(), None);
     }
 }
