@@ -33,7 +33,7 @@ class _Server:
         self._hub, self._over = engine().Hub(), False
         listener = socket.create_server(("127.0.0.1", 0))
         self.address: tuple[str, int] = listener.getsockname()
-        engine().echo_listen(self._hub, listener.detach(), engine().Terms(1 << 22))
+        engine().echo_listen(self._hub, listener.detach(), engine().TransportConfig(1 << 22))
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
@@ -59,7 +59,7 @@ def _links(hub: Any, server: _Server) -> tuple[Any, Any, Any]:
         return socket.create_connection(server.address).detach()
 
     nothing = lambda *_: None  # noqa: E731
-    grpc = hub.connect(dialled(), engine().Terms(1 << 22), nothing, nothing)
+    grpc = hub.connect(dialled(), engine().TransportConfig(1 << 22), nothing, nothing)
     return grpc, engine().echo_connect(hub, dialled(), nothing, nothing), engine().Method("/e.E/E", "e", "e")
 
 

@@ -30,7 +30,7 @@ _PATIENCE = 10.0
 def _connected(hub: Hub, target: str) -> ClientLink:
     host, _, port = target.rpartition(":")
     descriptor = socket.create_connection((host, int(port))).detach()
-    return hub.connect(descriptor, ChannelOptions.parse(()).terms(), lambda: None, lambda _: None)
+    return hub.connect(descriptor, ChannelOptions.parse(()).transport_config(), lambda: None, lambda _: None)
 
 
 def _method(target: str) -> Method:
@@ -94,7 +94,7 @@ class _Listening:
         return bound
 
     def _listen(self, hub: Hub) -> None:
-        hub.listen(self._listener.detach(), ServerOptions.parse(()).terms())
+        hub.listen(self._listener.detach(), ServerOptions.parse(()).transport_config())
 
 
 class Server(_Listening):

@@ -134,7 +134,7 @@ class Tally:
     @property
     def keepalives(self) -> int: ...  # pings sent
 
-class Terms:
+class TransportConfig:
     def __new__(
         cls,
         max_message: int,
@@ -161,13 +161,13 @@ class Hub:
     def busy_poll(self, seconds: float) -> None: ...
     def flush(self) -> None: ...
     def wake(self) -> None: ...
-    def listen(self, fd: int, terms: Terms, gate: Gate | None = None) -> None: ...
+    def listen(self, fd: int, config: TransportConfig, gate: Gate | None = None) -> None: ...
     def mark_misfits(self, gate: Gate) -> bool: ...
     def drain_misfits(self) -> tuple[int, float | None]: ...
     def connect(
         self,
         fd: int,
-        terms: Terms,
+        config: TransportConfig,
         on_lost: Callable[[], object],
         on_heard: Callable[[str | None], object],
         tls: ClientTls | None = None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from rpc._native import Terms
+    from rpc._native import TransportConfig
     from rpc.core import ChannelCore
     from rpc.method import Deserializer, Serializer
     from rpc.options import Options
@@ -49,7 +49,7 @@ class Calls(Generic[UU, US, SU, SS, D]):
         credentials: ChannelCredentials | None,
         mesh: PilotExchanger | None,
         resolver: Resolver | None,
-        driver: Callable[[str, Terms], D],
+        driver: Callable[[str, TransportConfig], D],
         kinds: tuple[
             Callable[[D, MethodSpec], UU],
             Callable[[D, MethodSpec], US],
@@ -62,7 +62,7 @@ class Calls(Generic[UU, US, SU, SS, D]):
         if resolver is None:
             resolver = parse(target, mesh, self._options.lb_policy, self._options.dns_pause, self._options.dns_refresh)
         self._resolver = Guarded(resolver, target)
-        self._driver = driver(target, self._options.terms())
+        self._driver = driver(target, self._options.transport_config())
         self._scheme = credentials.scheme if credentials is not None else "http"
         core = self._driver.core
         core.configure(self._options, channel_call_credentials(credentials))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from rpc._native import Terms
+from rpc._native import TransportConfig
 from rpc.ignored import tell_ignored
 from rpc.service_config import ServiceConfig
 from xds_client.backoff import USUAL, Backoff
@@ -182,9 +182,9 @@ class ChannelOptions:
             session_cache=given.get("grpc.ssl_session_cache"),
         )
 
-    def terms(self) -> Terms:
+    def transport_config(self) -> TransportConfig:
         """What the engine is told."""
-        return Terms(
+        return TransportConfig(
             self.max_receive_message_length,
             max_header_list=self.max_header_list,
             stream_window=self.stream_window,
@@ -235,9 +235,9 @@ class ServerOptions:
             busy_poll=_busy_poll(given),
         )
 
-    def terms(self) -> Terms:
+    def transport_config(self) -> TransportConfig:
         """What the engine is told."""
-        return Terms(
+        return TransportConfig(
             self.max_receive_message_length,
             max_concurrent_streams=self.max_concurrent_streams,
             max_header_list=self.max_header_list,

@@ -21,7 +21,7 @@ from xds_client.greenlets import refuse_greenlets
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc._native import Terms
+    from rpc._native import TransportConfig
     from rpc.steps import Answer, Pause
     from rpc.transport import Connection
 
@@ -33,8 +33,8 @@ _SETTLED = {grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.SHUTDOWN}
 class Driver:
     """One per channel. It lives in the loop of its first call."""
 
-    def __init__(self, target: str, terms: Terms) -> None:
-        self._terms = terms
+    def __init__(self, target: str, config: TransportConfig) -> None:
+        self._config = config
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[_Waiting] = set()
         self._standing: set[_Waiting] = set()  # for events of their own: a change of the channel is nothing to them
@@ -167,7 +167,7 @@ class Driver:
     async def _dial(self, connection: Connection) -> None:
         try:
             link = await dial_in_loop(
-                connection, shared_hub(self.loop, self._terms.busy_poll), self._terms, self.core.proxy(connection.key)
+                connection, shared_hub(self.loop, self._config.busy_poll), self._config, self.core.proxy(connection.key)
             )
         except OSError as error:  # TimeoutError is one
             connection.failed(reason(error))

@@ -22,7 +22,7 @@ from xds_client.threads import must_begin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc._native import Terms
+    from rpc._native import TransportConfig
     from rpc.steps import Answer, Listening, Pause
     from rpc.transport import Connection
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class Driver:
     """One per channel."""
 
-    def __init__(self, target: str, terms: Terms) -> None:
+    def __init__(self, target: str, config: TransportConfig) -> None:
         self._changed = threading.Condition()
-        self._terms = terms
+        self._config = config
         self.core = ChannelCore(target, weakly(self._notify))
         self._waiting = Waiting(self.core, self._changed)
         inherits(self)
@@ -100,7 +100,7 @@ class Driver:
 
     def _dial(self, connection: Connection) -> None:
         try:
-            link = dial(connection, tended_hub(), self._terms, self.core.proxy(connection.key))
+            link = dial(connection, tended_hub(), self._config, self.core.proxy(connection.key))
         except OSError as error:
             connection.failed(reason(error))
         except BaseException as error:

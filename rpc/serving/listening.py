@@ -191,7 +191,7 @@ class Listeners:
                 gate = guard.gate
             for listener in listeners:
                 self.listening = {**self.listening, channelz_registry.number(): _engine_name(listener)}
-                hub.listen(listener.detach(), self._options.terms(), gate)
+                hub.listen(listener.detach(), self._options.transport_config(), gate)
 
     @property
     def ready(self) -> bool:

@@ -15,21 +15,21 @@ use super::echo_call::{EchoCall, EchoLink};
 use super::events::tell_all;
 use super::gate::Gate;
 use super::hub::{self, Hub, own};
-use super::terms::Terms;
 use super::tls::ClientTls;
+use super::transport_config::TransportConfig;
 
-/// A port that speaks echo, and gRPC too where `terms` are given: which of them a connection shows.
+/// A port that speaks echo, and gRPC too where a `config` is given: which of them a connection shows.
 #[pyfunction]
-#[pyo3(signature = (hub, fd, terms=None, gate=None))]
+#[pyo3(signature = (hub, fd, config=None, gate=None))]
 pub fn echo_listen(
     hub: &Bound<'_, Hub>,
     fd: RawFd,
-    terms: Option<Bound<'_, Terms>>,
+    config: Option<Bound<'_, TransportConfig>>,
     gate: Option<Bound<'_, Gate>>,
 ) -> PyResult<()> {
     let mut port = Port::new(gate.map(|gate| gate.get().0.clone()));
-    if let Some(terms) = terms {
-        port = port.speaking(HTTP2, hub::server_of(terms.get()));
+    if let Some(config) = config {
+        port = port.speaking(HTTP2, hub::server_of(config.get()));
     }
     hub.get().driver().listen(own(fd), port.speaking(ECHO, || Connection::new(false)))?;
     Ok(())

@@ -17,8 +17,8 @@ use super::deadline::deadline_after;
 use super::events::{Callables, Hub as Driven, tell_all};
 use super::gate::Gate;
 use super::tally::Tally;
-use super::terms::{Terms, span};
 use super::tls::ClientTls;
+use super::transport_config::{TransportConfig, span};
 use proxyless_core::grpc;
 use proxyless_core::grpc::status::{Origin, Status, code};
 use proxyless_drive::driven::Driven as AnyLink;
@@ -89,11 +89,11 @@ impl Hub {
         self.hub.wake();
     }
 
-    /// Takes over a listening socket's descriptor. The terms hold per connection. Without a `gate` the port speaks
+    /// Takes over a listening socket's descriptor. The configuration holds per connection. Without a `gate` the port speaks
     /// plaintext.
-    #[pyo3(signature = (fd, terms, gate=None))]
-    fn listen(&self, fd: RawFd, terms: &Terms, gate: Option<Bound<'_, Gate>>) -> PyResult<()> {
-        let port = Port::new(gate.map(|gate| gate.get().0.clone())).speaking(HTTP2, server_of(terms));
+    #[pyo3(signature = (fd, config, gate=None))]
+    fn listen(&self, fd: RawFd, config: &TransportConfig, gate: Option<Bound<'_, Gate>>) -> PyResult<()> {
+        let port = Port::new(gate.map(|gate| gate.get().0.clone())).speaking(HTTP2, server_of(config));
         self.hub.listen(own(fd), port)?;
         Ok(())
     }
@@ -122,13 +122,13 @@ impl Hub {
     /// put on the connection any more (lost, or told to go away). `on_heard(problem | None)` is called once, when the
     /// server has said its first words of HTTP/2, inside `tls` if given, or with why it will not. With `on_room` calls
     /// beyond the server's limit of streams are not taken; see `ClientLink.room`.
-    #[pyo3(signature = (fd, terms, on_lost, on_heard, tls=None, on_room=None))]
+    #[pyo3(signature = (fd, config, on_lost, on_heard, tls=None, on_room=None))]
     #[allow(clippy::too_many_arguments)]
     fn connect(
         &self,
         py: Python<'_>,
         fd: RawFd,
-        terms: &Terms,
+        config: &TransportConfig,
         on_lost: Py<PyAny>,
         on_heard: Py<PyAny>,
         tls: Option<Bound<'_, ClientTls>>,
@@ -136,13 +136,13 @@ impl Hub {
     ) -> PyResult<ClientLink> {
         let socket = own(fd);
         let peer = socket::peer_name(socket.fd());
-        let connection =
-            grpc::Connection::client(&terms.http2, terms.max_message, peer, Instant::now()).with_policy(&terms.policy);
+        let connection = grpc::Connection::client(&config.http2, config.max_message, peer, Instant::now())
+            .with_policy(&config.policy);
         let callers_lead = self.on_dirty.is_none();
         let session = tls.map(|tls| Session::client(&tls.get().0)).transpose().map_err(PyValueError::new_err)?;
         let security = Security { session: session.map(Box::new), admission: None };
         let link = self.hub.adopt(socket, connection, security, callers_lead, &[])?;
-        if let Some(busy_poll) = terms.busy_poll {
+        if let Some(busy_poll) = config.busy_poll {
             link.busy_poll.ask(busy_poll);
         }
         link.on_lost(on_lost);
@@ -224,8 +224,8 @@ fn drain_all(links: Vec<Arc<dyn AnyLink<Callables>>>) -> usize {
 }
 
 /// What makes a server's end of gRPC.
-pub fn server_of(terms: &Terms) -> impl Fn() -> grpc::Connection + Send + Sync + use<> {
-    let (http2, max_message, policy) = (terms.http2.clone(), terms.max_message, terms.policy.clone());
+pub fn server_of(config: &TransportConfig) -> impl Fn() -> grpc::Connection + Send + Sync + use<> {
+    let (http2, max_message, policy) = (config.http2.clone(), config.max_message, config.policy.clone());
     move || grpc::Connection::server(&http2, max_message, Instant::now()).with_policy(&policy)
 }
 

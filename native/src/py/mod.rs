@@ -21,8 +21,8 @@ pub mod patterns;
 pub mod payload;
 pub mod server;
 pub mod tally;
-pub mod terms;
 pub mod tls;
+pub mod transport_config;
 
 use pyo3::prelude::*;
 
@@ -30,7 +30,7 @@ use pyo3::prelude::*;
 pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     proxyless_drive::fork::install();
     module.add_class::<hub::Hub>()?;
-    module.add_class::<terms::Terms>()?;
+    module.add_class::<transport_config::TransportConfig>()?;
     module.add_class::<method::Method>()?;
     module.add_class::<outcome::Origin>()?;
     module.add_class::<outcome::Outcome>()?;

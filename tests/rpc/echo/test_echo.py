@@ -132,7 +132,7 @@ def test_a_server_that_ends_takes_its_calls_with_it(ends):
 
 
 def test_one_port_speaks_grpc_and_echo(ends, certified, authority):
-    server, client = ends.pair(terms=engine().Terms(1 << 22))
+    server, client = ends.pair(config=engine().TransportConfig(1 << 22))
     target = f"localhost:{server.address[1]}"
     with (
         rpc.insecure_channel(target)

@@ -31,15 +31,15 @@ class Certified:
 
 
 class Server:
-    """Answers what comes with what it asked; of gRPC too where ``terms`` are given."""
+    """Answers what comes with what it asked; of gRPC too where ``config`` are given."""
 
-    def __init__(self, certified=None, terms=None):
+    def __init__(self, certified=None, config=None):
         self.waiting = []  # calls that asked to wait; each has `over`, set when it is
         listener = socket.create_server(("127.0.0.1", 0))
         self.address = listener.getsockname()
         self._begin()
         gate = certified.gate if certified is not None else None
-        engine().echo_listen(self.hub, listener.detach(), terms, gate)
+        engine().echo_listen(self.hub, listener.detach(), config, gate)
 
     def _answer(self, calls):
         for call in calls:

@@ -1,4 +1,4 @@
-//! `Terms`: what a connection is made and timers under, said once for a channel or a port.
+//! `TransportConfig`: what a connection is made with and kept under, said once for a channel or a port.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use proxyless_core::http2::{Pings, Settings};
 
 /// Sizes in bytes, times in seconds. None: as the engine has it, or not at all.
 #[pyclass(frozen, module = "rpc._native")]
-pub struct Terms {
+pub struct TransportConfig {
     pub http2: Settings,
     pub max_message: usize,
     pub policy: ConnectionPolicy,
@@ -19,7 +19,7 @@ pub struct Terms {
 }
 
 #[pymethods]
-impl Terms {
+impl TransportConfig {
     /// `keepalive`: a ping after so long a silence, how long its answer may take, and whether without calls, too.
     /// `pings`, of a server: the least time between a client's, whether without calls, and how many may come earlier
     /// (None: any number). `grace`: what calls in progress get after `max_age`.
