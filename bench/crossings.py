@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from rpc._native import Hub
+from rpc._native import Reactor
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -25,13 +25,13 @@ class Counter:
         sys.setprofile(self._seen)
 
     def _seen(self, _: FrameType, event: str, called: object) -> None:
-        if event == "c_call" and type(getattr(called, "__self__", None)).__module__ == Hub.__module__:
+        if event == "c_call" and type(getattr(called, "__self__", None)).__module__ == Reactor.__module__:
             self.calls += 1
 
 
 def cost() -> float:
     """Seconds of a call that does nothing but give the GIL away and take it back: there, arguments, result, back."""
-    nothing = Hub().drain
+    nothing = Reactor().drain
     calling, looping = [], []
     for _ in range(_REPEATS):
         start = time.perf_counter()

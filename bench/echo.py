@@ -30,17 +30,17 @@ class _Server:
     """Answers on the thread that reads, whatever is spoken."""
 
     def __init__(self) -> None:
-        self._hub, self._over = engine().Hub(), False
+        self._reactor, self._over = engine().Reactor(), False
         listener = socket.create_server(("127.0.0.1", 0))
         self.address: tuple[str, int] = listener.getsockname()
-        engine().echo_listen(self._hub, listener.detach(), engine().TransportConfig(1 << 22))
+        engine().echo_listen(self._reactor, listener.detach(), engine().TransportConfig(1 << 22))
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
     def _serve(self) -> None:
         echo_call = engine().EchoCall
         while not self._over:
-            for call in self._hub.poll(None):
+            for call in self._reactor.poll(None):
                 if isinstance(call, echo_call):
                     call.reply(call.payload)
                 else:
@@ -48,23 +48,23 @@ class _Server:
 
     def close(self) -> None:
         self._over = True
-        self._hub.wake()
+        self._reactor.wake()
         self._thread.join(_PATIENCE)
 
 
-def _links(hub: Any, server: _Server) -> tuple[Any, Any, Any]:
+def _links(reactor: Any, server: _Server) -> tuple[Any, Any, Any]:
     """Of gRPC and of echo, and gRPC's method."""
 
     def dialled() -> int:
         return socket.create_connection(server.address).detach()
 
     nothing = lambda *_: None  # noqa: E731
-    grpc = hub.connect(dialled(), engine().TransportConfig(1 << 22), nothing, nothing)
-    return grpc, engine().echo_connect(hub, dialled(), nothing, nothing), engine().Method("/e.E/E", "e", "e")
+    grpc = reactor.connect(dialled(), engine().TransportConfig(1 << 22), nothing, nothing)
+    return grpc, engine().echo_connect(reactor, dialled(), nothing, nothing), engine().Method("/e.E/E", "e", "e")
 
 
 def _by_threads(server: _Server) -> dict[str, Callable[[float], float]]:
-    grpc, echo, method = _links(engine().Hub(), server)
+    grpc, echo, method = _links(engine().Reactor(), server)
 
     def rate(call: Callable[[], object], seconds: float) -> float:
         count, begun = 0, time.perf_counter()
@@ -81,10 +81,10 @@ def _by_threads(server: _Server) -> dict[str, Callable[[float], float]]:
 
 def _on_a_loop(server: _Server) -> dict[str, Callable[[float], float]]:
     dirty: list[None] = []
-    hub = engine().Hub(lambda: dirty.append(None))
-    grpc, echo, method = _links(hub, server)
+    reactor = engine().Reactor(lambda: dirty.append(None))
+    grpc, echo, method = _links(reactor, server)
     ready = selectors.DefaultSelector()
-    ready.register(hub.fileno(), selectors.EVENT_READ)
+    ready.register(reactor.fileno(), selectors.EVENT_READ)
 
     def rate(start: Callable[[Callable[[object], None]], object], seconds: float) -> float:
         begun, count, calling = time.perf_counter(), 0, _AT_ONCE
@@ -102,9 +102,9 @@ def _on_a_loop(server: _Server) -> dict[str, Callable[[float], float]]:
         while calling:
             if dirty:
                 dirty.clear()
-                hub.flush()
+                reactor.flush()
             ready.select(0.01)
-            hub.poll(0)
+            reactor.poll(0)
         return count / (time.perf_counter() - begun)
 
     return {

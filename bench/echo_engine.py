@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 @cache
 def engine() -> Any:
-    """Its module: another one than `rpc._native`, with hubs, links and locks of its own."""
+    """Its module: another one than `rpc._native`, with reactors, links and locks of its own."""
     subprocess.run(["make", "--silent", ".build/stamps/echo"], cwd=ROOT, check=True)
     spec = importlib.util.spec_from_file_location("_native", ROOT / ".build/echo/_native.abi3.so")
     assert spec is not None

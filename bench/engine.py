@@ -14,10 +14,10 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.measured import Done
-from rpc._native import Hub, Method
+from rpc._native import Reactor, Method
 from rpc.aio.awake import Awake
-from rpc.aio.hub import attach, detach, shared_hub
-from rpc.blocking.tender import tended_hub
+from rpc.aio.reactor import attach, detach, shared_reactor
+from rpc.blocking.tender import tended_reactor
 from rpc.options import ChannelOptions, ServerOptions
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ _PATH = "/hello.Greeter/SayHello"
 _PATIENCE = 10.0
 
 
-def _connected(hub: Hub, target: str) -> ClientLink:
+def _connected(reactor: Reactor, target: str) -> ClientLink:
     host, _, port = target.rpartition(":")
     descriptor = socket.create_connection((host, int(port))).detach()
-    return hub.connect(descriptor, ChannelOptions.parse(()).transport_config(), lambda: None, lambda _: None)
+    return reactor.connect(descriptor, ChannelOptions.parse(()).transport_config(), lambda: None, lambda _: None)
 
 
 def _method(target: str) -> Method:
@@ -41,7 +41,7 @@ class Channel:
     """Of blocking calls: a stub too."""
 
     def __init__(self, target: str) -> None:
-        self._link, self._method = _connected(tended_hub(), target), _method(target)
+        self._link, self._method = _connected(tended_reactor(), target), _method(target)
 
     def SayHello(self, payload: bytes) -> bytes | None:  # noqa: N802 - a stub's
         outcome = self._link.call_unary(self._method, None, payload, None)
@@ -52,7 +52,7 @@ class AioLoads:
     """`bench.loads.AioLoads` by callbacks: whose answer came, calls again."""
 
     def __init__(self, target: str, request: bytes, concurrency: int) -> None:
-        self._link, self._method = _connected(shared_hub(asyncio.get_running_loop(), None), target), _method(target)
+        self._link, self._method = _connected(shared_reactor(asyncio.get_running_loop(), None), target), _method(target)
         self._request, self._concurrency = request, concurrency
 
     async def unary(self, seconds: float) -> Done:
@@ -93,27 +93,27 @@ class _Listening:
         bound: int = self._listener.getsockname()[1]
         return bound
 
-    def _listen(self, hub: Hub) -> None:
-        hub.listen(self._listener.detach(), ServerOptions.parse(()).transport_config())
+    def _listen(self, reactor: Reactor) -> None:
+        reactor.listen(self._listener.detach(), ServerOptions.parse(()).transport_config())
 
 
 class Server(_Listening):
     """Answers on the thread that reads."""
 
     def start(self) -> None:
-        self._hub, self._stopped = Hub(), threading.Event()
-        self._listen(self._hub)
+        self._reactor, self._stopped = Reactor(), threading.Event()
+        self._listen(self._reactor)
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
     def _serve(self) -> None:
         while not self._stopped.is_set():
-            _answer(self._hub.poll(None))
+            _answer(self._reactor.poll(None))
 
     def stop(self, _: float) -> threading.Event:
         """As `grpc.Server.stop`."""
         self._stopped.set()
-        self._hub.wake()
+        self._reactor.wake()
         self._thread.join(_PATIENCE)
         return self._stopped
 
@@ -123,8 +123,8 @@ class AioServer(_Listening):
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._hub = attach(self._loop, Awake(None), _answer)
-        self._listen(self._hub)
+        self._reactor = attach(self._loop, Awake(None), _answer)
+        self._listen(self._reactor)
 
     async def stop(self, _: float) -> None:
-        detach(self._loop, self._hub)
+        detach(self._loop, self._reactor)

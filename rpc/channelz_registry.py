@@ -54,7 +54,7 @@ class Serving(Protocol):
     """What a server tells."""
 
     def sockets(self) -> list[tuple[int, str, str, Tally]]:
-        """Its connections; see the engine's `Hub.sockets`."""
+        """Its connections; see the engine's `Reactor.sockets`."""
 
     def tally(self) -> Tally:
         """Of all connections that it had."""

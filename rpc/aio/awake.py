@@ -19,7 +19,7 @@ _MOMENT = 75e-6  # seconds
 
 
 class Awake:
-    """One per hub. ``asked``: the option `proxyless.busy_poll_us` in seconds; None: a moment, while it pays."""
+    """One per reactor. ``asked``: the option `proxyless.busy_poll_us` in seconds; None: a moment, while it pays."""
 
     __slots__ = ("_arrivals", "_ends", "_heard", "_paying", "_staying", "asked")
 

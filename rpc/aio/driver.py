@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from rpc.aio.hub import shared_hub
+from rpc.aio.reactor import shared_reactor
 from rpc.core import ChannelCore
 from rpc.credentials.call import Interest, NoCredentialsError, gather
 from rpc.fork import inherits
@@ -167,7 +167,10 @@ class Driver:
     async def _dial(self, connection: Connection) -> None:
         try:
             link = await dial_in_loop(
-                connection, shared_hub(self.loop, self._config.busy_poll), self._config, self.core.proxy(connection.key)
+                connection,
+                shared_reactor(self.loop, self._config.busy_poll),
+                self._config,
+                self.core.proxy(connection.key),
             )
         except OSError as error:  # TimeoutError is one
             connection.failed(reason(error))

@@ -16,7 +16,7 @@ from grpc import aio
 
 from rpc.aio.awake import Awake
 from rpc.aio.context import ServicerContext
-from rpc.aio.hub import attach, detach, listen_no_more
+from rpc.aio.reactor import attach, detach, listen_no_more
 from rpc.aio.serve import CANCELLED_HANDLER, serve_call
 from rpc.aio.threaded import Threads
 from rpc.blocking.context import ServicerContext as BlockingContext
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from concurrent import futures
 
-    from rpc._native import Hub, ServerCall
+    from rpc._native import Reactor, ServerCall
     from rpc.later import Later
     from rpc.options import Options
     from rpc.serving.handlers import CallDetails
@@ -76,7 +76,7 @@ class Server(ServerCore, aio.Server):
         # Looked at once. With its handler, so that no other gets the same id.
         self._blocking: dict[int, tuple[Handler, bool]] = {}
         self._looked = 0.0  # when it was last looked what the connections have brought
-        self._hub: Hub | None = None
+        self._reactor: Reactor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._told_to_end: frozenset[asyncio.Task[None]] = frozenset()
@@ -104,12 +104,12 @@ class Server(ServerCore, aio.Server):
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
         self._intake.context = contextvars.copy_context()
-        self._hub = attach(self._loop, Awake(self._busy_poll), self._on_calls)
-        self._listeners.start(self._hub)
+        self._reactor = attach(self._loop, Awake(self._busy_poll), self._on_calls)
+        self._listeners.start(self._reactor)
 
     async def stop(self, grace: float | None) -> None:
         """No new calls; those in progress get ``grace`` seconds, then they are cancelled."""
-        if self._hub is None or self._loop is None or self._stopped is None:
+        if self._reactor is None or self._loop is None or self._stopped is None:
             return
         if self.stopping and grace is not None:
             await self._stopped.wait()
@@ -118,14 +118,14 @@ class Server(ServerCore, aio.Server):
         if grace:
             await self._idle(self._loop, grace)
         # Who calls from here on learns that it was not processed, and may call another server.
-        listen_no_more(self._loop, self._hub)
+        listen_no_more(self._loop, self._reactor)
         self._told_to_end = frozenset(self._tasks)
         for task in self._told_to_end:
             task.cancel()
         if self._tasks:  # who swallows that, or cleans up for long, runs on; the server does not wait for it
             await asyncio.wait(tuple(self._tasks), timeout=_LAST_WORDS)
-        self._hub.flush()
-        detach(self._loop, self._hub)
+        self._reactor.flush()
+        detach(self._loop, self._reactor)
         self._is_over()
         self._stopped.set()
 
@@ -150,8 +150,8 @@ class Server(ServerCore, aio.Server):
 
     def close(self) -> None:
         """End at once, from a destructor or a signal handler."""
-        if self._hub is not None and self._loop is not None:
-            detach(self._loop, self._hub)
+        if self._reactor is not None and self._loop is not None:
+            detach(self._loop, self._reactor)
 
     # ---- serving
 
@@ -161,8 +161,8 @@ class Server(ServerCore, aio.Server):
         First steps follow each other without the loop's looking at the connections between them. Who has left while
         they took their time is found here.
         """
-        if time.monotonic() - self._looked > _LOOK and self._hub is not None and self._loop is not None:
-            calls = self._hub.poll(0.0)
+        if time.monotonic() - self._looked > _LOOK and self._reactor is not None and self._loop is not None:
+            calls = self._reactor.poll(0.0)
             self._looked = time.monotonic()
             if calls:
                 self._loop.call_soon(self._on_calls, calls, context=self._intake.context)

@@ -7,7 +7,7 @@ import threading
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from rpc.blocking.tender import tended_hub
+from rpc.blocking.tender import tended_reactor
 from rpc.blocking.waiting import Waiting
 from rpc.core import ChannelCore
 from rpc.credentials.call import NoCredentialsError, gather
@@ -100,7 +100,7 @@ class Driver:
 
     def _dial(self, connection: Connection) -> None:
         try:
-            link = dial(connection, tended_hub(), self._config, self.core.proxy(connection.key))
+            link = dial(connection, tended_reactor(), self._config, self.core.proxy(connection.key))
         except OSError as error:
             connection.failed(reason(error))
         except BaseException as error:

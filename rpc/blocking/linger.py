@@ -18,7 +18,7 @@ from rpc.paying import Paying
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from rpc._native import Hub, ServerCall
+    from rpc._native import Reactor, ServerCall
 
 _MOMENT = 0.001  # seconds; epoll counts in milliseconds
 # The same since Python 3.9.
@@ -40,7 +40,7 @@ class Linger:
         """In the child of a fork: who lingered is the parent's."""
         self._place = threading.Lock()
 
-    def calls(self, hub: Hub, *, alone: bool) -> list[ServerCall]:
+    def calls(self, reactor: Reactor, *, alone: bool) -> list[ServerCall]:
         """What arrives within the moment; nothing when the thread is needed elsewhere. ``alone``: no call goes on."""
         if self._pool is None or not self._place.acquire(blocking=False):
             return []
@@ -48,7 +48,7 @@ class Linger:
             # Looked at in this order: what is queued from now on calls us back.
             if not self._pool._work_queue.empty() or not self._paying.try_it():
                 return []
-            calls = hub.linger(_MOMENT, alone)
+            calls = reactor.linger(_MOMENT, alone)
             self._paying.learn(paid=bool(calls))
             return calls
         finally:
@@ -65,9 +65,9 @@ class Linger:
         most = pool._max_workers
         return bool(running < most and (pool._idle_semaphore._value > 0 or len(pool._threads) < most))
 
-    def call_back(self, hub: Hub) -> None:
+    def call_back(self, reactor: Reactor) -> None:
         """By the serving thread: something was queued that only who lingers can take."""
         if self._place.locked():
-            hub.wake()
+            reactor.wake()
             self._place.acquire()  # soon: nobody else waits in the engine now, so it was who lingers that was woken
             self._place.release()

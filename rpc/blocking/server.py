@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from rpc._native import Hub
+from rpc._native import Reactor
 from rpc.blocking.call_queue import CallQueue
 from rpc.blocking.context import ServicerContext
 from rpc.blocking.later import begin_call, own_pool, sends_later
@@ -70,7 +70,7 @@ class Server(ServerCore, grpc.Server):
         compression: grpc.Compression | None,
         mesh: PilotExchanger | None,
     ) -> None:
-        self._hub: Hub = Hub()
+        self._reactor: Reactor = Reactor()
         self._pool = thread_pool
         self._linger = Linger(thread_pool)
         self._thread: threading.Thread | None = None
@@ -90,7 +90,7 @@ class Server(ServerCore, grpc.Server):
             self._stopping = self._stopping or threading.Event()
             self._stopped.set()
         else:
-            self._hub = Hub()
+            self._reactor = Reactor()
 
     def _make_locks(self) -> None:
         self._lock = threading.RLock()  # the garbage collector may end a call under it, which tells another
@@ -111,14 +111,14 @@ class Server(ServerCore, grpc.Server):
         if self._started:
             raise ValueError("Cannot start already-started server!")
         if self._busy_poll is not None:
-            self._hub.busy_poll(self._busy_poll)
-        self._listeners.start(self._hub)
+            self._reactor.busy_poll(self._busy_poll)
+        self._listeners.start(self._reactor)
         self._intake.context = contextvars.copy_context()
         try:
-            self._thread = must_begin(_serve, "rpc server", weakref.ref(self), self._hub, self._stopped)
+            self._thread = must_begin(_serve, "rpc server", weakref.ref(self), self._reactor, self._stopped)
         except (RuntimeError, MemoryError):
             self._listeners.close()
-            self._hub.close(_STOPPED)
+            self._reactor.close(_STOPPED)
             raise
         self._started = True
 
@@ -131,7 +131,7 @@ class Server(ServerCore, grpc.Server):
             if begun(self._stop, "rpc stop", self._stopping, grace, daemon=False) is None:
                 self._stop(self._stopping, grace)  # who asks waits, but the server stops
         elif grace is None:
-            self._hub.close(_STOPPED)
+            self._reactor.close(_STOPPED)
         return self._stopped
 
     def wait_for_termination(self, timeout: float | None = None) -> bool:
@@ -143,8 +143,8 @@ class Server(ServerCore, grpc.Server):
         if getattr(self, "_started", False) and not self._stopped.is_set():
             self._stopped.set()
             self._listeners.close()
-            self._hub.close(_STOPPED)
-            self._hub.wake()
+            self._reactor.close(_STOPPED)
+            self._reactor.wake()
 
     # ---- serving
 
@@ -160,14 +160,14 @@ class Server(ServerCore, grpc.Server):
             if jobs and not (came and self._queue is None):  # in place all that came are counted before one is run
                 self._hand_over(jobs.popleft())
             if (came or jobs) and time.monotonic() - looked > _LOOK:
-                came.extend(self._hub.poll(0.0))
+                came.extend(self._reactor.poll(0.0))
                 looked = time.monotonic()
 
     def _hand_over(self, job: Job) -> None:
         free = self._queue is None or self._linger.others_free(self._intake.running)
         self.begin(job)
         if not free:
-            self._linger.call_back(self._hub)
+            self._linger.call_back(self._reactor)
 
     def _jobs(self, calls: list[ServerCall], *, let_in: bool = False) -> Iterator[Job]:
         accept = self._intake.readmit if let_in else self._intake.accept
@@ -185,13 +185,13 @@ class Server(ServerCore, grpc.Server):
         idle = threading.Event()
         self._intake.when_idle(idle.set)
         idle.wait(grace or 0.0)
-        self._hub.close(_STOPPED)
+        self._reactor.close(_STOPPED)
         while self._let_in:  # since the serving thread last looked
             self._let_in.popleft()
             self._intake.release()
         self._is_over()
         self._stopped.set()
-        self._hub.wake()
+        self._reactor.wake()
 
     def look_up(self, call: ServerCall) -> Handler | None:
         table = self._intake.table
@@ -204,7 +204,7 @@ class Server(ServerCore, grpc.Server):
     def again(self, call: ServerCall) -> None:
         """On the serving thread: whoever has decided is no thread for users' code."""
         self._let_in.append(call)
-        self._hub.wake()
+        self._reactor.wake()
 
     def begin(self, job: Job) -> None:
         """Whatever comes of it, who submits goes on: it reads for others, too."""
@@ -239,7 +239,7 @@ class Server(ServerCore, grpc.Server):
             self._run(job)
             job = None
             if queue is self._queue and not self._stopped.is_set():
-                for came in self._jobs(self._linger.calls(self._hub, alone=not self._intake.running)):
+                for came in self._jobs(self._linger.calls(self._reactor, alone=not self._intake.running)):
                     if job is None and self._queue_of(came) is queue:
                         job = came
                     else:
@@ -283,10 +283,10 @@ class Server(ServerCore, grpc.Server):
         self._intake.release()
 
 
-def _serve(server: weakref.ref[Server], hub: Hub, stopped: threading.Event) -> None:
+def _serve(server: weakref.ref[Server], reactor: Reactor, stopped: threading.Event) -> None:
     """The serving thread. It holds the server only while there is something to do: else that could never be freed."""
     while not stopped.is_set():
-        calls = hub.poll(None)
+        calls = reactor.poll(None)
         if (alive := server()) is None:
             return
         alive._take(calls)  # noqa: SLF001 - the server's own thread

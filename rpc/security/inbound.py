@@ -28,7 +28,7 @@ from xds_client.threads import begun_after
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rpc._native import Admitted, Hub
+    from rpc._native import Admitted, Reactor
     from rpc.authorization.decision import Authorize, Head
     from xds_client import PilotExchanger
     from xds_client.identity import Identity
@@ -68,7 +68,7 @@ class Guard:
         # keep its keys and descriptors for ever.
         self.gate = Gate(weakly(self._refused), weakly(self._admitted))
         self._credentials = credentials
-        self._hub: Hub | None = None
+        self._reactor: Reactor | None = None
         self._following: Following | None = None
         self._refusals = _Refusals()
         self._ask: Callable[[], None] = lambda: None
@@ -76,8 +76,8 @@ class Guard:
         self._chains: object = None
         self._draining: threading.Timer | None = None
 
-    def start(self, hub: Hub) -> None:
-        self._hub = hub
+    def start(self, reactor: Reactor) -> None:
+        self._reactor = reactor
         self._following = self._credentials.follow(self)
 
     def set(self, chains: Sequence[Chain], otherwise: Chain | None = None) -> None:
@@ -91,7 +91,7 @@ class Guard:
         self.gate.set(chains, otherwise)
         self._chains = wanted
         self._note_whether_ready([*chains, *([otherwise] if otherwise is not None else [])])
-        if self._hub is not None and self._hub.mark_misfits(self.gate):
+        if self._reactor is not None and self._reactor.mark_misfits(self.gate):
             self._drain_misfits()
 
     def _note_whether_ready(self, chains: Sequence[Chain]) -> None:
@@ -115,10 +115,10 @@ class Guard:
 
     def _drain_due(self) -> float | None:
         """Drain those that are due, and set the timer for the rest; the seconds until then if there is no timer."""
-        if self._hub is None:
+        if self._reactor is None:
             return None
         with self._changing:
-            drained, wait = self._hub.drain_misfits()
+            drained, wait = self._reactor.drain_misfits()
             if wait is not None and self._draining is None:
                 self._draining = begun_after(wait, weakly(self._when_due), "mesh-draining")
             unattended = wait if self._draining is None else None

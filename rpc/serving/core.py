@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rpc import channelz_registry
-from rpc._native import Hub, Tally
+from rpc._native import Reactor, Tally
 from rpc.fork import inherits
 from rpc.options import UNLIMITED, ServerOptions
 from rpc.security import own_server_credentials
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 class ServerCore:
-    """`_hub` drives its connections, where there are any already."""
+    """`_reactor` drives its connections, where there are any already."""
 
-    _hub: Hub | None = None
+    _reactor: Reactor | None = None
 
     def __init__(
         self,
@@ -109,11 +109,11 @@ class ServerCore:
 
     def sockets(self) -> list[tuple[int, str, str, Tally]]:
         """The connections that are open (`rpc.channelz_registry`)."""
-        return self._hub.sockets() if self._hub is not None else []
+        return self._reactor.sockets() if self._reactor is not None else []
 
     def tally(self) -> Tally:
         """What all connections have carried so far."""
-        return self._hub.tally() if self._hub is not None else Tally()
+        return self._reactor.tally() if self._reactor is not None else Tally()
 
     def listening(self) -> dict[int, str]:
         """Where it accepts (`rpc.channelz_registry`)."""
@@ -125,8 +125,8 @@ class ServerCore:
         """Ports are closed, and names of the Unix domain free, when this returns; every client is told to go away."""
         self.stopping = True
         self._listeners.close()
-        if self._hub is not None:
-            self._hub.drain()
+        if self._reactor is not None:
+            self._reactor.drain()
 
     def _is_over(self) -> None:
         self._intake.when_idle(None)

@@ -16,7 +16,7 @@ from rpc.transport.sockets import look_up, unix_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from rpc._native import Hub
+    from rpc._native import Reactor
     from rpc.options import ServerOptions
     from rpc.security import ServerCredentials
     from xds_client import PilotExchanger
@@ -180,18 +180,18 @@ class Listeners:
         self._bound.append((listeners, guard))
         return port
 
-    def start(self, hub: Hub) -> None:
+    def start(self, reactor: Reactor) -> None:
         """Hand the descriptors to the engine, which accepts."""
         bound, self._bound = self._bound, []
         for listeners, guard in bound:
             gate = None
             if guard is not None:
-                guard.start(hub)
+                guard.start(reactor)
                 self.guards.append(guard)
                 gate = guard.gate
             for listener in listeners:
                 self.listening = {**self.listening, channelz_registry.number(): _engine_name(listener)}
-                hub.listen(listener.detach(), self._options.transport_config(), gate)
+                reactor.listen(listener.detach(), self._options.transport_config(), gate)
 
     @property
     def ready(self) -> bool:

@@ -16,7 +16,7 @@ from rpc.weakly import weakly
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc._native import ClientLink, ClientTls, Hub, TransportConfig
+    from rpc._native import ClientLink, ClientTls, Reactor, TransportConfig
     from rpc.security import Security
     from rpc.transport.connection import Connection
     from rpc.transport.proxy import Proxy
@@ -36,13 +36,13 @@ class MuteError(OSError):
     """The peer does not speak as it should; the message says how."""
 
 
-def dial(connection: Connection, hub: Hub, config: TransportConfig, proxy: Proxy | None = None) -> ClientLink:
+def dial(connection: Connection, reactor: Reactor, config: TransportConfig, proxy: Proxy | None = None) -> ClientLink:
     """Connect within the connection's time-out, certificate, handshake and first words included; raises OSError."""
     key, until = connection.key, time.monotonic() + connection.connect_timeout
     tls = key.security.context(connection.connect_timeout) if key.security is not None else None
     heard: SimpleQueue[str | None] = SimpleQueue()
     fd = _admitted(connect(key, proxy, until), key.security)
-    link = hub.connect(fd, config, weakly(connection.lost), heard.put, tls, _on_room(connection))
+    link = reactor.connect(fd, config, weakly(connection.lost), heard.put, tls, _on_room(connection))
     try:
         problem = heard.get(timeout=max(0.0, until - time.monotonic()))
     except Empty:
@@ -54,7 +54,7 @@ def dial(connection: Connection, hub: Hub, config: TransportConfig, proxy: Proxy
 
 
 async def dial_in_loop(
-    connection: Connection, hub: Hub, config: TransportConfig, proxy: Proxy | None = None
+    connection: Connection, reactor: Reactor, config: TransportConfig, proxy: Proxy | None = None
 ) -> ClientLink:
     """The same without blocking the loop."""
     key, loop = connection.key, asyncio.get_running_loop()
@@ -62,7 +62,7 @@ async def dial_in_loop(
     tls = await _context(key.security, connection.connect_timeout) if key.security is not None else None
     heard: asyncio.Future[str | None] = loop.create_future()
     fd = _admitted(await connect_in_loop(key, proxy, until), key.security)
-    link = hub.connect(fd, config, weakly(connection.lost), _settle(heard), tls, _on_room(connection))
+    link = reactor.connect(fd, config, weakly(connection.lost), _settle(heard), tls, _on_room(connection))
     try:
         async with asyncio.timeout_at(until):
             problem = await heard

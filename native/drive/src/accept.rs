@@ -1,4 +1,4 @@
-//! How a hub takes connections in: accepted, greeted where a port asks for it, and then a link.
+//! How a reactor takes connections in: accepted, greeted where a port asks for it, and then a link.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -10,9 +10,9 @@ use crate::driven::Driven;
 use crate::fork::Descriptor;
 use crate::gate::Security;
 use crate::greetings::Greeted;
-use crate::hub::Hub;
 use crate::listener::Listener;
 use crate::port::Port;
+use crate::reactor::Reactor;
 use crate::scheduler::GREETINGS;
 use crate::socket;
 use crate::turn::Turn;
@@ -22,7 +22,7 @@ const EXHAUSTED: Duration = Duration::from_millis(50);
 /// How long greetings may keep a turn from its end; one half of a handshake costs about as much.
 const GREETING: Duration = Duration::from_millis(1);
 
-impl<L: Listener> Hub<L> {
+impl<L: Listener> Reactor<L> {
     /// The accept path: a port without a gate that speaks one protocol does so at once, others look at the first bytes.
     pub(super) fn welcome(self: &Arc<Self>, socket: Descriptor, port: Arc<Port<L>>, turn: &mut Turn<L>) {
         match port.looks() {

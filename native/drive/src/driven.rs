@@ -1,4 +1,4 @@
-//! A link as its hub knows it.
+//! A link as its reactor knows it.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub trait Driven<L: Listener>: ConnectionInfo {
     /// What was held leaves.
     fn let_go(&self) -> Vec<L::Event>;
     fn flush_now(&self) -> Vec<L::Event>;
-    /// After a command that nobody will wait for: gets its bytes out and the answer looked for. True: the hub's loop
+    /// After a command that nobody will wait for: gets its bytes out and the answer looked for. True: the reactor's loop
     /// should be asked to flush, which tells the events then.
     fn after_command(self: Arc<Self>) -> (bool, Vec<L::Event>);
     fn dead(&self) -> bool;
@@ -41,8 +41,8 @@ pub trait Driven<L: Listener>: ConnectionInfo {
     fn shut_down(&self);
     /// Ends it: every call ends with `status`, what waits is written if there is room, the socket is shut.
     fn close(&self, status: &Status) -> Vec<L::Event>;
-    /// Its hub lets go of it; returns when it was armed for.
-    fn leave_hub(&self, epoll: &Epoll) -> Option<Instant>;
+    /// Its reactor lets go of it; returns when it was armed for.
+    fn leave_reactor(&self, epoll: &Epoll) -> Option<Instant>;
     fn tally(&self) -> Tally;
     fn counters(&self) -> Counters;
 }

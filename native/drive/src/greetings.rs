@@ -24,7 +24,7 @@ pub struct Greetings<L: Listener> {
     by_token: HashMap<u64, Pending<L>>,
     /// In the order of their time; some are over already.
     oldest: VecDeque<(Instant, u64)>,
-    /// The hub will call `expire`.
+    /// The reactor will call `expire`.
     watched: bool,
 }
 

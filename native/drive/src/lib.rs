@@ -1,4 +1,4 @@
-//! Who moves the bytes: whoever waits. A `Link` is one socket with its protocol. A `Hub` is a set of links that one
+//! Who moves the bytes: whoever waits. A `Link` is one socket with its protocol. A `Reactor` is a set of links that one
 //! event loop or one thread drives: an asyncio loop's, a server's, or the blocking links that nobody waits on.
 //! No thread is made here. What is carried is a `Protocol`, who is told of it a `Listener`: neither is known here.
 //!
@@ -12,13 +12,13 @@ pub mod fork;
 pub mod gate;
 mod greetings;
 mod grpc;
-pub mod hub;
 pub mod leading;
 pub mod link;
 pub mod listener;
 mod misfits;
 pub mod port;
 pub mod protocol;
+pub mod reactor;
 mod registrations;
 mod scheduler;
 pub mod socket;

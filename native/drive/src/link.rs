@@ -40,11 +40,11 @@ pub trait Answers<P: Protocol>: Hears<P> {
 pub struct Link<P: Protocol, L: Answers<P>> {
     fd: Descriptor,
     pub peer: String,
-    /// Callers take turns to lead. Otherwise the hub drives alone.
+    /// Callers take turns to lead. Otherwise the reactor drives alone.
     callers_lead: bool,
     /// Server: by what gate it came in.
     pub admission: Option<Admission<L>>,
-    /// Of the hub that looks after the link when no caller leads it, and by what name that knows it.
+    /// Of the reactor that looks after the link when no caller leads it, and by what name that knows it.
     scheduler: Weak<Scheduler<L>>,
     token: u64,
     /// Of the caller that leads.
@@ -196,7 +196,7 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
 
     // ---- left alone
 
-    /// Says hello, and lets the hub read what comes back.
+    /// Says hello, and lets the reactor read what comes back.
     pub fn begin(&self) -> Vec<L::Event> {
         let mut state = self.lock();
         if let Some(scheduler) = self.scheduler.upgrade() {
@@ -208,7 +208,7 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
     }
 
     /// After a command that nobody will wait for: gets its bytes out and the answer looked for.
-    /// True: the hub's loop should be asked to flush, which tells the events then.
+    /// True: the reactor's loop should be asked to flush, which tells the events then.
     pub fn commanded(self: &Arc<Self>) -> (bool, Vec<L::Event>) {
         if self.inherited() {
             return (false, Vec::new());
@@ -253,7 +253,7 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
         false
     }
 
-    /// Writes what waits; the hub goes on when the socket has room again. The events: calls that a dead link refused.
+    /// Writes what waits; the reactor goes on when the socket has room again. The events: calls that a dead link refused.
     pub fn flush_now(&self) -> Vec<L::Event> {
         let mut state = self.lock();
         state.dirty = false;
@@ -279,7 +279,7 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
         }
     }
 
-    /// Lets the hub read while no caller does.
+    /// Lets the reactor read while no caller does.
     pub(super) fn tend(&self, state: &mut State<P, L>) {
         if !self.callers_lead || state.tended || state.led || state.socket_dead {
             return;
@@ -298,7 +298,7 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
         }
     }
 
-    /// The hub's turn. A socket that a caller leads is left to it. `to_the_end`: the peer has hung up.
+    /// The reactor's turn. A socket that a caller leads is left to it. `to_the_end`: the peer has hung up.
     pub(super) fn look(self: &Arc<Self>, to_the_end: bool, turn: &mut Turn<L>) {
         let mut state = self.lock();
         if self.callers_lead {
@@ -448,7 +448,7 @@ impl<P: Protocol, L: Answers<P>> Driven<L> for Link<P, L> {
         events
     }
 
-    fn leave_hub(&self, epoll: &Epoll) -> Option<Instant> {
+    fn leave_reactor(&self, epoll: &Epoll) -> Option<Instant> {
         let mut state = self.lock();
         self.leave(&mut state, epoll);
         state.armed

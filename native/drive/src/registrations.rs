@@ -1,4 +1,4 @@
-//! What a hub drives: its links and its listeners, by the names that its epoll knows them by.
+//! What a reactor drives: its links and its listeners, by the names that its epoll knows them by.
 
 use std::collections::HashMap;
 use std::sync::Arc;

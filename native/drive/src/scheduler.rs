@@ -1,5 +1,5 @@
-//! What links ask of the hub that drives them: to be watched by its epoll, to be looked at when something is due, to be
-//! flushed with others. A link knows no more of its hub than this.
+//! What links ask of the reactor that drives them: to be watched by its epoll, to be looked at when something is due, to be
+//! flushed with others. A link knows no more of its reactor than this.
 
 use std::io;
 use std::os::fd::RawFd;

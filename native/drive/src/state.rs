@@ -40,11 +40,11 @@ pub struct State<P: Protocol, L: Hears<P>> {
     /// A thread polls the socket.
     pub(super) led: bool,
     pub(super) rung: bool,
-    /// Rung by others for who leads, who has it from the hub meanwhile.
+    /// Rung by others for who leads, who has it from the reactor meanwhile.
     pub(super) bell: Option<Bell>,
     /// So many threads poll the socket outside the lock.
     pub(super) polled: usize,
-    /// The hub has let go of the socket: who polls it last closes it.
+    /// The reactor has let go of the socket: who polls it last closes it.
     pub(super) left: bool,
     pub(super) waiters: Vec<(P::Key, Arc<Condvar>)>,
     pub(super) watchers: HashMap<P::Key, Watcher<L::Callback>>,
@@ -56,17 +56,17 @@ pub struct State<P: Protocol, L: Hears<P>> {
     /// The connection's turnover when somebody began to wait for room.
     when_room: Option<u64>,
     pub(super) socket_dead: bool,
-    /// The hub waits for room to write.
+    /// The reactor waits for room to write.
     pub(super) blocked: bool,
     pub(super) last_turn: Instant,
-    /// When the hub looks at the link, at the latest, though nothing arrives (`timing`).
+    /// When the reactor looks at the link, at the latest, though nothing arrives (`timing`).
     pub(super) armed: Option<Instant>,
-    /// The hub's epoll watches the socket (always so where callers do not lead).
+    /// The reactor's epoll watches the socket (always so where callers do not lead).
     pub(super) tended: bool,
-    /// The hub knows that output waits.
+    /// The reactor knows that output waits.
     pub(super) dirty: bool,
     pub(super) commands: usize,
-    /// Messages wait since then for others to leave with; the hub sees to it that they do not wait for long.
+    /// Messages wait since then for others to leave with; the reactor sees to it that they do not wait for long.
     pub(super) held_since: Option<Instant>,
     /// When messages last left without waiting.
     pub(super) sent_at: Instant,

@@ -1,6 +1,6 @@
 //! What happens because it is time, not because something arrived: deadlines, keepalive, idleness, patience.
 //!
-//! A link has one moment at the most for which its hub knows to look at it, `State::armed`. It is moved forward when
+//! A link has one moment at the most for which its reactor knows to look at it, `State::armed`. It is moved forward when
 //! something is due sooner, and never back: a look that comes too early finds the next moment, which spares every call
 //! the work. So who waits for nothing costs nothing, and who is due is all that an alarm visits.
 
@@ -14,7 +14,7 @@ use crate::state::State;
 use crate::turn::Turn;
 
 impl<P: Protocol, L: Answers<P>> Link<P, L> {
-    /// Sees to it that the hub looks at the link when something is due.
+    /// Sees to it that the reactor looks at the link when something is due.
     pub(super) fn arm(&self, state: &mut State<P, L>, scheduler: &Scheduler<L>, now: Instant) {
         let Some(at) = self.due_at(state, scheduler, now) else { return };
         if state.armed.is_none_or(|armed| at < armed) {
@@ -40,7 +40,7 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
         }
     }
 
-    /// Lets the hub look at the connection's own timers in time; a caller that waits for its answer does not.
+    /// Lets the reactor look at the connection's own timers in time; a caller that waits for its answer does not.
     pub fn rouse(&self, state: &mut State<P, L>) {
         if let Some(scheduler) = self.scheduler() {
             self.arm(state, &scheduler, Instant::now());

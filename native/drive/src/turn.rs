@@ -1,4 +1,4 @@
-//! What one look of a hub at its links has brought.
+//! What one look of a reactor at its links has brought.
 
 use crate::listener::Listener;
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Said, Told, answer, call, connect, own, told};
 use proxyless_drive::gate::Gate;
-use proxyless_drive::hub::Hub;
 use proxyless_drive::listener::tell_all;
 use proxyless_drive::port::Port;
+use proxyless_drive::reactor::Reactor;
 use proxyless_echo::{Connection, ECHO};
 use proxyless_tls::chains::Chains;
 use proxyless_tls::detect::{Detected, Spoken, begins_with};
@@ -23,22 +23,22 @@ fn other(first: &[u8]) -> Detected {
 const OTHER: Spoken = Spoken { name: "the other one", detect: other, application: "", alpn: &[] };
 
 struct Served {
-    hub: Arc<Hub<Told>>,
+    reactor: Arc<Reactor<Told>>,
     address: std::net::SocketAddr,
 }
 
 impl Served {
     fn by(gate: Option<Arc<Gate<Told>>>) -> Self {
-        let hub = Hub::new(false).unwrap();
+        let reactor = Reactor::new(false).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let port = Port::new(gate).speaking(OTHER, || Connection::new(false)).speaking(ECHO, || Connection::new(false));
-        hub.listen(own(listener), port).unwrap();
-        Self { hub, address }
+        reactor.listen(own(listener), port).unwrap();
+        Self { reactor, address }
     }
 
     fn turn(&self) {
-        let turn = self.hub.poll(Some(Instant::now() + Duration::from_millis(20)));
+        let turn = self.reactor.poll(Some(Instant::now() + Duration::from_millis(20)));
         tell_all::<Told>(turn.events);
         turn.accepted.iter().for_each(|(link, key)| answer(link, *key));
     }
@@ -47,7 +47,7 @@ impl Served {
 #[test]
 fn a_connection_is_taken_by_the_first_that_knows_it_and_nothing_of_it_is_lost() {
     let served = Served::by(None);
-    let clients = Hub::new(false).unwrap();
+    let clients = Reactor::new(false).unwrap();
     let link = connect(&clients, served.address, true);
     std::thread::scope(|scope| {
         let calling = scope.spawn(|| call(&link, b"asked", Some(PATIENCE)));
@@ -69,7 +69,7 @@ fn what_nobody_knows_is_closed_and_told_of_with_the_names_of_what_is_known() {
     for _ in 0..5 {
         served.turn(); // it may still be both
     }
-    assert!(served.hub.links().is_empty() && events.try_recv().is_err());
+    assert!(served.reactor.links().is_empty() && events.try_recv().is_err());
     client.write_all(b"2").unwrap();
     let said = loop {
         served.turn();

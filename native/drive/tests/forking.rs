@@ -8,8 +8,8 @@ use common::{Answering, PATIENCE, call, connect};
 use proxyless_drive::driven::Driven;
 use proxyless_drive::fork;
 use proxyless_drive::fork::ProcessMutex;
-use proxyless_drive::hub::Hub;
 use proxyless_drive::protocol::Protocol;
+use proxyless_drive::reactor::Reactor;
 
 fn installed() {
     static INSTALLED: Once = Once::new();
@@ -34,14 +34,14 @@ fn in_child(check: impl FnOnce() -> bool) -> bool {
 #[test]
 fn the_child_sees_connections_that_are_over_and_the_parents_go_on() {
     installed();
-    let (server, hub) = (Answering::new(), Hub::new(false).unwrap());
-    let link = connect(&hub, server.address, true);
+    let (server, reactor) = (Answering::new(), Reactor::new(false).unwrap());
+    let link = connect(&reactor, server.address, true);
     assert_eq!(call(&link, b"before", Some(PATIENCE)).unwrap(), b"before");
     assert!(in_child(|| link.inherited()
         && link.lock().protocol.ended().is_some()
         && !link.lock().protocol.usable()
         && Driven::fd(&*link) == -1
-        && hub.links().is_empty()));
+        && reactor.links().is_empty()));
     assert!(!link.inherited());
     assert_eq!(call(&link, b"after", Some(PATIENCE)).unwrap(), b"after");
 }
@@ -49,8 +49,8 @@ fn the_child_sees_connections_that_are_over_and_the_parents_go_on() {
 #[test]
 fn a_lock_that_was_held_when_the_process_forked_holds_up_no_child() {
     installed();
-    let (server, hub) = (Answering::new(), Hub::new(false).unwrap());
-    let link = connect(&hub, server.address, true);
+    let (server, reactor) = (Answering::new(), Reactor::new(false).unwrap());
+    let link = connect(&reactor, server.address, true);
     let held = link.lock();
     assert!(in_child(|| !link.lock().protocol.usable()));
     drop(held);
@@ -58,18 +58,18 @@ fn a_lock_that_was_held_when_the_process_forked_holds_up_no_child() {
 }
 
 #[test]
-fn the_child_has_a_hub_of_its_own() {
+fn the_child_has_a_reactor_of_its_own() {
     installed();
     let server = Answering::new();
-    let before = Hub::<common::Told>::new(false).unwrap();
+    let before = Reactor::<common::Told>::new(false).unwrap();
     let number = before.number();
     let address = server.address;
     assert!(in_child(|| {
         // A loop may know the number: it is still one, on which nothing is ever ready.
         // SAFETY: no memory is involved.
         let open = unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0;
-        let hub = Hub::new(false).unwrap();
-        let link = connect(&hub, address, true);
+        let reactor = Reactor::new(false).unwrap();
+        let link = connect(&reactor, address, true);
         open && before.number() == number && call(&link, b"of the child", Some(PATIENCE)).is_ok()
     }));
 }

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use common::{Answering, PATIENCE, Said, call, connect, told, until};
 use proxyless_core::grpc::status::{Status, code};
 use proxyless_drive::driven::Driven;
-use proxyless_drive::hub::Hub;
 use proxyless_drive::leading::Waited;
 use proxyless_drive::listener::{OnEnd, Watcher};
+use proxyless_drive::reactor::Reactor;
 
 #[test]
 fn each_of_many_callers_has_its_own_answer() {
-    let (server, hub) = (Answering::new(), Hub::new(false).unwrap());
-    let link = connect(&hub, server.address, true);
+    let (server, reactor) = (Answering::new(), Reactor::new(false).unwrap());
+    let link = connect(&reactor, server.address, true);
     std::thread::scope(|scope| {
         for caller in 0..8u8 {
             let link = &link;
@@ -32,8 +32,8 @@ fn each_of_many_callers_has_its_own_answer() {
 
 #[test]
 fn a_leader_that_leaves_passes_the_lead_on() {
-    let (server, hub) = (Answering::new(), Hub::new(false).unwrap());
-    let link = connect(&hub, server.address, true);
+    let (server, reactor) = (Answering::new(), Reactor::new(false).unwrap());
+    let link = connect(&reactor, server.address, true);
     std::thread::scope(|scope| {
         let hurried = scope.spawn(|| call(&link, b"wait", Some(Duration::from_millis(200))));
         let patient = scope.spawn(|| {
@@ -47,8 +47,8 @@ fn a_leader_that_leaves_passes_the_lead_on() {
 
 #[test]
 fn a_call_that_is_ended_elsewhere_wakes_who_waits_for_it() {
-    let (server, hub) = (Answering::new(), Hub::new(false).unwrap());
-    let link = connect(&hub, server.address, true);
+    let (server, reactor) = (Answering::new(), Reactor::new(false).unwrap());
+    let link = connect(&reactor, server.address, true);
     let key = link.lock().protocol.start(b"wait", None, Instant::now());
     link.flush();
     std::thread::scope(|scope| {
@@ -62,14 +62,14 @@ fn a_call_that_is_ended_elsewhere_wakes_who_waits_for_it() {
 
 #[test]
 fn a_connection_that_is_lost_ends_the_calls_of_all_who_wait() {
-    let (server, hub) = (Answering::new(), Hub::new(false).unwrap());
-    let link = connect(&hub, server.address, true);
+    let (server, reactor) = (Answering::new(), Reactor::new(false).unwrap());
+    let link = connect(&reactor, server.address, true);
     let (lost, events) = told();
     link.on_lost(lost);
     std::thread::scope(|scope| {
         let calls: Vec<_> = (0..4).map(|_| scope.spawn(|| call(&link, b"wait", Some(PATIENCE)))).collect();
-        until("not all calls came", || server.hub.tally().started == 4);
-        for theirs in server.hub.links() {
+        until("not all calls came", || server.reactor.tally().started == 4);
+        for theirs in server.reactor.links() {
             Driven::close(&*theirs, &Status::new(code::UNAVAILABLE, "over"));
         }
         for call in calls {
@@ -81,14 +81,14 @@ fn a_connection_that_is_lost_ends_the_calls_of_all_who_wait() {
 
 #[test]
 fn who_watches_is_told_by_whoever_reads_and_the_end_first() {
-    let (server, hub) = (Answering::new(), Hub::new(false).unwrap());
-    let link = connect(&hub, server.address, true);
+    let (server, reactor) = (Answering::new(), Reactor::new(false).unwrap());
+    let link = connect(&reactor, server.address, true);
     let (callback, events) = told();
     let key = link.lock().protocol.start(b"asked", None, Instant::now());
     link.lock().tell_end(key, OnEnd::new(callback.clone()));
     link.lock().watch(key, Watcher::Outcome(callback));
     link.commanded();
-    let reading = Arc::clone(&hub);
+    let reading = Arc::clone(&reactor);
     let over = std::thread::spawn(move || {
         while reading.tally().succeeded == 0 {
             let turn = reading.poll(Some(Instant::now() + PATIENCE));

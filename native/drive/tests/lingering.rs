@@ -1,4 +1,4 @@
-//! A thread that has answered a call may wait for the next beside the hub's own thread, and has it to itself.
+//! A thread that has answered a call may wait for the next beside the reactor's own thread, and has it to itself.
 
 mod common;
 
@@ -6,22 +6,22 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, answer, call, connect, listen};
-use proxyless_drive::hub::Hub;
+use proxyless_drive::reactor::Reactor;
 
 #[test]
 fn who_lingers_has_what_arrives_on_open_connections() {
-    let (hub, clients) = (Hub::new(false).unwrap(), Hub::new(false).unwrap());
-    let address = listen(&hub);
+    let (reactor, clients) = (Reactor::new(false).unwrap(), Reactor::new(false).unwrap());
+    let address = listen(&reactor);
     let link = connect(&clients, address, true);
     std::thread::scope(|scope| {
         let (lingers, begin) = channel::<()>();
         let (told_of, by_poll) = channel();
         let polling = scope.spawn({
-            let hub = &hub;
+            let reactor = &reactor;
             move || {
                 let mut first = true;
-                while !hub.links().is_empty() || first {
-                    let turn = hub.poll(Some(Instant::now() + Duration::from_millis(100)));
+                while !reactor.links().is_empty() || first {
+                    let turn = reactor.poll(Some(Instant::now() + Duration::from_millis(100)));
                     for (link, key) in turn.accepted {
                         answer(&link, key);
                         first = false;
@@ -41,7 +41,7 @@ fn who_lingers_has_what_arrives_on_open_connections() {
         let mut got = Vec::new();
         let late = Instant::now() + PATIENCE;
         while got.is_empty() && Instant::now() < late && by_poll.try_recv().is_err() {
-            got = hub.linger(false, late).accepted;
+            got = reactor.linger(false, late).accepted;
         }
         for (link, key) in &got {
             answer(link, *key);
@@ -51,16 +51,16 @@ fn who_lingers_has_what_arrives_on_open_connections() {
             link.close(&proxyless_core::grpc::status::Status::new(1, "over"));
         });
         polling.join().unwrap();
-        assert_eq!(got.len(), 1, "the hub's own thread took it");
+        assert_eq!(got.len(), 1, "the reactor's own thread took it");
     });
 }
 
 #[test]
 fn who_lingers_is_called_back() {
-    let hub = Hub::<common::Told>::new(false).unwrap();
+    let reactor = Reactor::<common::Told>::new(false).unwrap();
     std::thread::scope(|scope| {
-        let lingering = scope.spawn(|| hub.linger(true, Instant::now() + PATIENCE));
-        hub.wake();
+        let lingering = scope.spawn(|| reactor.linger(true, Instant::now() + PATIENCE));
+        reactor.wake();
         let begun = Instant::now();
         assert!(lingering.join().unwrap().accepted.is_empty());
         assert!(begun.elapsed() < PATIENCE / 2, "the bell was not heard");
@@ -68,9 +68,9 @@ fn who_lingers_is_called_back() {
 }
 
 #[test]
-fn a_hub_that_a_loop_drives_lets_nobody_linger() {
-    let hub = Hub::<common::Told>::new(true).unwrap();
+fn a_reactor_that_a_loop_drives_lets_nobody_linger() {
+    let reactor = Reactor::<common::Told>::new(true).unwrap();
     let begun = Instant::now();
-    hub.linger(true, begun + PATIENCE);
+    reactor.linger(true, begun + PATIENCE);
     assert!(begun.elapsed() < PATIENCE / 2);
 }

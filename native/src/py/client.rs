@@ -10,7 +10,7 @@ use pyo3::types::PyBytes;
 use super::client_call::ClientCall;
 use super::commands::{cancel, close, commanded, commanded_unheard, wait};
 use super::deadline::deadline_after;
-use super::events::{Event, Hub as Driven, Link, OnEnd, State, Watcher, tell_all};
+use super::events::{Event, Link, OnEnd, Reactor as Driven, State, Watcher, tell_all};
 use super::method::Method;
 use super::outcome::{self, Outcome};
 use super::payload::framed;
@@ -24,14 +24,14 @@ use proxyless_drive::socket;
 /// One connection to a server.
 #[pyclass(frozen, module = "rpc._native")]
 pub struct ClientLink {
-    hub: Arc<Driven>,
+    reactor: Arc<Driven>,
     link: Arc<Link>,
     on_dirty: Option<Arc<Py<PyAny>>>,
 }
 
 impl ClientLink {
-    pub fn new(hub: Arc<Driven>, link: Arc<Link>, on_dirty: Option<Arc<Py<PyAny>>>) -> Self {
-        Self { hub, link, on_dirty }
+    pub fn new(reactor: Arc<Driven>, link: Arc<Link>, on_dirty: Option<Arc<Py<PyAny>>>) -> Self {
+        Self { reactor, link, on_dirty }
     }
 
     /// What `start` says, unless there is no room for a call.
@@ -241,7 +241,7 @@ impl ClientLink {
 
     /// Ends the connection now; calls in progress end with CANCELLED and these details.
     fn close(&self, py: Python<'_>, details: &str) {
-        close(py, &self.hub, &*self.link, &Status::new(code::CANCELLED, details).by(Origin::Channel));
+        close(py, &self.reactor, &*self.link, &Status::new(code::CANCELLED, details).by(Origin::Channel));
     }
 }
 
@@ -256,7 +256,7 @@ impl Drop for ClientLink {
             commanded_unheard(&self.link, self.on_dirty.as_ref());
         }
         if self.link.dead() {
-            self.hub.release(&*self.link); // there may be no loop any more that would
+            self.reactor.release(&*self.link); // there may be no loop any more that would
         }
     }
 }

@@ -10,7 +10,7 @@ use proxyless_drive::driven::Driven;
 use proxyless_drive::leading::Waited;
 use pyo3::prelude::*;
 
-use super::events::{Callables, Event, Hub, Link, tell_all};
+use super::events::{Callables, Event, Link, Reactor, tell_all};
 
 /// Gets a command's bytes out, or asks the loop to.
 pub fn commanded(py: Python<'_>, link: &Arc<Link>, on_dirty: Option<&Arc<Py<PyAny>>>) -> PyResult<()> {
@@ -89,9 +89,9 @@ pub fn wait(
     }
 }
 
-pub fn close(py: Python<'_>, hub: &Hub, link: &dyn Driven<Callables>, status: &Status) {
+pub fn close(py: Python<'_>, reactor: &Reactor, link: &dyn Driven<Callables>, status: &Status) {
     let events = py.detach(|| link.close(status));
-    hub.release(link);
+    reactor.release(link);
     for event in events {
         event.tell(py);
     }

@@ -1,4 +1,4 @@
-//! The test protocol of `native/echo` for Python: beside gRPC on the same hubs and ports. Built with the feature `echo`
+//! The test protocol of `native/echo` for Python: beside gRPC on the same reactors and ports. Built with the feature `echo`
 //! only, which no wheel has.
 
 use std::os::fd::RawFd;
@@ -14,39 +14,39 @@ use pyo3::prelude::*;
 use super::echo_call::{EchoCall, EchoLink};
 use super::events::tell_all;
 use super::gate::Gate;
-use super::hub::{self, Hub, own};
+use super::reactor::{self, Reactor, own};
 use super::tls::ClientTls;
 use super::transport_config::TransportConfig;
 
 /// A port that speaks echo, and gRPC too where a `config` is given: which of them a connection shows.
 #[pyfunction]
-#[pyo3(signature = (hub, fd, config=None, gate=None))]
+#[pyo3(signature = (reactor, fd, config=None, gate=None))]
 pub fn echo_listen(
-    hub: &Bound<'_, Hub>,
+    reactor: &Bound<'_, Reactor>,
     fd: RawFd,
     config: Option<Bound<'_, TransportConfig>>,
     gate: Option<Bound<'_, Gate>>,
 ) -> PyResult<()> {
     let mut port = Port::new(gate.map(|gate| gate.get().0.clone()));
     if let Some(config) = config {
-        port = port.speaking(HTTP2, hub::server_of(config.get()));
+        port = port.speaking(HTTP2, reactor::server_of(config.get()));
     }
-    hub.get().driver().listen(own(fd), port.speaking(ECHO, || Connection::new(false)))?;
+    reactor.get().driver().listen(own(fd), port.speaking(ECHO, || Connection::new(false)))?;
     Ok(())
 }
 
-/// As `Hub.connect`.
+/// As `Reactor.connect`.
 #[pyfunction]
-#[pyo3(signature = (hub, fd, on_lost, on_heard, tls=None))]
+#[pyo3(signature = (reactor, fd, on_lost, on_heard, tls=None))]
 pub fn echo_connect(
     py: Python<'_>,
-    hub: &Bound<'_, Hub>,
+    reactor: &Bound<'_, Reactor>,
     fd: RawFd,
     on_lost: Py<PyAny>,
     on_heard: Py<PyAny>,
     tls: Option<Bound<'_, ClientTls>>,
 ) -> PyResult<EchoLink> {
-    let (driver, on_dirty) = (hub.get().driver().clone(), hub.get().on_dirty());
+    let (driver, on_dirty) = (reactor.get().driver().clone(), reactor.get().on_dirty());
     let session = tls.map(|tls| Session::client(&tls.get().0)).transpose().map_err(PyValueError::new_err)?;
     let security = Security { session: session.map(Box::new), admission: None };
     let link = driver.adopt(own(fd), Connection::new(true), security, on_dirty.is_none(), &[])?;

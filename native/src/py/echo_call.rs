@@ -15,7 +15,7 @@ use pyo3::types::PyBytes;
 use super::commands::{close, follow_up};
 use super::deadline::deadline_after;
 use super::echo_outcome::{Said, said};
-use super::events::{Accepted, Callables, Callback, EchoLink as Link, Event, Hub, OnEnd, Watcher, tell_all};
+use super::events::{Accepted, Callables, Callback, EchoLink as Link, Event, OnEnd, Reactor, Watcher, tell_all};
 use super::tls::TlsInfo;
 
 impl Hears<Connection> for Callables {
@@ -37,14 +37,14 @@ impl Answers<Connection> for Callables {
 /// A client's connection.
 #[pyclass(frozen, module = "rpc._native")]
 pub struct EchoLink {
-    hub: Arc<Hub>,
+    reactor: Arc<Reactor>,
     link: Arc<Link>,
     on_dirty: Option<Arc<Callback>>,
 }
 
 impl EchoLink {
-    pub fn new(hub: Arc<Hub>, link: Arc<Link>, on_dirty: Option<Arc<Callback>>) -> Self {
-        Self { hub, link, on_dirty }
+    pub fn new(reactor: Arc<Reactor>, link: Arc<Link>, on_dirty: Option<Arc<Callback>>) -> Self {
+        Self { reactor, link, on_dirty }
     }
 
     fn commanded(&self, py: Python<'_>) -> PyResult<()> {
@@ -143,7 +143,7 @@ impl EchoLink {
     }
 
     fn close(&self, py: Python<'_>, details: &str) {
-        close(py, &self.hub, &*self.link, &Status::new(code::CANCELLED, details).by(Origin::Channel));
+        close(py, &self.reactor, &*self.link, &Status::new(code::CANCELLED, details).by(Origin::Channel));
     }
 }
 

@@ -17,7 +17,7 @@ pub enum Callables {}
 
 pub type Callback = Py<PyAny>;
 pub type OnEnd = Ending<Callback>;
-pub type Hub = proxyless_drive::hub::Hub<Callables>;
+pub type Reactor = proxyless_drive::reactor::Reactor<Callables>;
 /// Of gRPC.
 pub type Link = Driver<grpc::Connection, Callables>;
 #[cfg(feature = "echo")]

@@ -54,7 +54,7 @@ impl Gate {
         self.0.call_before_handshakes(callback);
     }
 
-    /// New connections meet these chains (`otherwise` where none of them takes it) from now on; see `Hub.mark_misfits`
+    /// New connections meet these chains (`otherwise` where none of them takes it) from now on; see `Reactor.mark_misfits`
     /// for those that are there.
     #[pyo3(signature = (chains, otherwise=None))]
     fn set(&self, chains: Vec<ChainOf<'_>>, otherwise: Option<ChainOf<'_>>) {

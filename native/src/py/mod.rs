@@ -13,12 +13,12 @@ mod echo_call;
 mod echo_outcome;
 pub mod events;
 pub mod gate;
-pub mod hub;
 pub mod metadata;
 pub mod method;
 pub mod outcome;
 pub mod patterns;
 pub mod payload;
+pub mod reactor;
 pub mod server;
 pub mod tally;
 pub mod tls;
@@ -29,7 +29,7 @@ use pyo3::prelude::*;
 #[pymodule]
 pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     proxyless_drive::fork::install();
-    module.add_class::<hub::Hub>()?;
+    module.add_class::<reactor::Reactor>()?;
     module.add_class::<transport_config::TransportConfig>()?;
     module.add_class::<method::Method>()?;
     module.add_class::<outcome::Origin>()?;

@@ -31,7 +31,7 @@ class Certified:
 
 
 class Server:
-    """Answers what comes with what it asked; of gRPC too where ``config`` are given."""
+    """Answers what comes with what it asked; of gRPC too where a ``config`` is given."""
 
     def __init__(self, certified=None, config=None):
         self.waiting = []  # calls that asked to wait; each has `over`, set when it is
@@ -39,7 +39,7 @@ class Server:
         self.address = listener.getsockname()
         self._begin()
         gate = certified.gate if certified is not None else None
-        engine().echo_listen(self.hub, listener.detach(), config, gate)
+        engine().echo_listen(self.reactor, listener.detach(), config, gate)
 
     def _answer(self, calls):
         for call in calls:
@@ -56,19 +56,19 @@ class Server:
 
 class BlockingServer(Server):
     def _begin(self):
-        self.hub, self._over = engine().Hub(), False
+        self.reactor, self._over = engine().Reactor(), False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self):
         while not self._over:
-            self._answer(self.hub.poll(None))
+            self._answer(self.reactor.poll(None))
 
     def close(self):
         self._over = True
-        self.hub.wake()
+        self.reactor.wake()
         self._thread.join(PATIENCE)
-        self.hub.close("the server is over")
+        self.reactor.close("the server is over")
 
 
 class Loop:
@@ -91,13 +91,13 @@ class Loop:
         self.loop.call_soon_threadsafe(run)
         return done.result(PATIENCE)
 
-    def hub(self, answer):
-        """A hub that this loop drives."""
+    def reactor(self, answer):
+        """A reactor that this loop drives."""
 
         def make():
-            hub = engine().Hub(lambda: self.loop.call_soon(hub.flush))
-            self.loop.add_reader(hub.fileno(), lambda: answer(hub.poll(0)))
-            return hub
+            reactor = engine().Reactor(lambda: self.loop.call_soon(reactor.flush))
+            self.loop.add_reader(reactor.fileno(), lambda: answer(reactor.poll(0)))
+            return reactor
 
         return self.do(make)
 
@@ -110,11 +110,11 @@ class Loop:
 class AioServer(Server):
     def _begin(self):
         self._loop = Loop()
-        self.hub = self._loop.hub(self._answer)
+        self.reactor = self._loop.reactor(self._answer)
 
     def close(self):
         if not self._loop.loop.is_closed():
-            self._loop.do(self.hub.close, "the server is over")
+            self._loop.do(self.reactor.close, "the server is over")
             self._loop.do(self.waiting.clear)  # what is let go of later would ask a loop that is closed
             self._loop.close()
 
@@ -124,9 +124,9 @@ class BlockingClient:
 
     def __init__(self, address, tls=None):
         self.lost, self.heard = threading.Event(), concurrent.futures.Future()
-        self._hub = engine().Hub()
+        self._reactor = engine().Reactor()
         self.link = engine().echo_connect(
-            self._hub, socket.create_connection(address).detach(), self.lost.set, self.heard.set_result, tls
+            self._reactor, socket.create_connection(address).detach(), self.lost.set, self.heard.set_result, tls
         )
         self._pool = concurrent.futures.ThreadPoolExecutor(16)
         self._over = False
@@ -135,7 +135,7 @@ class BlockingClient:
 
     def _run(self):
         while not self._over:
-            self._hub.poll(None)
+            self._reactor.poll(None)
 
     def call(self, payload, timeout=PATIENCE):
         return self.link.call(payload, timeout)
@@ -153,7 +153,7 @@ class BlockingClient:
 
     def close(self):
         self._over = True
-        self._hub.wake()
+        self._reactor.wake()
         self._thread.join(PATIENCE)
         self.link.close("the client is over")
         self._pool.shutdown()
@@ -163,10 +163,10 @@ class AioClient:
     def __init__(self, address, tls=None):
         self.lost, self.heard = threading.Event(), concurrent.futures.Future()
         self._loop = Loop()
-        self._hub = self._loop.hub(lambda _: None)
+        self._reactor = self._loop.reactor(lambda _: None)
         descriptor = socket.create_connection(address).detach()
         self.link = self._loop.do(
-            engine().echo_connect, self._hub, descriptor, self.lost.set, self.heard.set_result, tls
+            engine().echo_connect, self._reactor, descriptor, self.lost.set, self.heard.set_result, tls
         )
 
     def begin(self, payload, timeout=None):

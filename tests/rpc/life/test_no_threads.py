@@ -69,7 +69,7 @@ def hosts(resolved):
 
 
 def test_connections_that_no_longer_fit_are_drained_without_a_timer_too(without_threads):
-    class Hub:
+    class Reactor:
         asked = 0
 
         def mark_misfits(self, gate):
@@ -83,11 +83,11 @@ def test_connections_that_no_longer_fit_are_drained_without_a_timer_too(without_
         def follow(self, guard):
             return None
 
-    guard, hub = Guard(Credentials(), "127.0.0.1:1", 1), Hub()
-    guard.start(hub)
+    guard, reactor = Guard(Credentials(), "127.0.0.1:1", 1), Reactor()
+    guard.start(reactor)
     without_threads()
     guard.set([])
-    assert hub.asked == 2, "once they were not due yet, then they were"
+    assert reactor.asked == 2, "once they were not due yet, then they were"
 
 
 def test_a_server_that_cannot_begin_says_so_and_listens_to_nobody(without_threads):

@@ -14,7 +14,7 @@ import pytest
 import rpc
 from examples.hello.hello_pb2 import HelloRequest
 from examples.hello.hello_pb2_grpc import add_GreeterServicer_to_server
-from rpc._native import Hub
+from rpc._native import Reactor
 from rpc.blocking import linger
 from rpc.blocking.linger import Linger
 from tests.rpc import frames
@@ -61,7 +61,7 @@ def serve(sync_world):
     yield start
     for server, pool in servers:
         server.stop(0).wait(PATIENCE)
-        server._hub.wake()  # a thread that lingers for a long moment
+        server._reactor.wake()  # a thread that lingers for a long moment
         if pool is not None:
             pool.shutdown(wait=False)
 
@@ -129,17 +129,17 @@ def test_nobody_lingers_while_work_waits_in_the_pool():
     with futures.ThreadPoolExecutor(1) as pool:
         pool.submit(go_on.wait, PATIENCE)
         waiting = pool.submit(int)
-        assert Linger(pool).calls(Hub(), alone=True) == []
+        assert Linger(pool).calls(Reactor(), alone=True) == []
         go_on.set()
         waiting.result(PATIENCE)
 
 
 @pytest.mark.usefixtures("long_moment")
 def test_who_lingers_goes_back_when_no_other_thread_is_left():
-    pool, hub = futures.ThreadPoolExecutor(2), Hub()
+    pool, reactor = futures.ThreadPoolExecutor(2), Reactor()
     lingering = Linger(pool)
     go_on, arrived = threading.Event(), threading.Event()
-    waits = pool.submit(lingering.calls, hub, alone=True)
+    waits = pool.submit(lingering.calls, reactor, alone=True)
     until(lingering._place.locked)
     assert lingering.others_free(1)  # there is no second thread yet, but there may be
     assert not lingering.others_free(2)
@@ -147,7 +147,7 @@ def test_who_lingers_goes_back_when_no_other_thread_is_left():
     assert arrived.wait(PATIENCE)
     assert not lingering.others_free(1)
     assert not waits.done()
-    lingering.call_back(hub)
+    lingering.call_back(reactor)
     assert waits.result(PATIENCE) == []
     go_on.set()
     pool.shutdown()
@@ -155,12 +155,12 @@ def test_who_lingers_goes_back_when_no_other_thread_is_left():
 
 @pytest.mark.usefixtures("long_moment")
 def test_one_thread_lingers_at_a_time():
-    pool, hub = futures.ThreadPoolExecutor(2), Hub()
+    pool, reactor = futures.ThreadPoolExecutor(2), Reactor()
     lingering = Linger(pool)
-    waits = pool.submit(lingering.calls, hub, alone=True)
+    waits = pool.submit(lingering.calls, reactor, alone=True)
     until(lingering._place.locked)
-    assert lingering.calls(hub, alone=True) == []
-    hub.wake()
+    assert lingering.calls(reactor, alone=True) == []
+    reactor.wake()
     assert waits.result(PATIENCE) == []
     pool.shutdown()
 
@@ -170,8 +170,8 @@ def test_threads_of_other_pools_are_left_alone():
     class Elsewhere(futures.Executor):
         pass
 
-    assert Linger(Elsewhere()).calls(Hub(), alone=True) == []
-    assert Linger(None).calls(Hub(), alone=True) == []
+    assert Linger(Elsewhere()).calls(Reactor(), alone=True) == []
+    assert Linger(None).calls(Reactor(), alone=True) == []
 
 
 def test_a_pool_that_is_shut_down_ends_while_calls_go_on(serve):
@@ -241,7 +241,7 @@ def test_the_limit_of_calls_holds_for_those_that_come_in_pieces(serve, dial):
 
 def test_calls_with_other_calls_between_them_are_not_lingered_for():
     """By turns on two servers that share one thread: each call would wait for the end of the other's moment."""
-    pool, hub, looked = futures.ThreadPoolExecutor(1), Hub(), []
+    pool, reactor, looked = futures.ThreadPoolExecutor(1), Reactor(), []
 
     class Counting:
         def linger(self, moment, alone):
@@ -253,7 +253,7 @@ def test_calls_with_other_calls_between_them_are_not_lingered_for():
         assert lingering.calls(Counting(), alone=True) == []
     assert 4 < len(looked) < 20
     pool.shutdown()
-    hub.close("")
+    reactor.close("")
 
 
 class Full(futures.ThreadPoolExecutor):

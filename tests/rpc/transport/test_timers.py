@@ -8,8 +8,8 @@ import time
 import grpc
 import pytest
 
-from rpc.aio.hub import shared_hub
-from rpc.blocking.tender import tended_hub
+from rpc.aio.reactor import shared_reactor
+from rpc.blocking.tender import tended_reactor
 from tests.rpc.frames import RawClient
 from tests.rpc.script import PATIENCE, READ, polite, request, stay_until_over
 
@@ -20,11 +20,11 @@ PINGING = [("grpc.keepalive_time_ms", SOON), ("grpc.keepalive_permit_without_cal
 PATIENT = [("grpc.http2.min_ping_interval_without_data_ms", 1), ("grpc.keepalive_permit_without_calls", 1)]
 
 
-def client_hub(world):
+def client_reactor(world):
     async def own():
-        return shared_hub(world.loop.loop, None)
+        return shared_reactor(world.loop.loop, None)
 
-    return world.loop.run(own()) if world.loop else tended_hub()
+    return world.loop.run(own()) if world.loop else tended_reactor()
 
 
 def stays():
@@ -50,9 +50,9 @@ def test_a_servers_deadlines_visit_no_idle_connection(our_world, lingering):
     idle = [RawClient(address) for _ in range(CROWD)]
     client = our_world.connect(address)
     late(client)
-    looks = server._hub.looks
+    looks = server._reactor.looks
     late(client)
-    assert server._hub.looks - looks < 4 * CALLS
+    assert server._reactor.looks - looks < 4 * CALLS
     for each in idle:
         each.close()
 
@@ -61,10 +61,10 @@ def test_a_clients_deadlines_visit_no_idle_connection(our_world, lingering):
     others = our_world.serve(polite)
     for _ in range(CROWD):
         assert our_world.connect(others).call("unary", request("once")).messages
-    looks = client_hub(our_world).looks
+    looks = client_reactor(our_world).looks
     late(our_world.connect(lingering[0]))
     # Those of threads are looked after once, when they have been left alone for a while.
-    assert client_hub(our_world).looks - looks < CROWD + 6 * CALLS
+    assert client_reactor(our_world).looks - looks < CROWD + 6 * CALLS
 
 
 @pytest.mark.parametrize("who", ["client", "server"])
@@ -74,27 +74,27 @@ def test_keepalive_visits_who_is_due(our_world, who):
     clients = [our_world.connect(f"127.0.0.1:{port}", options) for _ in range(CROWD)]
     for client in clients:
         assert client.call("unary", request("once")).messages
-    hub = server._hub if who == "server" else client_hub(our_world)
+    reactor = server._reactor if who == "server" else client_reactor(our_world)
 
     def pings():
-        return hub.tally().keepalives
+        return reactor.tally().keepalives
 
-    begun, looks = pings(), hub.looks
+    begun, looks = pings(), reactor.looks
     until = time.monotonic() + PATIENCE
     while pings() - begun < 5 * CROWD and time.monotonic() < until:
         time.sleep(0.05)
     assert pings() - begun >= 5 * CROWD
-    assert hub.looks - looks < CROWD + 4 * (pings() - begun)
+    assert reactor.looks - looks < CROWD + 4 * (pings() - begun)
 
 
 def test_connections_that_are_left_alone_are_looked_after_once(sync_world):
     address = sync_world.serve(polite)
     for _ in range(CROWD):
         assert sync_world.connect(address).call("unary", request("once")).messages
-    time.sleep(2.2)  # the hub has looked at all of them then
-    looks = tended_hub().looks
+    time.sleep(2.2)  # the reactor has looked at all of them then
+    looks = tended_reactor().looks
     time.sleep(2.2)
-    assert tended_hub().looks - looks < CROWD
+    assert tended_reactor().looks - looks < CROWD
 
 
 def test_a_future_ends_by_its_deadline_though_another_thread_reads_the_connection(sync_world, lingering):

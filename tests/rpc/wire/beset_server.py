@@ -1,5 +1,5 @@
 """A server of ours in a process of its own, for clients that mean no good: prints its port, then answers each line with
-what it costs: resident memory and its peak in bytes, descriptors, and what the hub has counted, as JSON.
+what it costs: resident memory and its peak in bytes, descriptors, and what the reactor has counted, as JSON.
 
 Arguments: sync or aio.
 """
@@ -24,7 +24,7 @@ def say(what):
 
 def answer_lines(server):
     for _ in sys.stdin:
-        counters = server._hub.counters()
+        counters = server._reactor.counters()
         say({"memory": resident(), "peak": peak(), "descriptors": open_files(), "counters": counters})
 
 

@@ -61,7 +61,7 @@ def test_a_flood_is_told_to_calm_down(our_world, dial, flood, counted, least):
         goaway = raw.next(GOAWAY)
         assert goaway is None or goaway.body[4:8] == struct.pack(">I", frames.CALM)
     assert our_world.connect(address).call("unary", request("Ann")).messages == ["Hello, Ann!"]
-    counters = server._hub.counters()
+    counters = server._reactor.counters()
     assert counters[counted] >= least
     assert counters["given_up"] == 1
 
@@ -71,7 +71,7 @@ def test_peace_is_counted_as_peace(our_world):
     client = our_world.connect(f"127.0.0.1:{port}")
     for _ in range(20):
         assert client.call("unary", request("Ann")).messages == ["Hello, Ann!"]
-    counters = server._hub.counters()
+    counters = server._reactor.counters()
     assert counters.pop("opened") == 20
     assert counters.pop("settings") == 1
     assert set(counters.values()) == {0}
@@ -84,4 +84,4 @@ def test_a_client_that_leaves_in_the_middle_holds_nobody_up(our_world, dial, end
     raw.send(raw.headers(1, frames.request_headers()), frame(DATA, 1, message(HELLO)[:7], 0 if end else END_STREAM))
     raw.close()
     assert our_world.connect(f"127.0.0.1:{port}").call("unary", request("Ann")).messages == ["Hello, Ann!"]
-    assert server._hub.counters()["given_up"] == 0
+    assert server._reactor.counters()["given_up"] == 0

@@ -13,8 +13,8 @@ import grpc
 import pytest
 
 from examples.hello.hello_pb2 import HelloReply
-from rpc.aio.hub import shared_hub
-from rpc.blocking.tender import tended_hub
+from rpc.aio.reactor import shared_reactor
+from rpc.blocking.tender import tended_reactor
 from tests.rpc import frames
 from tests.rpc.costs import MIB, forget_peak, peak
 from tests.rpc.frames import (
@@ -82,14 +82,14 @@ CALM = frames.CALM
 
 @pytest.fixture
 def counters(our_world):
-    """What the client's hub has counted since the test began."""
+    """What the client's reactor has counted since the test began."""
 
     async def of_loop():
-        return shared_hub(our_world.loop.loop, None)
+        return shared_reactor(our_world.loop.loop, None)
 
-    hub = tended_hub() if our_world.loop is None else our_world.loop.run(of_loop())
-    before = hub.counters()
-    return lambda: {name: count - before[name] for name, count in hub.counters().items()}
+    reactor = tended_reactor() if our_world.loop is None else our_world.loop.run(of_loop())
+    before = reactor.counters()
+    return lambda: {name: count - before[name] for name, count in reactor.counters().items()}
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use proxyless_core::grpc::status::Status;
 use proxyless_drive::fork::Descriptor;
 use proxyless_drive::gate::Security;
-use proxyless_drive::hub::Hub;
 use proxyless_drive::leading::Waited;
 use proxyless_drive::link::{Answers, Link};
 use proxyless_drive::listener::{ConnectionInfo, Hears, Listener, OnEnd};
 use proxyless_drive::port::Port;
 use proxyless_drive::protocol::Protocol;
+use proxyless_drive::reactor::Reactor;
 use proxyless_echo::{Connection, ECHO, Ended, Key};
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ pub enum Said {
 pub enum Told {}
 
 pub type EchoLink = Link<Connection, Told>;
-pub type EchoHub = Hub<Told>;
+pub type EchoReactor = Reactor<Told>;
 
 impl Listener for Told {
     type Callback = Sender<Said>;
@@ -91,16 +91,16 @@ pub fn own(socket: impl Into<OwnedFd>) -> Descriptor {
     Descriptor::new(socket.into())
 }
 
-pub fn listen(hub: &EchoHub) -> SocketAddr {
+pub fn listen(reactor: &EchoReactor) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    hub.listen(own(listener), Port::new(None).speaking(ECHO, || Connection::new(false))).unwrap();
+    reactor.listen(own(listener), Port::new(None).speaking(ECHO, || Connection::new(false))).unwrap();
     address
 }
 
 /// Answers whatever comes, in a thread of its own, until it is dropped.
 pub struct Answering {
-    pub hub: Arc<EchoHub>,
+    pub reactor: Arc<EchoReactor>,
     pub address: SocketAddr,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -108,26 +108,26 @@ pub struct Answering {
 
 impl Answering {
     pub fn new() -> Self {
-        let (hub, over) = (Hub::new(false).unwrap(), Arc::new(AtomicBool::new(false)));
-        let address = listen(&hub);
+        let (reactor, over) = (Reactor::new(false).unwrap(), Arc::new(AtomicBool::new(false)));
+        let address = listen(&reactor);
         let thread = std::thread::spawn({
-            let (hub, over) = (hub.clone(), over.clone());
+            let (reactor, over) = (reactor.clone(), over.clone());
             move || {
                 while !over.load(Ordering::Relaxed) {
-                    for (link, key) in hub.poll(None).accepted {
+                    for (link, key) in reactor.poll(None).accepted {
                         answer(&link, key);
                     }
                 }
             }
         });
-        Self { hub, address, over, thread: Some(thread) }
+        Self { reactor, address, over, thread: Some(thread) }
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
-        self.hub.wake();
+        self.reactor.wake();
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
@@ -142,9 +142,9 @@ pub fn answer(link: &Arc<EchoLink>, key: Key) {
     }
 }
 
-pub fn connect(hub: &Arc<EchoHub>, address: SocketAddr, callers_lead: bool) -> Arc<EchoLink> {
+pub fn connect(reactor: &Arc<EchoReactor>, address: SocketAddr, callers_lead: bool) -> Arc<EchoLink> {
     let socket = own(TcpStream::connect(address).unwrap());
-    let link = hub.adopt(socket, Connection::new(true), Security::default(), callers_lead, &[]).unwrap();
+    let link = reactor.adopt(socket, Connection::new(true), Security::default(), callers_lead, &[]).unwrap();
     link.begin();
     link
 }

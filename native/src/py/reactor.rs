@@ -1,4 +1,4 @@
-//! `Hub`: what one event loop, or one thread, drives.
+//! `Reactor`: what one event loop, or one thread, drives.
 
 use std::collections::HashMap;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -14,7 +14,7 @@ use super::arrival::{Arrival, arrive};
 use super::client::ClientLink;
 use super::commands::{close, follow_up};
 use super::deadline::deadline_after;
-use super::events::{Callables, Hub as Driven, tell_all};
+use super::events::{Callables, Reactor as Driven, tell_all};
 use super::gate::Gate;
 use super::tally::Tally;
 use super::tls::ClientTls;
@@ -33,21 +33,21 @@ use proxyless_drive::turn::Turn;
 /// With `on_dirty` it belongs to an event loop: the loop watches `fileno()` and calls `poll(0)` when it is readable,
 /// and `flush()` once per turn after `on_dirty` was called. Without, a thread calls `poll(None)` again and again.
 #[pyclass(frozen, weakref, module = "rpc._native")]
-pub struct Hub {
-    hub: Arc<Driven>,
+pub struct Reactor {
+    reactor: Arc<Driven>,
     on_dirty: Option<Arc<Py<PyAny>>>,
 }
 
 #[pymethods]
-impl Hub {
+impl Reactor {
     #[new]
     #[pyo3(signature = (on_dirty=None))]
     fn new(on_dirty: Option<Py<PyAny>>) -> PyResult<Self> {
-        Ok(Self { hub: Driven::new(on_dirty.is_some())?, on_dirty: on_dirty.map(Arc::new) })
+        Ok(Self { reactor: Driven::new(on_dirty.is_some())?, on_dirty: on_dirty.map(Arc::new) })
     }
 
     fn fileno(&self) -> RawFd {
-        self.hub.number()
+        self.reactor.number()
     }
 
     /// Waits up to `timeout` seconds (None: for ever, 0: not at all), moves everything that can move, runs the
@@ -55,9 +55,9 @@ impl Hub {
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Vec<Arrival>> {
         let until = deadline_after(timeout)?;
         let turn = if timeout == Some(0.0) {
-            self.hub.poll(until) // never blocks: not worth giving the GIL away
+            self.reactor.poll(until) // never blocks: not worth giving the GIL away
         } else {
-            py.detach(|| self.hub.poll(until))
+            py.detach(|| self.reactor.poll(until))
         };
         Ok(self.brought(py, turn))
     }
@@ -67,26 +67,26 @@ impl Hub {
     /// `alone`: no call is in progress.
     fn linger(&self, py: Python<'_>, timeout: f64, alone: bool) -> PyResult<Vec<Arrival>> {
         let until = deadline_after(Some(timeout))?.unwrap_or_else(Instant::now);
-        let turn = py.detach(|| self.hub.linger(alone, until));
+        let turn = py.detach(|| self.reactor.linger(alone, until));
         Ok(self.brought(py, turn))
     }
 
     /// Writes what the commands since the last time left to send.
     fn flush(&self, py: Python<'_>) {
-        for event in self.hub.flush() {
+        for event in self.reactor.flush() {
             event.tell(py);
         }
     }
 
     /// From now on a thread in `poll` or `linger` looks for so many seconds before it sleeps, one at a time.
     fn busy_poll(&self, seconds: f64) -> PyResult<()> {
-        self.hub.busy_poll.ask(span(seconds)?);
+        self.reactor.busy_poll.ask(span(seconds)?);
         Ok(())
     }
 
     /// Makes a `poll` in another thread return.
     fn wake(&self) {
-        self.hub.wake();
+        self.reactor.wake();
     }
 
     /// Takes over a listening socket's descriptor. The configuration holds per connection. Without a `gate` the port speaks
@@ -94,7 +94,7 @@ impl Hub {
     #[pyo3(signature = (fd, config, gate=None))]
     fn listen(&self, fd: RawFd, config: &TransportConfig, gate: Option<Bound<'_, Gate>>) -> PyResult<()> {
         let port = Port::new(gate.map(|gate| gate.get().0.clone())).speaking(HTTP2, server_of(config));
-        self.hub.listen(own(fd), port)?;
+        self.reactor.listen(own(fd), port)?;
         Ok(())
     }
 
@@ -102,13 +102,13 @@ impl Hub {
     /// `drain_misfits` will have something to do.
     fn mark_misfits(&self, py: Python<'_>, gate: &Bound<'_, Gate>) -> bool {
         let gate = gate.get().0.clone();
-        py.detach(|| self.hub.mark_misfits(&gate)) > 0
+        py.detach(|| self.reactor.mark_misfits(&gate)) > 0
     }
 
     /// Tells the clients of marked connections whose time has come to go away; calls in progress go on. Returns how
     /// many connections that are, and the seconds until the next are due.
     fn drain_misfits(&self, py: Python<'_>) -> PyResult<(usize, Option<f64>)> {
-        let (misfits, next) = py.detach(|| self.hub.due_misfits());
+        let (misfits, next) = py.detach(|| self.reactor.due_misfits());
         for link in &misfits {
             py.detach(|| link.shut_down());
             // The caller is whoever brought the change: what a loop's calls are told, they are told in the loop.
@@ -141,7 +141,7 @@ impl Hub {
         let callers_lead = self.on_dirty.is_none();
         let session = tls.map(|tls| Session::client(&tls.get().0)).transpose().map_err(PyValueError::new_err)?;
         let security = Security { session: session.map(Box::new), admission: None };
-        let link = self.hub.adopt(socket, connection, security, callers_lead, &[])?;
+        let link = self.reactor.adopt(socket, connection, security, callers_lead, &[])?;
         if let Some(busy_poll) = config.busy_poll {
             link.busy_poll.ask(busy_poll);
         }
@@ -150,14 +150,14 @@ impl Hub {
         if let Some(on_room) = on_room {
             link.on_room(on_room);
         }
-        // Nobody leads a link before it is handed out: the hub sees the beginning through.
+        // Nobody leads a link before it is handed out: the reactor sees the beginning through.
         py.detach(|| tell_all(link.begin()));
-        Ok(ClientLink::new(self.hub.clone(), link, self.on_dirty.clone()))
+        Ok(ClientLink::new(self.reactor.clone(), link, self.on_dirty.clone()))
     }
 
     /// The connections it drives: a number of each, the peer's and the own address, and its tally (see `ClientLink`).
     fn sockets(&self) -> Vec<(u64, String, String, Tally)> {
-        let links = self.hub.links().into_iter();
+        let links = self.reactor.links().into_iter();
         links
             .map(|link| {
                 let (peer, local) = (link.peer().to_owned(), link.local_name());
@@ -168,38 +168,38 @@ impl Hub {
 
     /// What all connections together have carried, those that are over too.
     fn tally(&self) -> Tally {
-        self.hub.tally().into()
+        self.reactor.tally().into()
     }
 
     /// How often it has looked at a connection because it was time (deadlines, keepalive), not because something arrived.
     #[getter]
     fn looks(&self) -> u64 {
-        self.hub.looks()
+        self.reactor.looks()
     }
 
     /// Closes the listeners and tells every client to go away; calls in progress go on.
     fn drain(&self, py: Python<'_>) {
-        let links = self.hub.stop_listening();
+        let links = self.reactor.stop_listening();
         py.detach(|| drain_all(links));
     }
 
     /// What peers did on all connections so far, by name: `http2::Counters`.
     fn counters(&self, py: Python<'_>) -> HashMap<&'static str, u64> {
-        py.detach(|| self.hub.counters()).named().into_iter().collect()
+        py.detach(|| self.reactor.counters()).named().into_iter().collect()
     }
 
     /// Ends every connection at once; their calls end with CANCELLED and these details.
     fn close(&self, py: Python<'_>, details: &str) {
-        for link in self.hub.stop_listening() {
-            close(py, &self.hub, &*link, &Status::new(code::UNAVAILABLE, details).by(Origin::Channel));
+        for link in self.reactor.stop_listening() {
+            close(py, &self.reactor, &*link, &Status::new(code::UNAVAILABLE, details).by(Origin::Channel));
         }
     }
 }
 
-impl Hub {
+impl Reactor {
     #[cfg(feature = "echo")]
     pub fn driver(&self) -> &Arc<Driven> {
-        &self.hub
+        &self.reactor
     }
 
     #[cfg(feature = "echo")]

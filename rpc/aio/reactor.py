@@ -1,4 +1,4 @@
-"""An engine hub driven by an event loop: the loop watches one descriptor and flushes once per turn."""
+"""An engine reactor driven by an event loop: the loop watches one descriptor and flushes once per turn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING
 
-from rpc._native import Hub
+from rpc._native import Reactor
 from rpc.aio.awake import Awake
 
 if TYPE_CHECKING:
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from rpc._native import ServerCall
 
-_shared: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Hub, Awake]] = weakref.WeakKeyDictionary()
+_shared: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Reactor, Awake]] = weakref.WeakKeyDictionary()
 
 
 def _in_child() -> None:
-    """The loops, and the connections in their hubs, are the parent's."""
+    """The loops, and the connections in their reactors, are the parent's."""
     global _shared  # noqa: PLW0603 - a new one is as good as empty
     _shared = weakref.WeakKeyDictionary()
 
@@ -29,10 +29,10 @@ os.register_at_fork(after_in_child=_in_child)
 
 def attach(
     loop: asyncio.AbstractEventLoop, awake: Awake, on_calls: Callable[[list[ServerCall]], None] | None = None
-) -> Hub:
-    """A hub that this loop drives until `detach`; what comes in goes to ``on_calls``."""
-    # The hub must not keep the loop alive: loops are forgotten, channels often are not closed. Nor itself: the garbage
-    # collector does not see what the engine holds.
+) -> Reactor:
+    """A reactor that this loop drives until `detach`; what comes in goes to ``on_calls``."""
+    # The reactor must not keep the loop alive: loops are forgotten, channels often are not closed. Nor itself: the
+    # garbage collector does not see what the engine holds.
     loop_ref = weakref.ref(loop)
 
     def ask_for_flush() -> None:
@@ -41,45 +41,45 @@ def attach(
             running.call_soon_threadsafe(flush) if _elsewhere(running) else running.call_soon(flush)
 
     def flush() -> None:
-        running, dirty = loop_ref(), hub_ref()
+        running, dirty = loop_ref(), reactor_ref()
         if running is not None and dirty is not None:
             dirty.flush()
             awake.sent(running)
 
-    hub = Hub(ask_for_flush)
-    hub_ref = weakref.ref(hub)
+    reactor = Reactor(ask_for_flush)
+    reactor_ref = weakref.ref(reactor)
 
     def poll() -> None:
         awake.arrived()
-        calls = hub.poll(0.0)
+        calls = reactor.poll(0.0)
         if calls and on_calls is not None:
             on_calls(calls)
 
-    loop.add_reader(hub.fileno(), poll)
-    return hub
+    loop.add_reader(reactor.fileno(), poll)
+    return reactor
 
 
 def _elsewhere(loop: asyncio.AbstractEventLoop) -> bool:
     return asyncio._get_running_loop() is not loop  # noqa: SLF001 - the documented one raises, which costs 1 µs
 
 
-def listen_no_more(loop: asyncio.AbstractEventLoop, hub: Hub) -> None:
+def listen_no_more(loop: asyncio.AbstractEventLoop, reactor: Reactor) -> None:
     """What comes in stays unread, and what there is to say is still said."""
-    loop.remove_reader(hub.fileno())
+    loop.remove_reader(reactor.fileno())
 
 
-def detach(loop: asyncio.AbstractEventLoop, hub: Hub) -> None:
+def detach(loop: asyncio.AbstractEventLoop, reactor: Reactor) -> None:
     if not loop.is_closed():
-        loop.remove_reader(hub.fileno())
-    hub.close("the server stopped")
+        loop.remove_reader(reactor.fileno())
+    reactor.close("the server stopped")
 
 
-def shared_hub(loop: asyncio.AbstractEventLoop, busy_poll: float | None) -> Hub:
-    """The hub of all channels that live in this loop. Who of them last says ``busy_poll`` says it for all."""
+def shared_reactor(loop: asyncio.AbstractEventLoop, busy_poll: float | None) -> Reactor:
+    """The reactor of all channels that live in this loop. Who of them last says ``busy_poll`` says it for all."""
     if loop not in _shared:
         awake = Awake(busy_poll)
         _shared[loop] = attach(loop, awake), awake
-    hub, awake = _shared[loop]
+    reactor, awake = _shared[loop]
     if busy_poll is not None:
         awake.asked = busy_poll
-    return hub
+    return reactor

@@ -2,8 +2,8 @@
 //!
 //! An asyncio loop watches the epoll's own descriptor and calls `poll` without waiting; a thread waits inside it.
 //! Links that their callers lead are watched only while nobody leads them.
-//! Where a thread polls, open links have an epoll of their own inside the hub's: a thread that has answered a call may
-//! `linger` on it, and has what arrives to itself meanwhile. All else stays the hub's own thread's.
+//! Where a thread polls, open links have an epoll of their own inside the reactor's: a thread that has answered a call may
+//! `linger` on it, and has what arrives to itself meanwhile. All else stays the reactor's own thread's.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -31,7 +31,7 @@ use proxyless_core::http2::Counters;
 /// So many are looked at before what arrived has its turn again.
 const PER_ALARM: usize = 256;
 
-pub struct Hub<L: Listener> {
+pub struct Reactor<L: Listener> {
     pub(super) scheduler: Arc<Scheduler<L>>,
     pub(super) registrations: ProcessMutex<Registrations<L>>,
     pub(super) greetings: ProcessMutex<Greetings<L>>,
@@ -46,7 +46,7 @@ pub struct Hub<L: Listener> {
     pub busy_poll: BusyPoll,
 }
 
-impl<L: Listener> Hub<L> {
+impl<L: Listener> Reactor<L> {
     pub fn new(defers_flush: bool) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             scheduler: Arc::new(Scheduler::new(defers_flush)?),
@@ -161,7 +161,7 @@ impl<L: Listener> Hub<L> {
         let token = link.token();
         let released = self.registrations.lock().by_token.remove(&token);
         if let Some(Registration::Link(link)) = &released {
-            let armed = link.leave_hub(self.scheduler.of_links());
+            let armed = link.leave_reactor(self.scheduler.of_links());
             self.scheduler.timers.lock().cancel(token, armed);
             let (tally, counters) = (link.tally(), link.counters());
             let mut past = self.past.lock();
@@ -228,12 +228,13 @@ impl<L: Listener> Hub<L> {
         turn
     }
 
-    /// Waits beside the hub's own thread for what arrives on open links, which that thread is not told of meanwhile, or
+    /// Waits beside the reactor's own thread for what arrives on open links, which that thread is not told of meanwhile, or
     /// for a `wake`. One thread at a time; `alone`: nothing else goes on here.
     pub fn linger(self: &Arc<Self>, alone: bool, until: Instant) -> Turn<L> {
         let mut turn = Turn::default();
         if let Some(Open { epoll, .. }) = &self.scheduler.open {
-            let tell = |events| self.scheduler.epoll.modify(epoll.fd(), events, OPEN); // fails only for a hub that was inherited
+            // It fails only for a reactor that was inherited.
+            let tell = |events| self.scheduler.epoll.modify(epoll.fd(), events, OPEN);
             let _ = tell(0);
             self.lingering.store(true, Ordering::Relaxed);
             self.turn_open(&self.wait(epoll, alone, Some(until), || false), &mut turn);
