@@ -21,13 +21,13 @@ from rpc.blocking.tender import tended_reactor
 from rpc.options import ChannelOptions, ServerOptions
 
 if TYPE_CHECKING:
-    from rpc._native import ClientLink, Outcome, ServerCall
+    from rpc._native import ClientTransport, Outcome, ServerCall
 
 _PATH = "/hello.Greeter/SayHello"
 _PATIENCE = 10.0
 
 
-def _connected(reactor: Reactor, target: str) -> ClientLink:
+def _connected(reactor: Reactor, target: str) -> ClientTransport:
     host, _, port = target.rpartition(":")
     descriptor = socket.create_connection((host, int(port))).detach()
     return reactor.connect(descriptor, ChannelOptions.parse(()).transport_config(), lambda: None, lambda _: None)

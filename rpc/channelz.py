@@ -4,7 +4,7 @@
     channelz.add_channelz_servicer(server)     # of threads or of asyncio
 
 Needs the extra ``channelz`` (grpcio-channelz), whose messages it speaks. A subchannel is what there is to one endpoint,
-its sockets the engine's links; a server's connections are its sockets, and where it accepts its listening ones. What
+its sockets the transports; a server's connections are its sockets, and where it accepts its listening ones. What
 was carried by endpoints that left the configuration is no part of a channel's sums.
 """
 
@@ -71,17 +71,17 @@ class ChannelzServicer(channelz_pb2_grpc.ChannelzServicer):  # type: ignore[misc
         return channelz_pb2.GetChannelResponse(channel=_channel(request.channel_id, core))
 
     def GetSubchannel(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        for connection in _connections():
-            if connection.number == request.subchannel_id:
-                return channelz_pb2.GetSubchannelResponse(subchannel=_subchannel(connection))
+        for subchannel in _subchannels():
+            if subchannel.number == request.subchannel_id:
+                return channelz_pb2.GetSubchannelResponse(subchannel=_subchannel(subchannel))
         context.abort(grpc.StatusCode.NOT_FOUND, f"there is no subchannel {request.subchannel_id}")
         raise AssertionError  # abort raises
 
     def GetSocket(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        for connection in _connections():
-            link = connection.sockets.get(request.socket_id)
-            if link is not None:
-                found = _socket(request.socket_id, link.peer, link.local, link.tally())
+        for subchannel in _subchannels():
+            transport = subchannel.transports.get(request.socket_id)
+            if transport is not None:
+                found = _socket(request.socket_id, transport.peer, transport.local, transport.tally())
                 return channelz_pb2.GetSocketResponse(socket=found)
         for number, server in tuple(channelz_registry.servers.items()):
             if (address := server.listening().get(request.socket_id)) is not None:
@@ -104,9 +104,9 @@ def _page(things: Iterable[tuple[int, Any]], start: int, most: int) -> tuple[lis
     return rest[:most], len(rest) <= most
 
 
-def _connections() -> Iterator[channelz_registry.Connecting]:
+def _subchannels() -> Iterator[channelz_registry.Connecting]:
     for core in tuple(channelz_registry.channels.values()):
-        yield from core.connections
+        yield from core.subchannels
 
 
 def _socket_id(server: int, token: int) -> int:
@@ -118,35 +118,35 @@ def _calls(tally: Tally) -> dict[str, int]:
 
 
 def _channel(number: int, core: channelz_registry.Calling) -> Any:
-    connections = core.connections
+    subchannels = core.subchannels
     state = channelz_pb2.ChannelConnectivityState(state=_STATES.Value(core.connectivity().name))
-    tally = channelz_registry.total(connection.tally() for connection in connections)
+    tally = channelz_registry.total(subchannel.tally() for subchannel in subchannels)
     return channelz_pb2.Channel(
         ref=channelz_pb2.ChannelRef(channel_id=number, name=core.target),
         data=channelz_pb2.ChannelData(state=state, target=core.target, **_calls(tally)),
         subchannel_ref=[
-            channelz_pb2.SubchannelRef(subchannel_id=connection.number, name=str(connection.key))
-            for connection in connections
+            channelz_pb2.SubchannelRef(subchannel_id=subchannel.number, name=str(subchannel.key))
+            for subchannel in subchannels
         ],
     )
 
 
-def _subchannel(connection: channelz_registry.Connecting) -> Any:
-    if connection.link is not None:
+def _subchannel(subchannel: channelz_registry.Connecting) -> Any:
+    if subchannel.transport is not None:
         state = "READY"
-    elif connection.dialling:
+    elif subchannel.dialling:
         state = "CONNECTING"
     else:
-        state = "TRANSIENT_FAILURE" if connection.error is not None else "IDLE"
-    sockets = connection.sockets
+        state = "TRANSIENT_FAILURE" if subchannel.error is not None else "IDLE"
+    transports = subchannel.transports
     return channelz_pb2.Subchannel(
-        ref=channelz_pb2.SubchannelRef(subchannel_id=connection.number, name=str(connection.key)),
+        ref=channelz_pb2.SubchannelRef(subchannel_id=subchannel.number, name=str(subchannel.key)),
         data=channelz_pb2.ChannelData(
             state=channelz_pb2.ChannelConnectivityState(state=_STATES.Value(state)),
-            target=str(connection.key),
-            **_calls(connection.tally()),
+            target=str(subchannel.key),
+            **_calls(subchannel.tally()),
         ),
-        socket_ref=[channelz_pb2.SocketRef(socket_id=number, name=link.peer) for number, link in sockets.items()],
+        socket_ref=[channelz_pb2.SocketRef(socket_id=number, name=one.peer) for number, one in transports.items()],
     )
 
 

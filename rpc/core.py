@@ -1,4 +1,4 @@
-"""What a channel is, whichever world it lives in: a target, its configuration, its connections.
+"""What a channel is, whichever world it lives in: a target, its configuration, its subchannels.
 
 Configurations come in from one thread at a time (the exchanger's, or the loop). Calls read `snapshot` without a lock.
 Whoever can make or has a call holds the driver, which holds this and all below it; nothing below holds what is above.
@@ -22,8 +22,8 @@ from rpc.retrying import Throttle
 from rpc.routing import InvalidPatternError
 from rpc.security import MeshProtection, Protection
 from rpc.snapshot import Snapshot, keys, place
-from rpc.transport import Pool
-from rpc.transport.connection import CHANNEL_CLOSED
+from rpc.transport import SubchannelPool
+from rpc.transport.subchannel import CHANNEL_CLOSED
 from rpc.transport.proxy import proxy_for
 from rpc.weakly import weakly
 from xds_client.greenlets import refuse_greenlets
@@ -31,13 +31,13 @@ from xds_client.greenlets import refuse_greenlets
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from rpc._native import ClientLink
+    from rpc._native import ClientTransport
     from rpc.choice import CallTerms
     from rpc.configuration import Configuration
     from rpc.credentials import CallCredentials
     from rpc.options import ChannelOptions
     from rpc.resolver.values import Told
-    from rpc.transport import Connection, ConnectionKey
+    from rpc.transport import Subchannel, SubchannelKey
     from rpc.transport.proxy import Proxy
 
 _log = logging.getLogger(f"proxyless.{__name__}")
@@ -46,7 +46,7 @@ _log = logging.getLogger(f"proxyless.{__name__}")
 class ChannelCore:
     """``notify`` wakes the calls that wait for a change; ``waiting_for`` tells what the first configuration needs.
 
-    ``clock`` is the one of the calls' deadlines; plans, connections and balancing go by it too.
+    ``clock`` is the one of the calls' deadlines; plans, subchannels and balancing go by it too.
     """
 
     def __init__(self, target: str, notify: Callable[[], None], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -56,7 +56,7 @@ class ChannelCore:
         self.snapshot: Snapshot | None = None
         self.problem: str | None = None
         self.closed = False
-        self.closing = False  # no new calls; those that wait may still find a connection
+        self.closing = False  # no new calls; those that wait may still find a transport
         self.generation = 0
         # Told, from any thread, that the connectivity may have changed. One listener: the world's own channel.
         self.on_state: Callable[[], None] | None = None
@@ -77,8 +77,8 @@ class ChannelCore:
         self._number = channelz_registry.number()
         channelz_registry.channels[self._number] = self
         self._lock = threading.Lock()
-        self._pool = Pool(weakly(self.changed), weakly(self.missed), clock)
-        self._draining: list[ClientLink] = []
+        self._pool = SubchannelPool(weakly(self.changed), weakly(self.missed), clock)
+        self._draining: list[ClientTransport] = []
 
     def configure(self, options: ChannelOptions, credentials: CallCredentials) -> None:
         """What the channel was made with; before the first configuration."""
@@ -102,12 +102,12 @@ class ChannelCore:
             on_state()
 
     def missed(self) -> None:
-        """A connection failed or was lost, politely or not; or a call found a cluster that has no endpoints to call."""
+        """A subchannel failed or was lost, politely or not; or a call found a cluster that has no endpoints to call."""
         if not self.closed:
             self.refresh()
 
-    def proxy(self, key: ConnectionKey) -> Proxy | None:
-        """What a connection is made through: the environment's HTTP proxy, for names and addresses of no mesh."""
+    def proxy(self, key: SubchannelKey) -> Proxy | None:
+        """What a transport is made through: the environment's HTTP proxy, for names and addresses of no mesh."""
         if not self._proxies or key.address.startswith("unix") or not self.proxied:
             return None
         return proxy_for(key.address)
@@ -136,9 +136,9 @@ class ChannelCore:
             wanted = keys(placements)
             if self._connect_timeout is not None:
                 wanted = dict.fromkeys(wanted, self._connect_timeout)
-            connections = self._pool.reconcile(wanted)
+            subchannels = self._pool.reconcile(wanted)
             self.snapshot = Snapshot(
-                configuration, placements, connections, self.authority, self.snapshot, clock=self.clock
+                configuration, placements, subchannels, self.authority, self.snapshot, clock=self.clock
             )
             self.problem = None
             self._pool.retire(wanted)
@@ -147,34 +147,34 @@ class ChannelCore:
         self.changed()
 
     @property
-    def connections(self) -> tuple[Connection, ...]:
-        return self._pool.connections
+    def subchannels(self) -> tuple[Subchannel, ...]:
+        return self._pool.subchannels
 
     def connectivity(self) -> grpc.ChannelConnectivity:
-        """The best that any connection is. Who failed has failed until it is ready, as gRPC's policies say it."""
+        """The best that any subchannel is. Who failed has failed until it is ready, as gRPC's policies say it."""
         state = grpc.ChannelConnectivity
         if self.closed:
             return state.SHUTDOWN
-        connections = self._pool.connections
-        if any(connection.link is not None for connection in connections):
+        subchannels = self._pool.subchannels
+        if any(subchannel.transport is not None for subchannel in subchannels):
             return state.READY
-        if any(connection.dialling and connection.error is None for connection in connections):
+        if any(subchannel.dialling and subchannel.error is None for subchannel in subchannels):
             return state.CONNECTING
-        if self.problem is not None or (connections and all(connection.error for connection in connections)):
+        if self.problem is not None or (subchannels and all(subchannel.error for subchannel in subchannels)):
             return state.TRANSIENT_FAILURE
         return state.IDLE
 
-    def to_connect(self) -> list[Connection]:
-        """What to dial for the channel to become ready: one connection of each cluster that has none."""
+    def to_connect(self) -> list[Subchannel]:
+        """What to dial for the channel to become ready: one subchannel of each cluster that has none."""
         snapshot = self.snapshot
         if snapshot is None:
             return []
         chances = (cluster.to_dial(self.generation) for cluster in snapshot.clusters.values())
-        return [connection for connection in chances if connection is not None]
+        return [subchannel for subchannel in chances if subchannel is not None]
 
     def retry_in(self) -> float | None:
-        """Seconds until a connection that failed may be dialled again; None: none waits for that."""
-        waits = [connection.retry_in for connection in self._pool.connections if not connection.dialling]
+        """Seconds until a subchannel that failed may be dialled again; None: none waits for that."""
+        waits = [subchannel.retry_in for subchannel in self._pool.subchannels if not subchannel.dialling]
         return min((wait for wait in waits if wait > 0), default=None)
 
     def drain(self) -> None:
@@ -185,15 +185,15 @@ class ChannelCore:
         self.changed()
 
     def busy(self) -> bool:
-        """Whether calls go on since `drain`: a connection ends after its last."""
-        return any(link.ended is None for link in self._draining)
+        """Whether calls go on since `drain`: a transport ends after its last."""
+        return any(transport.ended is None for transport in self._draining)
 
-    def forget_connections(self, why: str) -> None:
+    def forget_transports(self, why: str) -> None:
         """Close them all, and dial anew when needed."""
-        self._pool.forget_links(why)
+        self._pool.forget_transports(why)
 
     def inherit(self) -> None:
-        """In the child of a fork: the configuration stays, connections are made anew."""
+        """In the child of a fork: the configuration stays, transports are made anew."""
         self._lock = threading.Lock()
         self._pool.inherit()
         if self.snapshot is not None:
@@ -201,19 +201,19 @@ class ChannelCore:
         self.generation += 1
 
     def close(self) -> None:
-        """End every connection; calls in progress fail with CANCELLED."""
+        """End every subchannel; calls in progress fail with CANCELLED."""
         self.closed = True
         channelz_registry.channels.pop(self._number, None)
         self.problem, self.snapshot = CHANNEL_CLOSED, None
         self._pool.close()
-        draining, self._draining = self._draining, []  # a link's descriptor lives as long as somebody holds it
-        for link in draining:
-            link.close(CHANNEL_CLOSED)
+        draining, self._draining = self._draining, []  # a transport's descriptor lives as long as somebody holds it
+        for transport in draining:
+            transport.close(CHANNEL_CLOSED)
         self._draining = []  # whoever keeps a closed channel keeps no descriptors
         self.changed()
 
 
-def _summed_up(configuration: Configuration, wanted: Mapping[ConnectionKey, float]) -> str:
+def _summed_up(configuration: Configuration, wanted: Mapping[SubchannelKey, float]) -> str:
     """A configuration in one line."""
     clusters = ", ".join(one.name for one in configuration.clusters)
     endpoints = listed([str(key) for key in wanted])

@@ -65,7 +65,7 @@ def of_closed_channel(outcome: Outcome) -> bool:
     return outcome.code == CANCELLED and outcome.origin == Origin.CHANNEL
 
 
-# What an attempt on a link that turned out to be lost comes to: the plan goes on to the next link.
+# What an attempt on a transport that turned out to be lost comes to: the plan goes on to the next one.
 NOT_SENT = failed(
     grpc.StatusCode.UNAVAILABLE, "the connection was lost before the call", unprocessed=True, origin=Origin.CHANNEL
 )

@@ -76,7 +76,7 @@ class UnaryHandle:
 
     def cancel(self) -> None:
         if self._key is not None and not self.settled:
-            self._attempt.link.cancel(self._key, CANCELLED, _NOT_WANTED)
+            self._attempt.transport.cancel(self._key, CANCELLED, _NOT_WANTED)
 
     def let_go(self) -> None:
         self.on_event = None  # the engine holds what it calls at the end

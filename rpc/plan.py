@@ -6,7 +6,7 @@ waits, dials or sends by itself: `rpc.runner` has the world it is in do that.
     no configuration yet ── Wait ──┐
     route → cluster → pick ────────┤ nothing ready: Dial, or Wait while others dial
         call credentials: Authorize┤
-                                   └ Attempt ── no stream free: Stand in the connection's queue, Dial another link
+                                   └ Attempt ── no stream free: Stand in the subchannel's queue, Dial another transport
                                         ├────── not processed by the peer: once more, for free (gRFC A6)
                                         └────── failed, and the retry policy says so: Wait, then once more
 """
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from rpc.method import MethodSpec
     from rpc.snapshot import Snapshot
     from rpc.steps import Answer, Plan, Step
-    from rpc.transport import Connection
+    from rpc.transport import Subchannel
 
 _log = logging.getLogger(f"proxyless.{__name__}")
 # A stream that the peer never processed is sent again without counting as a retry. gRFC A6 allows it once per call for
 # streams that reached the server's transport, whatever became of their connection: a server may end each one. What
-# never left this side may go on to the next link: how often there is one, the back-off of connections bounds.
+# never left this side may go on to the next transport: how often there is one, the back-off of subchannels bounds.
 _TRANSPARENT_RETRIES = 1
 # A call that finds nothing connected dials so many endpoints at once, and further ones with some time between them: one
 # call must not dial thousands.
@@ -167,7 +167,7 @@ def _agreed(
 
 def _authorized(plugins: CallCredentials, attempt: Attempt, path: str) -> Generator[Step, Answer, Pairs]:
     """What the credentials add to the metadata."""
-    if attempt.pick.endpoint.connection.key.security is None:
+    if attempt.pick.endpoint.subchannel.key.security is None:
         raise _EndedError(grpc.StatusCode.UNAUTHENTICATED, NOT_SECURE)
     answer = yield Authorize(plugins, attempt.authority, path, attempt.deadline)
     if isinstance(answer, NoCredentialsError):
@@ -261,7 +261,7 @@ def _picked(  # noqa: C901 - each way on is one look at the pool
             yield Wait(generation, _next_chance(core, pool, deadline, wait_for_ready=wait_for_ready))
 
 
-def _dialled_beside(idle: Connection, pick: Pick | None) -> Generator[Step, Answer, None]:
+def _dialled_beside(idle: Subchannel, pick: Pick | None) -> Generator[Step, Answer, None]:
     try:
         yield Dial(idle)
     except BaseException:  # the call is given up here
@@ -282,74 +282,74 @@ def _another_configuration(
 
 
 def _tried(core: ChannelCore, attempt: Attempt) -> Generator[Step, Answer, Outcome]:
-    """What came of the attempt, on whichever link of the connection; `NOT_SENT`: it was lost since it was picked.
+    """What came of the attempt, on whichever transport of the subchannel; `NOT_SENT`: it was lost since it was picked.
 
     Fails the call once our certificate has expired.
     """
-    connection = attempt.pick.endpoint.connection
-    security = connection.key.security
+    subchannel = attempt.pick.endpoint.subchannel
+    security = subchannel.key.security
     if security is not None and (lapsed := security.lapsed()) is not None:
         raise _EndedError(grpc.StatusCode.UNAVAILABLE, f"{core.target}: {lapsed}")
-    link = connection.link
-    if link is None:
+    transport = subchannel.transport
+    if transport is None:
         return NOT_SENT
-    attempt.link = link
+    attempt.transport = transport
     # Nobody overtakes the queue.
     outcome = NOT_SENT
-    if not connection.queue.places:
+    if not subchannel.queue.places:
         if _passed(core, attempt.deadline):  # what nobody waits for any more is not sent
             raise _EndedError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
         outcome = cast("Outcome", (yield attempt))
-    if outcome is NOT_SENT and link.usable:
-        outcome = yield from _queued(core, connection, attempt)
+    if outcome is NOT_SENT and transport.usable:
+        outcome = yield from _queued(core, subchannel, attempt)
     if outcome is NOT_SENT:
-        connection.lost()  # the engine's own word of it may stand behind this very call, in this thread
+        subchannel.lost()  # the engine's own word of it may stand behind this very call, in this thread
     return outcome
 
 
-def _queued(core: ChannelCore, connection: Connection, attempt: Attempt) -> Generator[Step, Answer, Outcome]:
-    """The server has no stream free for the call: it goes to the oldest link that has, or waits its turn (gRFC A105).
+def _queued(core: ChannelCore, subchannel: Subchannel, attempt: Attempt) -> Generator[Step, Answer, Outcome]:
+    """No stream is free for the call: it goes to the oldest transport that has one, or waits its turn (gRFC A105).
 
-    `NOT_SENT`: there is no link any more.
+    `NOT_SENT`: there is no transport any more.
     """
     place = Place()
-    link = None if connection.queue.places else connection.roomy()
+    transport = None if subchannel.queue.places else subchannel.roomy()
     first = False
     try:
         while True:
-            if link is None:
-                connection.join(place, first=first)
-                yield from _turn(core, connection, place, attempt.deadline)
-                if connection.link is None:
+            if transport is None:
+                subchannel.join(place, first=first)
+                yield from _turn(core, subchannel, place, attempt.deadline)
+                if subchannel.transport is None:
                     return NOT_SENT
-                link, first = connection.roomy(), True
+                transport, first = subchannel.roomy(), True
             else:
-                attempt.link = link
+                attempt.transport = transport
                 outcome = cast("Outcome", (yield attempt))
-                if outcome is not NOT_SENT or not link.usable:
+                if outcome is not NOT_SENT or not transport.usable:
                     return outcome
-                link = None
+                transport = None
     except BaseException:  # given up, or too late; what was called and has its stream leaves nothing to others
-        connection.leave(place)
+        subchannel.leave(place)
         raise
 
 
 def _turn(
-    core: ChannelCore, connection: Connection, place: Place, deadline: float | None
+    core: ChannelCore, subchannel: Subchannel, place: Place, deadline: float | None
 ) -> Generator[Step, Answer, None]:
-    """Wait until the place is called. Whoever is first has another link dialled, as far as that is allowed."""
+    """Wait until the place is called. Whoever is first has another transport dialled, as far as that is allowed."""
     while not place.called:
         place.stirred = False
         if place.called:  # just now
             return
         if _passed(core, deadline):
-            taken = f"all streams that the server allows on {len(connection.sockets)} connection(s) are taken"
-            raise _late(f"{core.target}: {connection.key}: {taken}")
+            taken = f"all streams that the server allows on {len(subchannel.transports)} connection(s) are taken"
+            raise _late(f"{core.target}: {subchannel.key}: {taken}")
         until = deadline
-        if connection.grows:
-            held_back = connection.held_back
+        if subchannel.grows:
+            held_back = subchannel.held_back
             if held_back == 0.0:
-                yield Dial(connection)
+                yield Dial(subchannel)
             else:
                 until = sooner(deadline, core.clock() + held_back)
         yield Stand(place, until)
@@ -358,16 +358,16 @@ def _turn(
 def _next_chance(
     core: ChannelCore, cluster: BalancedCluster, deadline: float | None, *, wait_for_ready: bool | None
 ) -> float | None:
-    """Until when waiting for a change makes sense, while every connection is being dialled or has failed."""
-    connections = cluster.connections
-    if any(connection.dialling for connection in connections):
+    """Until when waiting for a change makes sense, while every subchannel is being dialled or has failed."""
+    subchannels = cluster.subchannels
+    if any(subchannel.dialling for subchannel in subchannels):
         return deadline
-    if not wait_for_ready and all(connection.error is not None for connection in connections):
+    if not wait_for_ready and all(subchannel.error is not None for subchannel in subchannels):
         raise _EndedError(
             grpc.StatusCode.UNAVAILABLE,
             f"{core.target}: failed to connect to all addresses of cluster {cluster.name}: {_errors(cluster)}",
         )
-    retry_at = core.clock() + min(connection.retry_in for connection in connections)
+    retry_at = core.clock() + min(subchannel.retry_in for subchannel in subchannels)
     return retry_at if deadline is None else min(deadline, retry_at)
 
 
@@ -380,11 +380,11 @@ def _late(what: str) -> _EndedError:
 
 
 def _errors(cluster: BalancedCluster) -> str:
-    reasons = sorted(f"{c.key}: {why}" for c in cluster.connections if (why := c.error or _waits_for(c)))
+    reasons = sorted(f"{c.key}: {why}" for c in cluster.subchannels if (why := c.error or _waits_for(c)))
     return listed(reasons) or "still connecting"
 
 
-def _waits_for(connection: Connection) -> str | None:
-    """What a connection needs before it can be dialled at all."""
-    security = connection.key.security
+def _waits_for(subchannel: Subchannel) -> str | None:
+    """What a subchannel needs before it can be dialled at all."""
+    security = subchannel.key.security
     return security.lapsed() if security is not None else None

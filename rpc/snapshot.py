@@ -1,4 +1,4 @@
-"""What calls work from: one `Configuration`, its endpoints bound to connections and its rules to pools of them.
+"""What calls work from: one `Configuration`, its endpoints bound to subchannels and its rules to pools of them.
 
 Immutable; a new configuration makes a new snapshot and one reference is swapped (design: no lock on the call path).
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rpc.balancing import PICKERS, BalancedCluster, Endpoint, Level
 from rpc.errors import listed
 from rpc.security import SecurityError
-from rpc.transport import ConnectionKey
+from rpc.transport import SubchannelKey
 from xds_client.model import HealthStatus, LbPolicy
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rpc.configuration import Configuration
     from rpc.security import Protection, Security
-    from rpc.transport import Connection
+    from rpc.transport import Subchannel
     from xds_client.model import ClusterConfig, Locality, UpstreamTls
     from xds_client.model import Endpoint as EndpointConfig
 
@@ -36,7 +36,7 @@ class Placed(NamedTuple):
     config: EndpointConfig
     locality: Locality
     priority: int
-    key: ConnectionKey
+    key: SubchannelKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +72,15 @@ def _place(configuration: Configuration, config: ClusterConfig, protection: Prot
             except SecurityError as error:
                 refused.append(f"{endpoint.address}:{endpoint.port} {error}")
                 continue
-            key = ConnectionKey(endpoint.address, endpoint.port, securities[tls])
+            key = SubchannelKey(endpoint.address, endpoint.port, securities[tls])
             places.append(Placed(endpoint, locality.locality, locality.priority, key))
     policy = configuration.policies.get(config.name, cluster.lb_policy)
     return Placement(config, policy, tuple(places), tuple(refused))
 
 
-def keys(placements: Iterable[Placement]) -> dict[ConnectionKey, float]:
-    """The connections that the configuration needs, each with its connect time-out in seconds."""
-    wanted: dict[ConnectionKey, float] = {}
+def keys(placements: Iterable[Placement]) -> dict[SubchannelKey, float]:
+    """The subchannels that the configuration needs, each with its connect time-out in seconds."""
+    wanted: dict[SubchannelKey, float] = {}
     for placement in placements:
         for placed in placement.places:
             assert placement.config.cluster is not None
@@ -89,11 +89,11 @@ def keys(placements: Iterable[Placement]) -> dict[ConnectionKey, float]:
 
 
 # The endpoints of the configuration before: one cluster may have several of one address.
-Known = Mapping[tuple[str, ConnectionKey], list[Endpoint]]
+Known = Mapping[tuple[str, SubchannelKey], list[Endpoint]]
 
 
 def _cluster(
-    placement: Placement, connections: Mapping[ConnectionKey, Connection], known: Known, clock: Callable[[], float]
+    placement: Placement, subchannels: Mapping[SubchannelKey, Subchannel], known: Known, clock: Callable[[], float]
 ) -> BalancedCluster:
     name, cluster = placement.config.name, placement.config.cluster
     if cluster is None or placement.config.endpoints is None:
@@ -106,7 +106,7 @@ def _cluster(
         return BalancedCluster(name, error=nobody)
     by_priority: dict[int, list[Endpoint]] = {}
     for placed in placement.places:
-        endpoint = _endpoint(placed, connections[placed.key], known.get((name, placed.key), []))
+        endpoint = _endpoint(placed, subchannels[placed.key], known.get((name, placed.key), []))
         by_priority.setdefault(placed.priority, []).append(endpoint)
     policy = placement.policy
     one_by_one = policy is LbPolicy.PICK_FIRST
@@ -116,10 +116,10 @@ def _cluster(
     return BalancedCluster(name, levels)
 
 
-def _endpoint(placed: Placed, connection: Connection, before: list[Endpoint]) -> Endpoint:
-    told = (placed.config, placed.locality, placed.priority, connection)
+def _endpoint(placed: Placed, subchannel: Subchannel, before: list[Endpoint]) -> Endpoint:
+    told = (placed.config, placed.locality, placed.priority, subchannel)
     for place, one in enumerate(before):
-        if (one.config, one.locality, one.priority, one.connection) == told:
+        if (one.config, one.locality, one.priority, one.subchannel) == told:
             return before.pop(place)
     return Endpoint(*told)
 
@@ -133,7 +133,7 @@ class Snapshot:
         self,
         configuration: Configuration,
         placements: Iterable[Placement],
-        connections: Mapping[ConnectionKey, Connection],
+        subchannels: Mapping[SubchannelKey, Subchannel],
         authority: str | None = None,
         before: Snapshot | None = None,
         *,
@@ -143,13 +143,13 @@ class Snapshot:
         self.authority = authority or configuration.authority
         self._rules = configuration.rules
         clusters = before.clusters.items() if before is not None else ()
-        known: dict[tuple[str, ConnectionKey], list[Endpoint]] = {}
+        known: dict[tuple[str, SubchannelKey], list[Endpoint]] = {}
         for name, cluster in clusters:
             for endpoint in cluster.endpoints:
-                known.setdefault((name, endpoint.connection.key), []).append(endpoint)
+                known.setdefault((name, endpoint.subchannel.key), []).append(endpoint)
         self.clusters: dict[str, BalancedCluster] = {}
         for placement in placements:
-            self.clusters[placement.config.name] = _cluster(placement, connections, known, clock)
+            self.clusters[placement.config.name] = _cluster(placement, subchannels, known, clock)
         self.choose = self._rules.bind(self.clusters)
 
     def forget_counts(self) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rpc.credentials import CallCredentials
     from rpc.credentials.call import NoCredentialsError
     from rpc.handles import Handle, StreamHandle
-    from rpc.transport import Connection
+    from rpc.transport import Subchannel
     from rpc.transport.queue import Place
 
     Answer: TypeAlias = Outcome | Handle | Pairs | NoCredentialsError | None
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Send the request and go on with the plan. Answered with a handle; None: the link had no room for it.
+    """Send the request and go on with the plan. Answered with a handle; None: the transport had no room for it.
 
     Only for calls whose one request is at hand.
     """
@@ -37,9 +37,9 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Begin to connect ``connection``, without waiting for it. No answer: the core's generation changes."""
+    """Begin to connect ``subchannel``, without waiting for it. No answer: the core's generation changes."""
 
-    connection: Connection
+    subchannel: Subchannel
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rpc._native import TransportConfig
     from rpc.steps import Answer, Pause
-    from rpc.transport import Connection
+    from rpc.transport import Subchannel
 
 
 _DRAIN_CHECK = 0.02  # seconds between looks at what is still running
@@ -66,7 +66,7 @@ class Driver:
                 self._standing = set()
                 self._asking = set()
                 self._dials = set()
-                self.core.forget_connections("the event loop of this connection was closed")
+                self.core.forget_transports("the event loop of this connection was closed")
             self._loop = running
         return running
 
@@ -82,10 +82,10 @@ class Driver:
         if self._connecting:
             self.connect()
 
-    def dial(self, connection: Connection) -> None:
+    def dial(self, subchannel: Subchannel) -> None:
         refuse_greenlets()
         self.core.resume()
-        self._begin_dial(connection)
+        self._begin_dial(subchannel)
 
     def wait(self, step: Pause, then: Callable[[Answer], None]) -> Callable[[], None]:
         """Call ``then`` with the answer to the step when it is over; returns how to call it off."""
@@ -127,9 +127,9 @@ class Driver:
 
         return call_off
 
-    def _begin_dial(self, connection: Connection) -> None:
-        if connection.claim():
-            task = self.loop.create_task(self._dial(connection))
+    def _begin_dial(self, subchannel: Subchannel) -> None:
+        if subchannel.claim():
+            task = self.loop.create_task(self._dial(subchannel))
             self._dials.add(task)
             task.add_done_callback(self._dials.discard)
             self.core.changed()
@@ -142,8 +142,8 @@ class Driver:
         loop = self.loop
         self._connecting = self.core.connectivity() not in _SETTLED
         if self._connecting:
-            for connection in self.core.to_connect():
-                self._begin_dial(connection)
+            for subchannel in self.core.to_connect():
+                self._begin_dial(subchannel)
             retry_in = self.core.retry_in()
             if retry_in is not None:
                 self._retry = loop.call_later(retry_in, weakly(self.connect))
@@ -164,23 +164,23 @@ class Driver:
         finally:
             waiting.call_off()
 
-    async def _dial(self, connection: Connection) -> None:
+    async def _dial(self, subchannel: Subchannel) -> None:
         try:
-            link = await dial_in_loop(
-                connection,
+            transport = await dial_in_loop(
+                subchannel,
                 shared_reactor(self.loop, self._config.busy_poll),
                 self._config,
-                self.core.proxy(connection.key),
+                self.core.proxy(subchannel.key),
             )
         except OSError as error:  # TimeoutError is one
-            connection.failed(reason(error))
+            subchannel.failed(reason(error))
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):  # the channel or the loop ends: no other dial is begun for it
                 self._connecting = False
-            connection.failed(reason(error))
+            subchannel.failed(reason(error))
             raise
         else:
-            connection.opened(link)
+            subchannel.opened(transport)
 
     def _calls_wait(self) -> bool:
         return bool(self._standing or self._asking or any(waiting.for_call for waiting in self._waiting))
@@ -197,7 +197,7 @@ class Driver:
                 await asyncio.sleep(min(left, _DRAIN_CHECK))
             self._end_dials()
             self.core.drain()
-            # The engine tells when a link takes no new calls, not when it ends.
+            # The engine tells when a transport takes no new calls, not when it ends.
             while self.core.busy() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(min(left, _DRAIN_CHECK))
         finally:  # also where whoever closes it waits no longer

@@ -25,7 +25,7 @@ class LoopCall(PlannedCall):
 
     def _wait(self, step: Dial | Pause) -> Answer | Later:
         if isinstance(step, Dial):
-            self._driver.dial(step.connection)
+            self._driver.dial(step.subchannel)
             return None
         self._call_off = self._driver.wait(step, self._waited)
         return LATER

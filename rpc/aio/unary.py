@@ -19,7 +19,7 @@ from rpc.plan import plan_call
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from rpc._native import ClientLink, Pairs
+    from rpc._native import ClientTransport, Pairs
     from rpc.aio.driver import Driver
     from rpc.attempt import Attempt
     from rpc.handles import StreamHandle
@@ -57,7 +57,7 @@ class UnaryUnaryCall(LoopCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]  #
         self._deadline = deadline_of(timeout)
         self._outcome: Outcome | None = None
         self._response: Any = None
-        self._sent: tuple[ClientLink, int] | None = None
+        self._sent: tuple[ClientTransport, int] | None = None
         self._attempts = 0
         self._future: asyncio.Future[Outcome] = driver.loop.create_future()
         try:
@@ -74,7 +74,7 @@ class UnaryUnaryCall(LoopCall, aio.UnaryUnaryCall):  # type: ignore[type-arg]  #
         if key is None:
             return NOT_SENT
         if number == self._attempts:  # else it has failed at once, and the next has begun
-            self._sent = (attempt.link, key)
+            self._sent = (attempt.transport, key)
         return LATER
 
     def _ended(self, outcome: Outcome | StreamHandle) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rpc.balancing.endpoint import Endpoint, Pick, Picker
     from rpc.request_head import RequestHead
-    from rpc.transport import Connection
+    from rpc.transport import Subchannel
 
 _log = logging.getLogger(f"proxyless.{__name__}")
 # While something is ready, so many of what is not are looked at for each call.
@@ -79,7 +79,7 @@ class Level:
             except Exception as error:
                 self._complain("failed")
                 raise PolicyError(f"its balancing policy failed: {error!r}") from error
-            if pick is None or pick.endpoint.connection.link is not None:
+            if pick is None or pick.endpoint.subchannel.transport is not None:
                 return pick
             pick.not_sent()  # it was lost just now
             built = self.look(generation)
@@ -124,8 +124,8 @@ class Level:
         endpoints = [endpoint.anew() for endpoint in self.endpoints]
         return Level(endpoints, self._make_picker, one_by_one=self._one_by_one, clock=self._clock)
 
-    def to_dial(self) -> Connection | None:
-        """An endpoint's connection that may be dialled now, so that it comes (back) into rotation; one after the other
+    def to_dial(self) -> Subchannel | None:
+        """An endpoint's subchannel that may be dialled now, so that it comes (back) into rotation; one after the other
         with each call.
         """
         built = self._built
@@ -136,17 +136,17 @@ class Level:
         rest = built.rest
         start = self._next()
         for place in range(min(len(rest), _LOOKED_AT) if built.picker is not None else len(rest)):
-            connection = rest[(start + place) % len(rest)].connection
-            if connection.idle:
-                return connection
+            subchannel = rest[(start + place) % len(rest)].subchannel
+            if subchannel.idle:
+                return subchannel
         return None
 
-    def _first_to_dial(self) -> Connection | None:
+    def _first_to_dial(self) -> Subchannel | None:
         for endpoint in self.endpoints:
-            connection = endpoint.connection
-            if connection.idle:
-                return connection
-            if connection.error is None:  # being tried: the next has to wait for what comes of it
+            subchannel = endpoint.subchannel
+            if subchannel.idle:
+                return subchannel
+            if subchannel.error is None:  # being tried: the next has to wait for what comes of it
                 return None
         return None
 
@@ -154,22 +154,22 @@ class Level:
 class BalancedCluster:
     """``levels``: by priority, the best first. ``error``: why no call can go there."""
 
-    __slots__ = ("connections", "endpoints", "error", "levels", "name")
+    __slots__ = ("endpoints", "error", "levels", "name", "subchannels")
 
     def __init__(self, name: str, levels: Sequence[Level] = (), error: str | None = None) -> None:
         self.name = name
         self.levels = tuple(levels)
         self.error = error
         self.endpoints = tuple(endpoint for level in self.levels for endpoint in level.endpoints)
-        self.connections = frozenset(endpoint.connection for endpoint in self.endpoints)
+        self.subchannels = frozenset(endpoint.subchannel for endpoint in self.endpoints)
 
     def anew(self) -> BalancedCluster:
         """The same endpoints, with nothing counted of them."""
         return BalancedCluster(self.name, [level.anew() for level in self.levels], self.error)
 
-    def pick(self, head: RequestHead, generation: int) -> tuple[Pick | None, Connection | None]:
+    def pick(self, head: RequestHead, generation: int) -> tuple[Pick | None, Subchannel | None]:
         """What takes a call now, and what has to be dialled to take the next, of the same level or a better one."""
-        idle: Connection | None = None
+        idle: Subchannel | None = None
         for level in self.levels:
             pick = level.pick(head, generation)
             if idle is None:
@@ -178,7 +178,7 @@ class BalancedCluster:
                 return pick, idle
         return None, idle
 
-    def to_dial(self, generation: int) -> Connection | None:
+    def to_dial(self, generation: int) -> Subchannel | None:
         """What to dial for one of the endpoints to become ready; None: one is, or nothing may be dialled now."""
         if any(level.look(generation).ready for level in self.levels):
             return None

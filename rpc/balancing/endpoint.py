@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from rpc._native import Outcome
     from rpc.request_head import RequestHead
-    from rpc.transport import Connection
+    from rpc.transport import Subchannel
     from xds_client.model import Endpoint as EndpointConfig
     from xds_client.model import Locality
 
@@ -22,7 +22,7 @@ class Endpoint:
     """One endpoint of one cluster, as pickers see it: ``config`` has its address, port and weight.
 
     It stays the same object from one configuration to the next while it is the same for who told of it, so that what is
-    counted of it can be kept with it; its connection clusters may share.
+    counted of it can be kept with it; its subchannel clusters may share.
 
     >>> class Heaviest:
     ...     def __init__(self, endpoints):
@@ -31,21 +31,21 @@ class Endpoint:
     ...         return self._pick
     """
 
-    __slots__ = ("config", "connection", "locality", "priority")
+    __slots__ = ("config", "locality", "priority", "subchannel")
 
-    def __init__(self, config: EndpointConfig, locality: Locality, priority: int, connection: Connection) -> None:
+    def __init__(self, config: EndpointConfig, locality: Locality, priority: int, subchannel: Subchannel) -> None:
         self.config = config  # address, weight, health, and the workload that it is
         self.locality = locality
         self.priority = priority
-        self.connection = connection
+        self.subchannel = subchannel
 
     def anew(self) -> Endpoint:
         """The same, with nothing counted of it."""
-        return Endpoint(self.config, self.locality, self.priority, self.connection)
+        return Endpoint(self.config, self.locality, self.priority, self.subchannel)
 
     @property
     def ready(self) -> bool:
-        return self.connection.link is not None
+        return self.subchannel.transport is not None
 
 
 class Pick(NamedTuple):

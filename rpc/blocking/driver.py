@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rpc._native import TransportConfig
     from rpc.steps import Answer, Listening, Pause
-    from rpc.transport import Connection
+    from rpc.transport import Subchannel
 
 
 class Driver:
@@ -67,24 +67,24 @@ class Driver:
 
     def connect(self) -> float | None:
         """Dial what the channel needs to become ready; returns after how many seconds to look again."""
-        for connection in self.core.to_connect():
-            self.dial(connection)
+        for subchannel in self.core.to_connect():
+            self.dial(subchannel)
         return self.core.retry_in()
 
-    def dial(self, connection: Connection) -> None:
+    def dial(self, subchannel: Subchannel) -> None:
         refuse_greenlets()
         self.core.resume()
-        if connection.claim():
+        if subchannel.claim():
             self.core.changed()
             try:
-                must_begin(self._dial, f"dial {connection.key}", connection)
-            except (RuntimeError, MemoryError) as error:  # as a connection that failed: tried again after a while
-                connection.failed(reason(error))
+                must_begin(self._dial, f"dial {subchannel.key}", subchannel)
+            except (RuntimeError, MemoryError) as error:  # as a dial that failed: tried again after a while
+                subchannel.failed(reason(error))
 
     def perform(self, step: Dial | Pause) -> Answer:
         """Do the step, waiting in this thread where it says so."""
         if isinstance(step, Dial):
-            self.dial(step.connection)
+            self.dial(step.subchannel)
             return None
         refuse_greenlets()
         self.core.resume()
@@ -98,16 +98,16 @@ class Driver:
             _wait_for_event(step, self.core.clock)
         return None
 
-    def _dial(self, connection: Connection) -> None:
+    def _dial(self, subchannel: Subchannel) -> None:
         try:
-            link = dial(connection, tended_reactor(), self._config, self.core.proxy(connection.key))
+            transport = dial(subchannel, tended_reactor(), self._config, self.core.proxy(subchannel.key))
         except OSError as error:
-            connection.failed(reason(error))
+            subchannel.failed(reason(error))
         except BaseException as error:
-            connection.failed(reason(error))
+            subchannel.failed(reason(error))
             raise
         else:
-            connection.opened(link)
+            subchannel.opened(transport)
 
 
 def _wait_for_event(step: Listening, clock: Callable[[], float]) -> None:

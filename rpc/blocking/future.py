@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from rpc._native import ClientLink, Pairs
+    from rpc._native import ClientTransport, Pairs
     from rpc.attempt import Attempt
     from rpc.blocking.driver import Driver
     from rpc.handles import StreamHandle
@@ -187,7 +187,7 @@ class UnaryFuture(UnattendedCall, CallFuture):
     ) -> None:
         super().__init__(method, timeout)
         self._driver = driver
-        self._sent: tuple[ClientLink, int] | None = None
+        self._sent: tuple[ClientTransport, int] | None = None
         self._attempts = 0
         try:
             payload = method.payload(request)
@@ -207,10 +207,10 @@ class UnaryFuture(UnattendedCall, CallFuture):
             return NOT_SENT
         with self._state:
             if number == self._attempts:  # else it has failed meanwhile, and another thread has begun the next
-                self._sent = (attempt.link, key)
+                self._sent = (attempt.transport, key)
             cancelled = self._cancelled
         if cancelled:
-            attempt.link.cancel(key, CANCELLED, LOCALLY_CANCELLED)
+            attempt.transport.cancel(key, CANCELLED, LOCALLY_CANCELLED)
         return LATER
 
     def _ended(self, result: Outcome | StreamHandle) -> None:

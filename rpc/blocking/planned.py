@@ -35,7 +35,7 @@ class UnattendedCall(PlannedCall):
 
     def _wait(self, step: Dial | Pause) -> Answer | Later:
         if isinstance(step, Dial):
-            self._driver.dial(step.connection)
+            self._driver.dial(step.subchannel)
             return None
         try:
             self._driver.when_over(step, self._answered)

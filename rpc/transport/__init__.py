@@ -1,6 +1,6 @@
-"""Connections to endpoints: who they go to, whether they can be used, how they are made."""
+"""Subchannels to endpoints: who they go to, whether they can be used, how their transports are made."""
 
-from rpc.transport.connection import Connection, ConnectionKey
-from rpc.transport.pool import Pool
+from rpc.transport.subchannel import Subchannel, SubchannelKey
+from rpc.transport.subchannel_pool import SubchannelPool
 
-__all__ = ["Connection", "ConnectionKey", "Pool"]
+__all__ = ["Subchannel", "SubchannelKey", "SubchannelPool"]

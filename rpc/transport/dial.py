@@ -1,4 +1,4 @@
-"""Making a connection: the socket, then what protects it; blocking, and in an event loop."""
+"""Making a transport: the socket, then what protects it; blocking, and in an event loop."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rpc.weakly import weakly
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc._native import ClientLink, ClientTls, Reactor, TransportConfig
+    from rpc._native import ClientTransport, ClientTls, Reactor, TransportConfig
     from rpc.security import Security
-    from rpc.transport.connection import Connection
+    from rpc.transport.subchannel import Subchannel
     from rpc.transport.proxy import Proxy
 
 # getaddrinfo imports this codec when first called. A fork meanwhile, in another thread, would leave the child with an
@@ -36,50 +36,52 @@ class MuteError(OSError):
     """The peer does not speak as it should; the message says how."""
 
 
-def dial(connection: Connection, reactor: Reactor, config: TransportConfig, proxy: Proxy | None = None) -> ClientLink:
-    """Connect within the connection's time-out, certificate, handshake and first words included; raises OSError."""
-    key, until = connection.key, time.monotonic() + connection.connect_timeout
-    tls = key.security.context(connection.connect_timeout) if key.security is not None else None
+def dial(
+    subchannel: Subchannel, reactor: Reactor, config: TransportConfig, proxy: Proxy | None = None
+) -> ClientTransport:
+    """Connect within the subchannel's time-out, certificate, handshake and first words included; raises OSError."""
+    key, until = subchannel.key, time.monotonic() + subchannel.connect_timeout
+    tls = key.security.context(subchannel.connect_timeout) if key.security is not None else None
     heard: SimpleQueue[str | None] = SimpleQueue()
     fd = _admitted(connect(key, proxy, until), key.security)
-    link = reactor.connect(fd, config, weakly(connection.lost), heard.put, tls, _on_room(connection))
+    transport = reactor.connect(fd, config, weakly(subchannel.lost), heard.put, tls, _on_room(subchannel))
     try:
         problem = heard.get(timeout=max(0.0, until - time.monotonic()))
     except Empty:
         problem = _MUTE
     if problem is not None:
-        link.close(problem)
+        transport.close(problem)
         raise MuteError(problem if key.security is not None else f"{problem} ({_PLAINTEXT})")
-    return link
+    return transport
 
 
 async def dial_in_loop(
-    connection: Connection, reactor: Reactor, config: TransportConfig, proxy: Proxy | None = None
-) -> ClientLink:
+    subchannel: Subchannel, reactor: Reactor, config: TransportConfig, proxy: Proxy | None = None
+) -> ClientTransport:
     """The same without blocking the loop."""
-    key, loop = connection.key, asyncio.get_running_loop()
-    until = loop.time() + connection.connect_timeout
-    tls = await _context(key.security, connection.connect_timeout) if key.security is not None else None
+    key, loop = subchannel.key, asyncio.get_running_loop()
+    until = loop.time() + subchannel.connect_timeout
+    tls = await _context(key.security, subchannel.connect_timeout) if key.security is not None else None
     heard: asyncio.Future[str | None] = loop.create_future()
     fd = _admitted(await connect_in_loop(key, proxy, until), key.security)
-    link = reactor.connect(fd, config, weakly(connection.lost), _settle(heard), tls, _on_room(connection))
+    transport = reactor.connect(fd, config, weakly(subchannel.lost), _settle(heard), tls, _on_room(subchannel))
     try:
         async with asyncio.timeout_at(until):
             problem = await heard
     except TimeoutError:
         problem = _MUTE
     except asyncio.CancelledError:
-        link.close(_MUTE)
+        transport.close(_MUTE)
         raise
     if problem is not None:
-        link.close(problem)
+        transport.close(problem)
         raise MuteError(problem if key.security is not None else f"{problem} ({_PLAINTEXT})")
-    return link
+    return transport
 
 
-def _on_room(connection: Connection) -> Callable[[], None] | None:
-    """Calls beyond the server's limit of streams wait in the connection's queue, or in the engine where it is one."""
-    return weakly(connection.seat) if connection.bound > 1 else None
+def _on_room(subchannel: Subchannel) -> Callable[[], None] | None:
+    """Calls beyond the server's limit of streams wait in the subchannel's queue, or in the engine where it has one."""
+    return weakly(subchannel.seat) if subchannel.bound > 1 else None
 
 
 def _admitted(fd: int, security: Security | None) -> int:

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rpc.transport.connection import ConnectionKey
+    from rpc.transport.subchannel import SubchannelKey
 
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 _EXCEPTIONS = ("no_grpc_proxy", "no_proxy")
@@ -35,7 +35,7 @@ class Proxy:
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
-    def request(self, key: ConnectionKey) -> bytes:
+    def request(self, key: SubchannelKey) -> bytes:
         lines = [f"CONNECT {key} HTTP/1.1", f"Host: {key}"]
         if self.authorization is not None:
             lines.append(f"Proxy-Authorization: {self.authorization}")

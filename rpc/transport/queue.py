@@ -1,4 +1,4 @@
-"""Where calls wait for a stream: the queue of one endpoint whose connections have reached the server's limit of them.
+"""Where calls wait for a stream: the queue of one subchannel whose transports have reached the server's limit of them.
 
 First come, first served, as far as threads allow. Nothing here takes a lock: a plan that nobody holds any more leaves
 its place from wherever the garbage collector happens to run. What changes the deque is one C call each.
@@ -31,7 +31,7 @@ class Place:
 
 
 class Queue:
-    """Of one connection's calls. ``places``: who is called next first; to be looked at only."""
+    """Of one subchannel's calls. ``places``: who is called next first; to be looked at only."""
 
     __slots__ = ("places",)
 

@@ -22,7 +22,7 @@ from rpc.workers import LOOK_UPS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rpc.transport.connection import ConnectionKey
+    from rpc.transport.subchannel import SubchannelKey
     from rpc.transport.proxy import Proxy
 
     _Info = tuple[int, int, int, str, Any]  # of getaddrinfo
@@ -46,7 +46,7 @@ def _kept_if_whole(sock: socket.socket) -> Iterator[socket.socket]:
         raise
 
 
-def connect(key: ConnectionKey, proxy: Proxy | None, until: float) -> int:
+def connect(key: SubchannelKey, proxy: Proxy | None, until: float) -> int:
     """Connect until then (monotonic), whichever address of a name is the first; raises OSError.
 
     Only the look-up of a name takes the time that the system's resolver allows it.
@@ -182,7 +182,7 @@ def _some(piece: bytes, head: bytes, proxy: Proxy) -> bytes:
     return piece
 
 
-async def connect_in_loop(key: ConnectionKey, proxy: Proxy | None, until: float) -> int:
+async def connect_in_loop(key: SubchannelKey, proxy: Proxy | None, until: float) -> int:
     """The same without blocking the loop, whose time ``until`` is."""
     loop = asyncio.get_running_loop()
     path = unix_path(key.address)

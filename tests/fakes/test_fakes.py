@@ -10,7 +10,7 @@ import rpc
 from rpc import _native
 from rpc.balancing.endpoint import Picker
 from tests.fakes.signatures import of_class, of_object, of_stub
-from tests.rpc.links import FakeLink
+from tests.rpc.transports import FakeClientTransport
 from tests.rpc.plan.test_picks_end import Told
 from tests.rpc.tls.mesh import Mesh, Source
 from tests.xds_client.wire import FakeStream, FakeTransport
@@ -29,7 +29,7 @@ def of_exchanger():
 
 # A fake as tests use it, what it stands for, and the names by which the test itself moves it or looks at it.
 FAKES = {
-    "a connection": (FakeLink(), lambda: STUB["ClientLink"], {"streams", "said"}),
+    "a transport": (FakeClientTransport(), lambda: STUB["ClientTransport"], {"streams", "said"}),
     "a stream to the control plane": (FakeStream(None, []), lambda: of_class(AdsStream), {"events", "log"}),
     "the way to the control plane": (FakeTransport([]), lambda: of_class(AdsTransport), {"log", "streams"}),
     "an exchanger": (Mesh(), of_exchanger, {"inbound", "outbound", "dials"}),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.rpc.frames import RawClient, RawServer
-from tests.rpc.links import HandClock
+from tests.rpc.transports import HandClock
 from tests.rpc.mesh import Mesh
 from tests.rpc.peers import World
 from tests.rpc.programs import ELSEWHERE, python

@@ -19,7 +19,7 @@ def at_most(count):
 
 def endpoint_of(client):
     """What the client has to its one endpoint."""
-    [connection] = client.channel._driver.core.connections
+    [connection] = client.channel._driver.core.subchannels
     return connection
 
 

@@ -1,4 +1,4 @@
-//! `ClientLink`: a client's connection, and the calls that are begun on it.
+//! `ClientTransport`: a client's connection, and the calls that are begun on it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,13 +23,13 @@ use proxyless_drive::socket;
 
 /// One connection to a server.
 #[pyclass(frozen, module = "rpc._native")]
-pub struct ClientLink {
+pub struct ClientTransport {
     reactor: Arc<Driven>,
     link: Arc<Link>,
     on_dirty: Option<Arc<Py<PyAny>>>,
 }
 
-impl ClientLink {
+impl ClientTransport {
     pub fn new(reactor: Arc<Driven>, link: Arc<Link>, on_dirty: Option<Arc<Py<PyAny>>>) -> Self {
         Self { reactor, link, on_dirty }
     }
@@ -53,7 +53,7 @@ impl ClientLink {
 }
 
 #[pymethods]
-impl ClientLink {
+impl ClientTransport {
     /// False once the connection is lost or told to go away.
     #[getter]
     fn usable(&self) -> bool {
@@ -245,7 +245,7 @@ impl ClientLink {
     }
 }
 
-impl Drop for ClientLink {
+impl Drop for ClientTransport {
     /// No new call can come any more: the connection ends after those that are in progress.
     fn drop(&mut self) {
         if self.link.inherited() {

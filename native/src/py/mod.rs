@@ -37,7 +37,7 @@ pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("FORKED", outcome::Outcome::forked())?;
     module.add_class::<tally::Tally>()?;
     module.add_class::<patterns::Pattern>()?;
-    module.add_class::<client::ClientLink>()?;
+    module.add_class::<client::ClientTransport>()?;
     module.add_class::<client_call::ClientCall>()?;
     module.add_class::<server::ServerCall>()?;
     module.add_class::<tls::ClientTls>()?;

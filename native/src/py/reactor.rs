@@ -11,7 +11,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::arrival::{Arrival, arrive};
-use super::client::ClientLink;
+use super::client::ClientTransport;
 use super::commands::{close, follow_up};
 use super::deadline::deadline_after;
 use super::events::{Callables, Reactor as Driven, tell_all};
@@ -121,7 +121,7 @@ impl Reactor {
     /// Takes over a connected socket's descriptor and speaks first. `on_lost` is called once, when no new call can be
     /// put on the connection any more (lost, or told to go away). `on_heard(problem | None)` is called once, when the
     /// server has said its first words of HTTP/2, inside `tls` if given, or with why it will not. With `on_room` calls
-    /// beyond the server's limit of streams are not taken; see `ClientLink.room`.
+    /// beyond the server's limit of streams are not taken; see `ClientTransport.room`.
     #[pyo3(signature = (fd, config, on_lost, on_heard, tls=None, on_room=None))]
     #[allow(clippy::too_many_arguments)]
     fn connect(
@@ -133,7 +133,7 @@ impl Reactor {
         on_heard: Py<PyAny>,
         tls: Option<Bound<'_, ClientTls>>,
         on_room: Option<Py<PyAny>>,
-    ) -> PyResult<ClientLink> {
+    ) -> PyResult<ClientTransport> {
         let socket = own(fd);
         let peer = socket::peer_name(socket.fd());
         let connection = grpc::Connection::client(&config.http2, config.max_message, peer, Instant::now())
@@ -152,10 +152,10 @@ impl Reactor {
         }
         // Nobody leads a link before it is handed out: the reactor sees the beginning through.
         py.detach(|| tell_all(link.begin()));
-        Ok(ClientLink::new(self.reactor.clone(), link, self.on_dirty.clone()))
+        Ok(ClientTransport::new(self.reactor.clone(), link, self.on_dirty.clone()))
     }
 
-    /// The connections it drives: a number of each, the peer's and the own address, and its tally (see `ClientLink`).
+    /// The connections it drives: a number of each, the peer's and the own address, and its tally (see `ClientTransport`).
     fn sockets(&self) -> Vec<(u64, String, String, Tally)> {
         let links = self.reactor.links().into_iter();
         links

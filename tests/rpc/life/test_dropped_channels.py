@@ -160,7 +160,7 @@ def test_a_dropped_channel_that_was_told_to_connect_gives_up(our_world, within):
 
         channel.subscribe(note, try_to_connect=True)
         assert failed.wait(PATIENCE)
-    until(lambda: all(connection.error for connection in core().connections))
+    until(lambda: all(connection.error for connection in core().subchannels))
     del channel
 
     def gone():

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from rpc.balancing import PICKERS, BalancedCluster, Level, Pick, PolicyError
 from rpc.balancing.pickers import PickFirst, Random, RoundRobin, interleave
-from tests.rpc.links import FakeLink, end_of, ends_of
+from tests.rpc.transports import FakeClientTransport, end_of, ends_of
 from xds_client.model import LbPolicy
 
 
 def lose(end):
-    end.connection.link.usable = False
-    end.connection.lost()
+    end.subchannel.transport.usable = False
+    end.subchannel.lost()
 
 
 def connect(end):
-    assert end.connection.claim()
-    end.connection.opened(FakeLink())
+    assert end.subchannel.claim()
+    end.subchannel.opened(FakeClientTransport())
 
 
 def picked(level, count, generation=0):
@@ -135,7 +135,7 @@ def test_a_better_level_is_dialled_while_a_lower_one_serves():
     best, other = end_of("10.0.0.1"), end_of("10.0.0.2", ready=True)
     cluster = BalancedCluster("c", [Level([best], RoundRobin), Level([other], RoundRobin)])
     pick, idle = cluster.pick(None, 0)
-    assert (pick.endpoint, idle) == (other, best.connection)
+    assert (pick.endpoint, idle) == (other, best.subchannel)
     connect(best)
     assert cluster.pick(None, 1) == ((best, None), None)
 
@@ -153,10 +153,10 @@ def test_pick_first_tries_one_after_the_other():
     level = Level(ends, PickFirst, one_by_one=True)
     for end in ends:
         assert level.pick(None, 0) is None
-        assert level.to_dial() is end.connection
-        assert end.connection.claim()
+        assert level.to_dial() is end.subchannel
+        assert end.subchannel.claim()
         assert level.to_dial() is None
-        end.connection.failed("refused")
+        end.subchannel.failed("refused")
     assert level.to_dial() is None
 
 

@@ -87,7 +87,7 @@ def attempts_of(core, method, payload, metadata, deadline):
     def another():
         pick = yield from picked(core, method, metadata, deadline)
         attempt = Attempt(pick, method, payload, core.snapshot.authority, deadline, metadata, None)
-        attempt.link = pick.endpoint.connection.link
+        attempt.transport = pick.endpoint.subchannel.transport
         return attempt
 
     return another

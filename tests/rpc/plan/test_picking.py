@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpc.balancing.pickers import Random, RoundRobin, interleave
-from tests.rpc.links import ends_of
+from tests.rpc.transports import ends_of
 
 WEIGHTS = st.lists(st.integers(1, 40), min_size=1, max_size=8)
 

@@ -17,7 +17,7 @@ from rpc.core import ChannelCore
 from rpc.errors import NOT_SENT
 from rpc.steps import Dial
 from tests.rpc.configs import cluster, config, endpoint
-from tests.rpc.links import Call, connect, ends_of
+from tests.rpc.transports import Call, connect, ends_of
 from tests.rpc.peers import KINDS, World
 from tests.rpc.script import READ, greet, polite, request, stay_until_over
 from tests.rpc.tls.ends import until
@@ -146,7 +146,7 @@ def test_of_calls_that_give_up_in_the_queue(told):
     core = ChannelCore("xds:///reviews.demo:9080", lambda: None)
     core.on_config(config(cluster("c", endpoint("10.0.0.1"))))
     connect(core)
-    core.snapshot.clusters["c"].endpoints[0].connection.link.streams = 0
+    core.snapshot.clusters["c"].endpoints[0].subchannel.transport.streams = 0
     call = Call(core, timeout=30)
     call.go()
     call.go(NOT_SENT)
@@ -159,8 +159,8 @@ def test_of_a_pick_whose_endpoint_was_lost_just_now(told):
     ends = ends_of([1, 1], ready=True)
     level = Level(ends, told.picker)
     level.pick(None, 0).not_sent()
-    lost = ends[0].connection
-    lost.link.usable = False
+    lost = ends[0].subchannel
+    lost.transport.usable = False
     lost.lost()
     level.pick(None, 0).not_sent()
     assert len(told.ends) == told.picks == 3

@@ -9,7 +9,7 @@ from rpc.core import ChannelCore
 from rpc.errors import ChannelClosedError
 from rpc.steps import Dial, Wait
 from tests.rpc.configs import TARGET, cluster, config, endpoint, path, route
-from tests.rpc.links import Call, FakeLink, code, connect, fail
+from tests.rpc.transports import Call, FakeClientTransport, code, connect, fail
 from xds_client.model import HeaderMatch, StringMatch, StringMatchKind, TargetMissing, UnsupportedAction
 
 PATH = "/demo.Reviews/Get"
@@ -41,10 +41,10 @@ def test_the_first_configuration_lets_it_go_on(core):
     call = Call(core)
     assert isinstance(call.go(), Wait)
     core.on_config(ONE_ENDPOINT)
-    link = connect(core).link
+    transport = connect(core).transport
     step = call.go()
     assert isinstance(step, Attempt)
-    assert step.link is link
+    assert step.transport is transport
 
 
 def test_a_deadline_that_passes_without_a_configuration_says_what_was_waited_for(core):
@@ -78,10 +78,10 @@ def test_a_call_that_waits_for_ready_waits_for_a_configuration_that_is_of_use(co
         assert not step.over(core.generation, clock())
         core.changed()
     core.on_config(ONE_ENDPOINT)
-    link = connect(core).link
+    transport = connect(core).transport
     step = call.go()
     assert isinstance(step, Attempt)
-    assert step.link is link
+    assert step.transport is transport
 
 
 @pytest.mark.parametrize("useless", USELESS.values(), ids=USELESS.keys())
@@ -168,8 +168,8 @@ def test_the_route_may_be_chosen_by_metadata(core):
     routes = [route("v2", headers=[jason]), route("v1")]
     core.on_config(config(cluster("v1", endpoint("10.0.0.1")), cluster("v2", endpoint("10.0.0.2")), routes=routes))
     first, second = connect(core), connect(core, "10.0.0.2")
-    assert Call(core).go().link is first.link
-    assert Call(core, metadata=(("x-user", "jason"),)).go().link is second.link
+    assert Call(core).go().transport is first.transport
+    assert Call(core, metadata=(("x-user", "jason"),)).go().transport is second.transport
 
 
 def test_the_authority_is_the_target_as_written(core):
@@ -200,16 +200,16 @@ def test_an_idle_connection_is_dialled_and_waited_for(core):
     call = Call(core)
     dial = call.go()
     assert isinstance(dial, Dial)
-    assert dial.connection.claim()
+    assert dial.subchannel.claim()
     assert isinstance(call.go(), Wait)
-    dial.connection.opened(FakeLink())
+    dial.subchannel.opened(FakeClientTransport())
     assert isinstance(call.go(), Attempt)
 
 
 def test_a_second_call_waits_for_the_same_dial(core):
     core.on_config(ONE_ENDPOINT)
     first, second = Call(core), Call(core)
-    assert first.go().connection.claim()
+    assert first.go().subchannel.claim()
     assert isinstance(second.go(), Wait)
 
 
@@ -228,9 +228,9 @@ def test_a_call_that_waits_for_ready_waits_for_the_back_off_to_end(core, clock):
     step = call.go()
     assert isinstance(step, Wait)
     assert 0.5 < step.until - clock() < 1.5
-    clock.let_back_off_end(core.connections[0])
+    clock.let_back_off_end(core.subchannels[0])
     assert step.over(core.generation, clock())
-    assert call.go() == Dial(core.connections[0])
+    assert call.go() == Dial(core.subchannels[0])
 
 
 def test_a_call_that_waits_for_ready_ends_with_its_deadline(core):
@@ -245,11 +245,11 @@ def test_one_refused_endpoint_does_not_fail_the_call_while_another_can_be_dialle
     core.on_config(config(cluster("c", endpoint("10.0.0.1"), endpoint("10.0.0.2"))))
     call = Call(core)
     first = call.go()
-    assert first.connection.claim()
-    first.connection.failed("Connection refused")
+    assert first.subchannel.claim()
+    first.subchannel.failed("Connection refused")
     second = call.go()
     assert isinstance(second, Dial)
-    assert second.connection is not first.connection
+    assert second.subchannel is not first.subchannel
 
 
 def test_a_ready_endpoint_is_used_while_another_is_dialled_beside_it(core):
@@ -257,18 +257,18 @@ def test_a_ready_endpoint_is_used_while_another_is_dialled_beside_it(core):
     ready = connect(core)
     for _ in range(4):
         call = Call(core)
-        assert call.go().connection.key.address == "10.0.0.2"
-        assert call.go().link is ready.link
+        assert call.go().subchannel.key.address == "10.0.0.2"
+        assert call.go().transport is ready.transport
 
 
 def test_a_configuration_that_comes_while_a_call_waits_is_followed(core):
     core.on_config(ONE_ENDPOINT)
     call = Call(core)
-    assert call.go().connection.claim()
+    assert call.go().subchannel.claim()
     assert isinstance(call.go(), Wait)
     core.on_config(config(cluster("c", endpoint("10.0.0.2"))))
-    link = connect(core, "10.0.0.2").link
-    assert call.go().link is link
+    transport = connect(core, "10.0.0.2").transport
+    assert call.go().transport is transport
 
 
 def test_a_header_too_long_for_the_route_s_pattern_ends_the_call_and_says_so(core):
@@ -298,7 +298,7 @@ def test_a_call_that_finds_nothing_connected_does_not_dial_thousands_at_once(cor
     call = Call(core)
     steps = []
     while isinstance(step := call.go(), Dial):
-        assert step.connection.claim()
+        assert step.subchannel.claim()
         steps.append(step)
     assert 10 <= len(steps) <= 50
     assert isinstance(step, Wait)

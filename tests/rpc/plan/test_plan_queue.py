@@ -11,7 +11,7 @@ from rpc.errors import NOT_SENT
 from rpc.options import ChannelOptions
 from rpc.steps import Dial, Stand
 from tests.rpc.configs import cluster, config, endpoint
-from tests.rpc.links import Call, FakeLink, code, connect
+from tests.rpc.transports import Call, FakeClientTransport, code, connect
 
 OK = Outcome(0, response_started=True)
 
@@ -26,16 +26,16 @@ def core(clock):
 
 def full(core):
     """Its one connection, READY, with all streams taken."""
-    connection = connect(core)
-    connection.link.streams = 0
-    return connection
+    subchannel = connect(core)
+    subchannel.transport.streams = 0
+    return subchannel
 
 
-def add(connection, streams):
-    link = FakeLink(streams=streams)
-    assert connection.claim()
-    connection.opened(link)
-    return link
+def add(subchannel, streams):
+    transport = FakeClientTransport(streams=streams)
+    assert subchannel.claim()
+    subchannel.opened(transport)
+    return transport
 
 
 def refused(call):
@@ -53,103 +53,103 @@ def place_of(call):
 
 
 def test_the_first_that_finds_no_stream_has_another_connection_dialled_and_the_others_wait(core, clock):
-    connection = full(core)
+    subchannel = full(core)
     first, second = Call(core, timeout=5), Call(core)
-    assert refused(first) == Dial(connection)
+    assert refused(first) == Dial(subchannel)
     stand = first.go()
     assert isinstance(stand, Stand)
     assert stand.until == clock.now + 5
-    assert connection.claim()
+    assert subchannel.claim()
     stand = second.go()
     assert isinstance(stand, Stand), "somebody is at it"
     assert stand.until is None
 
 
 def test_the_further_connection_takes_as_many_as_it_has_streams_for(core):
-    connection = full(core)
+    subchannel = full(core)
     calls = [Call(core) for _ in range(3)]
     refused(calls[0])
     places = [place_of(call) for call in calls]
-    link = add(connection, 2)
+    transport = add(subchannel, 2)
     assert [place.called for place in places] == [True, True, False]
-    assert [call.go().link for call in calls[:2]] == [link, link]
-    assert connection.link is link
+    assert [call.go().transport for call in calls[:2]] == [transport, transport]
+    assert subchannel.transport is transport
     assert calls[0].go(OK) is OK
 
 
 def test_a_stream_that_is_free_elsewhere_is_taken_at_once_from_the_oldest_connection(core):
-    connection = connect(core)
-    oldest = connection.link
+    subchannel = connect(core)
+    oldest = subchannel.transport
     oldest.streams = 0
     waiting = Call(core)
     refused(waiting)
     waiting.go()
-    newest = add(connection, 5)
-    assert waiting.go().link is newest
+    newest = add(subchannel, 5)
+    assert waiting.go().transport is newest
     newest.streams, oldest.streams = 0, 1
     call = Call(core)
-    assert call.go().link is newest
-    assert call.go(NOT_SENT).link is oldest
-    assert connection.link is oldest
+    assert call.go().transport is newest
+    assert call.go(NOT_SENT).transport is oldest
+    assert subchannel.transport is oldest
     assert newest.said[-1] == "spare"
     assert oldest.said[-1] == "stays"
 
 
 def test_nobody_overtakes_the_queue(core):
-    connection = full(core)
+    subchannel = full(core)
     waiting = Call(core)
     refused(waiting)
     place = waiting.go().place
     late = Call(core)
     assert not isinstance(late.go(), Attempt)
-    connection.link.streams = 1
-    connection.seat()
+    subchannel.transport.streams = 1
+    subchannel.seat()
     assert place.called
-    assert waiting.go().link is connection.link
+    assert waiting.go().transport is subchannel.transport
 
 
 def test_who_was_called_and_found_the_stream_taken_is_first_again(core):
-    connection = full(core)
+    subchannel = full(core)
     slow, next_one = Call(core), Call(core)
     refused(slow)
     first, second = place_of(slow), place_of(next_one)
-    connection.link.streams = 1
-    connection.seat()
+    subchannel.transport.streams = 1
+    subchannel.seat()
     assert (first.called, second.called) == (True, False)
     assert isinstance(slow.go(), Attempt)
-    connection.link.streams = 0  # another was faster
+    subchannel.transport.streams = 0  # another was faster
     slow.go(NOT_SENT)
-    assert list(connection.queue.places) == [first, second]
+    assert list(subchannel.queue.places) == [first, second]
 
 
 @pytest.mark.parametrize("when", ["in the queue", "called", "sending"])
 def test_who_gives_up_leaves_the_stream_to_the_next(core, when):
-    connection = full(core)
+    subchannel = full(core)
     first, second = Call(core), Call(core)
     refused(first)
     first.go()
-    assert connection.claim()  # so that nobody else dials
+    assert subchannel.claim()  # so that nobody else dials
     place = second.go().place
     if when != "in the queue":
-        connection.link.streams = 1
-        connection.seat()
+        subchannel.transport.streams = 1
+        subchannel.seat()
         assert not place.called
     if when == "sending":
         assert isinstance(first.go(), Attempt)
     first._plan.close()
-    connection.link.streams = 1
-    connection.seat()
+    subchannel.transport.streams = 1
+    subchannel.seat()
     assert place.called
-    assert not connection.queue.places
+    assert not subchannel.queue.places
 
 
 def test_the_bound_holds_and_deadlines_too(core, clock):
-    connection = full(core)
+    subchannel = full(core)
     waiting = Call(core)
     refused(waiting)
     waiting.go()
-    add(connection, 0)
-    assert not connection.grows
+    add(subchannel, 0)
+    assert not subchannel.grows
     call = Call(core, timeout=1)
     clock.advance(1)
     outcome = call.go()
@@ -158,29 +158,29 @@ def test_the_bound_holds_and_deadlines_too(core, clock):
 
 
 def test_after_a_dial_that_failed_who_is_first_waits_for_the_back_off(core, clock):
-    connection = full(core)
+    subchannel = full(core)
     call = Call(core)
-    assert refused(call) == Dial(connection)
+    assert refused(call) == Dial(subchannel)
     place = call.go().place
-    assert connection.claim()
-    connection.failed("Connection refused")
+    assert subchannel.claim()
+    subchannel.failed("Connection refused")
     assert place.stirred
     stand = call.go()
     assert isinstance(stand, Stand)
     assert 0 < stand.until - clock() < 1.3
-    clock.let_back_off_end(connection)
-    assert call.go() == Dial(connection)
+    clock.let_back_off_end(subchannel)
+    assert call.go() == Dial(subchannel)
 
 
 def test_when_the_last_connection_is_lost_the_calls_are_planned_anew(core):
-    connection = full(core)
+    subchannel = full(core)
     calls = [Call(core) for _ in range(2)]
     refused(calls[0])
     places = [place_of(call) for call in calls]
-    connection.link.usable = False
-    connection.lost()
+    subchannel.transport.usable = False
+    subchannel.lost()
     assert [place.called for place in places] == [True, True]
-    assert [call.go() for call in calls] == [Dial(connection), Dial(connection)]
+    assert [call.go() for call in calls] == [Dial(subchannel), Dial(subchannel)]
 
 
 def test_when_the_endpoint_is_gone_the_calls_go_to_the_others(core):
@@ -190,18 +190,18 @@ def test_when_the_endpoint_is_gone_the_calls_go_to_the_others(core):
     place = call.go().place
     core.on_config(config(cluster("c", endpoint("10.0.0.2"))))
     assert place.called
-    assert call.go().connection.key.address == "10.0.0.2"
+    assert call.go().subchannel.key.address == "10.0.0.2"
 
 
 def test_a_lost_connection_of_several_is_replaced_only_as_the_one_for_new_calls(core):
-    connection = full(core)
-    old = connection.link
+    subchannel = full(core)
+    old = subchannel.transport
     waiting = Call(core)
     refused(waiting)
     waiting.go()
-    new = add(connection, 5)
-    assert connection.link is new
+    new = add(subchannel, 5)
+    assert subchannel.transport is new
     new.usable = False
-    connection.lost()
-    assert connection.link is old
-    assert list(connection.sockets.values()) == [old]
+    subchannel.lost()
+    assert subchannel.transport is old
+    assert list(subchannel.transports.values()) == [old]

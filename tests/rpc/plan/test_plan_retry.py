@@ -14,7 +14,7 @@ from rpc.errors import NOT_SENT, failed
 from rpc.options import ChannelOptions
 from rpc.steps import Wait
 from tests.rpc.configs import cluster, config, endpoint, route
-from tests.rpc.links import Call, connect
+from tests.rpc.transports import Call, connect
 
 OK = Outcome(0, response_started=True)
 REFUSED = failed(grpc.StatusCode.UNAVAILABLE, "GOAWAY", unprocessed=True)
@@ -64,40 +64,40 @@ def test_what_the_peer_never_processed_is_sent_once_more_and_not_twice(core):
 
 def test_what_reached_a_server_is_sent_once_more_and_not_twice_whatever_became_of_the_links(core):
     core.on_config(config(cluster("c", *(endpoint(f"10.0.0.{n}") for n in range(1, 4)))))
-    links = [connect(core, f"10.0.0.{n}") for n in range(1, 4)]
+    transports = [connect(core, f"10.0.0.{n}") for n in range(1, 4)]
     call = Call(core)
     for answer in (None, REFUSED):
         attempt = call.attempt(answer)
         assert isinstance(attempt, Attempt)
-        attempt.link.usable = False
-        next(one for one in links if one.link is attempt.link).lost()
+        attempt.transport.usable = False
+        next(one for one in transports if one.transport is attempt.transport).lost()
     assert call.attempt(REFUSED) is REFUSED
 
 
 def test_what_never_left_goes_on_to_the_next_link(core):
     core.on_config(config(cluster("c", *(endpoint(f"10.0.0.{n}") for n in range(1, 4)))))
-    links = [connect(core, f"10.0.0.{n}") for n in range(1, 4)]
+    transports = [connect(core, f"10.0.0.{n}") for n in range(1, 4)]
     call, answer, seen = Call(core), None, set()
     for _ in range(3):
         attempt = call.attempt(answer)
-        seen.add(attempt.link)
-        attempt.link.usable = False
-        next(one for one in links if one.link is attempt.link).lost()
+        seen.add(attempt.transport)
+        attempt.transport.usable = False
+        next(one for one in transports if one.transport is attempt.transport).lost()
         answer = NOT_SENT
     assert len(seen) == 3
 
 
 def test_what_never_left_goes_on_also_after_it_was_sent_once_more(core):
     core.on_config(config(cluster("c", *(endpoint(f"10.0.0.{n}") for n in range(1, 4)))))
-    links = [connect(core, f"10.0.0.{n}") for n in range(1, 4)]
+    transports = [connect(core, f"10.0.0.{n}") for n in range(1, 4)]
     call = Call(core)
     call.attempt()
     lost = call.attempt(REFUSED)
-    lost.link.usable = False
-    next(one for one in links if one.link is lost.link).lost()
+    lost.transport.usable = False
+    next(one for one in transports if one.transport is lost.transport).lost()
     last = call.attempt(NOT_SENT)
     assert isinstance(last, Attempt)
-    assert last.link is not lost.link
+    assert last.transport is not lost.transport
     assert call.attempt(OK) is OK
 
 
@@ -105,12 +105,12 @@ def test_a_link_whose_end_is_not_told_yet_is_not_tried_again(core):
     """The news of it may stand behind this very call, in this thread: nobody else can tell it meanwhile."""
     core.on_config(config(cluster("c", endpoint("10.0.0.1"), endpoint("10.0.0.2"))))
     for n in (1, 2):
-        connect(core, f"10.0.0.{n}").link.usable = False
+        connect(core, f"10.0.0.{n}").transport.usable = False
     call = Call(core)
     assert isinstance(call.attempt(), Attempt)
     assert isinstance(call.attempt(NOT_SENT), Attempt)
     for dialled in (call.go(NOT_SENT), call.go()):
-        assert dialled.connection.claim()
+        assert dialled.subchannel.claim()
     assert isinstance(call.go(), Wait)
 
 
@@ -129,8 +129,8 @@ def test_the_retry_goes_by_the_configuration_of_then(core):
     call = Call(core)
     call.go()
     core.on_config(config(cluster("c", endpoint("10.0.0.2"))))
-    link = connect(core, "10.0.0.2").link
-    assert call.go(REFUSED).link is link
+    transport = connect(core, "10.0.0.2").transport
+    assert call.go(REFUSED).transport is transport
 
 
 # ---- the time between

@@ -76,7 +76,7 @@ def until(truth, why="it did not come about"):
 def links(client):
     """The connections that the client has open."""
     core = client.channel._driver.core
-    return [connection.link for connection in core._pool.connections if connection.link is not None]
+    return [connection.transport for connection in core._pool.subchannels if connection.transport is not None]
 
 
 def redial(client):

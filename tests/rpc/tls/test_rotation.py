@@ -176,7 +176,7 @@ def test_roots_rotate_while_calls_go_on(our_world, mesh_root):
 
 
 def links_address(client):
-    [key] = [connection.key for connection in client.channel._driver.core._pool.connections]
+    [key] = [connection.key for connection in client.channel._driver.core._pool.subchannels]
     return str(key)
 
 

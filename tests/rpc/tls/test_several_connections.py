@@ -29,8 +29,8 @@ def test_calls_to_a_mesh_target_that_wait_get_further_connections(our_world, sho
     assert len({peer for peer, _ in seen}) == 3
     [who] = {tuple(identities or ()) for _, identities in seen}
     assert who == ((SHOP.encode(),) if tls else ())
-    [connection] = client.channel._driver.core.connections
-    assert len({link.local for link in connection.sockets.values()}) == 3
-    assert {link.tls_info() is not None for link in connection.sockets.values()} == {tls is not None}
+    [connection] = client.channel._driver.core.subchannels
+    assert len({link.local for link in connection.transports.values()}) == 3
+    assert {link.tls_info() is not None for link in connection.transports.values()} == {tls is not None}
     go.set()
     assert [call.read().message for call in calls] == [f"Hello, {number}!" for number in range(6)]

@@ -69,7 +69,7 @@ def test_after_a_connection_was_killed_calls_go_on_over_a_new_one(our_world, net
 def _until_lost(client):
     """Wait until the channel has noticed that its connection is gone."""
     until = time.monotonic() + PATIENCE
-    while any(connection.link is not None for connection in client.channel._driver.core._pool.connections):
+    while any(connection.transport is not None for connection in client.channel._driver.core._pool.subchannels):
         assert time.monotonic() < until, "the channel does not notice that its connection is gone"
         time.sleep(0.01)
 

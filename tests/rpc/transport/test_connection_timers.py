@@ -188,8 +188,8 @@ def test_no_call_is_lost_to_a_connections_idleness_under_load(our_world):
                 answer = client.call(kind, request("Ann"))
                 if answer.messages != ["Hello, Ann!"]:
                     lost.append(answer)
-            [connection] = client.channel._driver.core.connections
-            sockets.update(connection.sockets)
+            [connection] = client.channel._driver.core.subchannels
+            sockets.update(connection.transports)
 
     callers = [threading.Thread(target=caller, args=(number,)) for number in range(6)]
     for one in callers:

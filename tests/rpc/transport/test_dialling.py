@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rpc.transport import ConnectionKey, sockets
+from rpc.transport import SubchannelKey, sockets
 from tests.rpc.script import PATIENCE, polite, request
 from tests.rpc.tls.ends import open_files, until
 
-KEY = ConnectionKey("many.test", 80)
+KEY = SubchannelKey("many.test", 80)
 BUDGET = 1.0
 
 
@@ -152,7 +152,7 @@ def test_an_ip_address_needs_no_thread_of_the_loop(listening):
         loop.set_default_executor(ThreadPoolExecutor(1))
         waiting = loop.run_in_executor(None, go.wait, PATIENCE)
         try:
-            os.close(await sockets.connect_in_loop(ConnectionKey(*listening), None, loop.time() + PATIENCE / 2))
+            os.close(await sockets.connect_in_loop(SubchannelKey(*listening), None, loop.time() + PATIENCE / 2))
         finally:
             go.set()
             await waiting

@@ -41,7 +41,7 @@ def test_however_often_connections_go_the_name_is_looked_up_no_more_often_than_a
 
     def new_ones():
         answering(client)
-        numbers.update(n for connection in client.channel._driver.core.connections for n in connection.sockets)
+        numbers.update(n for connection in client.channel._driver.core.subchannels for n in connection.transports)
         return len(numbers) > 3
 
     until(new_ones)

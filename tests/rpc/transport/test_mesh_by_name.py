@@ -90,7 +90,7 @@ def test_a_pod_that_left_the_name_is_not_called_any_more(pods):
     everybody(client, 2)
     pods.addresses = ["127.0.0.2"]
     connections = client.channel._driver.core
-    until(lambda: [c.key.address for c in connections.connections] == ["127.0.0.2"], "its connection stays")
+    until(lambda: [c.key.address for c in connections.subchannels] == ["127.0.0.2"], "its connection stays")
     assert {answering(client) for _ in range(10)} == {"127.0.0.2"}
 
 

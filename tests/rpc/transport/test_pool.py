@@ -12,9 +12,9 @@ from rpc.configuration import configuration_of
 from rpc.core import ChannelCore
 from rpc.security import MeshProtection
 from rpc.snapshot import keys, place
-from rpc.transport import ConnectionKey
+from rpc.transport import SubchannelKey
 from tests.rpc.configs import AUTO_MTLS, ISTIO, TARGET, cluster, config, endpoint, locality, path, route
-from tests.rpc.links import FakeLink
+from tests.rpc.transports import FakeClientTransport
 from xds_client.model import HealthStatus, LbPolicy, TargetMissing, UpstreamTls
 
 ONE, TWO = endpoint("10.0.0.1"), endpoint("10.0.0.2")
@@ -25,22 +25,22 @@ def core(clock):
     return ChannelCore("xds:///reviews.demo:9080", lambda: None, clock=clock)
 
 
-def connections(core):
-    return {str(connection.key): connection for connection in core._pool.connections}
+def subchannels(core):
+    return {str(subchannel.key): subchannel for subchannel in core._pool.subchannels}
 
 
 def taken(core, name="c"):
     """The connection that the next call takes, and the one that is dialled beside it."""
     pick, idle = core.snapshot.clusters[name].pick(None, core.generation)
-    return pick and pick.endpoint.connection, idle
+    return pick and pick.endpoint.subchannel, idle
 
 
 def opened(core, address):
-    """The connection to this address, with a link as the driver makes it."""
-    connection, link = connections(core)[address], FakeLink()
-    assert connection.claim()
-    connection.opened(link)
-    return connection, link
+    """The connection to this address, with a transport as the driver makes it."""
+    subchannel, transport = subchannels(core)[address], FakeClientTransport()
+    assert subchannel.claim()
+    subchannel.opened(transport)
+    return subchannel, transport
 
 
 # ---- by value
@@ -48,28 +48,28 @@ def opened(core, address):
 
 def test_an_equal_endpoint_keeps_its_connection(core):
     core.on_config(config(cluster("c", ONE)))
-    kept, link = opened(core, "10.0.0.1:9080")
+    kept, transport = opened(core, "10.0.0.1:9080")
     core.on_config(config(cluster("c", endpoint("10.0.0.1"), TWO)))
-    assert connections(core)["10.0.0.1:9080"] is kept
-    assert kept.link is link
-    assert link.said == []
+    assert subchannels(core)["10.0.0.1:9080"] is kept
+    assert kept.transport is transport
+    assert transport.said == []
 
 
 def test_a_changed_weight_or_cluster_name_is_no_reason_to_connect_anew(core):
     core.on_config(config(cluster("v1", ONE)))
-    kept, link = opened(core, "10.0.0.1:9080")
+    kept, transport = opened(core, "10.0.0.1:9080")
     core.on_config(config(cluster("v2", endpoint("10.0.0.1", weight=7)), routes=[route("v2", timeout=3)]))
-    assert connections(core)["10.0.0.1:9080"] is kept
+    assert subchannels(core)["10.0.0.1:9080"] is kept
     assert taken(core, "v2") == (kept, None)
-    assert link.said == []
+    assert transport.said == []
 
 
 def test_an_endpoint_that_is_gone_is_drained(core):
     core.on_config(config(cluster("c", ONE, TWO)))
-    _, link = opened(core, "10.0.0.2:9080")
+    _, transport = opened(core, "10.0.0.2:9080")
     core.on_config(config(cluster("c", ONE)))
-    assert link.said == ["drain"]
-    assert list(connections(core)) == ["10.0.0.1:9080"]
+    assert transport.said == ["drain"]
+    assert list(subchannels(core)) == ["10.0.0.1:9080"]
 
 
 def test_what_was_drained_comes_back_as_a_new_connection(core):
@@ -77,118 +77,118 @@ def test_what_was_drained_comes_back_as_a_new_connection(core):
     old, _ = opened(core, "10.0.0.2:9080")
     core.on_config(config(cluster("c", ONE)))
     core.on_config(config(cluster("c", ONE, TWO)))
-    assert connections(core)["10.0.0.2:9080"] is not old
+    assert subchannels(core)["10.0.0.2:9080"] is not old
     assert not old.claim()
 
 
 def test_clusters_share_the_connection_of_an_endpoint(core):
     core.on_config(config(cluster("a", ONE), cluster("b", ONE)))
-    assert len(connections(core)) == 1
+    assert len(subchannels(core)) == 1
 
 
 def test_a_missing_target_drains_all_and_says_why(core):
     core.on_config(config(cluster("c", ONE)))
-    _, link = opened(core, "10.0.0.1:9080")
+    _, transport = opened(core, "10.0.0.1:9080")
     core.on_config(TargetMissing(TARGET, "istiod knows no reviews.demo"))
     assert (core.snapshot, core.problem) == (None, "istiod knows no reviews.demo")
-    assert link.said == ["drain"]
+    assert transport.said == ["drain"]
 
 
 def test_a_link_that_arrives_after_its_endpoint_is_gone_is_closed(core):
     core.on_config(config(cluster("c", ONE)))
-    late, link = connections(core)["10.0.0.1:9080"], FakeLink()
+    late, transport = subchannels(core)["10.0.0.1:9080"], FakeClientTransport()
     assert late.claim()
     core.on_config(config(cluster("c", TWO)))
-    late.opened(link)
-    assert link.said == ["close"]
-    assert late.link is None
+    late.opened(transport)
+    assert transport.said == ["close"]
+    assert late.transport is None
 
 
 def test_a_link_that_was_lost_before_it_was_found_is_not_used(core):
     core.on_config(config(cluster("c", ONE)))
-    connection = connections(core)["10.0.0.1:9080"]
-    assert connection.claim()
-    connection.opened(FakeLink(usable=False))
-    assert connection.link is None
-    assert connection.idle
+    subchannel = subchannels(core)["10.0.0.1:9080"]
+    assert subchannel.claim()
+    subchannel.opened(FakeClientTransport(usable=False))
+    assert subchannel.transport is None
+    assert subchannel.idle
 
 
-def used_up(connection, *, carried):
+def used_up(subchannel, *, carried):
     """Dial it, and lose it."""
-    link = FakeLink(carried=carried)
-    assert connection.claim()
-    connection.opened(link)
-    link.usable = False
-    connection.lost()
+    transport = FakeClientTransport(carried=carried)
+    assert subchannel.claim()
+    subchannel.opened(transport)
+    transport.usable = False
+    subchannel.lost()
 
 
 def test_of_connections_that_carried_nothing_the_first_is_forgiven_and_the_next_wait_longer(core, clock):
     core.on_config(config(cluster("c", ONE)))
-    connection = connections(core)["10.0.0.1:9080"]
-    used_up(connection, carried=False)
-    assert (connection.idle, connection.error) == (True, None)
+    subchannel = subchannels(core)["10.0.0.1:9080"]
+    used_up(subchannel, carried=False)
+    assert (subchannel.idle, subchannel.error) == (True, None)
     waits = []
     for _ in range(5):
-        used_up(connection, carried=False)
-        assert not connection.claim()
-        assert "before it had answered a call" in connection.error
-        waits.append(connection.retry_in)
-        clock.let_back_off_end(connection)
+        used_up(subchannel, carried=False)
+        assert not subchannel.claim()
+        assert "before it had answered a call" in subchannel.error
+        waits.append(subchannel.retry_in)
+        clock.let_back_off_end(subchannel)
     assert all(longer > shorter for shorter, longer in itertools.pairwise(waits)), waits
     assert core.connectivity() is grpc.ChannelConnectivity.TRANSIENT_FAILURE
 
 
 def test_links_that_end_together_are_one_end_and_not_two_in_a_row(core, clock):
     core.on_config(config(cluster("c", ONE)))
-    connection = connections(core)["10.0.0.1:9080"]
-    links = [FakeLink(), FakeLink()]
-    for link in links:
-        assert connection.claim()
-        connection.opened(link)
-        connection.link = None  # as if the first had no stream free
+    subchannel = subchannels(core)["10.0.0.1:9080"]
+    transports = [FakeClientTransport(), FakeClientTransport()]
+    for transport in transports:
+        assert subchannel.claim()
+        subchannel.opened(transport)
+        subchannel.transport = None  # as if the first had no stream free
     clock.advance(0.1)
-    for link in links:
-        link.usable = False
-        connection.lost()
-    assert (connection.idle, connection.error) == (True, None)
+    for transport in transports:
+        transport.usable = False
+        subchannel.lost()
+    assert (subchannel.idle, subchannel.error) == (True, None)
 
 
 def test_a_connection_that_carried_something_may_be_made_again_at_once(core):
     core.on_config(config(cluster("c", ONE)))
-    connection = connections(core)["10.0.0.1:9080"]
+    subchannel = subchannels(core)["10.0.0.1:9080"]
     for _ in range(10):
-        used_up(connection, carried=False)
-        used_up(connection, carried=True)
-        assert connection.idle
+        used_up(subchannel, carried=False)
+        used_up(subchannel, carried=True)
+        assert subchannel.idle
 
 
 def test_a_connection_that_lived_longer_than_its_back_off_may_be_made_again_at_once(core, clock):
     core.on_config(config(cluster("c", ONE)))
-    connection = connections(core)["10.0.0.1:9080"]
+    subchannel = subchannels(core)["10.0.0.1:9080"]
     for _ in range(10):
-        link = FakeLink()
-        assert connection.claim()
-        connection.opened(link)
+        transport = FakeClientTransport()
+        assert subchannel.claim()
+        subchannel.opened(transport)
         clock.advance(1000)
-        link.usable = False
-        connection.lost()
-        assert connection.idle
+        transport.usable = False
+        subchannel.lost()
+        assert subchannel.idle
 
 
 def test_a_link_lost_beside_a_good_one_is_no_failure_of_the_connection(core):
     core.on_config(config(cluster("c", ONE)))
-    connection, good = opened(core, "10.0.0.1:9080")
+    subchannel, good = opened(core, "10.0.0.1:9080")
     for _ in range(3):
-        connection._dialling = True
-        connection.opened(FakeLink(usable=False))
-    assert (connection.link, connection.error) == (good, None)
+        subchannel._dialling = True
+        subchannel.opened(FakeClientTransport(usable=False))
+    assert (subchannel.transport, subchannel.error) == (good, None)
 
 
 def test_closing_the_channel_closes_its_connections(core):
     core.on_config(config(cluster("c", ONE, TWO)))
-    _, link = opened(core, "10.0.0.1:9080")
+    _, transport = opened(core, "10.0.0.1:9080")
     core.close()
-    assert link.said == ["close"]
+    assert transport.said == ["close"]
     assert core.connectivity() is grpc.ChannelConnectivity.SHUTDOWN
     core.on_config(config(cluster("c", ONE)))
     assert core.snapshot is None
@@ -197,30 +197,30 @@ def test_closing_the_channel_closes_its_connections(core):
 def test_a_configuration_with_a_broken_pattern_leaves_the_last_good_one(core, caplog):
     core.on_config(config(cluster("c", ONE)))
     good = core.snapshot
-    _, link = opened(core, "10.0.0.1:9080")
+    _, transport = opened(core, "10.0.0.1:9080")
     core.on_config(config(cluster("c", TWO), routes=[route("c", match=path("regex", "("))]))
     assert core.snapshot is good
-    assert link.said == []
-    assert list(connections(core)) == ["10.0.0.1:9080"], "connections of a configuration that is not used"
+    assert transport.said == []
+    assert list(subchannels(core)) == ["10.0.0.1:9080"], "connections of a configuration that is not used"
     assert "is no regular expression" in caplog.text
 
 
 def test_one_dial_at_a_time(core):
     core.on_config(config(cluster("c", ONE)))
-    connection = connections(core)["10.0.0.1:9080"]
-    assert [connection.claim(), connection.claim()] == [True, False]
+    subchannel = subchannels(core)["10.0.0.1:9080"]
+    assert [subchannel.claim(), subchannel.claim()] == [True, False]
 
 
 def test_a_failed_dial_is_not_repeated_at_once(core, clock):
     core.on_config(config(cluster("c", ONE)))
-    connection = connections(core)["10.0.0.1:9080"]
+    subchannel = subchannels(core)["10.0.0.1:9080"]
     waits = []
     for _ in range(3):
-        assert connection.claim()
-        connection.failed("Connection refused")
-        assert not connection.claim()
-        waits.append(connection.retry_in)
-        clock.let_back_off_end(connection)
+        assert subchannel.claim()
+        subchannel.failed("Connection refused")
+        assert not subchannel.claim()
+        waits.append(subchannel.retry_in)
+        clock.let_back_off_end(subchannel)
     assert 0.7 < waits[0] < 1.3
     assert waits[0] < 1.6 * 1.2 / 0.8 * waits[1]
     assert 2.56 * 0.7 < waits[2] < 2.56 * 1.3
@@ -239,18 +239,18 @@ def test_the_other_end_may_hear_of_a_change_of_security_later(core, clock):
     core.on_config(config(cluster("c", ONE)))
     opened(core, "10.0.0.1:9080")
     core.on_config(config(cluster("c", ONE, tls=UpstreamTls())))
-    connection = connections(core)["10.0.0.1:9080"]
+    subchannel = subchannels(core)["10.0.0.1:9080"]
     for _ in range(5):
-        assert connection.claim()
-        connection.failed("the peer does not speak TLS on this port")
-        assert 0.0 < connection.retry_in < 0.2
-        assert connection.error is None
-        clock.let_back_off_end(connection)
+        assert subchannel.claim()
+        subchannel.failed("the peer does not speak TLS on this port")
+        assert 0.0 < subchannel.retry_in < 0.2
+        assert subchannel.error is None
+        clock.let_back_off_end(subchannel)
     clock.advance(3)  # it should have heard by now
-    assert connection.claim()
-    connection.failed("the peer does not speak TLS on this port")
-    assert connection.retry_in > 0.7
-    assert connection.error == "the peer does not speak TLS on this port"
+    assert subchannel.claim()
+    subchannel.failed("the peer does not speak TLS on this port")
+    assert subchannel.retry_in > 0.7
+    assert subchannel.error == "the peer does not speak TLS on this port"
 
 
 # ---- who is used
@@ -266,7 +266,7 @@ def test_unhealthy_endpoints_are_not_used(core):
         for i, health in enumerate([HealthStatus.UNKNOWN, HealthStatus.HEALTHY, HealthStatus.DEGRADED])
     ]
     core.on_config(config(cluster("c", *bad, *good)))
-    assert sorted(connections(core)) == [f"10.0.0.{i}:9080" for i in range(3)]
+    assert sorted(subchannels(core)) == [f"10.0.0.{i}:9080" for i in range(3)]
 
 
 def test_a_cluster_without_healthy_endpoints_says_so(core):
@@ -295,7 +295,7 @@ def test_an_endpoint_without_a_connection_is_passed_over(core, policy):
 
 
 def test_ipv6_addresses_are_written_in_brackets():
-    assert str(ConnectionKey("fd00::1", 80)) == "[fd00::1]:80"
+    assert str(SubchannelKey("fd00::1", 80)) == "[fd00::1]:80"
 
 
 # ---- endpoints
@@ -343,7 +343,7 @@ def test_in_the_child_of_a_fork_nothing_was_counted_of_endpoints(core):
 def test_an_endpoint_that_wants_mutual_tls_is_refused_by_name(core, member, how, caplog):
     caplog.set_level(logging.WARNING)
     core.on_config(config(cluster("c", member, **how)))
-    assert connections(core) == {}
+    assert subchannels(core) == {}
     error = core.snapshot.clusters["c"].error
     assert "10.0.0.1:9080 must be called over mutual TLS" in error
     assert "10.0.0.1:9080" in caplog.text
@@ -352,7 +352,7 @@ def test_an_endpoint_that_wants_mutual_tls_is_refused_by_name(core, member, how,
 def test_beside_one_that_wants_mutual_tls_the_others_are_used(core):
     strict = endpoint("10.0.0.1", transport_labels=ISTIO)
     core.on_config(config(cluster("c", strict, TWO, transport_matches=AUTO_MTLS)))
-    assert list(connections(core)) == ["10.0.0.2:9080"]
+    assert list(subchannels(core)) == ["10.0.0.2:9080"]
     assert core.snapshot.clusters["c"].error is None
 
 
@@ -364,9 +364,9 @@ def test_no_plaintext_connection_is_even_wanted_where_mutual_tls_is():
 
 def test_an_endpoint_that_turns_to_mutual_tls_loses_its_plaintext_connection(core):
     core.on_config(config(cluster("c", ONE, transport_matches=AUTO_MTLS)))
-    _, link = opened(core, "10.0.0.1:9080")
+    _, transport = opened(core, "10.0.0.1:9080")
     core.on_config(config(cluster("c", endpoint("10.0.0.1", transport_labels=ISTIO), transport_matches=AUTO_MTLS)))
-    assert link.said == ["drain"]
+    assert transport.said == ["drain"]
     assert taken(core) == (None, None)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from rpc.options import ChannelOptions
 from rpc.service_config import InvalidServiceConfigError
-from rpc.transport import connection as connections
+from rpc.transport import subchannel as subchannels
 from tests.rpc.peers import KINDS
 from tests.rpc.saturation import TWO_STREAMS, at_most, endpoint_of, queued
 from tests.rpc.script import AIO_CONTEXTS, PATIENCE, READ, greet, request
@@ -189,20 +189,20 @@ def test_a_service_config_that_scales_in_some_other_way_is_refused(scaling):
 
 
 def test_after_idleness_one_connection_remains_and_is_used(our_world, held, monkeypatch):
-    monkeypatch.setattr(connections, "_SPARE_IDLE", 0.2)
+    monkeypatch.setattr(subchannels, "_SPARE_IDLE", 0.2)
     client = our_world.connect(our_world.serve(held, TWO_STREAMS, threads=32))
     calls = [client.begin("server_stream", request(str(number))) for number in range(6)]
     assert len(held.arrive(6)) == 3
     held.go.set()
     finished(calls, range(6))
     endpoint = endpoint_of(client)
-    until(lambda: len(endpoint.sockets) == 1, "connections that nobody uses stay")
-    assert endpoint.link is not None
+    until(lambda: len(endpoint.transports) == 1, "connections that nobody uses stay")
+    assert endpoint.transport is not None
     held.peers.clear()
     for number in range(4):
         assert client.call("unary", request(str(number))).messages == [f"Hello, {number}!"]
     assert len(set(held.peers)) == 1
-    assert list(endpoint.sockets.values()) == [endpoint.link]
+    assert list(endpoint.transports.values()) == [endpoint.transport]
 
 
 # ---- calls that end while they wait
@@ -262,7 +262,7 @@ def test_a_crowd_of_threads_shares_few_streams_and_nothing_is_lost(sync_world, k
     for one in callers:
         one.join(PATIENCE * 3)
     assert answers == [("OK", ["Hello, Ann!"], "")] * 400
-    assert 1 <= len(endpoint_of(client).sockets) <= 3
+    assert 1 <= len(endpoint_of(client).transports) <= 3
 
 
 def test_a_crowd_of_tasks_shares_few_streams_and_nothing_is_lost(aio_world):
@@ -271,14 +271,14 @@ def test_a_crowd_of_tasks_shares_few_streams_and_nothing_is_lost(aio_world):
     streams = [client.begin("server_stream", request("Ann")) for _ in range(100)]
     assert [call.code().name for call in calls] == ["OK"] * 200
     finished(streams, ["Ann"] * 100)
-    assert 1 <= len(endpoint_of(client).sockets) <= 3
+    assert 1 <= len(endpoint_of(client).transports) <= 3
 
 
 def test_a_crowd_of_futures_shares_few_streams_and_nothing_is_lost(sync_world):
     client = sync_world.connect(sync_world.serve(_brief, TWO_STREAMS), at_most(3))
     calls = [client.begin("unary", request("Ann")) for _ in range(200)]
     assert [call.code().name for call in calls] == ["OK"] * 200
-    assert 1 <= len(endpoint_of(client).sockets) <= 3
+    assert 1 <= len(endpoint_of(client).transports) <= 3
 
 
 def _brief():

@@ -40,7 +40,7 @@ def test_a_connection_that_is_lost_among_several_fails_its_calls_only(our_world,
     for _ in calls:
         assert together.acquire(timeout=PATIENCE)
     hang_up.set()
-    until(lambda: len(endpoint_of(client).sockets) == 2)
+    until(lambda: len(endpoint_of(client).transports) == 2)
     go.set()
     lost = 0
     for call in calls:

@@ -1,6 +1,8 @@
-"""The connection to one address, made again when it is lost. Dialling is the driver's; what it means is decided here.
+"""A channel's connection to one address, made again when it is lost: gRPC's subchannel. Each try is a transport.
 
-                 claim()             opened(link)
+Dialling is the driver's; what it means is decided here.
+
+                 claim()             opened(transport)
     IDLE ───────────────▶ CONNECTING ─────────────▶ READY
      ▲ ▲                      │ failed(error)          │ lost()
      │ └── back-off over ── FAILED ◀── again unused ───┤
@@ -8,15 +10,15 @@
 
 Called from any thread. Only `claim` needs the lock: one thread wins the right to dial.
 Back-off: grpc/doc/connection-backoff.md (1 s, then 1.6 times the last, ±20 %, at most 120 s; options say otherwise).
-A connection that ends before the server has answered anything on it, or has promised to (it leaves, and has taken a
+A transport that ends before the server has answered anything on it, or has promised to (it leaves, and has taken a
 call), is one that failed. The first is forgiven: a server that just leaves. From the second in a row on the next dial
 waits, counted from when the last one began.
-A connection that follows one of another security to the same address is patient at first: the control plane tells
+A subchannel that follows one of another security to the same address is patient at first: the control plane tells
 both ends of a change, but not at one moment. A dial that fails is then repeated soon, and calls wait and do not fail.
 
-While the server has no stream free for a call on any of its links, calls queue here and one link after the other is
-added, up to a bound (gRFC A105). New calls go to one of them, ``link``, until it is full, then to the oldest that is
-not. The others end when they have been idle for a while, so that one remains.
+While the server has no stream free for a call on any of its transports, calls queue here and one transport after the
+other is added, up to a bound (gRFC A105). New calls go to one of them, ``transport``, until it is full, then to the
+oldest that is not. The others end when they have been idle for a while, so that one remains.
 """
 
 from __future__ import annotations
@@ -37,19 +39,19 @@ from xds_client.backoff import USUAL, Backoff
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc._native import ClientLink
+    from rpc._native import ClientTransport
     from rpc.security import Security
 
 CHANNEL_CLOSED = "Channel closed!"
 _PATIENCE = 3.0  # seconds that the other end has to hear of the change too
 _SOON = Backoff(initial=0.1, most=0.1, multiplier=1.0)  # between dials until then
 _log = logging.getLogger(f"proxyless.{__name__}")
-_SPARE_IDLE = 30.0  # seconds without a call, after which a link goes that is not the one for new calls
+_SPARE_IDLE = 30.0  # seconds without a call, after which a transport goes that is not the one for new calls
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionKey:
-    """What makes two endpoints share a connection. ``security`` None is plaintext."""
+class SubchannelKey:
+    """What makes two endpoints share a subchannel. ``security`` None is plaintext."""
 
     address: str
     port: int
@@ -65,8 +67,8 @@ def _nobody() -> None:
     pass
 
 
-class Connection:
-    """``link`` is where the engine takes new calls while READY, else None. ``error`` is why the last dial failed."""
+class Subchannel:
+    """``transport`` is where new calls go while READY, else None. ``error`` is why the last dial failed."""
 
     __slots__ = (
         "__weakref__",
@@ -87,17 +89,17 @@ class Connection:
         "connect_timeout",
         "error",
         "key",
-        "link",
         "number",
         "on_change",
         "on_missed",
         "queue",
-        "sockets",
+        "transport",
+        "transports",
     )
 
     def __init__(
         self,
-        key: ConnectionKey,
+        key: SubchannelKey,
         connect_timeout: float,
         on_change: Callable[[], None],
         *,
@@ -107,7 +109,7 @@ class Connection:
         bound: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``on_missed``: told of a dial that failed and of a link that was lost. ``bound``: links at the most.
+        """``on_missed``: told of a failed dial and of a lost transport. ``bound``: at most so many transports.
         ``follows``: there is one to the same address whose security is another.
         """
         self.key = key
@@ -118,17 +120,18 @@ class Connection:
         self.bound = bound
         self._clock = clock
         self.number = channelz_registry.number()
-        self.link: ClientLink | None = None
-        self.sockets: dict[int, ClientLink] = {}  # all that take calls, by number, the oldest first; never changed
+        self.transport: ClientTransport | None = None
+        # All that take calls, by number, the oldest first; never changed, but replaced.
+        self.transports: dict[int, ClientTransport] = {}
         self.queue = Queue()
         self.error: str | None = None
-        self._former: list[ClientLink] = []  # take no new calls, and may still carry some
+        self._former: list[ClientTransport] = []  # take no new calls, and may still carry some
         self._past = Tally()
         self._lock = threading.Lock()
         self._dialling = False
         self._closed = False
         self._attempts = 0  # dials in a row that failed
-        self._unused = 0  # links in a row that ended before they had carried anything
+        self._unused = 0  # transports in a row that ended before they had carried anything
         self._judged = 0.0  # when the last of them ended
         self._began = 0.0  # the last dial
         self._retry_at = 0.0
@@ -146,18 +149,18 @@ class Connection:
     @property
     def retry_in(self) -> float:
         """Seconds until a dial is allowed again; 0 when it is."""
-        return self.held_back if self.link is None else 0.0
+        return self.held_back if self.transport is None else 0.0
 
     @property
     def idle(self) -> bool:
         """A dial is allowed now and nobody is at it."""
-        return self.link is None and not self._dialling and self.retry_in == 0.0
+        return self.transport is None and not self._dialling and self.retry_in == 0.0
 
     @property
     def grows(self) -> bool:
-        """Calls wait for a stream, and another link may be dialled for them, once the back-off is over."""
+        """Calls wait for a stream, and another transport may be dialled for them, once the back-off is over."""
         return (
-            0 < len(self.sockets) < self.bound
+            0 < len(self.transports) < self.bound
             and len(self.queue.places) > 0
             and not self._dialling
             and not self._closed
@@ -173,25 +176,25 @@ class Connection:
         _log.debug("%s: connecting, %s", self.key, "over TLS" if self.key.security is not None else "in plaintext")
         return True
 
-    def opened(self, link: ClientLink) -> None:
+    def opened(self, transport: ClientTransport) -> None:
         with self._lock:
             self._dialling = False
             closed = self._closed
             if not closed:
                 self.error, self._attempts, self._retry_at = None, 0, 0.0
-                self.sockets = {**self.sockets, channelz_registry.number(): link}
-                self.link = self.link or link
+                self.transports = {**self.transports, channelz_registry.number(): transport}
+                self.transport = self.transport or transport
         if _log.isEnabledFor(logging.DEBUG):
-            seconds, tls = self._clock() - self._began, link.tls_info()
+            seconds, tls = self._clock() - self._began, transport.tls_info()
             how = "in plaintext" if tls is None else printable(agreed_on(tls))
             _log.debug("%s: connected, and the peer has spoken, after %.3f s: %s", self.key, seconds, how)
         if closed:
-            link.close(CHANNEL_CLOSED)
-        elif not link.usable:  # lost before it was found
+            transport.close(CHANNEL_CLOSED)
+        elif not transport.usable:  # lost before it was found
             self.lost()
             return
         else:
-            self._use(link)
+            self._use(transport)
         self.seat()
         self.on_change()
 
@@ -211,31 +214,31 @@ class Connection:
         self.on_missed()
 
     def lost(self) -> None:
-        """The engine says that no new call can use a link. Calls in progress on it go on; it ends after them."""
+        """The engine says that no new call can use a transport. Calls in progress on it go on; it ends after them."""
         with self._lock:
-            gone = [link for link in self.sockets.values() if not link.usable]
+            gone = [transport for transport in self.transports.values() if not transport.usable]
             if not gone:
                 return  # somebody was told before
-            self.sockets = {number: link for number, link in self.sockets.items() if link not in gone}
+            self.transports = {number: one for number, one in self.transports.items() if one not in gone}
             self._former = [*(former for former in self._former if not self._over(former)), *gone]
-            successor = next(iter(self.sockets.values()), None)
-            replaced = self.link in gone
+            successor = next(iter(self.transports.values()), None)
+            replaced = self.transport in gone
             if replaced:
-                self.link = None
+                self.transport = None
             self._judge(gone)
-        for link in gone:
-            _log.debug("%s: takes no new calls: %s", self.key, link.ended or "the server closes it")
+        for transport in gone:
+            _log.debug("%s: takes no new calls: %s", self.key, transport.ended or "the server closes it")
         if replaced and successor is not None:
             self._use(successor)
         self.seat()
         self.on_change()
         self.on_missed()
 
-    def _judge(self, gone: list[ClientLink]) -> None:
-        """Links that ended: did the server mean it? Under the lock."""
+    def _judge(self, gone: list[ClientTransport]) -> None:
+        """Transports that ended: did the server mean it? Under the lock."""
         now = self._clock()
         retry_at = self._began + self.backoff.after(self._unused - 1)
-        if any(link.carried for link in gone) or (self._unused > 0 and retry_at <= now):
+        if any(transport.carried for transport in gone) or (self._unused > 0 and retry_at <= now):
             self._unused = 0
             return
         if self._began < self._judged:  # it was there beside the one before, and ended for the same reason
@@ -243,47 +246,48 @@ class Connection:
         self._unused, self._judged = self._unused + 1, now
         if self._unused > 1:
             self._retry_at = retry_at
-            if not self.sockets:
+            if not self.transports:
                 self.error = (
                     f"{gone[-1].ended or 'the server ended the connection'}, again before it had answered a call"
                 )
 
-    def _over(self, link: ClientLink) -> bool:
-        if link.ended is None:
+    def _over(self, transport: ClientTransport) -> bool:
+        if transport.ended is None:
             return False
-        self._past += link.tally()
+        self._past += transport.tally()
         return True
 
-    # ---- several links
+    # ---- several transports
 
-    def _use(self, link: ClientLink) -> None:
+    def _use(self, transport: ClientTransport) -> None:
         """New calls go to this one; the one before may end when it is idle."""
         with self._lock:
-            if link not in self.sockets.values():
+            if transport not in self.transports.values():
                 return
-            before, self.link = self.link, link
-        if before is not link:
+            before, self.transport = self.transport, transport
+        if before is not transport:
             if before is not None:
                 before.spare(_SPARE_IDLE)
-            link.spare(None)
+            transport.spare(None)
 
-    def roomy(self) -> ClientLink | None:
-        """The oldest link with a stream free, where new calls go from now on; None: there is none."""
-        for link in self.sockets.values():
-            if link.room() > 0:
-                self._use(link)
-                return link
+    def roomy(self) -> ClientTransport | None:
+        """The oldest transport with a stream free, where new calls go from now on; None: there is none."""
+        for transport in self.transports.values():
+            if transport.room() > 0:
+                self._use(transport)
+                return transport
         return None
 
     def seat(self) -> None:
-        """Let as many of the queue try as there are streams free; all of them once there is no link left.
+        """Let as many of the queue try as there are streams free; all of them once there is no transport left.
 
         To be called whenever that may have changed. Whoever is called and does not use it calls this, too.
         """
         if not self.queue.places:
             return
-        links = tuple(self.sockets.values())
-        self.queue.call(sum(link.room(tell=True) for link in links) if links else len(self.queue.places))
+        transports = tuple(self.transports.values())
+        room = sum(one.room(tell=True) for one in transports) if transports else len(self.queue.places)
+        self.queue.call(room)
         if self.grows:
             self.queue.stir_first()
 
@@ -291,7 +295,7 @@ class Connection:
         """Wait for a stream. ``first``: the place was called before, and another call was faster."""
         others = bool(self.queue.places)
         self.queue.join(place, first=first)
-        if first or not others:  # else the links tell of room already
+        if first or not others:  # else the transports tell of room already
             self.seat()
 
     def leave(self, place: Place) -> None:
@@ -302,15 +306,15 @@ class Connection:
     # ---- all of them
 
     def tally(self) -> Tally:
-        """What all its links have carried."""
+        """What all its transports have carried."""
         with self._lock:
-            links = [*self._former, *self.sockets.values()]
-            return channelz_registry.total((self._past, *(link.tally() for link in links)))
+            transports = [*self._former, *self.transports.values()]
+            return channelz_registry.total((self._past, *(transport.tally() for transport in transports)))
 
     def inherit(self) -> None:
-        """As new. In the child of a fork the links are the parent's, and who was dialling or waiting is not here."""
+        """As new: in a child process transports are the parent's, and nobody who was dialling or waiting is here."""
         self._lock = threading.Lock()
-        self.link, self.sockets, self.error, self._former = None, {}, None, []
+        self.transport, self.transports, self.error, self._former = None, {}, None, []
         self.queue = Queue()
         self._dialling = False
         self._attempts = self._unused = 0
@@ -319,10 +323,10 @@ class Connection:
         """No new calls. With ``drain`` those in progress may finish, else they fail."""
         with self._lock:
             self._closed = True
-            links, self.link, self.sockets = tuple(self.sockets.values()), None, {}
-        for link in links:
+            transports, self.transport, self.transports = tuple(self.transports.values()), None, {}
+        for transport in transports:
             if drain:
-                link.drain()
+                transport.drain()
             else:
-                link.close(CHANNEL_CLOSED)
+                transport.close(CHANNEL_CLOSED)
         self.seat()

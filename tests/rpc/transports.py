@@ -1,4 +1,4 @@
-"""Plans and pools driven by hand: calls stepped through, links that have no socket."""
+"""Plans and pools driven by hand: calls stepped through, transports that have no socket."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rpc.balancing import Endpoint
 from rpc.method import MethodSpec
 from rpc.plan import plan_call
 from rpc.steps import Dial
-from rpc.transport import Connection, ConnectionKey
+from rpc.transport import Subchannel, SubchannelKey
 from tests.rpc.configs import endpoint
 from xds_client.model import Locality
 
@@ -26,11 +26,11 @@ class HandClock:
     def advance(self, seconds):
         self.now += seconds
 
-    def let_back_off_end(self, connection):
-        self.now += connection.held_back + 0.001  # rounded: never a little too soon
+    def let_back_off_end(self, subchannel):
+        self.now += subchannel.held_back + 0.001  # rounded: never a little too soon
 
 
-class FakeLink:
+class FakeClientTransport:
     """What the engine gives for a connection, as far as deciding needs it."""
 
     def __init__(self, *, usable=True, streams=100, carried=False):
@@ -84,18 +84,18 @@ class Call:
 
 
 def connect(core, address="10.0.0.1"):
-    for connection in core._pool.connections:
-        if connection.key.address == address:
-            assert connection.claim()
-            connection.opened(FakeLink())
-            return connection
+    for subchannel in core._pool.subchannels:
+        if subchannel.key.address == address:
+            assert subchannel.claim()
+            subchannel.opened(FakeClientTransport())
+            return subchannel
     raise AssertionError(address)
 
 
 def fail(core, reason="Connection refused"):
-    for connection in core._pool.connections:
-        assert connection.claim()
-        connection.failed(reason)
+    for subchannel in core._pool.subchannels:
+        assert subchannel.claim()
+        subchannel.failed(reason)
 
 
 def code(outcome):
@@ -104,11 +104,11 @@ def code(outcome):
 
 def end_of(address="10.0.0.1", weight=1, *, ready=False):
     """An endpoint whose connection is its own."""
-    connection = Connection(ConnectionKey(address, 9080), 1.0, lambda: None)
+    subchannel = Subchannel(SubchannelKey(address, 9080), 1.0, lambda: None)
     if ready:
-        assert connection.claim()
-        connection.opened(FakeLink())
-    return Endpoint(endpoint(address, weight=weight), Locality(), 0, connection)
+        assert subchannel.claim()
+        subchannel.opened(FakeClientTransport())
+    return Endpoint(endpoint(address, weight=weight), Locality(), 0, subchannel)
 
 
 def ends_of(weights, *, ready=False):
