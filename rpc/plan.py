@@ -6,7 +6,7 @@ waits, dials or sends by itself: `rpc.runner` has the world it is in do that.
     no configuration yet ── Wait ──┐
     route → cluster → pick ────────┤ nothing ready: Dial, or Wait while others dial
         call credentials: Authorize┤
-                                   └ Attempt ── no stream free: Stand in the subchannel's queue, Dial another transport
+                                   └ Attempt ── no stream free: AwaitStream, Dial another transport
                                         ├────── not processed by the peer: once more, for free (gRFC A6)
                                         └────── failed, and the retry policy says so: Wait, then once more
 """
@@ -27,8 +27,8 @@ from rpc.deadline import sooner
 from rpc.errors import NOT_SENT, ChannelClosedError, RouteLimit, explained, failed, listed
 from rpc.request_head import RequestHead
 from rpc.retrying import Retries
-from rpc.steps import Authorize, Dial, Stand, Wait
-from rpc.transport.queue import Place
+from rpc.steps import Authorize, Dial, AwaitStream, Wait
+from rpc.transport.pending_calls import PendingCall
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -296,7 +296,7 @@ def _tried(core: ChannelCore, attempt: Attempt) -> Generator[Step, Answer, Outco
     attempt.transport = transport
     # Nobody overtakes the queue.
     outcome = NOT_SENT
-    if not subchannel.queue.places:
+    if not subchannel.pending.calls:
         if _passed(core, attempt.deadline):  # what nobody waits for any more is not sent
             raise _EndedError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
         outcome = cast("Outcome", (yield attempt))
@@ -312,14 +312,14 @@ def _queued(core: ChannelCore, subchannel: Subchannel, attempt: Attempt) -> Gene
 
     `NOT_SENT`: there is no transport any more.
     """
-    place = Place()
-    transport = None if subchannel.queue.places else subchannel.roomy()
+    pending = PendingCall()
+    transport = None if subchannel.pending.calls else subchannel.roomy()
     first = False
     try:
         while True:
             if transport is None:
-                subchannel.join(place, first=first)
-                yield from _turn(core, subchannel, place, attempt.deadline)
+                subchannel.join(pending, first=first)
+                yield from _turn(core, subchannel, pending, attempt.deadline)
                 if subchannel.transport is None:
                     return NOT_SENT
                 transport, first = subchannel.roomy(), True
@@ -330,17 +330,17 @@ def _queued(core: ChannelCore, subchannel: Subchannel, attempt: Attempt) -> Gene
                     return outcome
                 transport = None
     except BaseException:  # given up, or too late; what was called and has its stream leaves nothing to others
-        subchannel.leave(place)
+        subchannel.leave(pending)
         raise
 
 
 def _turn(
-    core: ChannelCore, subchannel: Subchannel, place: Place, deadline: float | None
+    core: ChannelCore, subchannel: Subchannel, pending: PendingCall, deadline: float | None
 ) -> Generator[Step, Answer, None]:
-    """Wait until the place is called. Whoever is first has another transport dialled, as far as that is allowed."""
-    while not place.called:
-        place.stirred = False
-        if place.called:  # just now
+    """Wait until the call may try. Whoever is first has another transport dialled, as far as that is allowed."""
+    while not pending.called:
+        pending.woken = False
+        if pending.called:  # just now
             return
         if _passed(core, deadline):
             taken = f"all streams that the server allows on {len(subchannel.transports)} connection(s) are taken"
@@ -352,7 +352,7 @@ def _turn(
                 yield Dial(subchannel)
             else:
                 until = sooner(deadline, core.clock() + held_back)
-        yield Stand(place, until)
+        yield AwaitStream(pending, until)
 
 
 def _next_chance(

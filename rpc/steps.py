@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rpc.credentials.call import NoCredentialsError
     from rpc.handles import Handle, StreamHandle
     from rpc.transport import Subchannel
-    from rpc.transport.queue import Place
+    from rpc.transport.pending_calls import PendingCall
 
     Answer: TypeAlias = Outcome | Handle | Pairs | NoCredentialsError | None
     Plan: TypeAlias = Generator["Step", Answer, Outcome | StreamHandle]
@@ -54,19 +54,19 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
-    """Wait until ``place`` is stirred, or ``until``. No answer."""
+class AwaitStream:
+    """Wait until ``call`` is woken, or ``until``. No answer."""
 
-    place: Place
+    call: PendingCall
     until: float | None
 
     def listen(self, on_event: Callable[[], None]) -> None:
         """``on_event`` is called, by any thread, when it is over before its time; `over` is to be looked at after."""
-        self.place.on_event = on_event
+        self.call.on_event = on_event
 
     def over(self, generation: int, now: float) -> bool:
         del generation
-        return self.place.stirred or _reached(self.until, now)
+        return self.call.woken or _reached(self.until, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class AwaitFirst:
     until: float | None
 
     def listen(self, on_event: Callable[[], None]) -> None:
-        """As of `Stand`."""
+        """As of `AwaitStream`."""
         for handle in self.handles:
             handle.on_event = on_event
 
@@ -96,7 +96,7 @@ class Authorize:
     deadline: float | None
 
 
-Listening = AwaitFirst | Stand  # who waits is told; of `Wait`, the channel is
+Listening = AwaitFirst | AwaitStream  # who waits is told; of `Wait`, the channel is
 Pause = Authorize | Listening | Wait
 Step = Attempt | Dial | Start | Pause
 

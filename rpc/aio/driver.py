@@ -37,7 +37,7 @@ class Driver:
         self._config = config
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[_Waiting] = set()
-        self._standing: set[_Waiting] = set()  # for events of their own: a change of the channel is nothing to them
+        self._listening: set[_Waiting] = set()  # for events of their own: a change of the channel is nothing to them
         self._asking: set[asyncio.Future[Answer]] = set()  # plugins, for calls
         self._dials: set[asyncio.Task[None]] = set()
         self._connecting = False  # somebody asked the channel to become ready, and it is not yet
@@ -49,7 +49,7 @@ class Driver:
         """The loop and all that waited in it are the parent's; the next call says in which loop it goes on."""
         self._loop = None
         self._waiting = set()
-        self._standing = set()
+        self._listening = set()
         self._asking = set()
         self._dials = set()
         self.core.inherit()
@@ -63,7 +63,7 @@ class Driver:
                 raise RuntimeError(f"channel {self.core.target} belongs to another event loop")
             if self._loop is not None:  # what lived in the closed one can do nothing any more
                 self._waiting = set()
-                self._standing = set()
+                self._listening = set()
                 self._asking = set()
                 self._dials = set()
                 self.core.forget_transports("the event loop of this connection was closed")
@@ -94,7 +94,7 @@ class Driver:
         if isinstance(step, Authorize):
             return self._authorize(step, then)
         loop = self.loop
-        waiting = _Waiting(self._waiting if isinstance(step, Wait) else self._standing, then)
+        waiting = _Waiting(self._waiting if isinstance(step, Wait) else self._listening, then)
         if step.until is not None:
             waiting.timer = loop.call_later(max(0.0, step.until - self.core.clock()), waiting.end)
         if not isinstance(step, Wait):
@@ -183,7 +183,7 @@ class Driver:
             subchannel.opened(transport)
 
     def _calls_wait(self) -> bool:
-        return bool(self._standing or self._asking or any(waiting.for_call for waiting in self._waiting))
+        return bool(self._listening or self._asking or any(waiting.for_call for waiting in self._waiting))
 
     async def close(self, grace: float | None) -> None:
         """Calls in progress get ``grace`` seconds, then they are cancelled."""
@@ -203,7 +203,10 @@ class Driver:
         finally:  # also where whoever closes it waits no longer
             self._end_dials()
             self.core.close()
-            for waiting in (*self._waiting, *self._standing):  # now, not a turn of the loop later: they are over
+            for waiting in (
+                *self._waiting,
+                *self._listening,
+            ):  # now, not a turn of the loop later: they are over
                 waiting.end()
 
     def _end_dials(self) -> None:

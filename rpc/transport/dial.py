@@ -81,7 +81,7 @@ async def dial_in_loop(
 
 def _on_room(subchannel: Subchannel) -> Callable[[], None] | None:
     """Calls beyond the server's limit of streams wait in the subchannel's queue, or in the engine where it has one."""
-    return weakly(subchannel.seat) if subchannel.bound > 1 else None
+    return weakly(subchannel.assign_streams) if subchannel.bound > 1 else None
 
 
 def _admitted(fd: int, security: Security | None) -> int:

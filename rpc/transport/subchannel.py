@@ -33,7 +33,7 @@ from rpc import channelz_registry
 from rpc._native import Tally
 from rpc.security.material import printable
 from rpc.security.peer import agreed_on
-from rpc.transport.queue import Place, Queue
+from rpc.transport.pending_calls import PendingCall, PendingCalls
 from xds_client.backoff import USUAL, Backoff
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Subchannel:
         "number",
         "on_change",
         "on_missed",
-        "queue",
+        "pending",
         "transport",
         "transports",
     )
@@ -123,7 +123,7 @@ class Subchannel:
         self.transport: ClientTransport | None = None
         # All that take calls, by number, the oldest first; never changed, but replaced.
         self.transports: dict[int, ClientTransport] = {}
-        self.queue = Queue()
+        self.pending = PendingCalls()
         self.error: str | None = None
         self._former: list[ClientTransport] = []  # take no new calls, and may still carry some
         self._past = Tally()
@@ -161,7 +161,7 @@ class Subchannel:
         """Calls wait for a stream, and another transport may be dialled for them, once the back-off is over."""
         return (
             0 < len(self.transports) < self.bound
-            and len(self.queue.places) > 0
+            and len(self.pending.calls) > 0
             and not self._dialling
             and not self._closed
         )
@@ -195,7 +195,7 @@ class Subchannel:
             return
         else:
             self._use(transport)
-        self.seat()
+        self.assign_streams()
         self.on_change()
 
     def failed(self, error: str) -> None:
@@ -209,7 +209,7 @@ class Subchannel:
                 self.error = error
             self._dialling = False
         _log.debug("%s: not connected: %s (after %.3f s)", self.key, error, now - self._began)
-        self.seat()
+        self.assign_streams()
         self.on_change()
         self.on_missed()
 
@@ -230,7 +230,7 @@ class Subchannel:
             _log.debug("%s: takes no new calls: %s", self.key, transport.ended or "the server closes it")
         if replaced and successor is not None:
             self._use(successor)
-        self.seat()
+        self.assign_streams()
         self.on_change()
         self.on_missed()
 
@@ -278,30 +278,30 @@ class Subchannel:
                 return transport
         return None
 
-    def seat(self) -> None:
+    def assign_streams(self) -> None:
         """Let as many of the queue try as there are streams free; all of them once there is no transport left.
 
         To be called whenever that may have changed. Whoever is called and does not use it calls this, too.
         """
-        if not self.queue.places:
+        if not self.pending.calls:
             return
         transports = tuple(self.transports.values())
-        room = sum(one.room(tell=True) for one in transports) if transports else len(self.queue.places)
-        self.queue.call(room)
+        room = sum(one.room(tell=True) for one in transports) if transports else len(self.pending.calls)
+        self.pending.call(room)
         if self.grows:
-            self.queue.stir_first()
+            self.pending.wake_first()
 
-    def join(self, place: Place, *, first: bool) -> None:
-        """Wait for a stream. ``first``: the place was called before, and another call was faster."""
-        others = bool(self.queue.places)
-        self.queue.join(place, first=first)
+    def join(self, call: PendingCall, *, first: bool) -> None:
+        """Wait for a stream. ``first``: the call was let try before, and another one was faster."""
+        others = bool(self.pending.calls)
+        self.pending.join(call, first=first)
         if first or not others:  # else the transports tell of room already
-            self.seat()
+            self.assign_streams()
 
-    def leave(self, place: Place) -> None:
+    def leave(self, call: PendingCall) -> None:
         """The call neither waits any more nor has it used its turn."""
-        self.queue.leave(place)
-        self.seat()
+        self.pending.leave(call)
+        self.assign_streams()
 
     # ---- all of them
 
@@ -315,7 +315,7 @@ class Subchannel:
         """As new: in a child process transports are the parent's, and nobody who was dialling or waiting is here."""
         self._lock = threading.Lock()
         self.transport, self.transports, self.error, self._former = None, {}, None, []
-        self.queue = Queue()
+        self.pending = PendingCalls()
         self._dialling = False
         self._attempts = self._unused = 0
 
@@ -329,4 +329,4 @@ class Subchannel:
                 transport.drain()
             else:
                 transport.close(CHANNEL_CLOSED)
-        self.seat()
+        self.assign_streams()

@@ -24,4 +24,4 @@ def endpoint_of(client):
 
 
 def queued(client, count):
-    until(lambda: len(endpoint_of(client).queue.places) == count, f"there are not {count} calls in the queue")
+    until(lambda: len(endpoint_of(client).pending.calls) == count, f"there are not {count} calls in the queue")

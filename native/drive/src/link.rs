@@ -158,12 +158,12 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
     /// The events that a command itself made (a cancelled call, a refused request).
     pub fn events(&self) -> Vec<L::Event> {
         let mut state = self.lock();
-        self.stir(&mut state);
+        self.wake_leader(&mut state);
         state.spread()
     }
 
     /// Makes the leader look again: something changed that the socket does not tell it.
-    fn stir(&self, state: &mut State<P, L>) {
+    fn wake_leader(&self, state: &mut State<P, L>) {
         if state.led && !std::mem::replace(&mut state.rung, true) {
             state.bell.as_ref().inspect(|bell| bell.ring());
         }
@@ -268,7 +268,7 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
         let drained = state.flush(self.fd());
         if self.callers_lead {
             if !drained && state.led {
-                self.stir(state);
+                self.wake_leader(state);
             } else if !drained {
                 scheduler.watch_once(self.fd(), self.token, true, true);
                 state.tended = true;
@@ -431,7 +431,7 @@ impl<P: Protocol, L: Answers<P>> Driven<L> for Link<P, L> {
 
     fn close(&self, status: &Status) -> Vec<L::Event> {
         let mut state = self.lock();
-        self.stir(&mut state);
+        self.wake_leader(&mut state);
         state.protocol.end_all(status);
         state.protocol.part();
         state.flush(self.fd());

@@ -228,7 +228,7 @@ def test_calls_given_up_in_the_queue_leave_their_places_to_others(our_world, hel
     finished(last[1:], ["last"])
     assert last[0].code().name == "OK"
     assert client.call("unary", request("Ann")).messages == ["Hello, Ann!"]
-    assert not endpoint_of(client).queue.places
+    assert not endpoint_of(client).pending.calls
 
 
 def test_calls_in_the_queue_are_cancelled_when_the_channel_is_closed(our_world, held):

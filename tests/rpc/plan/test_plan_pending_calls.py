@@ -9,7 +9,7 @@ from rpc.attempt import Attempt
 from rpc.core import ChannelCore
 from rpc.errors import NOT_SENT
 from rpc.options import ChannelOptions
-from rpc.steps import Dial, Stand
+from rpc.steps import Dial, AwaitStream
 from tests.rpc.configs import cluster, config, endpoint
 from tests.rpc.transports import Call, FakeClientTransport, code, connect
 
@@ -44,34 +44,34 @@ def refused(call):
     return call.go(NOT_SENT)
 
 
-def place_of(call):
+def pending_of(call):
     """Where the call waits, whatever it has dialled before."""
     while isinstance(step := call.go(), Dial):
         pass
-    assert isinstance(step, Stand)
-    return step.place
+    assert isinstance(step, AwaitStream)
+    return step.call
 
 
 def test_the_first_that_finds_no_stream_has_another_connection_dialled_and_the_others_wait(core, clock):
     subchannel = full(core)
     first, second = Call(core, timeout=5), Call(core)
     assert refused(first) == Dial(subchannel)
-    stand = first.go()
-    assert isinstance(stand, Stand)
-    assert stand.until == clock.now + 5
+    step = first.go()
+    assert isinstance(step, AwaitStream)
+    assert step.until == clock.now + 5
     assert subchannel.claim()
-    stand = second.go()
-    assert isinstance(stand, Stand), "somebody is at it"
-    assert stand.until is None
+    step = second.go()
+    assert isinstance(step, AwaitStream), "somebody is at it"
+    assert step.until is None
 
 
 def test_the_further_connection_takes_as_many_as_it_has_streams_for(core):
     subchannel = full(core)
     calls = [Call(core) for _ in range(3)]
     refused(calls[0])
-    places = [place_of(call) for call in calls]
+    pending = [pending_of(call) for call in calls]
     transport = add(subchannel, 2)
-    assert [place.called for place in places] == [True, True, False]
+    assert [one.called for one in pending] == [True, True, False]
     assert [call.go().transport for call in calls[:2]] == [transport, transport]
     assert subchannel.transport is transport
     assert calls[0].go(OK) is OK
@@ -99,12 +99,12 @@ def test_nobody_overtakes_the_queue(core):
     subchannel = full(core)
     waiting = Call(core)
     refused(waiting)
-    place = waiting.go().place
+    pending = waiting.go().call
     late = Call(core)
     assert not isinstance(late.go(), Attempt)
     subchannel.transport.streams = 1
-    subchannel.seat()
-    assert place.called
+    subchannel.assign_streams()
+    assert pending.called
     assert waiting.go().transport is subchannel.transport
 
 
@@ -112,14 +112,14 @@ def test_who_was_called_and_found_the_stream_taken_is_first_again(core):
     subchannel = full(core)
     slow, next_one = Call(core), Call(core)
     refused(slow)
-    first, second = place_of(slow), place_of(next_one)
+    first, second = pending_of(slow), pending_of(next_one)
     subchannel.transport.streams = 1
-    subchannel.seat()
+    subchannel.assign_streams()
     assert (first.called, second.called) == (True, False)
     assert isinstance(slow.go(), Attempt)
     subchannel.transport.streams = 0  # another was faster
     slow.go(NOT_SENT)
-    assert list(subchannel.queue.places) == [first, second]
+    assert list(subchannel.pending.calls) == [first, second]
 
 
 @pytest.mark.parametrize("when", ["in the queue", "called", "sending"])
@@ -129,18 +129,18 @@ def test_who_gives_up_leaves_the_stream_to_the_next(core, when):
     refused(first)
     first.go()
     assert subchannel.claim()  # so that nobody else dials
-    place = second.go().place
+    pending = second.go().call
     if when != "in the queue":
         subchannel.transport.streams = 1
-        subchannel.seat()
-        assert not place.called
+        subchannel.assign_streams()
+        assert not pending.called
     if when == "sending":
         assert isinstance(first.go(), Attempt)
     first._plan.close()
     subchannel.transport.streams = 1
-    subchannel.seat()
-    assert place.called
-    assert not subchannel.queue.places
+    subchannel.assign_streams()
+    assert pending.called
+    assert not subchannel.pending.calls
 
 
 def test_the_bound_holds_and_deadlines_too(core, clock):
@@ -161,13 +161,13 @@ def test_after_a_dial_that_failed_who_is_first_waits_for_the_back_off(core, cloc
     subchannel = full(core)
     call = Call(core)
     assert refused(call) == Dial(subchannel)
-    place = call.go().place
+    pending = call.go().call
     assert subchannel.claim()
     subchannel.failed("Connection refused")
-    assert place.stirred
-    stand = call.go()
-    assert isinstance(stand, Stand)
-    assert 0 < stand.until - clock() < 1.3
+    assert pending.woken
+    step = call.go()
+    assert isinstance(step, AwaitStream)
+    assert 0 < step.until - clock() < 1.3
     clock.let_back_off_end(subchannel)
     assert call.go() == Dial(subchannel)
 
@@ -176,10 +176,10 @@ def test_when_the_last_connection_is_lost_the_calls_are_planned_anew(core):
     subchannel = full(core)
     calls = [Call(core) for _ in range(2)]
     refused(calls[0])
-    places = [place_of(call) for call in calls]
+    pending = [pending_of(call) for call in calls]
     subchannel.transport.usable = False
     subchannel.lost()
-    assert [place.called for place in places] == [True, True]
+    assert [one.called for one in pending] == [True, True]
     assert [call.go() for call in calls] == [Dial(subchannel), Dial(subchannel)]
 
 
@@ -187,9 +187,9 @@ def test_when_the_endpoint_is_gone_the_calls_go_to_the_others(core):
     full(core)
     call = Call(core)
     refused(call)
-    place = call.go().place
+    pending = call.go().call
     core.on_config(config(cluster("c", endpoint("10.0.0.2"))))
-    assert place.called
+    assert pending.called
     assert call.go().subchannel.key.address == "10.0.0.2"
 
 
