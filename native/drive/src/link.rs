@@ -238,9 +238,9 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
     /// costs several times what a small message does.
     pub fn send(self: &Arc<Self>, follows: bool, send: impl FnOnce(&mut P) -> bool) -> bool {
         let mut state = self.lock();
-        let going = send(&mut state.protocol);
+        let goes_on = send(&mut state.protocol);
         let now = Instant::now();
-        if going && follows && state.protocol.waiting_output() < ENOUGH {
+        if goes_on && follows && state.protocol.waiting_output() < ENOUGH {
             let begun = state.held_since;
             if now - begun.unwrap_or(state.sent_at) < TOGETHER
                 && (begun.is_some() || self.scheduler.upgrade().is_some_and(|scheduler| scheduler.hold(self.clone())))

@@ -21,7 +21,7 @@ pub struct Connection {
     pub(crate) output: Outbox,
     pub(crate) changed: Vec<Key>,
     pub(crate) accepted: Vec<Key>,
-    pub(crate) going: bool,
+    pub(crate) goaway: bool,
     pub(crate) ended: Option<String>,
     pub(crate) turnover: u64,
     pub(crate) tally: Tally,
@@ -41,7 +41,7 @@ impl Connection {
             output,
             changed: Vec::new(),
             accepted: Vec::new(),
-            going: false,
+            goaway: false,
             ended: None,
             turnover: 0,
             tally: Tally::default(),
@@ -89,7 +89,7 @@ impl Connection {
     }
 
     pub(crate) fn go_away(&mut self) {
-        if !std::mem::replace(&mut self.going, true) && !self.client {
+        if !std::mem::replace(&mut self.goaway, true) && !self.client {
             self.write(0, GO_AWAY, &[]);
         }
         self.end_if_through();
@@ -122,13 +122,13 @@ impl Connection {
     fn take(&mut self, frame: Frame, now: Instant) {
         let Frame { key, kind, mut payload } = frame;
         match (kind, self.client) {
-            (REQUEST, false) if payload.len() >= 4 && !self.going => {
+            (REQUEST, false) if payload.len() >= 4 && !self.goaway => {
                 let left = payload.get_u32();
                 let deadline = (left > 0).then(|| now + Duration::from_millis(left.into()));
                 self.open(key, Some(payload), deadline);
                 self.accepted.push(key);
             }
-            (REQUEST, false) if self.going => {}
+            (REQUEST, false) if self.goaway => {}
             (CANCEL, false) => {
                 self.end(key, Status::new(code::CANCELLED, "the client gave the call up").by(Origin::Peer));
             }
@@ -201,7 +201,7 @@ impl Connection {
     }
 
     fn end_if_through(&mut self) {
-        if self.going && self.ended.is_none() && self.calls.values().all(|call| call.finished.is_some()) {
+        if self.goaway && self.ended.is_none() && self.calls.values().all(|call| call.finished.is_some()) {
             self.ended = Some(String::from("all calls are over, and there are no new ones"));
         }
     }

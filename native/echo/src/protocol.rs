@@ -48,7 +48,7 @@ impl Protocol for Connection {
     }
 
     fn usable(&self) -> bool {
-        !self.going && self.ended.is_none()
+        !self.goaway && self.ended.is_none()
     }
 
     fn ended(&self) -> Option<&str> {

@@ -4,7 +4,7 @@ use super::data::AFTER_RESET;
 use super::fault::Fault;
 use super::input::{Block, unpadded};
 use super::stream::{Receiving, Sending, Stream};
-use super::{Connection, Role, going::Leaving, validate};
+use super::{Connection, Role, goaway::Leaving, validate};
 use crate::http2::frame::{self, Head, code, flag, kind};
 use crate::http2::growth::Full;
 use crate::http2::{Headers, Key};
