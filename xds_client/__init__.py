@@ -40,7 +40,7 @@ from xds_client.observers import ObserverHandle
 from xds_client.reconnect import ReconnectSchedule
 from xds_client.resolve import Selected
 from xds_client.resource_type import ResourceType
-from xds_client.status import Connection, Phase, Status
+from xds_client.status import ConnectionStatus, Phase, Status
 
 logging.getLogger(f"proxyless.{__name__}").addHandler(logging.NullHandler())
 
@@ -49,7 +49,7 @@ __all__ = [
     "BootstrapError",
     "CertificateError",
     "CertificateFiles",
-    "Connection",
+    "ConnectionStatus",
     "DecodeError",
     "ExchangerClosedError",
     "Identity",

@@ -23,7 +23,7 @@ from xds_client.loop import AdsLoop
 from xds_client.model import VIRTUAL_INBOUND, InboundMissing
 from xds_client.observers import Observer, ObserverHandle, ObserverMap
 from xds_client.reconnect import ReconnectSchedule
-from xds_client.resolve import Inbound, Interest, Outcome, Selected, Selection
+from xds_client.resolve import Inbound, Interest, Observed, Selected, Selection
 from xds_client.resource_type import ResourceType
 from xds_client.threads import Complaint, must_begin
 from xds_client.transport import GrpcTransport
@@ -80,8 +80,8 @@ class PilotExchanger:
         self._own_identity = None if identity else open_source(bootstrap, channels)
         self.identity: IdentitySource | None = identity or self._own_identity  # None: plaintext
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._observers: ObserverMap[Interest, Outcome] = ObserverMap()
-        self._waiting: set[queue.SimpleQueue[Outcome | None]] = set()
+        self._observers: ObserverMap[Interest, Observed] = ObserverMap()
+        self._waiting: set[queue.SimpleQueue[Observed | None]] = set()
         self._closing = False
         self._loop = AdsLoop(
             node=bootstrap.node,
@@ -139,7 +139,7 @@ class PilotExchanger:
 
         While something of a new configuration is still missing the last good one stays, and nothing is called.
         """
-        return self._observe(target, cast("Callable[[Outcome], object]", callback))
+        return self._observe(target, cast("Callable[[Observed], object]", callback))
 
     def observe_inbound(self, callback: Callable[[Listener | InboundMissing], object]) -> ObserverHandle:
         """Call back with the node's inbound listener now and at every change, or with why there is none.
@@ -147,7 +147,7 @@ class PilotExchanger:
         Listeners are asked for only while somebody observes. Once there was one, the last good one stays in use,
         whatever comes after it.
         """
-        return self._observe(Inbound(), cast("Callable[[Outcome], object]", callback))
+        return self._observe(Inbound(), cast("Callable[[Observed], object]", callback))
 
     def observe(
         self, kind: ResourceType, names: Iterable[str], callback: Callable[[Selected], object]
@@ -156,7 +156,7 @@ class PilotExchanger:
         chosen = frozenset([names] if isinstance(names, str) else names)
         if not chosen or not all(chosen):
             raise ValueError(f"observe({kind}) needs names, and none of them empty")
-        return self._observe(Selection(kind, chosen), cast("Callable[[Outcome], object]", callback))
+        return self._observe(Selection(kind, chosen), cast("Callable[[Observed], object]", callback))
 
     @overload
     def get(self, kind: Literal[ResourceType.CLUSTER], name: str, timeout: float = ...) -> Cluster: ...
@@ -216,7 +216,7 @@ class PilotExchanger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _observe(self, interest: Interest, callback: Callable[[Outcome], object]) -> ObserverHandle:
+    def _observe(self, interest: Interest, callback: Callable[[Observed], object]) -> ObserverHandle:
         if self._closing:
             raise ExchangerClosedError(f"{interest} cannot be observed: this exchanger is closed; open a new one")
         observer = Observer(interest, callback, self._unobserve)
@@ -230,26 +230,26 @@ class PilotExchanger:
         self._post(lambda: self._loop.added(observer))
         return observer.handle
 
-    def _unobserve(self, observer: Observer[Interest, Outcome]) -> None:
+    def _unobserve(self, observer: Observer[Interest, Observed]) -> None:
         # On the exchanger's thread: the garbage collector closes handles, in whatever thread and behind whatever lock.
         self._post(lambda: self._forget(observer))
 
-    def _forget(self, observer: Observer[Interest, Outcome]) -> None:
+    def _forget(self, observer: Observer[Interest, Observed]) -> None:
         self._observers.remove(observer)
         self._loop.removed()
 
     def _post(self, job: Callable[[], None]) -> None:
         self._inbox.put(job)
 
-    def _answer(self, interest: Interest, kind: ResourceType, name: str, timeout: float) -> Outcome:
+    def _answer(self, interest: Interest, kind: ResourceType, name: str, timeout: float) -> Observed:
         """What is announced about it; ``kind`` and ``name`` are for messages."""
         if threading.current_thread() is self._thread:
-            outcome = self._loop.peek(interest)
-            if outcome is None:
+            observed = self._loop.peek(interest)
+            if observed is None:
                 advice = "not cached; observe() it instead of waiting for it inside an observer"
                 raise ResourceNotCachedError(self._node_id, kind, name, advice)
-            return outcome
-        answers: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+            return observed
+        answers: queue.SimpleQueue[Observed | None] = queue.SimpleQueue()
         self._waiting.add(answers)
         try:
             with self._observe(interest, answers.put):

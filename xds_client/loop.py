@@ -19,10 +19,10 @@ from xds_client.fork import abandon
 from xds_client.model import InboundMissing, Listener
 from xds_client.omissions import Omissions
 from xds_client.rejections import Rejections
-from xds_client.resolve import Inbound, Interest, Outcome, Resolution, resolve
+from xds_client.resolve import Inbound, Interest, Observed, Resolution, resolve
 from xds_client.resource_type import WILDCARD, ResourceType
 from xds_client.session import PATIENCE, DeltaSession
-from xds_client.status import Connection, Phase, Status
+from xds_client.status import ConnectionStatus, Phase, Status
 from xds_client.turns import in_turns
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class AdsLoop:
         *,
         node: Node,
         transport: AdsTransport,
-        observers: ObserverMap[Interest, Outcome],
+        observers: ObserverMap[Interest, Observed],
         post: Callable[[Callable[[], None]], None],
         clock: Callable[[], float],
         schedule: ReconnectSchedule,
@@ -69,7 +69,7 @@ class AdsLoop:
         self._routes_due: float | None = None  # until when the routes have the chance to follow clusters that went
         self._serial = 0  # which stream an event belongs to; an older stream's are history
         self._resolutions: dict[Interest, Resolution] = {}
-        self._announced: dict[Interest, Outcome] = {}
+        self._announced: dict[Interest, Observed] = {}
         self._complained: dict[Key, DecodeError] = {}
         self._rejections = Rejections(clock)
         self._omissions = Omissions(clock)
@@ -78,7 +78,7 @@ class AdsLoop:
         # Read by `status` on any thread: immutable values behind one reference each.
         self._caches = Caches()
         self._wanted: Names = {}
-        self._connection = Connection(Phase.CONNECTING)
+        self._connection = ConnectionStatus(Phase.CONNECTING)
 
     # What the thread calls
 
@@ -129,7 +129,7 @@ class AdsLoop:
         self._serial += 1
         self._session = DeltaSession(self._node, held={k: frozenset(p.known) for k, p in self._caches.by_type.items()})
         self._resolutions, self._announced, self._wanted = {}, {}, {}
-        self._connection = Connection(
+        self._connection = ConnectionStatus(
             Phase.WAITING, self._connection.streams, "not needed since the process was forked"
         )
 
@@ -144,7 +144,7 @@ class AdsLoop:
 
     # What users cause
 
-    def added(self, observer: Observer[Interest, Outcome]) -> None:
+    def added(self, observer: Observer[Interest, Observed]) -> None:
         """Replay what is announced already, then see whether there is more."""
         self._confined()
         current = self._announced.get(observer.key)
@@ -156,10 +156,10 @@ class AdsLoop:
         self._confined()
         self._unsettled = True
 
-    def peek(self, interest: Interest) -> Outcome | None:
+    def peek(self, interest: Interest) -> Observed | None:
         """What the caches say now, without asking anybody."""
         self._confined()
-        return resolve(interest, self._caches, self._node).outcome
+        return resolve(interest, self._caches, self._node).observed
 
     def status(self) -> Status:
         """Any thread."""
@@ -193,7 +193,7 @@ class AdsLoop:
             return
         if self._connection.phase is not Phase.CONNECTED:
             logger.info("control plane %s answers node %s", self._transport.address, self._node.id)
-            self._connection = Connection(Phase.CONNECTED, self._connection.streams)
+            self._connection = ConnectionStatus(Phase.CONNECTED, self._connection.streams)
             self._schedule.reset()
         try:
             response = decode_delta_response(data)
@@ -259,7 +259,7 @@ class AdsLoop:
         self._give_routes_time()
         delay = self._schedule.failed()
         streams, attempts = self._connection.streams, self._connection.attempts
-        self._connection = Connection(Phase.WAITING, streams, reason, self._clock() + delay, attempts)
+        self._connection = ConnectionStatus(Phase.WAITING, streams, reason, self._clock() + delay, attempts)
         # The first failure and every doubling: an outage of an hour is ten lines, not a thousand.
         failures = self._schedule.failures
         logger.log(
@@ -278,7 +278,9 @@ class AdsLoop:
         self._serial += 1
         self._owes_read = False
         last = self._connection
-        self._connection = Connection(Phase.CONNECTING, last.streams + 1, last.last_error, attempts=last.attempts + 1)
+        self._connection = ConnectionStatus(
+            Phase.CONNECTING, last.streams + 1, last.last_error, attempts=last.attempts + 1
+        )
         logger.debug("attempt %d at control plane %s", self._connection.attempts, self._transport.address)
         try:
             self._stream = self._transport.connect(self._session.method, _Events(self, self._serial, self._post))
@@ -304,7 +306,7 @@ class AdsLoop:
             self._subscribe()
         self._ask_again(key for interest in changed for key in self._resolutions[interest].again)
         for interest in changed:
-            self._announce(interest, self._resolutions[interest].outcome)
+            self._announce(interest, self._resolutions[interest].observed)
         self._omissions.take({interest: self._announced.get(interest) for interest in changed}, gone)
         return late
 
@@ -342,19 +344,19 @@ class AdsLoop:
             self._caches = self._caches.forget([(kind, name)])
             self._send(self._session.ask_again(kind, [name], self._clock()))
 
-    def _announce(self, interest: Interest, outcome: Outcome | None) -> None:
+    def _announce(self, interest: Interest, observed: Observed | None) -> None:
         """Only what is whole and new. Not whole: observers keep the last good one.
 
         A server keeps the last good listener too: without one it would have to refuse everybody.
         """
         current = self._announced.get(interest)
-        if isinstance(outcome, InboundMissing) and isinstance(current, Listener):
-            logger.warning("%s; the last good one stays in use", outcome.reason)
+        if isinstance(observed, InboundMissing) and isinstance(current, Listener):
+            logger.warning("%s; the last good one stays in use", observed.reason)
             return
         try:
-            if outcome is not None and outcome != current:
-                self._announced[interest] = outcome
-                self._observers.notify(interest, outcome)
+            if observed is not None and observed != current:
+                self._announced[interest] = observed
+                self._observers.notify(interest, observed)
         except Exception:  # as in `_resolved`: the others hear of their own
             logger.exception("what is new of %.200r cannot be announced", interest)
 

@@ -71,17 +71,17 @@ class Selected:
 
 
 Interest = Target | Selection | Inbound
-Outcome = TargetConfig | TargetMissing | Selected | Listener | InboundMissing
+Observed = TargetConfig | TargetMissing | Selected | Listener | InboundMissing
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """``outcome`` None: not whole yet, so there is nothing to announce. ``errors``: malformed resources met.
+    """``observed`` None: not whole yet, so there is nothing to announce. ``errors``: malformed resources met.
 
     ``again``: answers that cannot be right; to be forgotten and asked once more.
     """
 
-    outcome: Outcome | None
+    observed: Observed | None
     read: Mapping[Key, Found]
     errors: tuple[DecodeError, ...]
     again: frozenset[Key] = frozenset()
@@ -93,10 +93,10 @@ class Resolution:
 
 def resolve(interest: Interest, caches: Caches, node: Node) -> Resolution:
     reader = _Reader(caches)
-    return Resolution(_outcome(interest, reader, node), reader.read, tuple(reader.errors), frozenset(reader.again))
+    return Resolution(_observed(interest, reader, node), reader.read, tuple(reader.errors), frozenset(reader.again))
 
 
-def _outcome(interest: Interest, reader: _Reader, node: Node) -> Outcome | None:
+def _observed(interest: Interest, reader: _Reader, node: Node) -> Observed | None:
     match interest:
         case Target():
             return _target(interest, reader, node)

@@ -29,7 +29,7 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ConnectionStatus:
     """How the stream to the control plane stands.
 
     ``retry_at`` is on the monotonic clock; ``streams`` counts the attempts so far, ``attempts`` those since the last
@@ -65,7 +65,7 @@ class Status:
 
     node_id: str
     address: str
-    connection: Connection
+    connection: ConnectionStatus
     wanted: Mapping[ResourceType, frozenset[str]]
     known: Mapping[ResourceType, int]
     missing: Mapping[ResourceType, Mapping[str, str]]

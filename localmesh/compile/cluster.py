@@ -18,7 +18,7 @@ from localmesh.compile.registry import is_udp
 from localmesh.compile.tls import auto_mtls_matches, upstream_socket
 from localmesh.config.destination_rule import ClientTls, ConnectionPool, SimpleLb, TlsMode
 from localmesh.config.peer_authentication import MtlsMode
-from localmesh.config.service_entry import Resolution
+from localmesh.config.service_entry import ServiceEntryResolution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 _Type = xds.cluster.Cluster.DiscoveryType
 _TYPES = {
-    Resolution.STATIC: _Type.EDS,
-    Resolution.DNS: _Type.STRICT_DNS,
-    Resolution.DNS_ROUND_ROBIN: _Type.LOGICAL_DNS,
-    Resolution.NONE: _Type.ORIGINAL_DST,
+    ServiceEntryResolution.STATIC: _Type.EDS,
+    ServiceEntryResolution.DNS: _Type.STRICT_DNS,
+    ServiceEntryResolution.DNS_ROUND_ROBIN: _Type.LOGICAL_DNS,
+    ServiceEntryResolution.NONE: _Type.ORIGINAL_DST,
 }
 _EDS = xds.cluster.Cluster.EdsClusterConfig(
     eds_config={"ads": {}, "initial_fetch_timeout": timedelta(0), "resource_api_version": xds.core.ApiVersion.V3}
@@ -108,7 +108,7 @@ def _cluster(scope: ClusterScope, subset: str) -> xds.cluster.Cluster | None:
     )
     if service.is_dns and not _resolve_by_dns(cluster, scope, subset, policy):
         return None
-    if service.resolution is Resolution.NONE and port.target_port:
+    if service.resolution is ServiceEntryResolution.NONE and port.target_port:
         cluster.original_dst_lb_config.upstream_port_override.value = port.target_port
     apply_connection_pool(cluster, pool, scope.mesh.config.connect_timeout)
     if policy.outlier_detection is not None:
@@ -180,7 +180,7 @@ def _hides_its_workloads(scope: ClusterScope, subset: str) -> bool:
     written = chosen.traffic_policy if chosen else scope.rule.policy if scope.rule and not subset else None
     balancer = written.load_balancer if written else None
     passthrough = balancer is not None and balancer.simple is SimpleLb.PASSTHROUGH
-    if scope.service.resolution is not Resolution.NONE and not passthrough:
+    if scope.service.resolution is not ServiceEntryResolution.NONE and not passthrough:
         return False
     workloads = scope.service.workloads
     return not workloads or any(workload.tls_mode in ("", "disabled") for workload in workloads)

@@ -13,7 +13,7 @@ from localmesh.compile.view import Locality
 from localmesh.config.service_entry import (
     Location,
     Protocol,
-    Resolution,
+    ServiceEntryResolution,
     ServiceEntry,
     ServicePort,
     WorkloadEntry,
@@ -67,7 +67,7 @@ class Service:
     hostname: str
     namespace: str
     ports: tuple[ServicePort, ...]
-    resolution: Resolution
+    resolution: ServiceEntryResolution
     mesh_external: bool
     subject_alt_names: tuple[str, ...]  # the entry's own and its workloads' service accounts, sorted
     instances: tuple[tuple[Workload, ServicePort], ...]  # the port is that of the entry that selected the workload
@@ -79,7 +79,7 @@ class Service:
 
     @property
     def is_dns(self) -> bool:
-        return self.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN)
+        return self.resolution in (ServiceEntryResolution.DNS, ServiceEntryResolution.DNS_ROUND_ROBIN)
 
     def port(self, number: int) -> ServicePort | None:
         return next((port for port in self.ports if port.number == number), None)
@@ -182,7 +182,7 @@ class Registry:
 
     def _workloads(self, host: str, entry: Resource[ServiceEntry], workloads: list[Workload]) -> Iterator[Workload]:
         spec = entry.spec
-        is_dns = spec.resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN)
+        is_dns = spec.resolution in (ServiceEntryResolution.DNS, ServiceEntryResolution.DNS_ROUND_ROBIN)
         if spec.workload_selector is not None:
             wanted = spec.workload_selector.labels.items()
             for workload in workloads:

@@ -34,7 +34,7 @@ class Location(Enum):
     MESH_INTERNAL = 1
 
 
-class Resolution(Enum):
+class ServiceEntryResolution(Enum):
     NONE = 0
     STATIC = 1
     DNS = 2
@@ -135,7 +135,7 @@ class ServiceEntry(Spec):
     ports: tuple[ServicePort, ...]
     addresses: tuple[str, ...] = ()
     location: Location = Location.MESH_EXTERNAL
-    resolution: Resolution = Resolution.NONE
+    resolution: ServiceEntryResolution = ServiceEntryResolution.NONE
     endpoints: tuple[WorkloadEntry, ...] = ()
     workload_selector: WorkloadSelector | None = None
     export_to: tuple[str, ...] = ("*",)
@@ -148,7 +148,7 @@ class ServiceEntry(Spec):
             yield "hosts", "needs at least one host"
         if any("*" in host.removeprefix("*.") for host in self.hosts):
             yield "hosts", "a wildcard is written *.NAME"
-        if any("*" in host for host in self.hosts) and self.resolution is not Resolution.NONE:
+        if any("*" in host for host in self.hosts) and self.resolution is not ServiceEntryResolution.NONE:
             yield "hosts", "localmesh supports wildcard hosts only with resolution NONE"
         for what in ("number", "name"):
             seen = Counter(getattr(port, what) for port in self.ports)
@@ -156,11 +156,13 @@ class ServiceEntry(Spec):
                 yield "ports", f"port {what} {twice[0]!r} is used twice"
         if self.endpoints and self.workload_selector:
             yield "endpoints", "endpoints and workloadSelector exclude each other"
-        if self.resolution is Resolution.NONE and self.endpoints:
+        if self.resolution is ServiceEntryResolution.NONE and self.endpoints:
             yield "endpoints", "resolution NONE takes no endpoints"
-        if self.resolution is Resolution.STATIC and not all(is_ip(endpoint.address) for endpoint in self.endpoints):
+        if self.resolution is ServiceEntryResolution.STATIC and not all(
+            is_ip(endpoint.address) for endpoint in self.endpoints
+        ):
             yield "endpoints", "resolution STATIC takes IP addresses only"
-        if self.resolution is Resolution.DNS_ROUND_ROBIN and len(self.endpoints) > 1:
+        if self.resolution is ServiceEntryResolution.DNS_ROUND_ROBIN and len(self.endpoints) > 1:
             yield "endpoints", "DNS_ROUND_ROBIN takes one endpoint"
         yield from exported_to_all(self.export_to)
 

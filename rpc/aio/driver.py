@@ -36,8 +36,10 @@ class Driver:
     def __init__(self, target: str, config: TransportConfig) -> None:
         self._config = config
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: set[_Waiting] = set()
-        self._listening: set[_Waiting] = set()  # for events of their own: a change of the channel is nothing to them
+        self._waiting: set[_WaitingCall] = set()
+        self._listening: set[_WaitingCall] = (
+            set()
+        )  # for events of their own: a change of the channel is nothing to them
         self._asking: set[asyncio.Future[Answer]] = set()  # plugins, for calls
         self._dials: set[asyncio.Task[None]] = set()
         self._connecting = False  # somebody asked the channel to become ready, and it is not yet
@@ -94,7 +96,7 @@ class Driver:
         if isinstance(step, Authorize):
             return self._authorize(step, then)
         loop = self.loop
-        waiting = _Waiting(self._waiting if isinstance(step, Wait) else self._listening, then)
+        waiting = _WaitingCall(self._waiting if isinstance(step, Wait) else self._listening, then)
         if step.until is not None:
             waiting.timer = loop.call_later(max(0.0, step.until - self.core.clock()), waiting.end)
         if not isinstance(step, Wait):
@@ -158,7 +160,7 @@ class Driver:
             if not changed.done():  # whoever waited may have been cancelled just now
                 changed.set_result(None)
 
-        waiting = _Waiting(self._waiting, tell, for_call=False)
+        waiting = _WaitingCall(self._waiting, tell, for_call=False)
         try:
             await changed
         finally:
@@ -226,12 +228,12 @@ def _soon(loop: asyncio.AbstractEventLoop, then: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(then)
 
 
-class _Waiting:
+class _WaitingCall:
     """Who waits, mostly a call's plan: for a change, for a time, or to be called off."""
 
     __slots__ = ("_then", "_where", "for_call", "timer")
 
-    def __init__(self, where: set[_Waiting], then: Callable[[Answer], None], *, for_call: bool = True) -> None:
+    def __init__(self, where: set[_WaitingCall], then: Callable[[Answer], None], *, for_call: bool = True) -> None:
         self._where = where
         self.for_call = for_call
         self._then = then

@@ -331,10 +331,10 @@ def test_a_cluster_that_turns_unusable_is_not_called_as_it_was_before(node):
     plain = [route("reviews.demo.svc.cluster.local:9080", "c"), cluster("c"), endpoints("c", "10.0.0.1")]
     for message in plain:
         caches = caches.apply(_update(message))
-    assert resolve(target, caches, node).outcome.clusters[0].error is None
+    assert resolve(target, caches, node).observed.clusters[0].error is None
     secured = json_format.ParseDict({"transport_socket": {"name": "quic"}}, cluster("c"))
     resolution = resolve(target, caches.apply(_update(secured)), node)
-    [config] = resolution.outcome.clusters
+    [config] = resolution.observed.clusters
     assert config.cluster is None
     assert config.error == (
         "cluster 'c' asks for what this release cannot do: "

@@ -37,16 +37,16 @@ def asked(resolution):
 def test_names_are_asked_step_by_step_and_nothing_is_announced_before_all_is_there(node):
     state = caches()
     resolution = resolve(TARGET, state, node)
-    assert (resolution.outcome, asked(resolution)) == (None, {("ROUTE", REVIEWS_ROUTE)})
+    assert (resolution.observed, asked(resolution)) == (None, {("ROUTE", REVIEWS_ROUTE)})
     state = caches(route(REVIEWS_ROUTE, "c1", "c2"), base=state)
     resolution = resolve(TARGET, state, node)
-    assert resolution.outcome is None
+    assert resolution.observed is None
     assert asked(resolution) == {("ROUTE", REVIEWS_ROUTE), ("CLUSTER", "c1"), ("CLUSTER", "c2")}
     state = caches(cluster("c1"), cluster("c2"), endpoints("c1", "10.0.0.1"), base=state)
     resolution = resolve(TARGET, state, node)
-    assert resolution.outcome is None
+    assert resolution.observed is None
     assert ("ENDPOINT", "c2") in asked(resolution)
-    config = resolve(TARGET, caches(endpoints("c2"), base=state), node).outcome
+    config = resolve(TARGET, caches(endpoints("c2"), base=state), node).observed
     assert isinstance(config, TargetConfig)
     assert (config.host, config.route_name) == (REVIEWS, REVIEWS_ROUTE)
     assert [c.name for c in config.clusters] == ["c1", "c2"]
@@ -61,7 +61,7 @@ def test_what_only_routes_of_other_calls_lead_to_is_not_asked_for_and_the_tables
     other.match.query_parameters.add(name="q")
     other.route.cluster = "c2"
     resolution = resolve(TARGET, caches(table, cluster("c1"), endpoints("c1", "10.0.0.1")), node)
-    config = resolution.outcome
+    config = resolution.observed
     assert [c.name for c in config.clusters] == ["c1"]
     assert [r.name for r in config.virtual_host.routes] == ["default", "other"]
     assert config.table.headers.request_remove == ("x-a",)
@@ -69,7 +69,7 @@ def test_what_only_routes_of_other_calls_lead_to_is_not_asked_for_and_the_tables
 
 def test_a_missing_cluster_fails_only_itself(node):
     state = caches(route(REVIEWS_ROUTE, "c1", "c2"), cluster("c1"), endpoints("c1", "10.0.0.1"))
-    good, bad = resolve(TARGET, state, node).outcome.clusters
+    good, bad = resolve(TARGET, state, node).observed.clusters
     assert good.error is None
     assert (bad.cluster, bad.endpoints) == (None, None)
     assert "'c2'" in bad.error
@@ -78,7 +78,7 @@ def test_a_missing_cluster_fails_only_itself(node):
 def test_missing_endpoints_fail_only_their_cluster(node):
     state = caches(route(REVIEWS_ROUTE, "c1", "c2"), cluster("c1"), cluster("c2"), endpoints("c1", "10.0.0.1"))
     state = state.apply(update(kind=ResourceType.ENDPOINT, removed={"c2": "nobody knows it"}))
-    good, bad = resolve(TARGET, state, node).outcome.clusters
+    good, bad = resolve(TARGET, state, node).observed.clusters
     assert good.error is None
     assert bad.error == "endpoints 'c2': nobody knows it"
 
@@ -86,7 +86,7 @@ def test_missing_endpoints_fail_only_their_cluster(node):
 def test_a_cluster_that_was_never_good_fails_only_itself(node):
     state = caches(route(REVIEWS_ROUTE, "c1", "c2"), broken_cluster("c1"), cluster("c2"), endpoints("c2", "10.0.0.1"))
     resolution = resolve(TARGET, state, node)
-    bad, good = resolution.outcome.clusters
+    bad, good = resolution.observed.clusters
     assert good.error is None
     assert "lb_policy: 99" in bad.error
     assert [e.name for e in resolution.errors] == ["c1"]
@@ -94,18 +94,18 @@ def test_a_cluster_that_was_never_good_fails_only_itself(node):
 
 def test_the_last_good_form_stays_when_the_newest_makes_no_sense(node):
     state = caches(route(REVIEWS_ROUTE, "c1"), cluster("c1"), endpoints("c1", "10.0.0.1"))
-    before = resolve(TARGET, state, node).outcome
+    before = resolve(TARGET, state, node).observed
     state = caches(broken_cluster("c1"), base=state)
     for _ in range(2):
         resolution = resolve(TARGET, state, node)
-        assert resolution.outcome == before
+        assert resolution.observed == before
         assert [e.name for e in resolution.errors] == ["c1"]
     state = caches(cluster("c1", alt_stat_name="another bad one comes"), broken_cluster("c1"), base=state)
-    assert resolve(TARGET, state, node).outcome == before
+    assert resolve(TARGET, state, node).observed == before
 
 
 def test_an_unknown_host_names_host_answer_and_node(node):
-    missing = resolve(TARGET, caches(route(REVIEWS_ROUTE), route("9080")), node).outcome
+    missing = resolve(TARGET, caches(route(REVIEWS_ROUTE), route("9080")), node).observed
     assert isinstance(missing, TargetMissing)
     for part in ("'reviews'", f"empty route table for {REVIEWS_ROUTE}", node.id):
         assert part in missing.reason
@@ -118,10 +118,10 @@ def test_the_next_candidate_is_asked_only_when_the_one_before_is_known_to_be_unk
     state = caches(route(first))
     assert asked(resolve(target, state, node)) == {("ROUTE", first), ("ROUTE", second)}
     unknown = resolve(target, caches(route(second), base=state), node)
-    assert (unknown.outcome, asked(unknown)) == (None, {("ROUTE", first), ("ROUTE", second), ("ROUTE", "80")})
+    assert (unknown.observed, asked(unknown)) == (None, {("ROUTE", first), ("ROUTE", second), ("ROUTE", "80")})
     state = caches(route(second, "c"), cluster("c"), endpoints("c"), base=state)
     resolution = resolve(target, state, node)
-    assert resolution.outcome.host == "example.org"
+    assert resolution.observed.host == "example.org"
     assert ("ROUTE", first) in asked(resolution), "it may appear later, and then it is the one meant"
 
 
@@ -129,23 +129,23 @@ def test_a_table_left_empty_because_its_other_name_was_asked_too_is_asked_again(
     target = Target("reviews.demo", 9080)
     literal = "reviews.demo:9080"
     state = caches(route(REVIEWS_ROUTE), route(literal), route("9080"))
-    assert isinstance(resolve(target, state, node).outcome, TargetMissing)
+    assert isinstance(resolve(target, state, node).observed, TargetMissing)
     robber = route(literal, "c")
     robber.virtual_hosts[0].name = REVIEWS_ROUTE  # the service appeared, and only one of its names got it
     state = caches(robber, base=state)
     resolution = resolve(target, state, node)
-    assert resolution.outcome is None
+    assert resolution.observed is None
     assert asked(resolution) == {("ROUTE", REVIEWS_ROUTE)}
     assert resolution.again == {(ResourceType.ROUTE, REVIEWS_ROUTE)}
     state = state.forget(resolution.again)
     assert resolution.stands(state)
     state = caches(route(REVIEWS_ROUTE, "c"), cluster("c"), endpoints("c"), base=state)
-    assert resolve(target, state, node).outcome.host == REVIEWS
+    assert resolve(target, state, node).observed.host == REVIEWS
 
 
 def test_a_table_without_a_virtual_host_of_that_name_is_an_absence(node):
     other = route(REVIEWS_ROUTE, "c", domains=("other",))
-    missing = resolve(TARGET, caches(other, route("9080")), node).outcome
+    missing = resolve(TARGET, caches(other, route("9080")), node).observed
     assert "no virtual host of that name" in missing.reason
 
 
@@ -166,7 +166,7 @@ WILDCARD_ONLY = ("*.unknown.example.com:80", "*.unknown.example.com", "c")
 def test_a_host_that_only_a_wildcard_covers_is_found_in_the_table_of_the_whole_port(node):
     target = Target("a.unknown.example.com", 80)
     state = caches(route("a.unknown.example.com:80"), whole_port(WILDCARD_ONLY, ALLOW_ANY), cluster("c"))
-    config = resolve(target, caches(endpoints("c", "10.0.0.1"), base=state), node).outcome
+    config = resolve(target, caches(endpoints("c", "10.0.0.1"), base=state), node).observed
     assert (config.host, config.route_name) == ("a.unknown.example.com", "80")
     assert [(c.name, c.error) for c in config.clusters] == [("c", None)]
 
@@ -174,14 +174,14 @@ def test_a_host_that_only_a_wildcard_covers_is_found_in_the_table_of_the_whole_p
 @pytest.mark.parametrize(("unknown", "says"), [(("block_all", "*", "c"), "REGISTRY_ONLY"), (None, "no such host")])
 def test_what_becomes_of_hosts_that_the_mesh_does_not_know_is_said_by_name(node, unknown, says):
     table = whole_port(WILDCARD_ONLY, *([unknown] if unknown else []))
-    missing = resolve(Target("b.example.com", 80), caches(route("b.example.com:80"), table), node).outcome
+    missing = resolve(Target("b.example.com", 80), caches(route("b.example.com:80"), table), node).observed
     assert isinstance(missing, TargetMissing)
     assert says in missing.reason
 
 
 def past_the_mesh(target, *more, node):
     """What becomes of an unknown host where the mesh lets such be called."""
-    return resolve(target, caches(*no_table(target, node), whole_port(ALLOW_ANY), *more), node).outcome
+    return resolve(target, caches(*no_table(target, node), whole_port(ALLOW_ANY), *more), node).observed
 
 
 @pytest.mark.parametrize("host", ["api.example.org", "legacy", "db.other"])
@@ -240,7 +240,7 @@ def test_before_the_clusters_have_come_nobody_is_called_past_the_mesh(node):
 
 def test_a_malformed_table_that_was_never_good_is_said(node):
     state = caches(route(REVIEWS_ROUTE, "c", domains=()))
-    missing = resolve(TARGET, state, node).outcome
+    missing = resolve(TARGET, state, node).observed
     assert "domains: at least one is required" in missing.reason
 
 
@@ -248,7 +248,7 @@ def test_dns_clusters_bring_their_endpoints(node):
     dns = cluster("dns")
     dns.type = dns.STRICT_DNS
     dns.load_assignment.CopyFrom(endpoints("dns", "api.example.org"))
-    [joined] = resolve(TARGET, caches(route(REVIEWS_ROUTE, "dns"), dns), node).outcome.clusters
+    [joined] = resolve(TARGET, caches(route(REVIEWS_ROUTE, "dns"), dns), node).observed.clusters
     assert joined.endpoints.localities[0].endpoints[0].address == "api.example.org"
 
 
@@ -261,7 +261,7 @@ def original_dst(name):
 
 def where(made, target, *tables, node):
     """Host and port of the cluster's one endpoint, or why there is none."""
-    [joined] = resolve(target, caches(*tables, made), node).outcome.clusters
+    [joined] = resolve(target, caches(*tables, made), node).observed.clusters
     if joined.error is not None:
         return joined.error
     [locality] = joined.endpoints.localities
@@ -359,7 +359,7 @@ def test_the_target_port_of_a_service_entry_is_obeyed_as_envoy_does(node):
 
 def test_subsets_of_original_dst_are_said_to_be_left_out(node):
     made = original_dst(f"outbound|9080|v1|{REVIEWS}")
-    [joined] = resolve(TARGET, caches(route(REVIEWS_ROUTE, made.name), made), node).outcome.clusters
+    [joined] = resolve(TARGET, caches(route(REVIEWS_ROUTE, made.name), made), node).observed.clusters
     [left_out] = joined.cluster.left_out
     assert left_out.startswith("subset v1 ")
 
@@ -380,17 +380,17 @@ def test_a_selection_tells_found_from_missing_and_leaves_out_what_is_not_answere
     state = state.apply(update(kind=ResourceType.ENDPOINT, removed={"b": "gone"}))
     bad = DecodeError(ResourceType.ENDPOINT, "c", "", "is not valid protobuf")
     state = state.apply(update(kind=ResourceType.ENDPOINT, rejected=(bad,)))
-    selected = resolve(Selection(ResourceType.ENDPOINT, frozenset("abcd")), state, node).outcome
+    selected = resolve(Selection(ResourceType.ENDPOINT, frozenset("abcd")), state, node).observed
     assert list(selected.found) == ["a"]
     assert selected.missing["b"] == "gone"
     assert "protobuf" in selected.missing["c"]
     assert "d" not in selected.missing
-    assert resolve(Selection(ResourceType.ENDPOINT, frozenset("d")), state, node).outcome is None
+    assert resolve(Selection(ResourceType.ENDPOINT, frozenset("d")), state, node).observed is None
 
 
 @pytest.mark.parametrize("kind", [ResourceType.CLUSTER, ResourceType.ENDPOINT])
 def test_absence_says_something_only_for_a_type_that_was_sent_whole(node, kind):
     state = caches(cluster("a"), endpoints("a"))
-    selected = resolve(Selection(kind, frozenset("z")), state, node).outcome
+    selected = resolve(Selection(kind, frozenset("z")), state, node).observed
     assert (selected is not None) == kind.by_wildcard
-    assert resolve(Selection(kind, frozenset("z")), state.new_stream(), node).outcome is None
+    assert resolve(Selection(kind, frozenset("z")), state.new_stream(), node).observed is None

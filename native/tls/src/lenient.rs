@@ -15,15 +15,15 @@ use crate::hostnames::{is_for, shown};
 use crate::material::{Roots, validity};
 use crate::refusal::{SHOWN, expired, refuse};
 
-/// Of a peer's chain.
-pub(crate) struct Chain<'a> {
+/// The certificates that a peer has presented.
+pub(crate) struct Presented<'a> {
     pub leaf: &'a CertificateDer<'a>,
     pub between: &'a [CertificateDer<'a>],
 }
 
 /// `host`: whom a client means to call.
 pub(crate) fn check(
-    chain: &Chain<'_>,
+    chain: &Presented<'_>,
     roots: &Roots,
     host: Option<&str>,
     now: UnixTime,
@@ -73,7 +73,7 @@ pub(crate) fn check(
 /// Whether what issues it may vouch for some names only.
 fn reach(
     certificate: &Certificate<'_>,
-    chain: &Chain<'_>,
+    chain: &Presented<'_>,
     roots: &Roots,
     now: UnixTime,
     usage: KeyUsage,

@@ -15,7 +15,7 @@ use webpki::{EndEntityCert, KeyUsage};
 use crate::algorithms;
 use crate::bounds;
 use crate::certificate::Certificate;
-use crate::lenient::{self, Chain};
+use crate::lenient::{self, Presented};
 use crate::material::{Roots, may_issue};
 use crate::names::{NameRule, trust_domain};
 use crate::refusal::{SHOWN, expired, refuse};
@@ -83,7 +83,7 @@ impl Verifier {
         let between: Vec<_> = between.iter().filter(|certificate| may_issue(certificate)).cloned().collect();
         match &self.rules {
             Rules::Mesh(expected) => self.check_strictly(leaf, &between, roots, expected, now, usage),
-            Rules::Grpc(host) => lenient::check(&Chain { leaf, between: &between }, roots, host.as_deref(), now, usage),
+            Rules::Grpc(host) => lenient::check(&Presented { leaf, between: &between }, roots, host.as_deref(), now, usage),
         }
     }
 
