@@ -1,4 +1,4 @@
-//! How a reactor takes connections in: accepted, greeted where a port asks for it, and then a link.
+//! How a reactor takes connections in: accepted, a pending handshake where the port asks for one, and then a link.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 use crate::driven::Driven;
 use crate::fork::Descriptor;
 use crate::gate::Security;
-use crate::greetings::Greeted;
 use crate::listener::Listener;
+use crate::pending_handshakes::Progress;
 use crate::port::Port;
 use crate::reactor::Reactor;
-use crate::scheduler::GREETINGS;
+use crate::scheduler::HANDSHAKES;
 use crate::socket;
 use crate::turn::Turn;
 
 /// A listener that found no descriptor to spare looks again after this time.
 const EXHAUSTED: Duration = Duration::from_millis(50);
-/// How long greetings may keep a turn from its end; one half of a handshake costs about as much.
-const GREETING: Duration = Duration::from_millis(1);
+/// How long handshakes may keep a turn from its end; one half of a handshake costs about as much.
+const HANDSHAKES_PER_TURN: Duration = Duration::from_millis(1);
 
 impl<L: Listener> Reactor<L> {
     /// The accept path: a port without a gate that speaks one protocol does so at once, others look at the first bytes.
@@ -36,14 +36,14 @@ impl<L: Listener> Reactor<L> {
                 if self.scheduler.epoll.add(socket.fd(), libc::EPOLLIN, token).is_err() {
                     return; // as above
                 }
-                let until = self.greetings.lock().begin(&self.scheduler.epoll, token, socket, port);
+                let until = self.pending_handshakes.lock().begin(&self.scheduler.epoll, token, socket, port);
                 if let Some(until) = until {
-                    self.scheduler.look_at(GREETINGS, None, until);
+                    self.scheduler.look_at(HANDSHAKES, None, until);
                 }
                 if let Some(callback) = before {
                     turn.events.push(L::changed(callback)); // told before the next turn, which reads
                 } else {
-                    turn.greetings.push(token); // its bytes may be there
+                    turn.handshakes.push(token); // its bytes may be there
                 }
             }
         }
@@ -65,31 +65,31 @@ impl<L: Listener> Reactor<L> {
     }
 
     /// Handshakes come behind all that goes on in open connections, and no more of them in one turn than fit into
-    /// `GREETING`; the others are told of again. Calls that came in are handed over first, but not twice in a row: who is
-    /// busy must not keep everybody else out.
-    pub(super) fn greet(self: &Arc<Self>, turn: &mut Turn<L>) {
-        let waiting = std::mem::take(&mut turn.greetings);
+    /// `HANDSHAKES_PER_TURN`; the others are told of again. Calls that came in are handed over first, but not twice in a
+    /// row: who is busy must not keep everybody else out.
+    pub(super) fn advance_handshakes(self: &Arc<Self>, turn: &mut Turn<L>) {
+        let waiting = std::mem::take(&mut turn.handshakes);
         let put_off =
-            !waiting.is_empty() && !turn.accepted.is_empty() && !self.greetings_put_off.load(Ordering::Relaxed);
-        self.greetings_put_off.store(put_off, Ordering::Relaxed);
+            !waiting.is_empty() && !turn.accepted.is_empty() && !self.handshakes_put_off.load(Ordering::Relaxed);
+        self.handshakes_put_off.store(put_off, Ordering::Relaxed);
         if put_off {
             return;
         }
         let begun = Instant::now();
         for token in waiting {
-            let greeted = self.greetings.lock().turn(&self.scheduler.epoll, token);
-            self.greeted(greeted, turn);
-            if begun.elapsed() > GREETING {
+            let progress = self.pending_handshakes.lock().turn(&self.scheduler.epoll, token);
+            self.advanced(progress, turn);
+            if begun.elapsed() > HANDSHAKES_PER_TURN {
                 return;
             }
         }
     }
 
-    fn greeted(self: &Arc<Self>, greeted: Greeted<L>, turn: &mut Turn<L>) {
-        match greeted {
-            Greeted::NotYet => {}
-            Greeted::Refused(event) => turn.events.push(event),
-            Greeted::Opened { socket, port, speaks, security, first } => {
+    fn advanced(self: &Arc<Self>, progress: Progress<L>, turn: &mut Turn<L>) {
+        match progress {
+            Progress::NotYet => {}
+            Progress::Refused(event) => turn.events.push(event),
+            Progress::Opened { socket, port, speaks, security, first } => {
                 if let Ok(link) = self.admit(&port, speaks, socket, *security, &first) {
                     if let Some(admission) = link.admission() {
                         turn.events.push(L::admitted(admission.gate.on_admitted.clone(), link.clone().info()));
@@ -113,7 +113,7 @@ impl<L: Listener> Reactor<L> {
                 Ok(Some(socket)) => accepted.push((socket, port.clone())),
                 Ok(None) => return,
                 // Out of descriptors: who has not even said hello makes room, else the listener rests.
-                Err(_) if self.greetings.lock().drop_oldest(&self.scheduler.epoll) => {}
+                Err(_) if self.pending_handshakes.lock().drop_oldest(&self.scheduler.epoll) => {}
                 Err(_) => {
                     let _ = self.scheduler.epoll.modify(listener, 0, token);
                     return self.scheduler.look_at(token, None, Instant::now() + EXHAUSTED);

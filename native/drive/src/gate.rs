@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use proxyless_tls::chains::{Chains, Hello, Policy};
-use proxyless_tls::greeting::Taken;
+use proxyless_tls::protocol_detection::Taken;
 use proxyless_tls::server::ServerTls;
 use proxyless_tls::session::Session;
 

@@ -20,7 +20,7 @@ use crate::turn::Turn;
 use proxyless_core::grpc::Tally;
 use proxyless_core::grpc::status::{Origin, Status, code};
 use proxyless_core::http2::Counters;
-use proxyless_tls::greeting::Taken;
+use proxyless_tls::protocol_detection::Taken;
 use proxyless_tls::session::Session;
 
 /// How long what a loop last read says that the peer is there.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use proxyless_tls::greeting::Taken;
+use proxyless_tls::protocol_detection::Taken;
 use proxyless_tls::session::Session;
 
 use crate::protocol::Protocol;

@@ -15,14 +15,14 @@ use crate::busy::BusyPoll;
 use crate::driven::Driven;
 use crate::fork::{Descriptor, ProcessMutex};
 use crate::gate::{Gate, Security};
-use crate::greetings::Greetings;
 use crate::link::{Answers, Link};
 use crate::listener::Listener;
 use crate::misfits::{is_new_misfit, still_fits};
+use crate::pending_handshakes::PendingHandshakes;
 use crate::port::Port;
 use crate::protocol::Protocol;
 use crate::registrations::{Registration, Registrations};
-use crate::scheduler::{ALARM, BELL, FIRST_FREE, GREETINGS, HELD, OPEN, Open, Scheduler};
+use crate::scheduler::{ALARM, BELL, FIRST_FREE, HANDSHAKES, HELD, OPEN, Open, Scheduler};
 use crate::socket::{self, Epoll};
 use crate::turn::Turn;
 use proxyless_core::grpc::Tally;
@@ -34,9 +34,9 @@ const PER_ALARM: usize = 256;
 pub struct Reactor<L: Listener> {
     pub(super) scheduler: Arc<Scheduler<L>>,
     pub(super) registrations: ProcessMutex<Registrations<L>>,
-    pub(super) greetings: ProcessMutex<Greetings<L>>,
-    /// Calls went before greetings in the last turn.
-    pub(super) greetings_put_off: AtomicBool,
+    pub(super) pending_handshakes: ProcessMutex<PendingHandshakes<L>>,
+    /// Calls went before handshakes in the last turn.
+    pub(super) handshakes_put_off: AtomicBool,
     /// A thread lingers: what arrives on open links is its.
     lingering: AtomicBool,
     /// What links have carried that are over, and what their peers did.
@@ -51,8 +51,8 @@ impl<L: Listener> Reactor<L> {
         Ok(Arc::new(Self {
             scheduler: Arc::new(Scheduler::new(defers_flush)?),
             registrations: ProcessMutex::default(),
-            greetings: ProcessMutex::default(),
-            greetings_put_off: AtomicBool::new(false),
+            pending_handshakes: ProcessMutex::default(),
+            handshakes_put_off: AtomicBool::new(false),
             lingering: AtomicBool::new(false),
             past: ProcessMutex::default(),
             next_token: AtomicU64::new(FIRST_FREE),
@@ -123,7 +123,7 @@ impl<L: Listener> Reactor<L> {
 
     /// Closes the listeners and what has not yet begun; returns the links that are left.
     pub fn stop_listening(&self) -> Vec<Arc<dyn Driven<L>>> {
-        *self.greetings.lock() = Greetings::default();
+        *self.pending_handshakes.lock() = PendingHandshakes::default();
         let mut registrations = self.registrations.lock();
         registrations.by_token.retain(|_, registration| matches!(registration, Registration::Link(_)));
         registrations.links()
@@ -216,7 +216,7 @@ impl<L: Listener> Reactor<L> {
                     token => self.serve(token, hung_up, &mut turn),
                 }
             }
-            self.greet(&mut turn);
+            self.advance_handshakes(&mut turn);
             // What was held has left, or a look at the time found nothing: Python has not to hear of it.
             let inner = !ready.is_empty() && ready.iter().all(|(token, _)| matches!(*token, HELD | ALARM));
             if !inner || !turn.is_empty() {
@@ -269,7 +269,7 @@ impl<L: Listener> Reactor<L> {
         if let Some(link) = link {
             self.turn_link(link, hung_up, turn);
         } else {
-            turn.greetings.push(token);
+            turn.handshakes.push(token);
         }
     }
 
@@ -315,11 +315,11 @@ impl<L: Listener> Reactor<L> {
     }
 
     fn look(self: &Arc<Self>, token: u64, turn: &mut Turn<L>) {
-        if token == GREETINGS {
-            let (late, next) = self.greetings.lock().expire(&self.scheduler.epoll, Instant::now());
+        if token == HANDSHAKES {
+            let (late, next) = self.pending_handshakes.lock().expire(&self.scheduler.epoll, Instant::now());
             turn.events.extend(late);
             if let Some(next) = next {
-                self.scheduler.look_at(GREETINGS, None, next);
+                self.scheduler.look_at(HANDSHAKES, None, next);
             }
             return;
         }

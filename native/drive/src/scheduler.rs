@@ -20,7 +20,7 @@ pub(super) const BELL: u64 = 1;
 pub(super) const HELD: u64 = 2;
 pub(super) const OPEN: u64 = 3;
 /// Among the timers: connections that have not said what they are.
-pub(super) const GREETINGS: u64 = 4;
+pub(super) const HANDSHAKES: u64 = 4;
 pub(super) const FIRST_FREE: u64 = 5;
 
 /// So many bells are kept for those who lead next.

@@ -6,12 +6,12 @@ pub struct Turn<L: Listener> {
     pub accepted: Vec<L::Accepted>,
     pub events: Vec<L::Event>,
     /// Connections that are not open yet and have something to say.
-    pub(super) greetings: Vec<u64>,
+    pub(super) handshakes: Vec<u64>,
 }
 
 impl<L: Listener> Default for Turn<L> {
     fn default() -> Self {
-        Self { accepted: Vec::new(), events: Vec::new(), greetings: Vec::new() }
+        Self { accepted: Vec::new(), events: Vec::new(), handshakes: Vec::new() }
     }
 }
 

@@ -1,5 +1,5 @@
 //! TLS as a mesh speaks it, sans I/O: who a peer is (`verify`), what a port lets in (`chains`), how a connection
-//! begins (`greeting`) and the bytes after that (`session`). No socket, no clock but the certificates' own, no Python.
+//! begins (`protocol_detection`) and the bytes after that (`session`). No socket, no clock but the certificates' own, no Python.
 
 #![forbid(unsafe_code)]
 
@@ -9,11 +9,11 @@ pub mod chains;
 pub mod client;
 mod der;
 pub mod detect;
-pub mod greeting;
 pub mod hostnames;
 pub mod lenient;
 pub mod material;
 pub mod names;
+pub mod protocol_detection;
 pub mod refusal;
 pub mod sans;
 pub mod server;

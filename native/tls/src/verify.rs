@@ -83,7 +83,9 @@ impl Verifier {
         let between: Vec<_> = between.iter().filter(|certificate| may_issue(certificate)).cloned().collect();
         match &self.rules {
             Rules::Mesh(expected) => self.check_strictly(leaf, &between, roots, expected, now, usage),
-            Rules::Grpc(host) => lenient::check(&Presented { leaf, between: &between }, roots, host.as_deref(), now, usage),
+            Rules::Grpc(host) => {
+                lenient::check(&Presented { leaf, between: &between }, roots, host.as_deref(), now, usage)
+            }
         }
     }
 

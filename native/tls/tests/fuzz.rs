@@ -7,8 +7,8 @@ use common::random::{Random, fuzz, mutate};
 use common::*;
 use proxyless_tls::chains::Chains;
 use proxyless_tls::detect::HTTP2;
-use proxyless_tls::greeting::Greeting;
 use proxyless_tls::material::{Roots, validity};
+use proxyless_tls::protocol_detection::ProtocolDetection;
 use proxyless_tls::verify::Verifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -24,13 +24,13 @@ fn hello(root: &Ca) -> Vec<u8> {
     bytes
 }
 
-fn greet(chains: &Chains, bytes: &[u8], random: &mut Random) {
-    let mut greeting = Greeting::default();
+fn detect(chains: &Chains, bytes: &[u8], random: &mut Random) {
+    let mut detection = ProtocolDetection::default();
     let mut rest = bytes;
     while !rest.is_empty() {
         let (piece, after) = rest.split_at(1 + random.below(rest.len()));
         rest = after;
-        match greeting.feed(chains, &[HTTP2], piece) {
+        match detection.feed(chains, &[HTTP2], piece) {
             Ok(None) => {}
             Ok(Some(opened)) => {
                 assert!(opened.session.is_none(), "a handshake without an answer from the client is over");
@@ -38,13 +38,13 @@ fn greet(chains: &Chains, bytes: &[u8], random: &mut Random) {
                 return;
             }
             Err(_) => {
-                assert!(greeting.feed(chains, &[HTTP2], b"more").is_err(), "a refused connection goes on");
+                assert!(detection.feed(chains, &[HTTP2], b"more").is_err(), "a refused connection goes on");
                 return;
             }
         }
     }
     let mut answer = Vec::new();
-    greeting.write_to(&mut answer).unwrap();
+    detection.write_to(&mut answer).unwrap();
     assert!(answer.len() < 64 * 1024, "{} bytes of answer to {} of a stranger", answer.len(), bytes.len());
 }
 
@@ -59,9 +59,9 @@ fn no_first_bytes_harm_a_port() {
     let seeds = [hello(&root), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), b"GET / HTTP/1.1\r\n\r\n".to_vec()];
     fuzz(|random| {
         let seed = &seeds[random.below(seeds.len())];
-        greet(&chains, &mutate(seed, random), random);
+        detect(&chains, &mutate(seed, random), random);
         let noise: Vec<u8> = (0..random.below(300)).map(|_| random.next() as u8).collect();
-        greet(&chains, &noise, random);
+        detect(&chains, &noise, random);
     });
 }
 

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use proxyless_tls::chains::{Chains, Hello};
 use proxyless_tls::detect::{Detected, HTTP2, Spoken, begins_with};
-use proxyless_tls::greeting::Greeting;
+use proxyless_tls::protocol_detection::ProtocolDetection;
 use proxyless_tls::session::Session;
 use proxyless_tls::verify::Expected;
 use rcgen::{BasicConstraints, IsCa, SanType};
@@ -160,12 +160,12 @@ fn one_port_takes_plaintext_and_mutual_tls_and_tells_them_apart() {
     assert_eq!(taken_by(&met.server.unwrap()), "mtls");
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nand more";
     for step in [1, 4, 100] {
-        let mut greeting = Greeting::default();
+        let mut detection = ProtocolDetection::default();
         let mut first = Vec::new();
         for piece in preface.chunks(step) {
             if !first.is_empty() {
                 first.extend_from_slice(piece);
-            } else if let Some(opened) = greeting.feed(&chains, &[HTTP2], piece).unwrap() {
+            } else if let Some(opened) = detection.feed(&chains, &[HTTP2], piece).unwrap() {
                 assert!(opened.session.is_none());
                 assert_eq!(
                     (taken_by(&opened), &opened.hello),
@@ -183,7 +183,7 @@ fn what_no_chain_lets_in_is_told_so() {
     let root = ca("mesh");
     let server = server_tls(&root, &root.plain_leaf(SERVER), true);
     let strict = only(chain("mtls", "tls", &["istio-h2"], Some(server)));
-    let feed = |chains: &Chains, bytes: &[u8]| Greeting::default().feed(chains, &[HTTP2], bytes);
+    let feed = |chains: &Chains, bytes: &[u8]| ProtocolDetection::default().feed(chains, &[HTTP2], bytes);
     let why = feed(&strict, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").err().unwrap();
     assert!(why.contains("plaintext") && why.contains("STRICT"), "{why}");
     assert!(feed(&strict, b"GET / HTTP/1.1\r\n\r\n").err().unwrap().contains("neither TLS nor HTTP/2"));
@@ -205,7 +205,7 @@ fn spoken_inside(alpn: &[&str], spoken: &[Spoken], first: &[u8]) -> Result<Optio
     let chains = only(chain("mtls", "tls", &[], Some(server_tls(&root, &root.plain_leaf(SERVER), false))));
     let client = client_tls_offering(&root, alpn);
     let mut session = Session::client(&client).unwrap();
-    let (mut greeting, mut up, mut down) = (Greeting::default(), Vec::new(), Vec::new());
+    let (mut detection, mut up, mut down) = (ProtocolDetection::default(), Vec::new(), Vec::new());
     let mut unsaid = first.iter();
     loop {
         while session.wants_write() {
@@ -216,11 +216,11 @@ fn spoken_inside(alpn: &[&str], spoken: &[Spoken], first: &[u8]) -> Result<Optio
             session.write(&[std::io::IoSlice::new(&[*next])]);
             continue;
         }
-        if let Some(opened) = greeting.feed(&chains, spoken, &std::mem::take(&mut up))? {
+        if let Some(opened) = detection.feed(&chains, spoken, &std::mem::take(&mut up))? {
             assert!(first.starts_with(&opened.first));
             return Ok(Some(opened.speaks));
         }
-        greeting.write_to(&mut down).unwrap();
+        detection.write_to(&mut down).unwrap();
         session.feed(&std::mem::take(&mut down), &mut |_| {}).unwrap();
     }
 }
@@ -242,9 +242,9 @@ fn in_plaintext_each_detector_has_its_say_in_its_turn() {
     let chains = only(chain("plain", "raw_buffer", &[], None));
     for step in [1, 100] {
         for (said, speaks) in [(&b"knock, knock"[..], 1), (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0)] {
-            let mut greeting = Greeting::default();
+            let mut detection = ProtocolDetection::default();
             let mut pieces = said.chunks(step);
-            let opened = pieces.find_map(|piece| greeting.feed(&chains, &[HTTP2, KNOCK], piece).unwrap()).unwrap();
+            let opened = pieces.find_map(|piece| detection.feed(&chains, &[HTTP2, KNOCK], piece).unwrap()).unwrap();
             assert_eq!((opened.speaks, opened.session.is_none()), (speaks, true));
         }
     }
@@ -256,7 +256,7 @@ fn what_is_no_http_names_no_protocol_to_filter_chains() {
         chains: vec![chain("http", "raw_buffer", &["h2c"], None), chain("rest", "raw_buffer", &[], None)],
         otherwise: None,
     };
-    let mut greeting = Greeting::default();
-    let opened = greeting.feed(&chains, &[HTTP2, KNOCK], b"knock").unwrap().unwrap();
+    let mut detection = ProtocolDetection::default();
+    let opened = detection.feed(&chains, &[HTTP2, KNOCK], b"knock").unwrap().unwrap();
     assert_eq!((taken_by(&opened), opened.hello.protocols.len()), ("rest", 0));
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use proxyless_tls::chains::{Chain, Chains};
 use proxyless_tls::client::ClientTls;
 use proxyless_tls::detect::HTTP2;
-use proxyless_tls::greeting::{Greeting, Opened};
 use proxyless_tls::material::{Identity, Roots};
 use proxyless_tls::names::NameRule;
+use proxyless_tls::protocol_detection::{Opened, ProtocolDetection};
 use proxyless_tls::server::ServerTls;
 use proxyless_tls::session::Session;
 use proxyless_tls::verify::{Expected, Verifier};
@@ -127,9 +127,9 @@ pub struct Met {
     pub server: Result<Opened, String>,
 }
 
-/// Lets a client greet a server. `step` bytes cross at a time, so that records are cut everywhere.
+/// Lets a client begin with a server. `step` bytes cross at a time, so that records are cut everywhere.
 pub fn meet(client: &ClientTls, chains: &Chains, step: usize) -> Met {
-    let mut greeting = Greeting::default();
+    let mut detection = ProtocolDetection::default();
     let mut session = Session::client(client).unwrap();
     let mut opened: Option<Opened> = None;
     let mut refused: Option<String> = None;
@@ -147,14 +147,14 @@ pub fn meet(client: &ClientTls, chains: &Chains, step: usize) -> Met {
                 refused = fed.err();
                 continue;
             }
-            match greeting.feed(chains, &[HTTP2], piece) {
+            match detection.feed(chains, &[HTTP2], piece) {
                 Ok(None) => {}
                 Ok(Some(done)) => opened = Some(done),
                 Err(why) => refused = Some(why),
             }
         }
         let mut answer = Vec::new();
-        greeting.write_to(&mut answer).unwrap();
+        detection.write_to(&mut answer).unwrap();
         if let Some(server) = opened.as_mut().and_then(|opened| opened.session.as_mut()) {
             while server.wants_write() {
                 server.write_to(&mut answer).unwrap();
@@ -174,7 +174,7 @@ pub fn meet(client: &ClientTls, chains: &Chains, step: usize) -> Met {
                         Ok(_) => Ok(opened),
                         Err(why) => Err(why),
                     },
-                    None => greeting
+                    None => detection
                         .feed(chains, &[HTTP2], &alert)
                         .and_then(|done| done.ok_or_else(|| String::from("half open"))),
                 };
@@ -185,7 +185,7 @@ pub fn meet(client: &ClientTls, chains: &Chains, step: usize) -> Met {
     let server = match (refused, opened) {
         (Some(why), _) => Err(why),
         (None, Some(opened)) => Ok(opened),
-        (None, None) => Err(format!("still waiting for {}", greeting.waits_for())),
+        (None, None) => Err(format!("still waiting for {}", detection.waits_for())),
     };
     let client = if session.handshaking() { Err(String::from("half open")) } else { Ok(session) };
     Met { client, server }

@@ -13,7 +13,7 @@ use crate::session::Session;
 /// A ClientHello larger than this is nobody's.
 const MAX_HELLO: usize = 64 * 1024;
 
-pub struct Greeting {
+pub struct ProtocolDetection {
     stage: Stage,
     output: Vec<u8>,
 }
@@ -54,15 +54,15 @@ pub struct Opened {
     pub speaks: usize,
 }
 
-impl Default for Greeting {
+impl Default for ProtocolDetection {
     fn default() -> Self {
         Self { stage: Stage::Sniffing(Vec::new()), output: Vec::new() }
     }
 }
 
-impl Greeting {
+impl ProtocolDetection {
     /// `chains` are asked for once, when the connection has shown what it is, of what the port has `spoken`. Some: the
-    /// connection may go on, and this greeting is over. An error is final and says why; what is left to write tells the
+    /// connection may go on, and the detection is over. An error is final and says why; what is left to write tells the
     /// peer.
     pub fn feed(&mut self, chains: &Chains, spoken: &[Spoken], bytes: &[u8]) -> Result<Option<Opened>, String> {
         match std::mem::replace(&mut self.stage, Stage::Over) {

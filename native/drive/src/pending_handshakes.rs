@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proxyless_tls::greeting::Greeting;
+use proxyless_tls::protocol_detection::ProtocolDetection;
 
 use crate::fork::Descriptor;
 use crate::gate::{Admission, Security};
@@ -20,35 +20,35 @@ const GRAIN: Duration = Duration::from_millis(250);
 /// More at once than this is an attack: the oldest go.
 const MOST: usize = 16 * 1024;
 
-pub struct Greetings<L: Listener> {
-    by_token: HashMap<u64, Pending<L>>,
+pub struct PendingHandshakes<L: Listener> {
+    by_token: HashMap<u64, PendingHandshake<L>>,
     /// In the order of their time; some are over already.
     oldest: VecDeque<(Instant, u64)>,
     /// The reactor will call `expire`.
     watched: bool,
 }
 
-struct Pending<L: Listener> {
+struct PendingHandshake<L: Listener> {
     socket: Descriptor,
     port: Arc<Port<L>>,
-    greeting: Greeting,
+    detection: ProtocolDetection,
     /// Of the gate's chains, when it came.
     version: u64,
 }
 
-pub enum Greeted<L: Listener> {
+pub enum Progress<L: Listener> {
     NotYet,
     Refused(L::Event),
     Opened { socket: Descriptor, port: Arc<Port<L>>, speaks: usize, security: Box<Security<L>>, first: Vec<u8> },
 }
 
-impl<L: Listener> Default for Greetings<L> {
+impl<L: Listener> Default for PendingHandshakes<L> {
     fn default() -> Self {
         Self { by_token: HashMap::new(), oldest: VecDeque::new(), watched: false }
     }
 }
 
-impl<L: Listener> Greetings<L> {
+impl<L: Listener> PendingHandshakes<L> {
     /// Returns when `expire` is due if that is not known yet.
     pub fn begin(&mut self, epoll: &Epoll, token: u64, socket: Descriptor, port: Arc<Port<L>>) -> Option<Instant> {
         let until = Instant::now() + LIMIT;
@@ -56,51 +56,52 @@ impl<L: Listener> Greetings<L> {
             self.drop_oldest(epoll);
         }
         let version = port.gate.as_ref().map_or(0, |gate| gate.version());
-        self.by_token.insert(token, Pending { socket, port, greeting: Greeting::default(), version });
+        self.by_token
+            .insert(token, PendingHandshake { socket, port, detection: ProtocolDetection::default(), version });
         self.oldest.push_back((until, token));
         (!std::mem::replace(&mut self.watched, true)).then_some(until)
     }
 
     /// The socket is readable or writable, or may be.
-    pub fn turn(&mut self, epoll: &Epoll, token: u64) -> Greeted<L> {
-        let Some(mut pending) = self.by_token.remove(&token) else { return Greeted::NotYet };
+    pub fn turn(&mut self, epoll: &Epoll, token: u64) -> Progress<L> {
+        let Some(mut pending) = self.by_token.remove(&token) else { return Progress::NotYet };
         let chains = pending.port.chains();
         let fd = pending.socket.fd();
         let mut buffer = [0; 4096];
         loop {
             let fed = match socket::receive(fd, &mut buffer) {
                 // It opened and closed: that is how some look whether anybody listens (a kubelet's tcpSocket probe).
-                Ok(Some(0)) if pending.greeting.unheard() => {
+                Ok(Some(0)) if pending.detection.unheard() => {
                     epoll.remove(fd);
-                    return Greeted::NotYet;
+                    return Progress::NotYet;
                 }
-                Ok(Some(0)) => Err(format!("it was closed while we waited for {}", pending.greeting.waits_for())),
-                Ok(Some(n)) => pending.greeting.feed(&chains, &pending.port.spoken, &buffer[..n]),
+                Ok(Some(0)) => Err(format!("it was closed while we waited for {}", pending.detection.waits_for())),
+                Ok(Some(n)) => pending.detection.feed(&chains, &pending.port.spoken, &buffer[..n]),
                 Ok(None) => break,
                 Err(error) => Err(error.to_string()),
             };
-            let sent = pending.greeting.write_to(&mut socket::Outlet(fd));
+            let sent = pending.detection.write_to(&mut socket::Outlet(fd));
             match fed {
                 Ok(None) => {}
                 Ok(Some(opened)) => {
                     epoll.remove(fd);
-                    let Pending { socket, port, version, .. } = pending;
+                    let PendingHandshake { socket, port, version, .. } = pending;
                     let gate = port.gate.clone();
                     let admission = gate.map(|gate| Admission::new(gate, opened.hello, opened.chain, version));
                     let security = Box::new(Security { session: opened.session, admission });
                     let (speaks, first) = (opened.speaks, opened.first);
-                    return Greeted::Opened { socket, port, speaks, security, first };
+                    return Progress::Opened { socket, port, speaks, security, first };
                 }
                 Err(reason) => return pending.refused(epoll, reason),
             }
-            if sent.is_err() && pending.greeting.has_output() {
+            if sent.is_err() && pending.detection.has_output() {
                 break;
             }
         }
-        let writable = if pending.greeting.has_output() { libc::EPOLLOUT } else { 0 };
+        let writable = if pending.detection.has_output() { libc::EPOLLOUT } else { 0 };
         let _ = epoll.modify(fd, libc::EPOLLIN | writable, token);
         self.by_token.insert(token, pending);
-        Greeted::NotYet
+        Progress::NotYet
     }
 
     /// Ends those whose time is over; returns when the next is due.
@@ -116,8 +117,8 @@ impl<L: Listener> Greetings<L> {
                 return (late, Some(until.max(now + GRAIN)));
             }
             self.oldest.pop_front();
-            let reason = format!("after {} s we still waited for {}", LIMIT.as_secs(), pending.greeting.waits_for());
-            if let Greeted::Refused(event) = pending.refused(epoll, reason) {
+            let reason = format!("after {} s we still waited for {}", LIMIT.as_secs(), pending.detection.waits_for());
+            if let Progress::Refused(event) = pending.refused(epoll, reason) {
                 late.push(event);
             }
         }
@@ -137,15 +138,15 @@ impl<L: Listener> Greetings<L> {
     }
 }
 
-impl<L: Listener> Pending<L> {
-    fn refused(self, epoll: &Epoll, reason: String) -> Greeted<L> {
+impl<L: Listener> PendingHandshake<L> {
+    fn refused(self, epoll: &Epoll, reason: String) -> Progress<L> {
         let fd = self.socket.fd();
         epoll.remove(fd);
         let peer = socket::peer_name(fd);
         socket::shut(fd);
         match &self.port.gate {
-            Some(gate) => Greeted::Refused(L::refused(gate.on_refused.clone(), peer, reason)),
-            None => Greeted::NotYet,
+            Some(gate) => Progress::Refused(L::refused(gate.on_refused.clone(), peer, reason)),
+            None => Progress::NotYet,
         }
     }
 }
