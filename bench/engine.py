@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.measured import Done
-from rpc._native import Reactor, Method
+from rpc._native import Method, Reactor
 from rpc.aio.awake import Awake
 from rpc.aio.reactor import attach, detach, shared_reactor
 from rpc.blocking.tender import tended_reactor

@@ -23,8 +23,8 @@ from rpc.routing import InvalidPatternError
 from rpc.security import MeshProtection, Protection
 from rpc.snapshot import Snapshot, keys, place
 from rpc.transport import SubchannelPool
-from rpc.transport.subchannel import CHANNEL_CLOSED
 from rpc.transport.proxy import proxy_for
+from rpc.transport.subchannel import CHANNEL_CLOSED
 from rpc.weakly import weakly
 from xds_client.greenlets import refuse_greenlets
 

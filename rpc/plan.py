@@ -27,7 +27,7 @@ from rpc.deadline import sooner
 from rpc.errors import NOT_SENT, ChannelClosedError, RouteLimit, explained, failed, listed
 from rpc.request_head import RequestHead
 from rpc.retrying import Retries
-from rpc.steps import Authorize, Dial, AwaitStream, Wait
+from rpc.steps import Authorize, AwaitStream, Dial, Wait
 from rpc.transport.pending_calls import PendingCall
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from localmesh.compile.view import Locality
 from localmesh.config.service_entry import (
     Location,
     Protocol,
-    ServiceEntryResolution,
     ServiceEntry,
+    ServiceEntryResolution,
     ServicePort,
     WorkloadEntry,
     is_ip,

@@ -16,10 +16,10 @@ from rpc.weakly import weakly
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc._native import ClientTransport, ClientTls, Reactor, TransportConfig
+    from rpc._native import ClientTls, ClientTransport, Reactor, TransportConfig
     from rpc.security import Security
-    from rpc.transport.subchannel import Subchannel
     from rpc.transport.proxy import Proxy
+    from rpc.transport.subchannel import Subchannel
 
 # getaddrinfo imports this codec when first called. A fork meanwhile, in another thread, would leave the child with an
 # import that never ends.

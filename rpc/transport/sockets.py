@@ -22,8 +22,8 @@ from rpc.workers import LOOK_UPS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rpc.transport.subchannel import SubchannelKey
     from rpc.transport.proxy import Proxy
+    from rpc.transport.subchannel import SubchannelKey
 
     _Info = tuple[int, int, int, str, Any]  # of getaddrinfo
 

@@ -10,9 +10,9 @@ import rpc
 from rpc import _native
 from rpc.balancing.endpoint import Picker
 from tests.fakes.signatures import of_class, of_object, of_stub
-from tests.rpc.transports import FakeClientTransport
 from tests.rpc.plan.test_picks_end import Told
 from tests.rpc.tls.mesh import Mesh, Source
+from tests.rpc.transports import FakeClientTransport
 from tests.xds_client.wire import FakeStream, FakeTransport
 from xds_client import Bootstrap, Node, PilotExchanger
 from xds_client.identity.source import IdentitySource

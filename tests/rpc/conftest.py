@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from tests.rpc.frames import RawClient, RawServer
-from tests.rpc.transports import HandClock
 from tests.rpc.mesh import Mesh
 from tests.rpc.peers import World
 from tests.rpc.programs import ELSEWHERE, python
 from tests.rpc.script import polite
 from tests.rpc.script import request as asked
+from tests.rpc.transports import HandClock
 
 MAKES = [("grpcio", "grpcio"), ("ours", "grpcio"), ("grpcio", "ours"), ("ours", "ours")]
 MATRIX = [(kind, *makes) for kind in ("sync", "aio") for makes in MAKES]

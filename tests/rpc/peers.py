@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import grpc
 import grpc.aio
-from examples.hello.hello_pb2_grpc import GreeterStub, add_GreeterServicer_to_server
 
 import rpc
 import rpc.aio
+from examples.hello.hello_pb2_grpc import GreeterStub, add_GreeterServicer_to_server
 from tests.rpc.script import PATIENCE, AioServicer, SyncServicer
 
 KINDS = {"unary": "SayHello", "server_stream": "ListHellos", "client_stream": "CollectHellos", "bidi": "Chat"}

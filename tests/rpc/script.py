@@ -11,9 +11,10 @@ import inspect
 from typing import TYPE_CHECKING
 
 import grpc.aio
+from grpc._cython import cygrpc
+
 from examples.hello.hello_pb2 import HelloReply, HelloRequest
 from examples.hello.hello_pb2_grpc import GreeterServicer
-from grpc._cython import cygrpc
 
 if TYPE_CHECKING:
     import threading

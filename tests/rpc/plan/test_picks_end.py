@@ -17,10 +17,10 @@ from rpc.core import ChannelCore
 from rpc.errors import NOT_SENT
 from rpc.steps import Dial
 from tests.rpc.configs import cluster, config, endpoint
-from tests.rpc.transports import Call, connect, ends_of
 from tests.rpc.peers import KINDS, World
 from tests.rpc.script import READ, greet, polite, request, stay_until_over
 from tests.rpc.tls.ends import until
+from tests.rpc.transports import Call, connect, ends_of
 from xds_client.model import LbPolicy
 
 OK, CANCELLED, DEADLINE_EXCEEDED = (

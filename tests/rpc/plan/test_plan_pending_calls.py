@@ -9,7 +9,7 @@ from rpc.attempt import Attempt
 from rpc.core import ChannelCore
 from rpc.errors import NOT_SENT
 from rpc.options import ChannelOptions
-from rpc.steps import Dial, AwaitStream
+from rpc.steps import AwaitStream, Dial
 from tests.rpc.configs import cluster, config, endpoint
 from tests.rpc.transports import Call, FakeClientTransport, code, connect
 
