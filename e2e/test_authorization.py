@@ -19,7 +19,7 @@ TABLE = [
     for policies in module.TABLE
 ]
 
-NOT_OF_LOCALMESH = {"EnvoyFilter", "RequestAuthentication"}
+NOT_OF_LOCALMESH = {"EnvoyFilter"}
 
 pytestmark = pytest.mark.timeout(180)  # the first test builds the village; a loaded machine takes its time
 

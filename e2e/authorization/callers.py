@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from e2e.authorization.cases import CLOSED, LET_IN, MALFORMED, REFUSED, UNAUTHENTICATED
+from e2e.authorization.cases import CLOSED, LET_IN, MALFORMED, NOT_GRPC, REFUSED, UNAUTHENTICATED
 from tests.rpc.frames import DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, Wire, frame
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ALPN = ["istio-h2", "istio", "h2"]  # as a sidecar's HTTP calls offer
 _EMPTY_MESSAGE = bytes(5)
-_BY_STATUS = {"400": MALFORMED, "401": UNAUTHENTICATED, "403": REFUSED}
+_BY_STATUS = {"400": MALFORMED, "401": UNAUTHENTICATED, "403": REFUSED, "405": NOT_GRPC, "415": NOT_GRPC}
 _BY_CODE = {"7": REFUSED, "13": MALFORMED, "16": UNAUTHENTICATED}  # as Envoy says the same to a caller of gRPC's
 
 

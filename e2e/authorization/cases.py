@@ -17,6 +17,7 @@ REFUSED = "refused"  # HTTP 403, or gRPC's PERMISSION_DENIED
 UNAUTHENTICATED = "unauthenticated"  # HTTP 401, or gRPC's UNAUTHENTICATED
 MALFORMED = "malformed"  # HTTP 400: no policy is asked about such a request
 CLOSED = "closed"  # the connection, without an answer
+NOT_GRPC = "not gRPC"  # HTTP 405 or 415, of servers that speak nothing else, whatever the policy
 
 GUARDED = {"guarded": "yes"}  # a label of the servers that the table is about
 SERVICE_ACCOUNT = "guarded"
@@ -98,15 +99,28 @@ class Request:
     sni: str = "outbound_.9080_._.shop.demo.svc.cluster.local"
     content_type: str = "application/grpc"
 
+    @property
+    def is_grpc(self) -> bool:
+        """Or comes to a port where nobody looks for HTTP."""
+        return self.port == TCP or (self.method == "POST" and self.content_type.startswith("application/grpc"))
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """``because``: what Istio's documentation says of this one, where that of its `Policies` does not cover it."""
+    """``because``: what Istio's documentation says of this one, where that of its `Policies` does not cover it.
+
+    ``ours``: what our servers do where it is not what Envoy does; docs/compatibility.md says why.
+    """
 
     name: str
     expected: str
     request: Request
     because: str = ""
+    ours: str = ""
+
+    @property
+    def expected_of_ours(self) -> str:
+        return self.ours or (self.expected if self.request.is_grpc else NOT_GRPC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,24 +146,24 @@ def policies(
     return Policies(name, source, tuple(documents), cases, mesh or {})
 
 
-def let_in(name: str, because: str = "", **request: Any) -> Case:
-    return Case(name, LET_IN, Request(**request), because)
+def let_in(name: str, because: str = "", *, ours: str = "", **request: Any) -> Case:
+    return Case(name, LET_IN, Request(**request), because, ours)
 
 
-def refused(name: str, because: str = "", **request: Any) -> Case:
-    return Case(name, REFUSED, Request(**request), because)
+def refused(name: str, because: str = "", *, ours: str = "", **request: Any) -> Case:
+    return Case(name, REFUSED, Request(**request), because, ours)
 
 
-def unauthenticated(name: str, because: str = "", **request: Any) -> Case:
-    return Case(name, UNAUTHENTICATED, Request(**request), because)
+def unauthenticated(name: str, because: str = "", *, ours: str = "", **request: Any) -> Case:
+    return Case(name, UNAUTHENTICATED, Request(**request), because, ours)
 
 
-def malformed(name: str, because: str = "", **request: Any) -> Case:
-    return Case(name, MALFORMED, Request(**request), because)
+def malformed(name: str, because: str = "", *, ours: str = "", **request: Any) -> Case:
+    return Case(name, MALFORMED, Request(**request), because, ours)
 
 
-def closed(name: str, because: str = "", **request: Any) -> Case:
-    return Case(name, CLOSED, Request(**request), because)
+def closed(name: str, because: str = "", *, ours: str = "", **request: Any) -> Case:
+    return Case(name, CLOSED, Request(**request), because, ours)
 
 
 def source(**fields: list[str]) -> tuple[str, dict[str, Any]]:

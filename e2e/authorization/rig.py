@@ -82,9 +82,12 @@ class Guarded:
             time.sleep(0.1)
 
     def _differing(self, server: str, policies: Policies) -> list[tuple[str, str]]:
-        answers = ((case, self.ask(server, case)) for case in policies.cases)
+        answers = (
+            (case.name, case.expected if server == ENVOY else case.expected_of_ours, self.ask(server, case))
+            for case in policies.cases
+        )
         return [
-            (case.name, f"{answer.outcome} instead of {case.expected}: {answer.head} {answer.body[:60]!r}")
-            for case, answer in answers
-            if answer.outcome != case.expected
+            (name, f"{answer.outcome} instead of {expected}: {answer.head} {answer.body[:60]!r}")
+            for name, expected, answer in answers
+            if answer.outcome != expected
         ]
