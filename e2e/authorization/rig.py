@@ -58,9 +58,9 @@ class Guarded:
         sign = f"push-{next(self._numbers)}"
         self.village.apply(*policies.documents, audit(rule(), name=sign))
         for name in SERVERS:
-            until(lambda name=name: self._is_told(name, f"policy[{sign}]"), True, f"{name} is told {policies}", 20.0)
+            until(lambda name=name: self.is_told(name, f"policy[{sign}]"), True, f"{name} is told {policies}", 20.0)
 
-    def _is_told(self, name: str, words: str) -> bool:
+    def is_told(self, name: str, words: str) -> bool:
         pod = self.village.pods[name]
         if pod.sidecar is None:
             return bool(pod.ask({"mentions": words}))

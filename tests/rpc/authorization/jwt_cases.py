@@ -51,6 +51,7 @@ class Case:
     claims: dict[str, Any] | None = None
     query_seen: str | None = None
     config: dict[str, Any] | None = None  # the filter, where it is none that istiod makes of rules
+    istiod: bool = True  # its validation takes the rules
     ours: str = ""  # what our server says, where it is stricter than Envoy (docs/security.md says why)
 
     @property
