@@ -28,6 +28,7 @@ from envoy.config.rbac.v3 import rbac_pb2 as rbac
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.common.fault.v3 import fault_pb2 as common_fault
 from envoy.extensions.filters.http.cors.v3 import cors_pb2 as cors
+from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2 as ext_authz
 from envoy.extensions.filters.http.fault.v3 import fault_pb2 as fault
 from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as grpc_stats
 from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2 as jwt_authn
@@ -36,6 +37,7 @@ from envoy.extensions.filters.http.router.v3 import router_pb2 as router
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2 as http_inspector
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2 as original_dst
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as tls_inspector
+from envoy.extensions.filters.network.ext_authz.v3 import ext_authz_pb2 as network_ext_authz
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as http_connection_manager,
 )
@@ -53,7 +55,7 @@ from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tl
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as http
 from envoy.service.discovery.v3 import discovery_pb2 as discovery
 from envoy.type.matcher.v3 import metadata_pb2, path_pb2, regex_pb2, string_pb2, value_pb2
-from envoy.type.v3 import percent_pb2, range_pb2
+from envoy.type.v3 import http_status_pb2, percent_pb2, range_pb2
 from google.protobuf import any_pb2, struct_pb2
 # isort: on
 
@@ -74,6 +76,7 @@ __all__ = [
     "cors",
     "discovery",
     "endpoint",
+    "ext_authz",
     "fault",
     "fraction_of_hundred",
     "fraction_of_million",
@@ -86,6 +89,7 @@ __all__ = [
     "jwt_authn",
     "listener",
     "matcher",
+    "network_ext_authz",
     "network_rbac",
     "original_dst",
     "packed",
@@ -124,7 +128,7 @@ else:
     matcher = _package(metadata_pb2, path_pb2, regex_pb2, string_pb2, value_pb2)
     route = _package(route_components_pb2, route_pb2)
     tls = _package(common_pb2, secret_pb2, tls_pb2)
-    types = _package(percent_pb2, range_pb2)
+    types = _package(http_status_pb2, percent_pb2, range_pb2)
 
 _TYPE_URL = "type.googleapis.com/"
 

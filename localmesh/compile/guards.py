@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localmesh.compile.authorization import AuthorizationPolicies, FilterBuilder, TrustDomains
+from localmesh.compile.authorization import AuthorizationPolicies, FilterBuilder, Providers, TrustDomains
 from localmesh.compile.jwt_authn import RequestAuthentications, jwt_filters
 from localmesh.compile.memory import Memory
 from localmesh.config.mesh_config import Normalization
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from localmesh.compile.jwt_authn import KeySource
+    from localmesh.compile.registry import Registry
     from localmesh.compile.view import View
     from localmesh.config import Resources
 
@@ -40,13 +41,14 @@ class Guard:
 class Guards:
     """``keys``: of issuers, as far as they were fetched."""
 
-    def __init__(self, resources: Resources, keys: Mapping[KeySource, str]) -> None:
+    def __init__(self, resources: Resources, registry: Registry, keys: Mapping[KeySource, str]) -> None:
         mesh = resources.mesh
         self._keys = keys
         self._authentication = RequestAuthentications(resources)
         self._authorization = AuthorizationPolicies(resources)
         self._domains = TrustDomains((mesh.trust_domain, *mesh.trust_domain_aliases))
         self._paths = mesh.path_normalization.normalization
+        self._providers = Providers(mesh, registry)
         self._made: Memory[Guard] = Memory(_KINDS_OF_WORKLOADS)
 
     def of(self, view: View) -> Guard:
@@ -55,7 +57,7 @@ class Guards:
         policies = self._authorization.for_workload(view.namespace, labels)
 
         def make() -> Guard:
-            filters = FilterBuilder(policies, self._domains).build()
+            filters = FilterBuilder(policies, self._domains, self._providers).build()
             tokens = jwt_filters(authentications, self._keys)
             return Guard((*filters.custom, *tokens, *filters.own), (*filters.custom_tcp, *filters.own_tcp), self._paths)
 

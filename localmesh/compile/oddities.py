@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from localmesh.compile.authorization import Providers
 from localmesh.compile.hosts import fully_qualified
 from localmesh.compile.policy_oddities import of_policies
 from localmesh.config.virtual_service import HttpMatch, StringMatch
@@ -37,7 +38,7 @@ class Oddities:
         yield from self._of_destination_rules()
         yield from self._of_service_entries()
         yield from self._of_peer_authentications()
-        yield from of_policies(self._resources)
+        yield from of_policies(self._resources, Providers(self._resources.mesh, self._registry))
 
     def _of_virtual_services(self) -> Iterator[str]:
         owners: dict[str, Resource[VirtualService]] = {}

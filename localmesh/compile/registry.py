@@ -21,7 +21,7 @@ from localmesh.config.service_entry import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from localmesh.compile.view import View
     from localmesh.config import Resource, Resources
@@ -131,6 +131,10 @@ class Registry:
         """The service that a client in the namespace means: its own first, else the first one there is."""
         found = self._by_host.get(hostname.lower(), {})
         return found.get(namespace) or next(iter(found.values()), None)
+
+    def namespaces_of(self, hostname: str) -> Collection[str]:
+        """Where there is a service of exactly this name."""
+        return self._by_host.get(hostname, {}).keys()
 
     def services(self, namespace: str) -> Iterator[Service]:
         for hostname in sorted(self._by_host):

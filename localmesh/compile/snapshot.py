@@ -102,9 +102,10 @@ class Snapshot:
         # not the snapshot that came before: with it all that ever were would be kept
         self._compiled_before = before.compiled if before is not None else Memory(0)
         self._assigned_before = before.assigned if before is not None else Memory(0)
-        self._mesh = Mesh(resources.mesh, cluster_id, PeerPolicies(resources), Guards(resources, keys))
         self._cluster_id, self._domain = cluster_id, domain
         self.registry: Registry = Registry(resources, cluster_id, before.registry if before is not None else None)
+        guards = Guards(resources, self.registry, keys)
+        self._mesh = Mesh(resources.mesh, cluster_id, PeerPolicies(resources), guards)
         self._rules = Rules(resources, domain)
         self._virtual_services = VirtualServices(resources, domain)
         self._clusters: Memory[Mapping[str, xds.Packed]] = Memory(KINDS_OF_NODES)

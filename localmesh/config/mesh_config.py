@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from localmesh.config.decode import Spec
+from localmesh.config.extension_providers import ExtensionProvider
 
 
 class OutboundMode(Enum):
@@ -48,6 +49,7 @@ class MeshConfig(Spec):
     dns_refresh_rate: timedelta = timedelta(seconds=60)
     outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
     path_normalization: PathNormalization = PathNormalization()
+    extension_providers: tuple[ExtensionProvider, ...] = ()
     default_config: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -171,3 +171,58 @@ def test_workloads_with_the_same_policies_share_what_is_compiled(tmp_path):
     guards = snapshot._mesh.guards
     assert guards.of(REVIEWS) is guards.of(View("demo", labels=(("app", "z"),)))
     assert guards.of(REVIEWS) is not guards.of(View("other"))
+
+
+CUSTOM = "action: CUSTOM\nprovider: {name: judge}\nrules: [{to: [{operation: {paths: [/a]}}]}]"
+AT_REVIEWS = "service: reviews.demo.svc.cluster.local, port: 9080"
+TOKENS = resource("RequestAuthentication", "t", "jwtRules: [{issuer: a, jwks: '{\"keys\":[]}'}]").replace(
+    "networking.", "security."
+)
+
+
+def provider(said, kind="Grpc", name="judge"):
+    others = "{name: logs, envoyFileAccessLog: {path: /x}}"
+    return f"extensionProviders: [{{name: {name}, envoyExtAuthz{kind}: {{{said}}}}}, {others}]"
+
+
+@pytest.mark.parametrize(("kind", "tcp"), {"Grpc": ["rbac", "ext_authz", "tcp_proxy"], "Http": ["tcp_proxy"]}.items())
+def test_a_provider_is_asked_before_tokens_are_verified_and_other_policies_are_read(tmp_path, kind, tcp):
+    chains = Chains(tmp_path, policy("c", CUSTOM), TOKENS, policy("a", ONE), mesh=provider(AT_REVIEWS, kind))
+    for shadow, *rest in chains.http:
+        assert not shadow[0].policies
+        assert list(shadow[1].policies) == ["istio-ext-authz-judge-ns[demo]-policy[c]-rule[0]"]
+        assert [each if type(each) is str else "rbac" for each in rest] == [
+            *("ext_authz", "jwt_authn", "rbac", "grpc_stats", "fault", "cors", "router")
+        ]
+    without_allow = [[each if type(each) is str else "rbac" for each in chain] for chain in chains.tcp]
+    assert all(chain == [*tcp[:-1], "rbac", tcp[-1]] for chain in without_allow)
+
+
+BAD_PROVIDERS = {
+    "unknown": (provider(AT_REVIEWS, name="other"), "that has this name can be asked"),
+    "of another kind": ("extensionProviders: [{name: judge, zipkin: {}}]", "that has this name can be asked"),
+    "of no service": (provider("service: nobody, port: 80"), "no service has the name 'nobody'"),
+    "without a port": (provider("service: reviews.demo.svc.cluster.local"), "port 0 is not between"),
+    "of another namespace": (provider("service: x/reviews.demo.svc.cluster.local, port: 1"), "no service has the name"),
+    "with a status of nothing": (provider(f"{AT_REVIEWS}, statusOnError: '299'"), "no status that Envoy knows"),
+    "with half a path": (provider(f"{AT_REVIEWS}, pathPrefix: a", "Http"), "does not begin with /"),
+    "with a lone star": (provider(f"{AT_REVIEWS}, headersToUpstreamOnAllow: ['*']", "Http"), "a lone *"),
+}
+
+
+@pytest.mark.parametrize(("mesh", "reason"), BAD_PROVIDERS.values(), ids=BAD_PROVIDERS)
+def test_whom_a_provider_that_cannot_be_asked_is_to_judge_is_refused_and_told_of(tmp_path, mesh, reason):
+    chains = Chains(tmp_path, policy("c", CUSTOM), mesh=mesh)
+    name = "istio-ext-authz-judge-ns[demo]-policy[c]-rule[0]-deny-due-to-bad-CUSTOM-action"
+    assert chains.rules(RBAC.DENY) == [name]
+    assert any(
+        said.startswith("AuthorizationPolicy demo/c: provider.name: judge: ") and reason in said
+        for said in chains.snapshot.oddities()
+    )
+
+
+def test_several_providers_for_one_workload_refuse_all(tmp_path):
+    mesh = "extensionProviders: [{name: one, envoyExtAuthzGrpc: {SERVICE}}, {name: two, envoyExtAuthzGrpc: {SERVICE}}]"
+    policies = [policy(name, CUSTOM.replace("judge", name)) for name in ("one", "two")]
+    chains = Chains(tmp_path, *policies, mesh=mesh.replace("SERVICE", AT_REVIEWS))
+    assert len(chains.rules(RBAC.DENY)) == 2

@@ -9,6 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localmesh import xds
+from localmesh.compile.authorization.ext_authz import (
+    HTTP_RBAC,
+    NETWORK_RBAC,
+    SHADOW_PREFIX,
+    BadProvider,
+    policy_prefix,
+)
 from localmesh.compile.authorization.rules import compiled, never
 from localmesh.config.authorization_policy import Action
 
@@ -17,15 +24,15 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from localmesh.compile.authorization.ext_authz import ExtAuthz, Providers
     from localmesh.compile.authorization.trust_domains import TrustDomains
     from localmesh.config import Resource
     from localmesh.config.authorization_policy import AuthorizationPolicy
 
     Policy = Resource[AuthorizationPolicy]
 
-_HTTP_RBAC, _NETWORK_RBAC = "envoy.filters.http.rbac", "envoy.filters.network.rbac"
+_HTTP_EXT_AUTHZ, _NETWORK_EXT_AUTHZ = "envoy.filters.http.ext_authz", "envoy.filters.network.ext_authz"
 _TCP = "tcp."  # what the network filter's statistics begin with
-_CUSTOM = "istio-ext-authz"
 _UNKNOWN_PROVIDER = "-deny-due-to-bad-CUSTOM-action"
 _RBAC = xds.rbac.RBAC
 _ORDER = {Action.AUDIT: _RBAC.LOG, Action.DENY: _RBAC.DENY, Action.ALLOW: _RBAC.ALLOW}
@@ -43,8 +50,9 @@ class Filters:
 
 
 class FilterBuilder:
-    def __init__(self, policies: Sequence[Policy], domains: TrustDomains) -> None:
+    def __init__(self, policies: Sequence[Policy], domains: TrustDomains, providers: Providers) -> None:
         self._policies = policies
+        self._providers = providers
         self._domains = domains
 
     def build(self) -> Filters:
@@ -69,17 +77,27 @@ class FilterBuilder:
                 yield _filter(config, of_requests=of_requests)
 
     def _custom(self, *, of_requests: bool) -> Iterator[Message]:
-        """Who is to decide is known to nobody yet, and so is refused whom the policy is for."""
+        """RBAC finds whether a policy is for the request, and leaves word for the filter that asks the provider.
+
+        Whom nobody can be asked about is refused, and so, as istiod has it, are all if there are several providers.
+        """
         by_provider: dict[str, list[Policy]] = {}
         for policy in self._policies:
             if policy.spec.action is Action.CUSTOM and policy.spec.provider is not None:
                 by_provider.setdefault(policy.spec.provider.name, []).append(policy)
-        for provider in sorted(by_provider):
-            rules = self._rules(by_provider[provider], _RBAC.DENY, f"{_CUSTOM}-{provider}-", of_requests=of_requests)
-            refused = _RBAC(action=_RBAC.DENY)
-            for name, rule in rules.policies.items():
-                refused.policies[name + _UNKNOWN_PROVIDER].CopyFrom(rule)
-            yield _filter({"rules": refused}, of_requests=of_requests)
+        for name in sorted(by_provider):
+            before = f"{policy_prefix(name)}-"
+            rules = self._rules(by_provider[name], _RBAC.DENY, before, of_requests=of_requests)
+            try:
+                provider = self._providers.find(name)
+            except BadProvider:
+                provider = None
+            if provider is None or len(by_provider) > 1:
+                yield _filter({"rules": _refusing(rules)}, of_requests=of_requests)
+            elif of_requests or provider.network is not None:
+                config = {"shadow_rules": rules, "shadow_rules_stat_prefix": SHADOW_PREFIX}
+                yield _filter(config, of_requests=of_requests)
+                yield _asking(provider, of_requests=of_requests)
 
     def _rules(self, policies: Sequence[Policy], does: int, before: str = "", *, of_requests: bool) -> Any:
         """By names that tell whoever is refused by which rule: ``ns[..]-policy[..]-rule[..]``."""
@@ -103,6 +121,21 @@ def _name(policy: Policy, rule: int) -> str:
 def _filter(config: dict[str, Any], *, of_requests: bool) -> Any:
     if of_requests:
         rbac = xds.http_rbac.RBAC(**config)
-        return xds.http_connection_manager.HttpFilter(name=_HTTP_RBAC, typed_config=xds.any_of(rbac))
+        return xds.http_connection_manager.HttpFilter(name=HTTP_RBAC, typed_config=xds.any_of(rbac))
     network = xds.network_rbac.RBAC(stat_prefix=_TCP, **config)
-    return xds.listener.Filter(name=_NETWORK_RBAC, typed_config=xds.any_of(network))
+    return xds.listener.Filter(name=NETWORK_RBAC, typed_config=xds.any_of(network))
+
+
+def _refusing(rules: Any) -> Any:
+    """The same rules, under names that tell why they refuse."""
+    refused = _RBAC(action=_RBAC.DENY)
+    for name, rule in rules.policies.items():
+        refused.policies[name + _UNKNOWN_PROVIDER].CopyFrom(rule)
+    return refused
+
+
+def _asking(provider: ExtAuthz, *, of_requests: bool) -> Any:
+    if of_requests:
+        config = xds.any_of(provider.http)
+        return xds.http_connection_manager.HttpFilter(name=_HTTP_EXT_AUTHZ, typed_config=config)
+    return xds.listener.Filter(name=_NETWORK_EXT_AUTHZ, typed_config=xds.any_of(provider.network))
