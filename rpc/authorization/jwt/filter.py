@@ -106,6 +106,7 @@ class _Authentication:
         self._silent = said.strip_failure_response
         self._lets_preflights_by = said.bypass_cors_preflight
         self._rules = tuple(_rule(rule, said, providers) for rule in said.rules)
+        self._only = self._rules[0] if self._rules and self._rules[0].matches is _any_request else None
         self._ours = tuple(_headers_of_ours(providers.values()))
         self._fetched = [(p.keys, places(p.said)) for p in providers.values() if not isinstance(p.keys, _Known)]
 
@@ -115,11 +116,14 @@ class _Authentication:
                 request.remove(name)
         if self._lets_preflights_by and _is_preflight(request):
             return None
-        requires = next((rule.requires for rule in self._rules if rule.matches(request)), None)
-        if requires is None:
+        rule = self._only or next((rule for rule in self._rules if rule.matches(request)), None)
+        if rule is None or rule.requires is None:
             return None
-        waits_for = [keys for keys, where in self._fetched if keys.current is None and _has_token(request, where)]
-        return _later(self, requires, request, waits_for) if waits_for else self.judged(requires, request)
+        if self._fetched:
+            waits_for = [keys for keys, where in self._fetched if keys.current is None and _has_token(request, where)]
+            if waits_for:
+                return _later(self, rule.requires, request, waits_for)
+        return self.judged(rule.requires, request)
 
     def judged(self, requires: Requirement, request: Request) -> Refusal | None:
         look = Look(request, self._clock())
@@ -163,9 +167,9 @@ def _headers_of_ours(providers: Iterable[Provider]) -> set[str]:
 
 def _is_preflight(request: Request) -> bool:
     """A browser asks so, without credentials, whether it may send a request at all."""
-    return request.method == "OPTIONS" and bool(
-        request.text("origin") and request.text("access-control-request-method")
-    )
+    if request.values(":method") != [b"OPTIONS"]:
+        return False
+    return bool(request.text("origin") and request.text("access-control-request-method"))
 
 
 # ---- rules
@@ -181,13 +185,18 @@ def _rule(said: JwtRule, filters: JwtAuthentication, providers: Mapping[str, Pro
     return _Rule(_matcher(said.match), requirement(requires, providers) if requires is not None else None)
 
 
+def _any_request(_: Request) -> bool:
+    """Every path begins with a slash."""
+    return True
+
+
 def _matcher(match: RouteMatch | None) -> Callable[[Request], bool]:
     """Istiod says ``prefix: /``. By path only: more than that it never says."""
     if match is None or match != RouteMatch(match.path) or match.path.kind is PathMatchKind.REGEX:
         raise CannotCarryOutError(f"a rule for {match}")
     kind, wanted, as_it_is = match.path.kind, match.path.value, match.path.case_sensitive
     if kind is PathMatchKind.PREFIX and wanted == "/":
-        return lambda request: request.path.startswith("/")
+        return _any_request
     wanted = wanted if as_it_is else wanted.lower()
 
     def matches(request: Request) -> bool:

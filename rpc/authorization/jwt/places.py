@@ -60,10 +60,9 @@ class InParameter:
     name: bytes
 
     def tokens(self, request: Request) -> Iterable[bytes]:
-        path = request.values(":path")
-        if not path or b"?" not in path[0]:
+        if "?" not in request.path:
             return ()
-        return [value for name, value in _parameters(path[0]) if name == self.name][:1]
+        return [value for name, value in _parameters(b"".join(request.values(":path"))) if name == self.name][:1]
 
     def clear(self, request: Request) -> None:
         """The others stay, sorted by name and no more in escapes: so Envoy writes them."""

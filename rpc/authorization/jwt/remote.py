@@ -34,6 +34,7 @@ _log = logging.getLogger(f"proxyless.{__name__}")
 _FRESH = 600.0  # seconds, where nothing is said (Envoy's JwksAsyncFetcher)
 _AHEAD = 5.0
 _TIMEOUT = 5.0
+_LONGEST_REASON = 200  # characters
 _SLOWEST = 60.0  # seconds from one attempt to the next
 
 
@@ -102,7 +103,8 @@ class RemoteKeys:
         except Exception as error:  # whatever a server sends costs its own tokens only
             self._failures += 1
             kept = "tokens are refused" if self._text is None else "the last good ones stay"
-            _log.warning("no keys from %s, %s; asked again in %.0f s: %s", self.uri, kept, wait, error)
+            why = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]  # a stranger's words are among it
+            _log.warning("no keys from %s, %s; asked again in %.0f s: %a", self.uri, kept, wait, why)
             if self._text is None:
                 self._current = faults.FETCH_FAILED
         else:
