@@ -12,8 +12,10 @@ import logging
 from grpc import access_token_call_credentials, composite_call_credentials, metadata_call_credentials
 
 from rpc import aio, balancing, resolver
+from rpc.authorization.clusters import channels_by
 from rpc.blocking import Channel
 from rpc.blocking.channel import insecure_channel, secure_channel
+from rpc.blocking.cluster_channel import cluster_channel
 from rpc.blocking.server import Server, server
 from rpc.blocking.termination import serve_until_terminated
 from rpc.credentials import composite_channel_credentials, xds_channel_credentials
@@ -37,6 +39,7 @@ from xds_client.channels import prefer
 
 logging.getLogger(f"proxyless.{__name__}").addHandler(logging.NullHandler())
 prefer(EngineChannels())
+channels_by(cluster_channel)
 
 __all__ = [
     "CallFailed",

@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from rpc.pattern import PatternWork
+from rpc.header_match import Headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _TIMEOUT_LIMIT = 100_000_000
 
 
-class RequestHead(PatternWork):
+class RequestHead(Headers):
     """What matchers see of one request: what a sidecar would. Headers are put together when the first matcher asks.
 
     ``deadline`` is the caller's own, on the monotonic clock.

@@ -24,11 +24,17 @@ from xds_client.model import (
     ForwardAction,
     InboundMissing,
     Listener,
+    PathMatch,
+    PathMatchKind,
+    Route,
     RouteConfiguration,
+    RouteMatch,
     RouteTableTerms,
     Target,
     TargetConfig,
     TargetMissing,
+    VirtualHost,
+    WeightedCluster,
 )
 from xds_client.resource_type import ResourceType
 
@@ -36,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from xds_client.decode import Value
-    from xds_client.model import VirtualHost
     from xds_client.node import Node
 
 
@@ -212,6 +217,8 @@ def _target(target: Target, reader: _Reader, node: Node) -> TargetConfig | Targe
     Hosts that only a wildcard of a VirtualService covers have no table of their own: a sidecar finds them in the table
     of the whole port, which is asked for last.
     """
+    if target.cluster:
+        return _whole(TargetConfig(target, target.host, "", _all_to(target.cluster), ()), reader)
     answers: dict[str, str] = {}
     for host in target.candidates(node.namespace, node.domain):
         name = f"{host}:{target.port}"
@@ -319,6 +326,11 @@ def _whole(config: TargetConfig, reader: _Reader) -> TargetConfig | None:
     if len(joined) < len(clusters):
         return None
     return replace(config, clusters=joined)
+
+
+def _all_to(cluster: str) -> VirtualHost:
+    everything = RouteMatch(PathMatch(PathMatchKind.PREFIX, "/"))
+    return VirtualHost("", ("*",), (Route("", everything, ForwardAction((WeightedCluster(cluster, 1),))),))
 
 
 def _clusters_of(virtual_host: VirtualHost) -> list[str]:

@@ -4,7 +4,8 @@
 become one question, and each filter has a module of its own, which says so by `program.carries_out`.
 """
 
+from rpc.authorization.ext_authz import filter as _ext_authz
 from rpc.authorization.jwt import filter as _jwt
 
 __all__: list[str] = []
-_ = _jwt
+_ = (_ext_authz, _jwt)

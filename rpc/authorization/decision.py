@@ -27,6 +27,14 @@ class Head(Protocol):
         there. The name is lower case; ``host`` is ``:authority``.
         """
 
+    def fields(self) -> list[tuple[str, bytes]]:
+        """Each field as it came, ``:method`` and its like first."""
+
+    def change_answer(self, action: str, name: str, value: bytes) -> bool:
+        """Changes the head of the answer, whoever gives it, by an action of `xds_client.model.HeaderToAdd` or REMOVE.
+        False: this header is nobody's to change, or the value no header's.
+        """
+
     def replace(self, name: str, values: list[bytes]) -> None:
         """From now on a header holds these, for everybody who looks; none: it is not there."""
 
@@ -60,13 +68,14 @@ class Refusal(NamedTuple):
 
     ``policy``: what decided, by the name that the mesh gives it (istiod's are ``ns[..]-policy[..]-rule[..]``); empty:
     that no policy let it in. ``why``: the reason in short, as Envoy's response code details have it; the caller is not
-    told either.
+    told either. ``headers``: what the answer says besides, bytes where names end with ``-bin``.
     """
 
     code: int  # gRPC's number
     details: str
     policy: str = ""
     why: str = ""
+    headers: tuple[tuple[str, str | bytes], ...] = ()
 
 
 # None: it is let in. A future: that is not known yet; it is cancelled when the call is over before.

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from rpc.authorization.request import Request
+from xds_client.model import FilterOverride
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rpc.authorization.decision import Authorize, Decision, Head, Refusal
+    from xds_client import PilotExchanger
     from xds_client.model import ConnectionManager, Filter
 
 
@@ -47,6 +49,7 @@ class Surroundings:
 
     name: str  # of the filter, in the chain
     manager: ConnectionManager | None = None  # of its chain
+    mesh: PilotExchanger | None = None  # whose clusters it may call; None: the process's
 
 
 Compile: TypeAlias = "Callable[[Any, Surroundings], Step | None]"
@@ -64,29 +67,40 @@ def is_carried_out(type_name: str) -> bool:
     return type_name in _KINDS
 
 
-def compile_filters(filters: Sequence[Filter], manager: ConnectionManager | None) -> Authorize | None:
-    """What a chain's HTTP filters demand; None: nothing. Filters of types that nobody has registered are passed over:
-    `rpc.authorization.filters` says which a chain may have. Raises `CannotCarryOutError`.
+def compile_filters(
+    filters: Sequence[Filter], manager: ConnectionManager | None, mesh: PilotExchanger | None = None
+) -> Authorize | None:
+    """What a chain's HTTP filters demand; None: nothing. ``mesh``: whose clusters they may call.
+
+    Filters of types that nobody has registered are passed over: `rpc.authorization.filters` says which a chain may have.
+    Raises `CannotCarryOutError`.
     """
     steps = []
     for found in filters:
+        if found.disabled and (manager is not None and _is_switched_on(found.name, manager)):
+            raise CannotCarryOutError(f"{found.name} ({found.type}): only some routes have it")
         if found.type in _KINDS and not found.disabled:
-            step = _step(found, manager)
+            step = _step(found, Surroundings(found.name, manager, mesh))
             if step is not None:
                 steps.append(step)
     return Program(steps) if steps else None
 
 
-def _step(found: Filter, manager: ConnectionManager | None) -> Step | None:
+def _step(found: Filter, around: Surroundings) -> Step | None:
     model, compiled = _KINDS[found.type]
     value = found.config
     if not isinstance(value, model):
         problem = getattr(value, "problem", "") or "it is empty"
         raise CannotCarryOutError(f"{found.name} ({found.type}): {problem}")
     try:
-        return compiled(value, Surroundings(found.name, manager))
+        return compiled(value, around)
     except CannotCarryOutError as error:
         raise CannotCarryOutError(f"{found.name} ({found.type}): {error}", invalid=error.invalid) from error
+
+
+def _is_switched_on(name: str, manager: ConnectionManager) -> bool:
+    said = manager.routes.said_to_filters() if manager.routes is not None else ()
+    return any(of == name and not (isinstance(value, FilterOverride) and value.disabled) for of, value in said)
 
 
 class Program:

@@ -54,6 +54,16 @@ class Request:
         """From now on a header holds these: for later filters, and in the handler's invocation metadata."""
         self.head.replace(name, [value.encode("latin-1") if isinstance(value, str) else value for value in values])
 
+    def fields(self) -> list[tuple[str, bytes]]:
+        """Each field as it came, ``:method`` and its like first."""
+        return self.head.fields()
+
+    def change_answer(self, action: str, name: str, value: str | bytes) -> bool:
+        """Changes the head of the answer, whoever gives it, by an action of `xds_client.model.HeaderToAdd` or REMOVE.
+        False: this header is nobody's to change, or the value no header's.
+        """
+        return self.head.change_answer(action, name, value.encode() if isinstance(value, str) else value)
+
     def remove(self, name: str) -> None:
         self.head.replace(name, [])
 

@@ -26,7 +26,7 @@ from xds_client.model import InboundMissing, MeshSecret
 from xds_client.threads import begun_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rpc._native import Admitted, Reactor
     from rpc.authorization.decision import Authorize, Head
@@ -175,7 +175,30 @@ class _Refusals:
         _log.warning("%s: connection from %s not accepted: %s%s", address, peer, reason, more)
 
 
-def _policy(port: PortChains, chain: FilterChain) -> tuple[Authorize | None, str]:
+class _Programs:
+    """The chains' filters as compiled last. A chain whose filters stay as they are keeps its program, and so what that
+    knows (tokens of a rate limit, connections to a service), as in Envoy.
+    """
+
+    def __init__(self, mesh: PilotExchanger) -> None:
+        self._mesh = mesh
+        self._known: dict[str, tuple[object, Authorize | None]] = {}
+
+    def of(self, chain: FilterChain) -> Authorize | None:
+        """Raises `CannotCarryOutError`."""
+        made_of = chain.http_filters, chain.http
+        before = self._known.pop(chain.name, None)
+        if before is None or before[0] != made_of:
+            before = made_of, compile_filters(chain.http_filters, chain.http, self._mesh)
+        self._known[chain.name] = before
+        return before[1]
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Of chains by other names nothing is known any more."""
+        self._known = {name: self._known[name] for name in names if name in self._known}
+
+
+def _policy(port: PortChains, chain: FilterChain, programs: _Programs) -> tuple[Authorize | None, str]:
     """What is asked for each of its calls, and why nobody may come in by this chain; empty: they may."""
     if chain.unusable:
         return None, chain.unusable
@@ -184,7 +207,7 @@ def _policy(port: PortChains, chain: FilterChain) -> tuple[Authorize | None, str
     if demands := not_carried_out(port, chain):
         return None, f"the mesh demands {demands} there, which this release does not carry out"
     try:
-        return compile_filters(chain.http_filters, chain.http), ""
+        return programs.of(chain), ""
     except CannotCarryOutError as error:
         return None, f"the mesh demands what this release does not carry out: {error}"
 
@@ -224,6 +247,7 @@ class MeshFollowing:
         self._listener: Listener | None = None
         self._identity: Identity | None = None
         self._source = mesh.identity
+        self._programs = _Programs(mesh)
         self._lapsed = False  # the certificate that the chains were made of has expired
         self._node_ip = mesh.status().node_id.split("~")[1]
         guard.waiting_for = "the inbound listener of this node, and its certificate"
@@ -278,6 +302,7 @@ class MeshFollowing:
                 _log.info("%s: no service of the mesh declares this port; catch-all chains hold", self._guard.address)
             otherwise = self._chain(port, port.default) if port.default is not None else None
             chains = [self._chain(port, chain) for chain in port.chains if _reachable(port, chain)]
+            self._programs.keep(chain.name for chain in (*chains, *([otherwise] if otherwise is not None else [])))
             self._guard.set(chains, otherwise)
 
     def _lapse(self, tls: DownstreamTls | None) -> str | None:
@@ -289,7 +314,12 @@ class MeshFollowing:
         return f"no valid certificate of our own, and nobody is let in without: {self._source.error}"
 
     def _chain(self, port: PortChains, chain: FilterChain) -> Chain:
-        (authorize, refusal), match, tls, lapse = _policy(port, chain), chain.match, None, self._lapse(chain.tls)
+        (authorize, refusal), match, tls, lapse = (
+            _policy(port, chain, self._programs),
+            chain.match,
+            None,
+            self._lapse(chain.tls),
+        )
         if refusal:
             authorize = _Closed(refusal)
         if refusal or lapse:

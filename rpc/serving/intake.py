@@ -269,7 +269,7 @@ class Intake:
 
 
 def refuse(call: ServerCall, refusal: Refusal) -> None:
-    call.finish(refusal.code, refusal.details, None)
+    call.finish(refusal.code, refusal.details, refusal.headers or None)
 
 
 def _taken(waiting: list[ServerCall]) -> ServerCall | None:

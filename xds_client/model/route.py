@@ -13,6 +13,8 @@ from xds_client.model.matching import PresentMatch
 from xds_client.model.values import NO_METADATA, NO_OPERATIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from xds_client.model.matching import FilterStateMatch, HeaderMatch, MetadataMatch, QueryParameterMatch
     from xds_client.model.rate_limit import RateLimit
     from xds_client.model.retry import HedgePolicy, RetryPolicy
@@ -193,3 +195,14 @@ class RouteConfiguration:
     virtual_hosts: tuple[VirtualHost, ...]
     ignore_port_in_host_matching: bool = False
     terms: RouteTableTerms = NO_TERMS
+
+    def said_to_filters(self) -> Iterator[tuple[str, object]]:
+        """What anybody in it says to filters, by the names that these have in the listener."""
+        yield from self.terms.typed_per_filter_config
+        for host in self.virtual_hosts:
+            yield from host.typed_per_filter_config
+            for route in host.routes:
+                yield from route.typed_per_filter_config
+                if route.forward is not None and route.forward.weighted_clusters is not None:
+                    for share in route.forward.weighted_clusters.clusters:
+                        yield from share.typed_per_filter_config

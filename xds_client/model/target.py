@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SCHEME = "xds:///"
 _MAX_PORT = 65535
@@ -19,7 +19,8 @@ class InvalidTargetError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One port of one host, as the caller wrote it (``reviews``, ``reviews.demo``, a ServiceEntry's host, ...).
+    """One port of one host, as the caller wrote it (``reviews``, ``reviews.demo``, a ServiceEntry's host, ...), or one
+    cluster.
 
     >>> Target.parse("xds:///reviews.demo:9080")
     Target(host='reviews.demo', port=9080)
@@ -27,6 +28,16 @@ class Target:
 
     host: str
     port: int
+    # Called past all routes, as filters of the mesh call services; empty: routes say which.
+    cluster: str = field(default="", repr=False)
+
+    @classmethod
+    def of_cluster(cls, name: str) -> Target:
+        """A cluster, whatever routes say (``outbound|9000||authorizer.demo.svc.cluster.local``); any name is one."""
+        direction, _, rest = name.partition("|")
+        port, _, host = rest.partition("|")
+        number = int(port) if direction == "outbound" and port.isascii() and port.isdigit() else 0
+        return cls(host.rpartition("|")[2].lower() if number else name, number, name)
 
     @classmethod
     def parse(cls, text: str) -> Target:
@@ -63,4 +74,4 @@ class Target:
         return (self.host,)
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return self.cluster or f"{self.host}:{self.port}"

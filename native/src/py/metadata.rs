@@ -16,7 +16,7 @@ const BINARY: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// What the protocol says for itself and applications do not see, as in grpcio.
-fn hidden(name: &str) -> bool {
+pub(super) fn hidden(name: &str) -> bool {
     matches!(
         name,
         "content-type"

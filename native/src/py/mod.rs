@@ -1,5 +1,6 @@
 //! What Python sees: `proxyless_native._native`, which `rpc` knows as `rpc._native`. Conversions and lifetimes only; the work is done below.
 
+mod answer_changes;
 pub mod arrival;
 pub mod client;
 pub mod client_call;

@@ -9,6 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
+use super::answer_changes::AnswerChanges;
 use super::commands::{commanded, wait};
 use super::events::{Callables, Link, Watcher, tell_all};
 use super::metadata;
@@ -31,6 +32,8 @@ pub struct ServerCall {
     sending: AtomicBool,
     /// What filters found out about the request.
     found: OnceLock<Py<PyDict>>,
+    /// What filters change in the head of the answer.
+    changes: AnswerChanges,
 }
 
 /// By which names a request says whom it is for; the first that is there holds (RFC 9113, section 8.3.1).
@@ -49,6 +52,7 @@ impl ServerCall {
             encoding: AtomicU8::default(),
             sending: AtomicBool::default(),
             found: OnceLock::new(),
+            changes: AnswerChanges::default(),
         }
     }
 
@@ -85,6 +89,7 @@ impl ServerCall {
         if let Some(initial) = initial {
             metadata::from_py(initial, &mut headers)?;
         }
+        self.changes.apply(&mut headers);
         Ok(headers)
     }
 
@@ -165,6 +170,19 @@ impl ServerCall {
     fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
         let head = self.link.lock().protocol.call(self.key).and_then(|call| call.head.clone());
         head.map(|head| metadata::to_py(py, &head)).transpose().map(Option::flatten)
+    }
+
+    /// Each field of the request's head as it came, pseudo-header fields first.
+    fn fields<'py>(&self, py: Python<'py>) -> Vec<(String, Bound<'py, PyBytes>)> {
+        let found: Vec<_> =
+            self.with_head(|head| head.all().map(|(name, value)| (name.into(), value.to_vec())).collect());
+        found.into_iter().map(|(name, value): (_, Vec<u8>)| (name, PyBytes::new(py, &value))).collect()
+    }
+
+    /// Changes the head of the answer, whoever gives it, by an action of Envoy's or `REMOVE`; before it is sent. False: this
+    /// header is nobody's to change, or the value no header's.
+    fn change_answer(&self, action: &str, name: &str, value: Vec<u8>) -> PyResult<bool> {
+        self.changes.add(action, name, value)
     }
 
     /// Seconds until the client's deadline, None without one.
@@ -309,8 +327,14 @@ impl ServerCall {
     /// Ends the call with a status. Initial metadata that was not sent is lost: the answer is Trailers-Only then.
     #[pyo3(signature = (code, details, trailing))]
     fn finish(&self, py: Python<'_>, code: i32, details: &str, trailing: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let trailers = Self::trailers(code, details, trailing)?;
-        self.link.lock().protocol.finish(self.key, trailers);
+        let mut trailers = Self::trailers(code, details, trailing)?;
+        {
+            let mut state = self.link.lock();
+            if state.protocol.call(self.key).is_some_and(|call| !call.head_sent) {
+                self.changes.apply(&mut trailers); // Trailers-Only: they are the head, too
+            }
+            state.protocol.finish(self.key, trailers);
+        }
         self.commanded(py)
     }
 }

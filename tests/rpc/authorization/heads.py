@@ -13,6 +13,7 @@ class FakeHead:
         self.local = "ipv4:127.0.0.1:80"
         self.server_name = ""
         self.dynamic_metadata = {}
+        self.answer_changes = []
 
     @property
     def path(self):
@@ -24,6 +25,13 @@ class FakeHead:
     def replace(self, name, values):
         self.headers = [(found, value) for found, value in self.headers if found != name]
         self.headers += [(name, value) for value in values]
+
+    def fields(self):
+        return list(self.headers)
+
+    def change_answer(self, action, name, value):
+        self.answer_changes.append((action, name, value))
+        return True
 
     def metadata(self):
         return None

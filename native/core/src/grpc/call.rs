@@ -31,7 +31,7 @@ pub struct Call {
     pub cut: bool,
     pub deadline: Option<Instant>,
     /// Server: the response's head is on its way.
-    pub(super) head_sent: bool,
+    pub head_sent: bool,
     /// The owner let go while the last bytes still wait for the peer's window.
     pub(super) forgotten: bool,
     /// It is one of the connection's tally.

@@ -1,0 +1,35 @@
+"""Warnings that a flood of requests could make a flood of."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rpc.fork import ProcessLock
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+_PAUSE = 1.0  # seconds
+
+
+class Seldom:
+    """One line a second at most, with the number of those unsaid. Any thread."""
+
+    def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._clock = clock
+        self._lock = ProcessLock()
+        self._last = float("-inf")
+        self._unsaid = 0
+
+    def warn(self, text: str) -> None:
+        with self._lock:
+            now = self._clock()
+            if now - self._last < _PAUSE:
+                self._unsaid += 1
+                return
+            more = f" ({self._unsaid} more since the last such line)" if self._unsaid else ""
+            self._last, self._unsaid = now, 0
+        self._log.warning("%s%s", text, more)
