@@ -6,6 +6,7 @@ become one question, and each filter has a module of its own, which says so by `
 
 from rpc.authorization.ext_authz import filter as _ext_authz
 from rpc.authorization.jwt import filter as _jwt
+from rpc.authorization.local_rate_limit import filter as _local_rate_limit
 
 __all__: list[str] = []
-_ = (_ext_authz, _jwt)
+_ = (_ext_authz, _jwt, _local_rate_limit)

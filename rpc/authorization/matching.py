@@ -49,17 +49,18 @@ def headers_match(matches: Iterable[HeaderMatch]) -> Callable[[Request], bool]:
     return hold
 
 
+def text_matches(match: StringMatch) -> Callable[[str], bool]:
+    """Raises `InvalidPatternError`; the answer raises `TextTooLongError`."""
+    compiled = text_match(match)
+    return lambda text: compiled(text, Looked())
+
+
 def names_match(listed: StringListMatch | None) -> Callable[[str], bool] | None:
     """Whether one of these is a header's name; None: nothing is said. Raises `InvalidPatternError`."""
     if listed is None:
         return None
-    compiled = tuple(text_match(pattern) for pattern in listed.patterns)
-
-    def matches(name: str) -> bool:
-        looked = Looked()
-        return any(pattern(name, looked) for pattern in compiled)
-
-    return matches
+    compiled = tuple(map(text_matches, listed.patterns))
+    return lambda name: any(pattern(name) for pattern in compiled)
 
 
 def metadata_match(match: MetadataMatch) -> Callable[[Request], bool]:
@@ -78,8 +79,8 @@ def metadata_match(match: MetadataMatch) -> Callable[[Request], bool]:
 def _value(match: ValueMatch) -> Callable[[object], bool]:
     match match:
         case StringMatch():
-            text = text_match(match)
-            return lambda found: isinstance(found, str) and text(found, Looked())
+            text = text_matches(match)
+            return lambda found: isinstance(found, str) and text(found)
         case PresentMatch(present):
             return lambda found: (found is not _ABSENT) == present
         case NullMatch() | BoolMatch():
@@ -99,4 +100,4 @@ def _value(match: ValueMatch) -> Callable[[object], bool]:
             return lambda found: any(one(found) for one in alternatives)
 
 
-__all__ = ["InvalidPatternError", "Looked", "headers_match", "metadata_match", "names_match"]
+__all__ = ["InvalidPatternError", "Looked", "headers_match", "metadata_match", "names_match", "text_matches"]

@@ -20,7 +20,7 @@ _EVERYTHING = RouteMatch(PathMatch(PathMatchKind.PREFIX, "/"))
 
 
 class Said(NamedTuple):
-    """``values``: the least specific first; ``disabled``: what the most specific that speaks of it says; None: nobody."""
+    """``values``: the least specific first; ``disabled``: by the most specific that speaks of it; None: nobody does."""
 
     values: tuple[object, ...] = ()
     disabled: bool | None = None

@@ -72,7 +72,7 @@ def compile_filters(
 ) -> Authorize | None:
     """What a chain's HTTP filters demand; None: nothing. ``mesh``: whose clusters they may call.
 
-    Filters of types that nobody has registered are passed over: `rpc.authorization.filters` says which a chain may have.
+    Filters of types that nobody has registered are passed over, `rpc.authorization.filters` says which it may have.
     Raises `CannotCarryOutError`.
     """
     steps = []
