@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from bench import layers, rungs
 from bench.machine import Machine
@@ -14,7 +15,7 @@ from bench.peers import PEERS, RAW, BuildError, build
 from bench.processes import Cores, WorkerError
 from bench.report import as_json, peers_table, table
 from bench.rounds import Plan, Result, measure
-from bench.rows import QUICK, ROWS, TLS_QUICK, TLS_ROWS
+from bench.rows import POLICY_ROWS, QUICK, ROWS, TLS_QUICK, TLS_ROWS
 from bench.stacks import make_material
 
 _DEFAULT_ROUNDS = 7
@@ -48,6 +49,13 @@ could not be built has "ratio": null and says why in "absent".
 --profile measures ours alone: how many microseconds of a call are in the kernel, in Rust, at the crossing, in Python,
 at the client and at the server, for blocking and asyncio calls. It prints how that is measured; docs/performance.md
 says what it means. Its JSON entries are name, client, server, p50, unit.
+"""
+
+
+_POLICY = """
+Ours on a port whose filter chain has a policy, beside ours on a port that has none (the column of the rival, which is
+called grpcio), for callers who send the same: client and server in processes of their own. The ratio is what the policy
+leaves: 1 would be all of it. tokens: RequestAuthentication, one rule, each call with a token that was met before.
 """
 
 
@@ -148,7 +156,10 @@ def _arguments() -> argparse.Namespace:
     command.add_argument("--profile", action="store_true", help="instead: where the time of our calls goes")
     command.add_argument("--rows", metavar="NAME,...", help="only these")
     command.add_argument("--rounds", type=int, metavar="N", help=f"default {_DEFAULT_ROUNDS}; with --quick 5")
+    _policy_command(commands)
     asked = parser.parse_args()
+    if asked.rows is POLICY_ROWS:
+        return asked
     by_name = {row.name: row for row in (*ROWS, *TLS_ROWS)}
     quick, every = (TLS_QUICK, TLS_ROWS) if asked.tls else (QUICK, ROWS)
     names = asked.rows.split(",") if asked.rows else [row.name for row in (quick if asked.quick else every)]
@@ -162,6 +173,19 @@ def _arguments() -> argparse.Namespace:
     if asked.peers and not any(row.beside_peers for row in asked.rows):
         command.error("--peers has nothing for these rows: " + ", ".join(names))
     return asked
+
+
+def _policy_command(commands: Any) -> None:
+    command = commands.add_parser(
+        "policy",
+        help="what policies of the mesh cost a call",
+        description="Ports with policies beside ports without.",
+        epilog=_POLICY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--json", action="store_true", help="print, last, a JSON list as `rpc` does")
+    command.add_argument("--rounds", type=int, metavar="N", help=f"default {_DEFAULT_ROUNDS}")
+    command.set_defaults(rows=POLICY_ROWS, quick=False, tls=False, peers=False, profile=False)
 
 
 if __name__ == "__main__":

@@ -134,3 +134,15 @@ _KEPT = ("calls_per_s_sync_16", "calls_per_s_aio_64", "calls_per_s_aio_64_stock_
 
 TLS_QUICK = (*(_kept(_BY_NAME[name]) for name in _KEPT), *map(_over_tls, QUICK))
 TLS_ROWS = (*TLS_QUICK, *(_over_tls(row) for row in ROWS if row not in (*QUICK, _BUSY_POLL)))
+
+
+def _with(policy: str, *rows: Row) -> tuple[Row, ...]:
+    """What is left of the same row on a port that has no policy, for the same callers; 1 would be all of it."""
+    return tuple(
+        replace(row, name=f"{policy}_{row.name}", ours=(policy, policy), rival=("open", "open")) for row in rows
+    )
+
+
+POLICY_ROWS = _with(
+    "tokens", *(_BY_NAME[name] for name in ("calls_per_s_sync_16", "calls_per_s_aio_64", "unary_p50_sync"))
+)

@@ -12,7 +12,7 @@ import grpc
 from grpc import aio
 
 import rpc
-from bench import engine
+from bench import engine, guarded
 from bench.certificates import Authority, Pair
 from bench.greeter import AioGreeter, Greeter
 from examples.hello.hello_pb2 import HelloRequest
@@ -25,7 +25,7 @@ SERVER_THREADS = 16
 STREAM_MESSAGES = 1_000
 """Messages of one server stream: long against its start, short against a round."""
 # Where a run's workers find what they show each other: a folder that the run made.
-_MATERIAL = "PROXYLESS_BENCH_MATERIAL"
+_MATERIAL = guarded.MATERIAL
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,14 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def make_material(folder: Path) -> None:
-    """Certificates for the workers that this process starts from now on."""
+    """Certificates and a token for the workers that this process starts from now on."""
     authority = Authority()
     (folder / "root").write_bytes(authority.root)
     for name in ("client", "server"):
         pair = authority.issue(name)
         (folder / f"{name}.key").write_bytes(pair.key)
         (folder / f"{name}.chain").write_bytes(pair.chain)
+    guarded.make_tokens(folder)
     os.environ[_MATERIAL] = str(folder)
 
 
@@ -114,6 +115,7 @@ def _bytes(payload: int) -> bytes:
 
 _OURS = Stack(rpc.insecure_channel, lambda: rpc.server(_pool()), rpc.aio.insecure_channel, rpc.aio.server)
 _OURS_IN_BYTES = replace(_OURS, stub=_BytesStub, request=_bytes, equip=_equip_for_bytes)
+_GUARDED = replace(_OURS, stub=guarded.CallerWithToken)
 # Threads that wait look for 200 µs before they sleep.
 _BUSY = (("proxyless.busy_poll_us", 200),)
 
@@ -144,6 +146,9 @@ STACKS = {
         rpc.aio.server,
         _bind_secure(rpc),
     ),
+    # Policies: see `bench.guarded`.
+    "open": replace(_GUARDED, bind=guarded.bind(guarded.nothing)),
+    "tokens": replace(_GUARDED, bind=guarded.bind(guarded.tokens)),
     "grpcio": Stack(
         lambda target: grpc.insecure_channel(target, _OWN_CONNECTION),
         lambda: grpc.server(_pool()),
