@@ -83,6 +83,8 @@ def _read(answer: Any, end: float) -> bytes:
         if len(found) > LARGEST:
             raise ValueError(f"the answer is larger than {LARGEST >> 20} MiB")
         _left(end)
+    if answer.length:  # read1 does not say so
+        raise ValueError(f"the answer ends {answer.length} bytes too soon")
     return bytes(found)
 
 

@@ -14,7 +14,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 )
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
 
-from localmesh import ConfigError
+from localmesh import ConfigError, LocalMesh
 from localmesh.compile import Snapshot, View
 from localmesh.config import read_folder
 from tests.localmesh.policy_refusals import AUTHENTICATION, AUTHORIZATION, called, document
@@ -123,6 +123,21 @@ def test_a_policy_without_rules_allows_nobody(tmp_path):
         (rule,) = chain[0][0].policies.values()
         assert rule.permissions[0].not_rule.any
         assert rule.principals[0].not_id.any
+
+
+def test_a_policy_that_becomes_bad_changes_nothing_but_the_errors(tmp_path):
+    folder = write(tmp_path, service=SERVICE, policy=policy("a", "{}"))
+    with LocalMesh(folder, watch=False) as mesh:
+        before = mesh._snapshot.listeners(REVIEWS)
+        write(folder, policy=policy("a", "action: DENY"))
+        with pytest.raises(ConfigError, match=r"policy\.yaml:\d+: AuthorizationPolicy demo/a spec\.rules: are needed"):
+            mesh.reload()
+        assert mesh._snapshot.listeners(REVIEWS) == before
+        assert [problem.file for problem in mesh.errors] == [str(folder / "policy.yaml")]
+        write(folder, policy=policy("a", "action: DENY\nrules: [{}]"))
+        mesh.reload()
+        assert mesh.errors == ()
+        assert mesh._snapshot.listeners(REVIEWS) != before
 
 
 ONE = "rules: [{}]"

@@ -222,6 +222,13 @@ def test_no_file_is_read_wherever_an_answer_leads(issuer, tmp_path):
         fetch(KeySource(f"file://{tmp_path}", ""), 5.0)
 
 
+def test_an_answer_that_is_cut_is_none(issuer):
+    """What is left of it would be a set of fewer keys, here of none."""
+    issuer.headers = {"Content-Length": str(len(ONE) + 1)}
+    with pytest.raises(NoKeys, match="ends 1 bytes too soon"):
+        fetch(KeySource("a", issuer.uri), 5.0)
+
+
 def test_who_answers_bit_by_bit_is_given_up_in_time(issuer):
     drip = threading.Event()
 
