@@ -63,6 +63,14 @@ def carries_out(type_name: str, model: type, compiled: Compile) -> None:
     _KINDS[type_name] = (model, compiled)
 
 
+_ROUTES: list[Callable[[ConnectionManager], Step | None]] = []
+
+
+def routes_by(compiled: Callable[[ConnectionManager], Step | None]) -> None:
+    """From now on this makes the last step of each chain: of what its routes do with requests besides."""
+    _ROUTES[:] = [compiled]
+
+
 def is_carried_out(type_name: str) -> bool:
     return type_name in _KINDS
 
@@ -83,6 +91,8 @@ def compile_filters(
             step = _step(found, Surroundings(found.name, manager, mesh))
             if step is not None:
                 steps.append(step)
+    if manager is not None:
+        steps += [step for compiled in _ROUTES if (step := compiled(manager)) is not None]
     return Program(steps) if steps else None
 
 

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from rpc.fork import generation
-from rpc.resolver.schedule import Schedule, schedule
+from rpc.schedule import Schedule, schedule
 from rpc.transport.sockets import look_up
 from rpc.weakly import weakly
 from xds_client.backoff import USUAL
@@ -19,7 +19,7 @@ from xds_client.threads import begun
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc.resolver.schedule import Scheduled
+    from rpc.schedule import Scheduled
 
 _log = logging.getLogger(f"proxyless.{__name__}")
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from rpc.resolver.name import Name
-from rpc.resolver.schedule import Schedule
+from rpc.schedule import Schedule
 from tests.rpc.programs import FORKING, ended, python
 from tests.rpc.tls.ends import until
 
@@ -86,7 +86,7 @@ def test_names_that_wait_are_one_thread(monkeypatch):
     for one in names:
         one.refresh()
     until(lambda: all(one.asked for one in names), "they are not looked up")
-    until(lambda: sum(one.name.startswith("dns") for one in threading.enumerate()) == 1, "each has its thread")
+    until(lambda: sum(one.name == "timers" for one in threading.enumerate()) == 1, "each has its thread")
     for one in names:
         one.close()
 
@@ -186,7 +186,7 @@ def test_the_child_of_a_fork_has_a_schedule_of_its_own():
 FORK = (
     FORKING
     + """
-    from rpc.resolver.schedule import schedule
+    from rpc.schedule import schedule
 
     def child():
         over = threading.Event()

@@ -1,4 +1,4 @@
-"""What names are to do later, of all channels: one thread of the process, which ends when nothing is left to do."""
+"""What is to be done later, of all channels and servers: one thread of the process, which ends when nothing is left."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Schedule:
         later = Scheduled(self, job)
         with self._changed:
             if self._thread is None:
-                self._thread = begun(self._run, "dns timers")
+                self._thread = begun(self._run, "timers")
             if self._thread is None:
                 return None
             heapq.heappush(self._entries, _Entry(self.clock() + seconds, self._number(), later))
@@ -74,7 +74,7 @@ class Schedule:
             try:
                 job()
             except Exception:  # the others must not suffer from it
-                _log.exception("what was to be done with a name raised")
+                _log.exception("what was to be done later raised")
 
     def _next(self) -> Callable[[], object] | None:
         """What is due, once it is; None: nothing is left, and the thread ends."""
