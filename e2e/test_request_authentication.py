@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -24,7 +25,7 @@ import rpc.aio
 from e2e.envoy.inbound_filters import FilteringEnvoy, typed
 from e2e.envoy.sidecar import ENVOY
 from tests.rpc.authorization.enforced import Enforced, Mirror, jwt_authn
-from tests.rpc.authorization.jwt_cases import Case, envoy_config, rule
+from tests.rpc.authorization.jwt_cases import MISSING, Case, envoy_config, rule
 from tests.rpc.authorization.jwt_request_cases import BAD_KEY_SETS, REQUEST_CASES
 from tests.rpc.authorization.jwt_token_cases import TOKEN_CASES
 from tests.rpc.authorization.jwt_tree_cases import TREE_CASES
@@ -45,6 +46,7 @@ class Answer:
     query: str = ""
     metadata: list[tuple[str, str]] = field(default_factory=list)
     claims: dict[str, Any] | None = None
+    challenge: str = ""  # without the host
 
     def differences(self, case: Case, *, ours: bool) -> list[str]:
         stricter = case.ours if ours else ""
@@ -52,7 +54,8 @@ class Answer:
         if (self.code, self.details) != expected:
             return [f"{self.code} {self.details!r} instead of {expected}"]
         if self.code != "OK":
-            return []
+            wanted = challenge(case, expected[1])
+            return [] if self.challenge == wanted else [f"{self.challenge!r} instead of {wanted!r}"]
         seen = {name: [value for key, value in self.metadata if key == name] for name in case.seen}
         found = [
             f"{name}: {seen[name]} instead of {values}" for name, values in case.seen.items() if seen[name] != values
@@ -63,6 +66,11 @@ class Answer:
         if case.query_seen is not None and self.query != case.query_seen:
             found.append(f"query {self.query!r} instead of {case.query_seen!r}")
         return found
+
+
+def challenge(case: Case, refused: str) -> str:
+    path = f"{PATH}?{case.query}" if case.query else PATH
+    return f'Bearer realm="http://host{path[:256]}"' + ("" if refused == MISSING else ', error="invalid_token"')
 
 
 class Servers:
@@ -95,7 +103,8 @@ class Servers:
         try:
             said = channel.unary_unary(path)(b"", metadata=case.headers, timeout=30, wait_for_ready=True)
         except grpc.RpcError as error:
-            return Answer(error.code().name, error.details())
+            told = dict(error.trailing_metadata() or ()).get("www-authenticate", "")
+            return Answer(error.code().name, error.details(), challenge=re.sub("http://[^/]*", "http://host", told))
         method, metadata, claims = json.loads(said)
         pairs = [(key, value) for key, value in metadata]
         if server == "envoy":

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 
 from rpc.authorization.decision import Refusal
+
+if TYPE_CHECKING:
+    from rpc.authorization.request import Request
+
+_LONGEST_PATH = 256  # characters
 
 
 class Fault(NamedTuple):
     text: str
     code: int = grpc.StatusCode.UNAUTHENTICATED.value[0]  # HTTP's 401, as gRPC has it
 
-    def refusal(self, *, silent: bool = False) -> Refusal:
+    def refusal(self, request: Request, *, silent: bool = False) -> Refusal:
         """``silent``: the caller is not told why."""
         why = f"jwt_authn_access_denied{{{'_'.join(self.text.split())}}}"
-        return Refusal(self.code, "" if silent else self.text, why=why)
+        if silent:
+            return Refusal(self.code, "", why=why)
+        return Refusal(self.code, self.text, why=why, headers=(("www-authenticate", self._challenge(request)),))
+
+    def _challenge(self, request: Request) -> str:
+        """What a browser, or a client of OAuth 2.0, is to know (RFC 6750, section 3)."""
+        asked = f"{request.scheme}://{request.authority}{request.path[:_LONGEST_PATH]}"
+        if not (asked.isascii() and asked.isprintable()):
+            asked = "".join(one if one.isascii() and one.isprintable() else "?" for one in asked)
+        return f'Bearer realm="{asked}"' + ("" if self == MISSING else ', error="invalid_token"')
 
 
 MISSING = Fault("Jwt is missing")

@@ -129,7 +129,7 @@ class _Authentication:
         look = Look(request, self._clock())
         fault = requires(look)
         if fault is not None:
-            return fault.refusal(silent=self._silent)
+            return fault.refusal(request, silent=self._silent)
         if look.found:
             request.metadata[METADATA] = look.found
         return None

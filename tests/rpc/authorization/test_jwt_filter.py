@@ -88,7 +88,7 @@ def test_a_browsers_question_before_a_request_needs_no_token(missing):
 
 def test_a_refusal_says_more_to_the_log_than_to_the_caller():
     silent = step(config(FIRST, *ONE, strip_failure_response=True))(Request(FakeHead()))
-    assert (silent.details, silent.why) == ("", "jwt_authn_access_denied{Jwt_is_missing}")
+    assert (silent.details, silent.why, silent.headers) == ("", "jwt_authn_access_denied{Jwt_is_missing}", ())
     loud = step(config(FIRST, *ONE))(Request(FakeHead(headers=bearer(BAD))))
     assert (loud.details, loud.why) == (FAILS, "jwt_authn_access_denied{Jwt_verification_fails}")
 
@@ -100,3 +100,14 @@ def test_the_header_of_a_token_may_be_matched_too():
     found = head.dynamic_metadata[METADATA]
     assert found["head"] == {"alg": "RS256", "typ": "JWT", "kid": "rsa-1"}
     assert found["body"]["iss"] == ISSUER
+
+
+@pytest.mark.parametrize("path", ["/a\xe9", "/a\n", "/" + "a" * 1000, '/"b'])
+def test_a_challenge_can_stand_in_a_header_whatever_the_path(path):
+    asked = FakeHead(path, [(":scheme", "http"), (":authority", "host")])
+    [(name, challenge)] = step(config(FIRST, *ONE))(Request(asked)).headers
+    assert name == "www-authenticate"
+    assert challenge.startswith('Bearer realm="http://host/')
+    assert challenge.isascii()
+    assert challenge.isprintable()
+    assert len(challenge) < 300
