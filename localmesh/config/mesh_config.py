@@ -1,6 +1,7 @@
 """The part of Istio's MeshConfig (`mesh.yaml` in the folder) that changes what a sidecar is sent."""
 
-from collections.abc import Mapping
+import string
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -8,6 +9,9 @@ from typing import Any
 
 from localmesh.config.decode import Spec
 from localmesh.config.extension_providers import ExtensionProvider
+
+_OF_LABELS = frozenset(f"{string.ascii_lowercase}{string.digits}-")
+_LONGEST_LABEL = 63
 
 
 class OutboundMode(Enum):
@@ -56,7 +60,25 @@ class MeshConfig(Spec):
         """Aliases in istiod's order, each once."""
         object.__setattr__(self, "trust_domain_aliases", tuple(sorted(set(self.trust_domain_aliases))))
 
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if not _is_domain(self.trust_domain):
+            yield "trustDomain", f"{self.trust_domain!r} is not a domain name"
+        for alias in self.trust_domain_aliases:
+            if not _is_domain(alias):
+                yield "trustDomainAliases", f"{alias!r} is not a domain name"
+
     @property
     def trust_domains(self) -> tuple[str, ...]:
         """All that a peer's identity may be of, each once (TrustDomainsForValidation)."""
         return tuple(dict.fromkeys(name for name in (self.trust_domain, *self.trust_domain_aliases) if name))
+
+
+def _is_domain(text: str) -> bool:
+    """Labels as of DNS, small letters; a dot may end it (`ValidateTrustDomain`)."""
+    *labels, last = text.split(".")
+    return all(map(_is_label, labels)) and (_is_label(last) or (bool(labels) and not last))
+
+
+def _is_label(text: str) -> bool:
+    bound = 0 < len(text) <= _LONGEST_LABEL and not text.startswith("-") and not text.endswith("-")
+    return bound and _OF_LABELS.issuperset(text)

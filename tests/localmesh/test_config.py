@@ -206,6 +206,17 @@ def test_mesh_yaml_is_the_mesh_config_and_subfolders_are_read(tmp_path):
     assert len(resources.service_entries) == 1
 
 
+@pytest.mark.parametrize("name", ["A.b", "a..b", "-a", "a_b", ".", "*.x", "a" * 64])
+@pytest.mark.parametrize("said", ["trustDomain: '{}'", "trustDomainAliases: [td, '{}']"])
+def test_a_trust_domain_that_is_no_domain_is_refused(tmp_path, said, name):
+    """istiod's ValidateTrustDomain."""
+    (tmp_path / "mesh.yaml").write_text(said.format(name))
+    with pytest.raises(ConfigError, match=r"mesh\.yaml:1: MeshConfig\.trustDomain\w*: '.*' is not a domain name"):
+        read_folder(tmp_path)
+    (tmp_path / "mesh.yaml").write_text(said.format("a-1.b."))
+    assert read_folder(tmp_path)
+
+
 def test_a_mesh_yaml_with_an_unknown_field_is_refused(tmp_path):
     (tmp_path / "mesh.yaml").write_text("enableAutoMtls: false\nenableAutoMTLS: true\n")
     with pytest.raises(ConfigError, match=r"mesh\.yaml:2: MeshConfig\.enableAutoMTLS: unknown field"):
