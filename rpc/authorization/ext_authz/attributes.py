@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from envoy.service.auth.v3 import external_auth_pb2  # type: ignore[import-untyped]
 
 from rpc.authorization.ext_authz.forwarded import FORWARDED, forwarded_certificates
+from rpc.authorization.ext_authz.http_service import ALWAYS_TOLD
 from rpc.authorization.matching import names_match
+from xds_client.model import StringListMatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +37,12 @@ class Attributes:
         self._said = said
         self._around = around
         self._extensions = dict(extensions)
-        self._allowed = names_match(said.allowed_headers)
+        allowed, self._always = said.allowed_headers, frozenset[str]()
+        if said.http_service is not None:
+            request = said.http_service.authorization_request
+            allowed = allowed or (request.allowed_headers if request is not None else None) or StringListMatch()
+            self._always = ALWAYS_TOLD
+        self._allowed = names_match(allowed)
         self._disallowed = names_match(said.disallowed_headers)
 
     def of(self, request: Request) -> Any:
@@ -78,7 +85,7 @@ class Attributes:
         for name, value in fields:
             if not self._told(name):
                 continue
-            if self._said.encode_raw_headers:
+            if self._said.encode_raw_headers and self._said.http_service is None:
                 http.header_map.headers.add(key=name, raw_value=value)
             else:
                 text = value.decode(errors="replace")
@@ -87,7 +94,7 @@ class Attributes:
     def _told(self, name: str) -> bool:
         if self._disallowed is not None and self._disallowed(name):
             return False
-        return self._allowed is None or self._allowed(name)
+        return self._allowed is None or name in self._always or self._allowed(name)
 
 
 def _text(request: Request, name: str) -> str:

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rpc.authorization.ext_authz.attributes import Attributes
+from rpc.authorization.ext_authz.http_service import HttpChecks
 from rpc.authorization.ext_authz.service import GrpcChecks
 from rpc.authorization.ext_authz.verdict import METADATA, Allowed, Denied, Failed
 from rpc.authorization.local_reply import local_reply
@@ -51,17 +52,19 @@ def compiled(said: ExtAuthz, around: Surroundings) -> Step | None:
     for route in per_route:
         if route.check_settings is not None:
             extensions |= dict(route.check_settings.context_extensions)
-    assert said.grpc_service is not None
     try:
         attributes = Attributes(said, around, extensions)
+        if said.http_service is not None:
+            return _ExternalAuthorization(said, attributes, HttpChecks(said.http_service, around.mesh))
+        assert said.grpc_service is not None
         return _ExternalAuthorization(said, attributes, GrpcChecks(said.grpc_service, around.mesh))
     except InvalidPatternError as error:
         raise CannotCarryOutError(str(error), invalid=True) from error
 
 
 def _refuse_what_nobody_carries_out(said: ExtAuthz, per_route: tuple[ExtAuthzPerRoute, ...]) -> None:
-    if said.grpc_service is None:
-        raise CannotCarryOutError("http_service")
+    if said.grpc_service is None and said.http_service is None:
+        raise CannotCarryOutError("it has no service", invalid=True)
     if said.with_request_body is not None:
         raise CannotCarryOutError("with_request_body: calls are decided before their messages come")
     if said.bootstrap_metadata_labels_key:
