@@ -216,6 +216,16 @@ def test_nobody_fetches_what_no_configuration_names_any_more(server, trusting):
     )
 
 
+def test_a_child_of_a_fork_keeps_the_keys_and_fetches_on(server, trusting):
+    keys = RemoteKeys(said(server), trusting)
+    until(lambda: isinstance(keys.current, KeySet))
+    before = keys.current
+    keys.inherit()  # the thread is not there any more
+    assert keys.current is before
+    server.says(jwks(RSA_2.jwk()))
+    until(lambda: keys.current is not before, "the child has fetched")
+
+
 # ---- on servers
 
 
