@@ -8,21 +8,20 @@ import ssl
 import threading
 import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 
-import rpc
 from rpc.authorization.jwt import faults
 from rpc.authorization.jwt.fetch import LARGEST, FetchError, fetch
 from rpc.authorization.jwt.keys import KeySet
 from rpc.authorization.jwt.provider import Provider
 from rpc.authorization.jwt.remote import RemoteKeys, remote_keys
 from rpc.authorization.program import CannotCarryOutError
-from tests.rpc.authorization.enforced import Enforced, Mirror, jwt_authn
+from tests.rpc.authorization.enforced import Enforced, jwt_authn
 from tests.rpc.authorization.jwt_cases import envoy_config, rule
 from tests.rpc.authorization.key_server import KeyServer, send
+from tests.rpc.authorization.test_jwt_servers import Blocking, InALoop
 from tests.rpc.authorization.tokens import ISSUER, NOW, RSA_1, RSA_2, jwks
 from tests.rpc.tls.certificates import Authority
 from xds_client.model import HttpUri, JwksFetch, JwtProvider, RemoteJwks
@@ -249,16 +248,21 @@ def ask(address, token=None):
         return channel.unary_unary("/demo.Greeter/SayHello").with_call(b"", metadata=metadata, timeout=60)
 
 
-@pytest.fixture
-def enforced(remote_filter):
-    server = rpc.server(ThreadPoolExecutor(1), handlers=[Mirror()])
-    port = server.add_secure_port("127.0.0.1:0", Enforced(jwt_authn(remote_filter)))
-    server.start()
-    yield f"127.0.0.1:{port}"
-    server.stop(None).wait()
+@pytest.fixture(params=[Blocking, InALoop], ids=["sync", "aio"])
+def serve(request, remote_filter):
+    """Start a server of ours, which begins to fetch; its address."""
+    servers = []
+
+    def begin():
+        servers.append(request.param(Enforced(jwt_authn(remote_filter))))
+        return f"127.0.0.1:{servers[0].port}"
+
+    yield begin
+    for server in servers:
+        server.close()
 
 
-def test_a_call_waits_for_keys_and_holds_nobody_up(server, request):
+def test_a_call_waits_for_keys_and_holds_nobody_up(server, serve):
     asked_for, may_answer = threading.Event(), threading.Event()
 
     def late(handler):
@@ -267,7 +271,7 @@ def test_a_call_waits_for_keys_and_holds_nobody_up(server, request):
         send(handler, jwks(RSA_1.jwk()).encode())
 
     server.answer = late
-    address = request.getfixturevalue("enforced")
+    address = serve()
     with grpc.insecure_channel(address) as channel:
         call = channel.unary_unary("/demo.Greeter/SayHello")
         waits = [
@@ -281,10 +285,10 @@ def test_a_call_waits_for_keys_and_holds_nobody_up(server, request):
     assert len(server.asked) == 1, "one fetch, however many wait"
 
 
-def test_a_call_that_waits_for_keys_may_leave(server, request):
+def test_a_call_that_waits_for_keys_may_leave(server, serve):
     may_answer = threading.Event()
     server.answer = lambda handler: may_answer.wait(60)
-    address = request.getfixturevalue("enforced")
+    address = serve()
     with grpc.insecure_channel(address) as channel:
         call = channel.unary_unary("/demo.Greeter/SayHello")
         with pytest.raises(grpc.RpcError) as caught:
@@ -294,9 +298,9 @@ def test_a_call_that_waits_for_keys_may_leave(server, request):
     may_answer.set()
 
 
-def test_keys_that_cannot_be_had_refuse_tokens_in_envoys_words(server, request):
+def test_keys_that_cannot_be_had_refuse_tokens_in_envoys_words(server, serve):
     server.says("no", 500)
-    address = request.getfixturevalue("enforced")
+    address = serve()
     with pytest.raises(grpc.RpcError) as caught:
         ask(address, FIRST)
     assert (caught.value.code(), caught.value.details()) == (
