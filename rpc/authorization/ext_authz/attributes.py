@@ -67,6 +67,8 @@ class Attributes:
         self._set_headers(http, request, own)
         for name, value in self._extensions.items():
             told.context_extensions[name] = value
+        told.metadata_context.SetInParent()
+        told.route_metadata_context.SetInParent()  # as Envoy, which says so if there is nothing to say
         for name in self._said.metadata_context_namespaces:
             found = request.metadata.get(name)
             if isinstance(found, dict):

@@ -141,7 +141,7 @@ class _Meaning:
         removing = (name.strip() for said, value in answer.headers if said == _REMOVES for name in value.split(","))
         allowed = Allowed(
             setting=tuple(pair for pair in answer.headers if self._sets(pair[0])),
-            appending=tuple(pair for pair in answer.headers if self._appends(pair[0])),
+            adding=tuple(pair for pair in answer.headers if self._appends(pair[0])),
             removing=tuple(name for name in removing if name),
             answer=tuple(
                 ("APPEND_IF_EXISTS_OR_ADD", name, value)
