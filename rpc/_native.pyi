@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, Self, TypeAlias, final
 
+from rpc.authorization.decision import Head, Refusal
 from rpc.security.chain import Chain, Policy
 
 __version__: str
@@ -255,6 +256,42 @@ class ClientCall:
     def cancel(self, code: int, details: str) -> None: ...
     @property
     def peer(self) -> str: ...
+
+# What a connection manager does to requests before filters look (Envoy's fields of nearly these names).
+class Managed:
+    def __new__(
+        cls,
+        *,
+        normalize_path: bool = False,
+        merge_slashes: bool = False,
+        escaped_slashes: str = "KEEP_UNCHANGED",
+        strip_any_port: bool = False,
+        strip_matching_port: bool = False,
+        strip_trailing_dot: bool = False,
+        use_remote_address: bool = False,
+        trusted_hops: int = 0,
+    ) -> Self: ...
+    # Path and authority become what filters see; `bad_request` or `redirect`: the manager answers the call itself.
+    def treat(self, call: Head) -> str | None: ...
+
+# RBAC filters: for each its rules, its shadow rules and the prefix of what a dry run finds, as
+# `rpc/authorization/rbac.py` writes them down.
+class Rbac:
+    def __new__(
+        cls,
+        filters: Sequence[tuple[object, object, str]],
+        managed: Managed,
+        denied: Callable[[Head, str | None], Refusal],
+        undecided: Callable[[Head], Refusal],
+        told: Callable[[Head, str, str | None], object],
+        subject: Callable[[bytes], bytes],
+        answered: Callable[[Head, str], Refusal] | None = None,
+        of_connections: bool = False,
+    ) -> Self: ...
+    def __call__(self, call: Head) -> Refusal | None: ...
+    # Of requests that are written down: allowed or not, and by which policy; None: undecided.
+    def decide_all(self, requests: Sequence[object]) -> list[tuple[bool, str | None] | None]: ...
+    def counters(self) -> dict[str, int]: ...
 
 class ServerCall:
     @property

@@ -30,6 +30,7 @@ _HTTP = {
     _STATS,
 }
 _NETWORK = {"envoy.tcp.metadataexchange.config.MetadataExchange", _STATS}
+_OF_CONNECTIONS = "envoy.extensions.filters.network.rbac.v3.RBAC"  # `rpc.authorization.connections`
 # Only as they stand in the listener: what such a filter contains is judged when it is decoded.
 _LAST = {
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -51,7 +52,10 @@ def not_carried_out(port: PortChains, chain: FilterChain) -> str:
 def _not_carried_out(port: PortChains, chain: FilterChain) -> Iterator[Filter]:
     yield from (f for f in port.listener_filters if f.discovered or f.type not in _LISTENER)
     *before, last = chain.network_filters or (None,)
-    yield from (f for f in before if f is not None and f.type not in _NETWORK)
+    for found in before:
+        known = found is None or found.type in _NETWORK or (found.type == _OF_CONNECTIONS and not found.discovered)
+        if found is not None and not known:
+            yield found
     if last is not None and (last.discovered or last.type not in _LAST or chain.kind is ChainKind.OTHER):
         yield last
     for found in chain.http_filters:

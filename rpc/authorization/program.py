@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
+from rpc._native import Managed
+from rpc.authorization import events
+from rpc.authorization.decision import Refusal
 from rpc.authorization.request import Request
 from xds_client.model import FilterOverride
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rpc.authorization.decision import Authorize, Decision, Head, Refusal
+    from rpc.authorization.decision import Authorize, Decision, Head
     from xds_client import PilotExchanger
     from xds_client.model import ConnectionManager, Filter
 
@@ -41,6 +44,64 @@ class Step(Protocol):
     """
 
     def __call__(self, request: Request, /) -> Decision: ...
+
+
+@runtime_checkable
+class Joins(Protocol):
+    """A step that is asked without anything made for it, by itself or together with those before it."""
+
+    authorize: Authorize
+
+    def __call__(self, request: Request, /) -> Decision: ...
+
+    def after(self, before: Step, /) -> Step | None:
+        """One step of this and the one before it; None: that cannot be."""
+
+
+class Treated:
+    """The first step of a program: paths and hosts become what the chain's connection manager makes of them, so that no
+    filter decides by another path than handlers are found by.
+    """
+
+    def __init__(self, manager: ConnectionManager) -> None:
+        self.managed = managed(manager)
+
+    def __call__(self, request: Request) -> Refusal | None:
+        answered = self.managed.treat(request.head)
+        return None if answered is None else answered_by_manager(request.head, answered)
+
+
+def managed(manager: ConnectionManager | None) -> Managed:
+    """What a connection manager does to requests before its filters look."""
+    if manager is None:
+        return Managed()
+    for field in ("original_ip_detection_extensions", "early_header_mutation_extensions", "path_normalization_options"):
+        if getattr(manager, field):
+            raise CannotCarryOutError(f"its connection manager has {field}")
+    return Managed(
+        normalize_path=bool(manager.normalize_path),
+        merge_slashes=manager.merge_slashes,
+        escaped_slashes=manager.path_with_escaped_slashes_action,
+        strip_any_port=bool(manager.strip_any_host_port),
+        strip_matching_port=manager.strip_matching_host_port,
+        strip_trailing_dot=manager.strip_trailing_host_dot,
+        use_remote_address=bool(manager.use_remote_address),
+        trusted_hops=manager.xff_num_trusted_hops,
+    )
+
+
+# HTTP's 400 and 307 as gRPC's callers see them (grpc/doc/http-grpc-status-mapping.md), with Envoy's response details.
+_ANSWERED = {
+    "bad_request": Refusal(13, "", why="path_normalization_failed"),
+    "redirect": Refusal(2, "", why="path_normalization_failed"),
+}
+
+
+def answered_by_manager(head: Head, what: str) -> Refusal:
+    """A path that no filter may see."""
+    refusal = _ANSWERED[what]
+    events.tell(events.What.DENIED, head, "", refusal.why)
+    return refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +144,7 @@ def compile_filters(
     Filters of types that nobody has registered are passed over, `rpc.authorization.filters` says which it may have.
     Raises `CannotCarryOutError`.
     """
-    steps = []
+    steps: list[Step] = []
     for found in filters:
         if found.disabled and (manager is not None and _is_switched_on(found.name, manager)):
             raise CannotCarryOutError(f"{found.name} ({found.type}): only some routes have it")
@@ -93,7 +154,22 @@ def compile_filters(
                 steps.append(step)
     if manager is not None:
         steps += [step for compiled in _ROUTES if (step := compiled(manager)) is not None]
-    return Program(steps) if steps else None
+        if steps:
+            steps.insert(0, Treated(manager))
+    return joined(steps) if steps else None
+
+
+def joined(steps: Sequence[Step]) -> Authorize:
+    """One question of them all: neighbours that can be asked at once are, and one that is alone needs no request."""
+    left: list[Step] = []
+    for step in steps:
+        together = step.after(left[-1]) if left and isinstance(step, Joins) else None
+        if together is None:
+            left.append(step)
+        else:
+            left[-1] = together
+    [first, *more] = left
+    return first.authorize if not more and isinstance(first, Joins) else Program(left)
 
 
 def _step(found: Filter, around: Surroundings) -> Step | None:
@@ -101,7 +177,7 @@ def _step(found: Filter, around: Surroundings) -> Step | None:
     value = found.config
     if not isinstance(value, model):
         problem = getattr(value, "problem", "") or "it is empty"
-        raise CannotCarryOutError(f"{found.name} ({found.type}): {problem}")
+        raise CannotCarryOutError(f"{found.name} ({found.type}): {problem}", invalid=getattr(value, "malformed", False))
     try:
         return compiled(value, around)
     except CannotCarryOutError as error:

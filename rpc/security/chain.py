@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rpc._native import ServerTls
+    from rpc._native import Rbac, ServerTls
     from rpc.authorization.decision import Authorize
 
 
@@ -33,6 +33,7 @@ class Chain:
     refusal: str | None = None  # why nobody may use it
     lapse: str | None = None  # why nobody may come in by it for now; whoever is in may stay
     policy: Policy = Policy()
+    admits: Rbac | None = None  # asked for each connection, without Python; None: all that fit
 
     @property
     def closed(self) -> str | None:

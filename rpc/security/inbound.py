@@ -12,9 +12,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from rpc._native import Gate
-from rpc.authorization.decision import Refusal
-from rpc.authorization.filters import not_carried_out
-from rpc.authorization.program import CannotCarryOutError, compile_filters
+from rpc.authorization.demands import Demands
 from rpc.fork import inherits
 from rpc.security import context
 from rpc.security.chain import Chain, Policy
@@ -26,17 +24,15 @@ from xds_client.model import InboundMissing, MeshSecret
 from xds_client.threads import begun_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from rpc._native import Admitted, Reactor
-    from rpc.authorization.decision import Authorize, Head
     from xds_client import PilotExchanger
     from xds_client.identity import Identity
     from xds_client.inbound import PortChains
     from xds_client.model import DownstreamTls, FilterChain, Listener
 
 _log = logging.getLogger(f"proxyless.{__name__}")
-_PERMISSION_DENIED = 7
 _LOG_INTERVAL = 1.0  # seconds between log lines about refused connections of one port
 
 
@@ -175,64 +171,15 @@ class _Refusals:
         _log.warning("%s: connection from %s not accepted: %s%s", address, peer, reason, more)
 
 
-class _Programs:
-    """The chains' filters as compiled last. A chain whose filters stay as they are keeps its program, and so what that
-    knows (tokens of a rate limit, connections to a service), as in Envoy.
-    """
-
-    def __init__(self, mesh: PilotExchanger) -> None:
-        self._mesh = mesh
-        self._known: dict[str, tuple[object, Authorize | None]] = {}
-
-    def of(self, chain: FilterChain) -> Authorize | None:
-        """Raises `CannotCarryOutError`."""
-        made_of = chain.http_filters, chain.http
-        before = self._known.pop(chain.name, None)
-        if before is None or before[0] != made_of:
-            before = made_of, compile_filters(chain.http_filters, chain.http, self._mesh)
-        self._known[chain.name] = before
-        return before[1]
-
-    def keep(self, names: Iterable[str]) -> None:
-        """Of chains by other names nothing is known any more."""
-        self._known = {name: self._known[name] for name in names if name in self._known}
-
-
-def _policy(port: PortChains, chain: FilterChain, programs: _Programs) -> tuple[Authorize | None, str]:
-    """What is asked for each of its calls, and why nobody may come in by this chain; empty: they may."""
-    if chain.unusable:
-        return None, chain.unusable
-    if chain.match.by_source:
-        return None, "it is for some sources only, which this release does not tell apart"
-    if demands := not_carried_out(port, chain):
-        return None, f"the mesh demands {demands} there, which this release does not carry out"
-    try:
-        return programs.of(chain), ""
-    except CannotCarryOutError as error:
-        return None, f"the mesh demands what this release does not carry out: {error}"
-
-
-class _Closed:
-    """The policy of a chain that nobody may come in by: who is in already makes no further calls."""
-
-    def __init__(self, why: str) -> None:
-        self._refusal = Refusal(_PERMISSION_DENIED, "nobody is let in", why=why)
-
-    def __call__(self, _: Head) -> Refusal:
-        return self._refusal
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Closed) and self._refusal == other._refusal
-
-    def __hash__(self) -> int:
-        return hash(self._refusal)
-
-
 def _reachable(port: PortChains, chain: FilterChain) -> bool:
     """What nobody looks for, no connection says: the engine always looks, so such chains are left out."""
     if chain.match.transport_protocol == "tls":
         return port.inspects_tls
     return port.inspects_http or port.inspects_tls or not chain.match.application_protocols
+
+
+def _chains(port: PortChains) -> list[FilterChain]:
+    return [*port.chains, *([port.default] if port.default is not None else [])]
 
 
 class MeshFollowing:
@@ -247,7 +194,7 @@ class MeshFollowing:
         self._listener: Listener | None = None
         self._identity: Identity | None = None
         self._source = mesh.identity
-        self._programs = _Programs(mesh)
+        self._demands = Demands(mesh)
         self._lapsed = False  # the certificate that the chains were made of has expired
         self._node_ip = mesh.status().node_id.split("~")[1]
         guard.waiting_for = "the inbound listener of this node, and its certificate"
@@ -275,8 +222,24 @@ class MeshFollowing:
             _log.warning("%s: %s", self._guard.address, listener.reason)
             return
         with self._lock:
-            self._listener = listener
-            self._apply()
+            if self._listener is None or not self._is_invalid(listener):
+                self._listener = listener
+                self._apply()
+
+    def _is_invalid(self, listener: Listener) -> bool:
+        """Envoy would not take it, and go on with the one that it has."""
+        port = chains_for_port(listener, self._guard.port, self._node_ip)
+        for chain in _chains(port):
+            demanded = self._demands.of(port, chain)
+            if demanded.invalid:
+                _log.warning(
+                    "%s: the inbound listener is not taken, the last one stays in force: filter chain %s: %s",
+                    self._guard.address,
+                    chain.name,
+                    demanded.refusal,
+                )
+                return True
+        return False
 
     def _on_identity(self, identity: Identity) -> None:
         with self._lock:
@@ -302,7 +265,7 @@ class MeshFollowing:
                 _log.info("%s: no service of the mesh declares this port; catch-all chains hold", self._guard.address)
             otherwise = self._chain(port, port.default) if port.default is not None else None
             chains = [self._chain(port, chain) for chain in port.chains if _reachable(port, chain)]
-            self._programs.keep(chain.name for chain in (*chains, *([otherwise] if otherwise is not None else [])))
+            self._demands.forget_others(port, _chains(port))
             self._guard.set(chains, otherwise)
 
     def _lapse(self, tls: DownstreamTls | None) -> str | None:
@@ -314,14 +277,8 @@ class MeshFollowing:
         return f"no valid certificate of our own, and nobody is let in without: {self._source.error}"
 
     def _chain(self, port: PortChains, chain: FilterChain) -> Chain:
-        (authorize, refusal), match, tls, lapse = (
-            _policy(port, chain, self._programs),
-            chain.match,
-            None,
-            self._lapse(chain.tls),
-        )
-        if refusal:
-            authorize = _Closed(refusal)
+        demanded, match, tls, lapse = self._demands.of(port, chain), chain.match, None, self._lapse(chain.tls)
+        refusal = demanded.refusal
         if refusal or lapse:
             _log.warning("%s: filter chain %s lets nobody in: %s", self._guard.address, chain.name, refusal or lapse)
         if not refusal and chain.tls is not None:
@@ -338,5 +295,6 @@ class MeshFollowing:
             tls=tls,
             refusal=refusal or None,
             lapse=lapse,
-            policy=Policy(authorize=authorize),
+            policy=Policy(authorize=demanded.authorize),
+            admits=demanded.admits,
         )

@@ -256,7 +256,8 @@ def _checked(field: str, pattern: str) -> _Checked:
             raise FieldError(field, f"{shortened(pattern)}: does not compile: {found.problem}")
     if budget.left < 0:
         together = "this resource" if budget.part is None else "what is only kept of this resource"
-        raise FieldError(field, f"the patterns of {together} compile to more than {_MAX_PROGRAMS} bytes")
+        kind = FieldError if budget.part is None else UnsupportedError  # Envoy might take it
+        raise kind(field, f"the patterns of {together} compile to more than {_MAX_PROGRAMS} bytes")
     return found
 
 

@@ -37,12 +37,14 @@ class Struct:
 class Opaque:
     """A message that this release does not look into: ``type`` is its full name, ``data`` its bytes.
 
-    ``problem``: why not, where its type is one that is known; empty: the type is not.
+    ``problem``: why not, where its type is one that is known; empty: the type is not. ``malformed``: it is wrong as it
+    stands, and not only more than this release knows.
     """
 
     type: str
     data: bytes = field(default=b"", repr=False)
     problem: str = ""
+    malformed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

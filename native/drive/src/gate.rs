@@ -1,5 +1,6 @@
 //! What a server's port lets in, replaceable while it serves, and how a connection came through it.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -53,6 +54,8 @@ pub struct Admission<L: Listener> {
     told: AtomicBool,
     /// What last took the client's certificate: whoever fits the same again is not verified again.
     pub(super) taken_by: ProcessMutex<Weak<ServerTls>>,
+    /// Whatever its owner wants to know of the connection once for all its calls.
+    pub facts: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// The policy for its new calls, of the version of the gate that stands beside it.
     policy: ProcessMutex<(u64, Policy)>,
 }
@@ -62,6 +65,7 @@ impl<L: Listener> Admission<L> {
         let policy = ProcessMutex::new((version, chain.policy.clone()));
         Self {
             policy,
+            facts: OnceLock::new(),
             gate,
             hello,
             chain,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use proxyless_tls::chains::Arriving;
 use proxyless_tls::session::CertificateDer;
 
 use crate::driven::Driven;
@@ -30,6 +31,16 @@ pub fn still_fits<L: Listener>(link: &dyn Driven<L>) -> bool {
 fn fits<L: Listener>(link: &dyn Driven<L>, admission: &Admission<L>) -> bool {
     let chains = admission.gate.chains();
     let Some(chain) = chains.select(&admission.hello).filter(|chain| chain.refusal.is_none()) else { return false };
+    if let Some(admits) = &chain.admits {
+        let (local, mut may_stay) = (link.local_name(), true);
+        link.look_at_session(&mut |session| {
+            let server_name = admission.server_name();
+            may_stay = admits(&Arriving { peer: link.peer(), local: &local, server_name, session }).is_ok();
+        });
+        if !may_stay {
+            return false;
+        }
+    }
     let Some(tls) = &chain.tls else { return shown(link).is_none() };
     let mut taken_by = admission.taken_by.lock();
     if Weak::as_ptr(&taken_by) == Arc::as_ptr(tls) {

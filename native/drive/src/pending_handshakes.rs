@@ -1,10 +1,12 @@
 //! Accepted connections that have not yet shown what they are: few bytes each, and not for long.
 
 use std::collections::{HashMap, VecDeque};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proxyless_tls::protocol_detection::ProtocolDetection;
+use proxyless_tls::chains::Arriving;
+use proxyless_tls::protocol_detection::{Opened, ProtocolDetection};
 
 use crate::fork::Descriptor;
 use crate::gate::{Admission, Security};
@@ -84,6 +86,9 @@ impl<L: Listener> PendingHandshakes<L> {
             match fed {
                 Ok(None) => {}
                 Ok(Some(opened)) => {
+                    if let Err(reason) = admitted(&opened, fd) {
+                        return pending.refused(epoll, reason);
+                    }
                     epoll.remove(fd);
                     let PendingHandshake { socket, port, version, .. } = pending;
                     let gate = port.gate.clone();
@@ -136,6 +141,18 @@ impl<L: Listener> PendingHandshakes<L> {
         }
         false
     }
+}
+
+/// Whether the chain that took a connection lets it in, now that all is known of it.
+fn admitted(opened: &Opened, fd: RawFd) -> Result<(), String> {
+    let Some(admits) = &opened.chain.admits else { return Ok(()) };
+    let arriving = Arriving {
+        peer: &socket::peer_name(fd),
+        local: &socket::local_name(fd),
+        server_name: opened.hello.server_name.as_deref(),
+        session: opened.session.as_deref(),
+    };
+    admits(&arriving).map_err(|why| format!("{}: {why}", opened.chain.name))
 }
 
 impl<L: Listener> PendingHandshake<L> {

@@ -7,6 +7,7 @@ use proxyless_tls::chains::{Chain, Chains};
 use pyo3::prelude::*;
 
 use super::events::Callables;
+use super::rbac::{Rbac, admits};
 use super::tls::{ServerTls, protocols};
 
 /// What a server's port lets in. `on_refused(peer, reason)` is told of each connection that was not let in,
@@ -25,6 +26,7 @@ struct ChainOf<'py> {
     refusal: Option<String>,
     lapse: Option<String>,
     policy: Bound<'py, PyAny>,
+    admits: Option<Py<Rbac>>,
 }
 
 impl From<ChainOf<'_>> for Chain {
@@ -38,6 +40,7 @@ impl From<ChainOf<'_>> for Chain {
             refusal: chain.refusal,
             lapse: chain.lapse,
             policy: Some(Arc::new(chain.policy.unbind())),
+            admits: chain.admits.and_then(admits),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod arrival;
 pub mod client;
 pub mod client_call;
 pub mod commands;
+mod connection_facts;
 pub mod deadline;
 #[cfg(feature = "echo")]
 mod echo;
@@ -19,6 +20,9 @@ pub mod method;
 pub mod outcome;
 pub mod patterns;
 pub mod payload;
+pub mod rbac;
+mod rbac_request;
+mod rbac_rules;
 pub mod reactor;
 pub mod server;
 pub mod tally;
@@ -41,6 +45,8 @@ pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::ClientTransport>()?;
     module.add_class::<client_call::ClientCall>()?;
     module.add_class::<server::ServerCall>()?;
+    module.add_class::<rbac::Managed>()?;
+    module.add_class::<rbac::Rbac>()?;
     module.add_class::<tls::ClientTls>()?;
     module.add_class::<tls::ServerTls>()?;
     module.add_class::<gate::Gate>()?;

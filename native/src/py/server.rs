@@ -11,7 +11,8 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::answer_changes::AnswerChanges;
 use super::commands::{commanded, wait};
-use super::events::{Callables, Link, Watcher, tell_all};
+use super::connection_facts::{local_name, names_of, requested_name};
+use super::events::{Link, Watcher, tell_all};
 use super::metadata;
 use super::payload::{framed, to_py};
 use super::tls::TlsInfo;
@@ -19,11 +20,10 @@ use proxyless_core::grpc::encoding::Encoding;
 use proxyless_core::grpc::message::Framed;
 use proxyless_core::grpc::{self, Call, status};
 use proxyless_core::http2::{Headers, Key};
-use proxyless_drive::driven::Driven;
 
 #[pyclass(frozen, module = "rpc._native")]
 pub struct ServerCall {
-    link: Arc<Link>,
+    pub(super) link: Arc<Link>,
     key: Key,
     on_dirty: Option<Arc<Py<PyAny>>>,
     /// What the answer is compressed with, by number.
@@ -31,16 +31,9 @@ pub struct ServerCall {
     /// A message was sent since one was last received.
     sending: AtomicBool,
     /// What filters found out about the request.
-    found: OnceLock<Py<PyDict>>,
+    pub(super) found: OnceLock<Py<PyDict>>,
     /// What filters change in the head of the answer.
     changes: AnswerChanges,
-}
-
-/// By which names a request says whom it is for; the first that is there holds (RFC 9113, section 8.3.1).
-const HOST: [&str; 2] = [":authority", "host"];
-
-fn is_host(name: &str) -> bool {
-    HOST.contains(&name)
 }
 
 impl ServerCall {
@@ -73,8 +66,20 @@ impl ServerCall {
         framed(py, if plain { Encoding::Identity } else { self.encoding() }, payload)
     }
 
+    pub fn header_values(&self, name: &str) -> Vec<Vec<u8>> {
+        self.with_head(|head| {
+            let (name, other) = names_of(name);
+            let values = |name| head.values(name).map(<[u8]>::to_vec).collect::<Vec<_>>();
+            Some(values(name)).filter(|found| !found.is_empty()).or_else(|| other.map(values)).unwrap_or_default()
+        })
+    }
+
+    pub fn findings(&self, py: Python<'_>) -> Py<PyDict> {
+        self.found.get_or_init(|| PyDict::new(py).unbind()).clone_ref(py)
+    }
+
     /// Of the request. Nothing may wait meanwhile.
-    fn with_head<T: Default>(&self, look: impl FnOnce(&Headers) -> T) -> T {
+    pub(super) fn with_head<T: Default>(&self, look: impl FnOnce(&Headers) -> T) -> T {
         let state = self.link.lock();
         state.protocol.call(self.key).and_then(|call| call.head.as_ref()).map(look).unwrap_or_default()
     }
@@ -119,13 +124,13 @@ impl ServerCall {
     /// The address that it came to.
     #[getter]
     fn local(&self) -> String {
-        (&*self.link as &dyn Driven<Callables>).local_name()
+        local_name(&self.link)
     }
 
     /// What TLS asked for; empty: nothing.
     #[getter]
     fn server_name(&self) -> String {
-        self.link.admission.as_ref().and_then(|admission| admission.server_name()).unwrap_or_default().to_owned()
+        requested_name(&self.link)
     }
 
     /// What was set with the filter chain that takes the connection, as the port's chains are now; None on a port
@@ -138,27 +143,22 @@ impl ServerCall {
 
     /// Each value of a header, pseudo-header fields too; `host` is `:authority`.
     fn values<'py>(&self, py: Python<'py>, name: &str) -> Vec<Bound<'py, PyBytes>> {
-        let found: Vec<Vec<u8>> = self.with_head(|head| {
-            let both = if is_host(name) { &HOST[..] } else { &[name] };
-            let values = both.iter().map(|name| head.values(name).map(<[u8]>::to_vec).collect::<Vec<_>>());
-            values.into_iter().find(|values| !values.is_empty()).unwrap_or_default()
-        });
-        found.iter().map(|value| PyBytes::new(py, value)).collect()
+        self.header_values(name).iter().map(|value| PyBytes::new(py, value)).collect()
     }
 
     /// From now on a header holds these, as if the client had sent them; none: it is not there.
-    fn replace(&self, name: &str, values: Vec<Vec<u8>>) {
+    pub(super) fn replace(&self, name: &str, values: Vec<Vec<u8>>) {
         if let Some(call) = self.link.lock().protocol.call_mut(self.key) {
-            let both = if is_host(name) { &HOST[..] } else { &[name] };
-            call.replace(both[0], &values);
-            both[1..].iter().for_each(|other| call.replace(other, &[b""; 0]));
+            let (name, other) = names_of(name);
+            call.replace(name, &values);
+            other.into_iter().for_each(|other| call.replace(other, &[b""; 0]));
         }
     }
 
     /// What filters found out about the request, by the name of the filter; made when first asked for.
     #[getter]
     fn dynamic_metadata(&self, py: Python<'_>) -> Py<PyDict> {
-        self.found.get_or_init(|| PyDict::new(py).unbind()).clone_ref(py)
+        self.findings(py)
     }
 
     /// None: plaintext.

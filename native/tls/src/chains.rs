@@ -8,6 +8,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::server::ServerTls;
+use crate::session::Session;
 
 /// What the first bytes of a connection say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +20,18 @@ pub struct Hello {
 }
 
 pub type Policy = Option<Arc<dyn Any + Send + Sync>>;
+
+/// A connection that a chain takes, before it is let in.
+pub struct Arriving<'a> {
+    /// Addresses, as grpcio writes them.
+    pub peer: &'a str,
+    pub local: &'a str,
+    pub server_name: Option<&'a str>,
+    pub session: Option<&'a Session>,
+}
+
+/// What may keep a connection out, and why.
+pub type Admits = Option<Arc<dyn Fn(&Arriving<'_>) -> Result<(), String> + Send + Sync>>;
 
 pub struct Chain {
     pub name: Arc<str>,
@@ -36,6 +49,8 @@ pub struct Chain {
     pub lapse: Option<String>,
     /// Whatever its owner wants back with each connection that comes in by it.
     pub policy: Policy,
+    /// Asked for each connection when it is there; nothing may wait meanwhile.
+    pub admits: Admits,
 }
 
 #[derive(Default)]
@@ -57,6 +72,7 @@ impl Chains {
             refusal: None,
             lapse: None,
             policy: None,
+            admits: None,
         };
         Self { chains: Vec::new(), otherwise: Some(everybody) }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::server::Acceptor;
 
-use crate::chains::{Chain, Chains, Hello, Policy};
+use crate::chains::{Admits, Chain, Chains, Hello, Policy};
 use crate::detect::{self, Detected, Found, Spoken};
 use crate::session::Session;
 
@@ -36,11 +36,12 @@ enum Stage {
 pub struct Taken {
     pub name: Arc<str>,
     pub policy: Policy,
+    pub admits: Admits,
 }
 
 impl From<&Chain> for Taken {
     fn from(chain: &Chain) -> Self {
-        Self { name: chain.name.clone(), policy: chain.policy.clone() }
+        Self { name: chain.name.clone(), policy: chain.policy.clone(), admits: chain.admits.clone() }
     }
 }
 

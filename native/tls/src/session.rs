@@ -7,10 +7,11 @@ use std::sync::Arc;
 pub use rustls::pki_types::CertificateDer;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, ClientConnection, Connection, Error, HandshakeKind, ProtocolVersion, ServerConnection};
-use webpki::KeyUsage;
+use webpki::{EndEntityCert, KeyUsage};
 
 use crate::client::ClientTls;
 use crate::refusal::take_reason;
+use crate::sans::uri_names;
 use crate::verify::Verifier;
 
 pub struct Session {
@@ -123,6 +124,15 @@ impl Session {
     /// DER, the leaf first; empty when the peer showed none.
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         self.connection.peer_certificates().unwrap_or_default()
+    }
+
+    /// What the peer's certificate calls it: URI names, all that stand in it, and DNS names. Empty: it showed none.
+    pub fn peer_names(&self) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let Some(leaf) = self.peer_certificates().first() else { return Default::default() };
+        let uris = uri_names(leaf).unwrap_or_default().into_iter().map(<[u8]>::to_vec).collect();
+        let dns = EndEntityCert::try_from(leaf)
+            .map(|leaf| leaf.valid_dns_names().map(|name| name.as_bytes().to_vec()).collect());
+        (uris, dns.unwrap_or_default())
     }
 
     /// Whom the mesh vouches for; None outside of it, or where the peer showed nothing.

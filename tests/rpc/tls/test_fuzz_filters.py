@@ -10,12 +10,14 @@ import random
 import time
 
 from envoy.config.listener.v3 import listener_pb2
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from udpa.type.v1 import typed_struct_pb2
 
-from rpc.authorization.filters import not_carried_out
+from rpc.authorization.demands import Demands
 from xds_client.decode import parse
 from xds_client.errors import DecodeError
 from xds_client.inbound import chains_for_port
@@ -40,6 +42,11 @@ OTHERS = {
         "",
     ],
     "http": [f"{V3}.http.rbac.v3.RBAC", f"{V3}.http.lua.v3.Lua", "Router", ""],
+}
+# What is carried out closes a chain only by what it says: a matching tree, which nobody evaluates.
+DEMANDING = {
+    f"{V3}.{kind}.rbac.v3.RBAC": rbac.RBAC(matcher={}).SerializeToString()
+    for kind, rbac in {"http": http_rbac_pb2, "network": network_rbac_pb2}.items()
 }
 NAMES = [
     "istio.stats",
@@ -69,6 +76,7 @@ class Maker:
             where.typed_config.Pack(struct)
         elif said:
             where.typed_config.type_url = f"{self.dice.choice(('type.googleapis.com', 'x/y', ''))}/{said}"
+            where.typed_config.value = DEMANDING.get(said, b"")
 
     def discovered(self, where):
         if self.dice.random() < 0.5:
@@ -124,7 +132,7 @@ class Maker:
 def judged(data):
     listener = parse(ResourceType.LISTENER, "virtualInbound", ResourceType.LISTENER.value, data).value()
     port = chains_for_port(listener, 9080)
-    return [not_carried_out(port, chain) or chain.unusable for chain in port.chains]
+    return [Demands(None).of(port, chain).refusal for chain in port.chains]
 
 
 def test_no_combination_of_filters_opens_what_one_of_them_closes():

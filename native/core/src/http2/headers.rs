@@ -45,13 +45,9 @@ impl Headers {
     }
 
     /// Each value of that name, in order.
-    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        let mut start = 0;
-        self.ends.iter().filter_map(move |&(name_end, end)| {
-            let begin = std::mem::replace(&mut start, end as usize);
-            (&self.text[begin..name_end as usize] == name.as_bytes())
-                .then(|| &self.text[name_end as usize..end as usize])
-        })
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> + use<'_> {
+        let found: Vec<_> = self.all().filter(|(own, _)| *own == name).map(|(_, value)| value).collect();
+        found.into_iter()
     }
 
     /// From now on these are the values of that name, where the first of them stood, or behind all others; none: there

@@ -109,6 +109,7 @@ pub fn chain(name: &str, transport: &str, protocols: &[&str], tls: Option<Arc<Se
         refusal: None,
         lapse: None,
         policy: Some(Arc::new(name.to_owned())),
+        admits: None,
     }
 }
 
