@@ -30,7 +30,7 @@ V3 = "envoy.extensions.filters"
 HARMLESS = {
     "listener": ["original_dst.v3.OriginalDst", "tls_inspector.v3.TlsInspector", "http_inspector.v3.HttpInspector"],
     "network": ["envoy.tcp.metadataexchange.config.MetadataExchange", "stats.PluginConfig"],
-    "http": [f"{V3}.http.cors.v3.Cors", f"{V3}.http.fault.v3.HTTPFault", "io.istio.http.peer_metadata.Config"],
+    "http": [f"{V3}.http.cors.v3.Cors", f"{V3}.http.grpc_stats.v3.FilterConfig", "io.istio.http.peer_metadata.Config"],
 }
 HARMLESS["listener"] = [f"{V3}.listener.{kind}" for kind in HARMLESS["listener"]]
 OTHERS = {
