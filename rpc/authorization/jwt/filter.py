@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rpc.authorization.jwt import faults
 from rpc.authorization.jwt.keys import NoKeysError, read_keys
+from rpc.authorization.jwt.met import Met, header_of
 from rpc.authorization.jwt.places import places
 from rpc.authorization.jwt.provider import Look, Provider
 from rpc.authorization.jwt.remote import remote_keys
@@ -108,6 +109,8 @@ class _Authentication:
         self._rules = tuple(_rule(rule, said, providers) for rule in said.rules)
         self._only = self._rules[0] if self._rules and self._rules[0].matches is _any_request else None
         self._ours = tuple(_headers_of_ours(providers.values()))
+        header = header_of([place for provider in providers.values() for place in places(provider.said)])
+        self._met = Met(header) if header and self._only is not None else None
         self._fetched = [(p.keys, places(p.said)) for p in providers.values() if not isinstance(p.keys, _Known)]
 
     def __call__(self, request: Request) -> Decision:
@@ -116,6 +119,14 @@ class _Authentication:
                 request.remove(name)
         if self._lets_preflights_by and _is_preflight(request):
             return None
+        shown = None
+        if self._met is not None:
+            shown, known = self._met.known(request)
+            if known is not None and known.provider.still(known.verified, self._clock()):
+                known.provider.pass_on(known.verified, known.place, request)
+                if known.verified.found:
+                    request.head.dynamic_metadata[METADATA] = known.verified.found
+                return None
         rule = self._only or next((rule for rule in self._rules if rule.matches(request)), None)
         if rule is None or rule.requires is None:
             return None
@@ -123,15 +134,19 @@ class _Authentication:
             waits_for = [keys for keys, where in self._fetched if keys.current is None and _has_token(request, where)]
             if waits_for:
                 return _later(self, rule.requires, request, waits_for)
-        return self.judged(rule.requires, request)
+        return self.judged(rule.requires, request, shown)
 
-    def judged(self, requires: Requirement, request: Request) -> Refusal | None:
+    def judged(self, requires: Requirement, request: Request, shown: bytes | None = None) -> Refusal | None:
+        """``shown``: by what the same request is known again."""
         look = Look(request, self._clock())
         fault = requires(look)
         if fault is not None:
             return fault.refusal(request, silent=self._silent)
-        if look.found:
-            request.metadata[METADATA] = look.found
+        found = {name: said for passed in look.passed for name, said in passed.verified.found.items()}
+        if found:
+            request.metadata[METADATA] = found
+        if shown is not None and self._met is not None:
+            self._met.remember(shown, look)
         return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import grpc
 
@@ -41,24 +41,36 @@ class KeySource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A good token of one provider. ``claims`` and ``headers``: what policies and handlers see of it."""
+    """A good token of one provider. ``found`` and ``headers``: what policies and handlers see of it."""
 
     token: Token
     keys: KeySet
     audiences: frozenset[str]
-    claims: dict[str, Json]
+    found: dict[str, dict[str, Json]]
     headers: tuple[tuple[str, bytes], ...]
 
 
-class Look:
-    """One request that is looked at; what was found out so far."""
+class Passed(NamedTuple):
+    """A token that was handed on."""
 
-    __slots__ = ("found", "now", "request")
+    provider: Provider
+    verified: Verified
+    place: Place
+
+
+class Look:
+    """One request that is looked at, and the tokens that were handed on so far.
+
+    ``doubted``: something failed that need not fail for the same tokens another time.
+    """
+
+    __slots__ = ("doubted", "now", "passed", "request")
 
     def __init__(self, request: Request, now: float) -> None:
         self.request = request
         self.now = now
-        self.found: dict[str, object] = {}
+        self.passed: list[Passed] = []
+        self.doubted = False
 
 
 class Provider:
@@ -119,7 +131,10 @@ class Provider:
                 return Fault(f"invalid header value for: {name.lower()}", grpc.StatusCode.UNAVAILABLE.value[0])
             if value:
                 headers.append((name.lower(), value.encode()))
-        verified = Verified(token, keys, audiences, normalised(token.claims, self._spaced), tuple(headers))
+        found = {self.said.header_in_metadata: token.header} if self.said.header_in_metadata else {}
+        if self.said.payload_in_metadata:
+            found[self.said.payload_in_metadata] = normalised(token.claims, self._spaced)
+        verified = Verified(token, keys, audiences, found, tuple(headers))
         if len(text) <= _LONGEST:
             with self._remembering:
                 while len(self._verified) >= _REMEMBERED:
@@ -127,17 +142,18 @@ class Provider:
                 self._verified[text] = verified
         return verified
 
-    def pass_on(self, verified: Verified, place: Place, look: Look) -> None:
-        """To later filters and the handler."""
-        said = self.said
+    def still(self, verified: Verified, now: float) -> bool:
+        """Whether what was verified, for an audience that was allowed, is as good now."""
+        if verified.keys is not self.keys.current or verified.token.untimely(now, self._skew) is not None:
+            return False
+        return not (self._bounded and self._too_long(verified.token, now))
+
+    def pass_on(self, verified: Verified, place: Place, request: Request) -> None:
+        """To later filters and the handler, but for what is found."""
         for name, value in verified.headers:
-            look.request.replace(name, [*look.request.values(name), value])
-        if not said.forward:
-            place.clear(look.request)
-        if said.header_in_metadata:
-            look.found[said.header_in_metadata] = verified.token.header
-        if said.payload_in_metadata:
-            look.found[said.payload_in_metadata] = verified.claims
+            request.replace(name, [*request.values(name), value])
+        if not self.said.forward:
+            place.clear(request)
 
 
 def sanitised(audiences: Collection[str]) -> frozenset[str]:

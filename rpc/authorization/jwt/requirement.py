@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from rpc.authorization.jwt import faults
 from rpc.authorization.jwt.faults import Fault
 from rpc.authorization.jwt.places import places
-from rpc.authorization.jwt.provider import sanitised
+from rpc.authorization.jwt.provider import Passed, sanitised
 from rpc.authorization.jwt.token import read_token
 from rpc.authorization.program import CannotCarryOutError
 from xds_client.model import AllowMissing, AllowMissingOrFailed, AllRequirements, AnyRequirement, OfProvider
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rpc.authorization.jwt.places import Place
-    from rpc.authorization.jwt.provider import Look, Provider
+    from rpc.authorization.jwt.provider import Look, Provider, Verified
     from xds_client.model import JwtRequirement
 
 _WEAK = (faults.MISSING, faults.UNKNOWN_ISSUER)  # of several faults another one is told of; else the later of these
@@ -56,8 +56,13 @@ class _OfProvider:
             verdict = self._provider.judge(text, look.now, self._audiences)
             if isinstance(verdict, Fault):
                 return verdict
-            self._provider.pass_on(verdict, place, look)
+            _pass_on(self._provider, verdict, place, look)
         return None
+
+
+def _pass_on(provider: Provider, verified: Verified, place: Place, look: Look) -> None:
+    provider.pass_on(verified, place, look.request)
+    look.passed.append(Passed(provider, verified, place))
 
 
 def _found(where: Sequence[Place], look: Look) -> list[tuple[Place, bytes]]:
@@ -79,6 +84,7 @@ class _OfAnybody:
         fault = None
         for place, text in reversed(_found([*self._places], look)):
             fault = self._faulty(place, text, look)
+            look.doubted = look.doubted or fault is not None
         return None if self._allow_failed else fault
 
     def _faulty(self, place: Place, text: bytes, look: Look) -> Fault | None:
@@ -92,7 +98,7 @@ class _OfAnybody:
         verdict = provider.judge(text, look.now)
         if isinstance(verdict, Fault):
             return verdict
-        provider.pass_on(verdict, place, look)
+        _pass_on(provider, verdict, place, look)
         return None
 
 
@@ -117,6 +123,7 @@ class _Any:
             fault = one(look)
             if fault is None:
                 return None
+            look.doubted = look.doubted or fault not in _WEAK
             if fault not in _WEAK or told is faults.MISSING:
                 told = fault
         return None if self._allow_failed or (self._allow_missing and told is faults.MISSING) else told

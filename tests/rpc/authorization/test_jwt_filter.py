@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import pytest
 
+from rpc.authorization.jwt import met as met_module
 from rpc.authorization.jwt.filter import METADATA, compiled
+from rpc.authorization.jwt.keys import read_keys
 from rpc.authorization.program import CannotCarryOutError, Surroundings
 from rpc.authorization.request import Request
 from tests.rpc.authorization.heads import FakeHead
-from tests.rpc.authorization.jwt_cases import FAILS, bearer, envoy_config, provider, rule
-from tests.rpc.authorization.jwt_tree_cases import BAD, FIRST, GOOD, ONE, by_path, config
+from tests.rpc.authorization.jwt_cases import (
+    BAD_SIGNATURE_BASE64,
+    EXPIRED,
+    FAILS,
+    KEYS,
+    NO_SUCH_KEY,
+    bearer,
+    envoy_config,
+    provider,
+    rule,
+)
+from tests.rpc.authorization.jwt_tree_cases import BAD, FIRST, GOOD, ONE, SECOND, any_of, by_path, config
 from tests.rpc.authorization.test_jwt import step
-from tests.rpc.authorization.tokens import ISSUER
+from tests.rpc.authorization.test_jwt_provider import Keys
+from tests.rpc.authorization.tokens import EC_256, ISSUER, NOW, RSA_1, RSA_2, jwks
 from tests.xds_client.test_decode_listener import HTTP, a_chain
 from tests.xds_client.test_decode_policies import configured
 
@@ -111,3 +124,79 @@ def test_a_challenge_can_stand_in_a_header_whatever_the_path(path):
     assert challenge.isascii()
     assert challenge.isprintable()
     assert len(challenge) < 300
+
+
+# ---- tokens that are met again
+
+
+@pytest.fixture
+def met():
+    """A filter that has met `GOOD`, and asks for the time by hand."""
+    decide = step(config(FIRST, {**ONE[0], "clock_skew_seconds": 7}))
+    decide._clock = lambda: NOW
+    for _ in range(2):
+        assert decide(Request(FakeHead(headers=bearer(GOOD)))) is None
+    assert len(decide._met._known) == 1
+    return decide
+
+
+def again(decide, *headers, path="/p"):
+    refusal = decide(Request(FakeHead(path, [*bearer(GOOD), *headers])))
+    return None if refusal is None else refusal.details
+
+
+def test_a_token_that_was_met_expires(met):
+    met._clock = lambda: NOW + 3600 + 7
+    assert again(met) is None
+    met._clock = lambda: NOW + 3600 + 8
+    assert again(met) == EXPIRED
+
+
+def test_a_token_that_was_met_is_verified_by_the_keys_that_hold_now(met):
+    [passed] = met._met._known.values()
+    passed.provider.keys = Keys(read_keys(jwks(RSA_2.jwk()).encode()))
+    assert again(met) == NO_SUCH_KEY
+    passed.provider.keys = Keys(read_keys(KEYS.encode()))
+    assert again(met) is None
+
+
+def test_what_else_a_request_shows_is_looked_at(met):
+    assert again(met, ("authorization", "Basic x")) == BAD_SIGNATURE_BASE64
+    assert again(met, path=f"/p?access_token={BAD}") == FAILS
+    assert again(met, path="/p?a=b") is None
+
+
+def test_only_so_many_are_known_again(met, monkeypatch):
+    monkeypatch.setattr(met_module, "_MOST", 3)
+    tokens = [EC_256.token("ES256", sub=str(number)) for number in range(6)]
+    for token in tokens:
+        assert met(Request(FakeHead(headers=bearer(token)))) is None
+    assert len(met._met._known) == 3
+    assert [*met._met._known] == [f"Bearer {token}".encode() for token in tokens[3:]]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"fromCookies": ["a"], "fromHeaders": [{"name": "x-a"}]},
+        {"fromHeaders": [{"name": "x-a"}, {"name": "x-b"}]},
+        {"fromParams": ["a"]},
+    ],
+)
+def test_where_one_header_does_not_say_all_nothing_is_known_again(said):
+    assert step(envoy_config((rule(**said),)))._met is None
+
+
+def test_a_fault_that_time_may_mend_is_not_passed_over():
+    """The first provider's token is not yet valid; as soon as it is, its claims are those that count."""
+    early = RSA_1.token("RS256", nbf=NOW + 1000)
+    first, second = ONE[0], {**ONE[0], "clock_skew_seconds": 5000}
+    decide = step(config(any_of(FIRST, SECOND), {**first, "payload_in_metadata": "first"}, second))
+    decide._clock = lambda: NOW
+    found = []
+    for now in (NOW, NOW, NOW + 1000):
+        decide._clock = lambda now=now: now
+        head = FakeHead(headers=bearer(early))
+        assert decide(Request(head)) is None
+        found += head.dynamic_metadata[METADATA]
+    assert found == ["payload", "payload", "first"]
