@@ -57,7 +57,7 @@ class Serving(Protocol):
         """Its connections; see the engine's `Reactor.sockets`."""
 
     def tally(self) -> Tally:
-        """Of all connections that it had."""
+        """What all connections that it had have carried."""
 
     def listening(self) -> dict[int, str]:
         """Where it accepts, by number, as the engine writes addresses."""

@@ -337,7 +337,7 @@ def _queued(core: ChannelCore, subchannel: Subchannel, attempt: Attempt) -> Gene
 def _turn(
     core: ChannelCore, subchannel: Subchannel, pending: PendingCall, deadline: float | None
 ) -> Generator[Step, Answer, None]:
-    """Wait until the call may try. Whoever is first has another transport dialled, as far as that is allowed."""
+    """Wait until the call may try. The first in the queue has another transport dialled where that is allowed."""
     while not pending.called:
         pending.woken = False
         if pending.called:  # just now

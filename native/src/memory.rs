@@ -19,7 +19,7 @@ use proxyless_drive::fork;
 const BIG: usize = 256 * 1024;
 /// Their sizes are multiples of this, so that a message of about the same size fits the memory of the last.
 const STEP: usize = 64 * 1024;
-/// What is kept at the most, for the next messages.
+/// At most so much is kept for the next messages.
 const KEPT: usize = 16 * 1024 * 1024;
 /// No big message for so long: what is kept goes back. Later looks find what handlers held on to for a while.
 const LOOKS: [Duration; 4] =

@@ -75,7 +75,7 @@ def detach(loop: asyncio.AbstractEventLoop, reactor: Reactor) -> None:
 
 
 def shared_reactor(loop: asyncio.AbstractEventLoop, busy_poll: float | None) -> Reactor:
-    """The reactor of all channels that live in this loop. Who of them last says ``busy_poll`` says it for all."""
+    """The reactor of all channels in this loop. The last ``busy_poll`` that one of them asks for holds for all."""
     if loop not in _shared:
         awake = Awake(busy_poll)
         _shared[loop] = attach(loop, awake), awake

@@ -31,7 +31,7 @@ class PendingCall:
 
 
 class PendingCalls:
-    """Of one subchannel. ``calls``: who is called next first; to be looked at only."""
+    """The pending calls of one subchannel, the next first. ``calls`` is to be looked at only."""
 
     __slots__ = ("calls",)
 
@@ -39,7 +39,7 @@ class PendingCalls:
         self.calls: deque[PendingCall] = deque()
 
     def join(self, call: PendingCall, *, first: bool) -> None:
-        """``first``: it was called before, and another call was faster."""
+        """``first``: it was let try before, and another call was faster."""
         call.called = False
         if first:
             self.calls.appendleft(call)
@@ -63,7 +63,7 @@ class PendingCalls:
             call.wake()
 
     def wake_first(self) -> None:
-        """Whoever is first sees to what all of them need."""
+        """The first sees to what all of them need."""
         try:
             first = self.calls[0]
         except IndexError:

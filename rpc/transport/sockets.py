@@ -109,7 +109,7 @@ def _answering(proxy: Proxy) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_name_is_an_os_error(host: str) -> Iterator[None]:
-    """Of names with an empty or a long label Python says UnicodeError."""
+    """Python says UnicodeError of names with an empty or a long label."""
     try:
         yield
     except UnicodeError as error:

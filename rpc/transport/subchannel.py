@@ -8,7 +8,7 @@ Dialling is the driver's; what it means is decided here.
      │ └── back-off over ── FAILED ◀── again unused ───┤
      └─────────────────────────────────────────────────┘
 
-Called from any thread. Only `claim` needs the lock: one thread wins the right to dial.
+Called from any thread. Only `claim` needs the lock: one thread gets the right to dial.
 Back-off: grpc/doc/connection-backoff.md (1 s, then 1.6 times the last, ±20 %, at most 120 s; options say otherwise).
 A transport that ends before the server has answered anything on it, or has promised to (it leaves, and has taken a
 call), is one that failed. The first is forgiven: a server that just leaves. From the second in a row on the next dial
@@ -281,7 +281,7 @@ class Subchannel:
     def assign_streams(self) -> None:
         """Let as many of the queue try as there are streams free; all of them once there is no transport left.
 
-        To be called whenever that may have changed. Whoever is called and does not use it calls this, too.
+        To be called whenever that may have changed; a call that was let try and does not use it calls this, too.
         """
         if not self.pending.calls:
             return

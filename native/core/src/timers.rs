@@ -28,7 +28,7 @@ impl Timers {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// Takes out whose time has come, the first ones first, so many at the most.
+    /// Takes out whose time has come, the first ones first, at most so many.
     pub fn take_due(&mut self, now: Instant, most: usize) -> Vec<u64> {
         let mut due = Vec::new();
         while due.len() < most && self.next().is_some_and(|at| at <= now) {

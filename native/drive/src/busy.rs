@@ -1,9 +1,10 @@
 //! Busy-polling: a thread looks again and again for a while before it sleeps, one thread at a time.
 //!
-//! To sleep and be woken costs some 75 µs in a virtual machine: 40 later, the rest CPU of the core that wakes and of the
-//! one that wakes it. So looking for as long, and sleeping then, costs twice what is best at the most. Who asks for it has
-//! it for as long as asked. Who does not has it for that moment, and only while it pays: when nothing came in time several
-//! times in a row, or others took the core meanwhile, ever more occasions are let pass before it is tried again.
+//! To sleep and be woken costs some 75 µs in a virtual machine: 40 later, the rest CPU of the core that wakes and of
+//! the one that wakes it. So looking for as long, and sleeping then, costs at most twice what is best. Callers that ask
+//! for it have it for as long as they ask; others have it for that moment, and only while it pays: when nothing came in
+//! time several times in a row, or others took the core meanwhile, ever more occasions are let pass before it is tried
+//! again.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

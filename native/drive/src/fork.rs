@@ -103,7 +103,7 @@ impl Descriptor {
         Self::registered(fd, InChild::Closed)
     }
 
-    /// Of an epoll that an event loop may watch by its number.
+    /// The descriptor of an epoll that an event loop may watch by its number.
     pub fn watched(fd: OwnedFd) -> Self {
         Self::registered(fd, InChild::Replaced)
     }

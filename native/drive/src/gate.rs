@@ -17,7 +17,8 @@ use crate::listener::Listener;
 /// that has to connect anew before it has heard does so in the way that is no longer let in. (Envoy takes up to its
 /// drain time of 45 s.)
 const HEARING: Duration = Duration::from_secs(2);
-/// How long a client that was told to go away may take to hear it. Whoever still makes new calls then does not want to.
+/// How long a client that was told to go away may take to hear it. A client that still makes new calls then does not
+/// want to hear.
 const OVERSTAY: Duration = Duration::from_secs(10);
 
 pub struct Gate<L: Listener> {
@@ -47,7 +48,7 @@ pub struct Admission<L: Listener> {
     pub(super) hello: Hello,
     /// That it came in by.
     pub chain: Taken,
-    /// Of the gate, when the connection was made: what it chose among then may be replaced by the time it is let in.
+    /// The gate's version when the connection was made: what it chose among then may be replaced by the time it is let in.
     version: u64,
     /// When a change first closed the door on it. Nothing that comes later moves that, nor what follows from it.
     pub(super) misfit_since: OnceLock<Instant>,

@@ -1,5 +1,5 @@
 //! Blocking callers take turns (leader/follower): one thread, the leader, polls the socket and reads for all; the others
-//! sleep until their call changed or the lead is free. Whoever leaves passes the lead on.
+//! sleep until their call changed or the lead is free. A thread that leaves passes the lead on.
 
 use std::sync::{Arc, Condvar, MutexGuard};
 use std::time::{Duration, Instant};

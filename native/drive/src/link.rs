@@ -44,10 +44,10 @@ pub struct Link<P: Protocol, L: Answers<P>> {
     callers_lead: bool,
     /// Server: by what gate it came in.
     pub admission: Option<Admission<L>>,
-    /// Of the reactor that looks after the link when no caller leads it, and by what name that knows it.
+    /// The reactor's, which looks after the link when no caller leads it, and the name by which that knows it.
     scheduler: Weak<Scheduler<L>>,
     token: u64,
-    /// Of the caller that leads.
+    /// How the caller that leads waits.
     pub busy_poll: BusyPoll,
     state: ProcessMutex<State<P, L>>,
 }
@@ -95,7 +95,7 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
         }
     }
 
-    /// Waits outside the lock. Who holds the lock again has the result.
+    /// Waits outside the lock, and has the result under it again.
     pub(super) fn polled<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<P, L>>,
@@ -119,7 +119,7 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
         self.state.inherited()
     }
 
-    /// A call that is over changes no more: its watcher is let go, or the two would keep each other for ever. False: it is.
+    /// A call that is over changes no more: its watcher is let go, or each would keep the other alive. False: it is.
     pub fn watch(&self, key: P::Key, watcher: Watcher<L::Callback>) -> bool {
         let mut state = self.lock();
         let over = state.protocol.call(key).is_none_or(P::finished);

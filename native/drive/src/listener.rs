@@ -1,4 +1,5 @@
-//! Who is told of what no thread waits for. Events are made under a link's lock and told outside it.
+//! The one who is told of what no thread waits for: Python, or a test. Events are made under a link's lock and told
+//! outside it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +9,7 @@ use proxyless_tls::session::Session;
 
 use crate::protocol::Protocol;
 
-/// Of connections, whatever they carry. The functions that make events call nothing of the listener's.
+/// What is told of connections, whatever they carry. The functions that make events call nothing of the listener's.
 pub trait Listener: Sized + Send + Sync + 'static {
     /// What was given to be told something.
     type Callback: Send + Sync + 'static;
@@ -44,13 +45,13 @@ pub trait ConnectionInfo: Send + Sync {
     fn server_name(&self) -> Option<&str>;
 }
 
-/// And of the calls of one protocol.
+/// What is told of the calls of one protocol.
 pub trait Hears<P: Protocol>: Listener {
     fn outcome(callback: Self::Callback, outcome: P::Outcome) -> Self::Event;
     fn end(on_end: OnEnd<Self::Callback>, outcome: P::Outcome) -> Self::Event;
 }
 
-/// Who is told of a call's changes when no thread waits for it.
+/// The one who is told of a call's changes when no thread waits for it.
 pub enum Watcher<C> {
     /// Once, with the whole outcome of a call whose messages nobody receives one by one.
     Outcome(C),
@@ -58,7 +59,7 @@ pub enum Watcher<C> {
     Change(Arc<C>),
 }
 
-/// Who hears how a call ended beside whoever made it: once, also where that one is not there any more.
+/// Another one than the call's maker, who hears how it ended: once, also where the maker is gone.
 pub struct OnEnd<C> {
     pub callback: C,
     began: Instant,

@@ -34,7 +34,7 @@ struct PendingHandshake<L: Listener> {
     socket: Descriptor,
     port: Arc<Port<L>>,
     detection: ProtocolDetection,
-    /// Of the gate's chains, when it came.
+    /// The version of the gate's chains when it came.
     version: u64,
 }
 

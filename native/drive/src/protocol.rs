@@ -38,7 +38,7 @@ pub trait Protocol: Sized + Send + 'static {
     fn advance(&mut self);
     /// Appends what is to be sent, as much as a socket may take at once: ask again until nothing comes.
     fn take_output(&mut self, out: &mut Outbox);
-    /// How many bytes wait to be taken, at the least.
+    /// At least so many bytes wait to be taken.
     fn waiting_output(&self) -> usize;
 
     // ---- time

@@ -42,7 +42,7 @@ pub struct Reactor<L: Listener> {
     /// What links have carried that are over, and what their peers did.
     past: ProcessMutex<(Tally, Counters)>,
     next_token: AtomicU64,
-    /// Of the threads that wait here.
+    /// How the threads that wait here do so.
     pub busy_poll: BusyPoll,
 }
 
@@ -198,7 +198,7 @@ impl<L: Listener> Reactor<L> {
         found.filter(|ready| !ready.is_empty()).unwrap_or_else(|| epoll.wait(until))
     }
 
-    /// Waits until `until` (None: for ever) for something to do, and does it.
+    /// Waits until `until` (None: without limit) for something to do, and does it.
     pub fn poll(self: &Arc<Self>, until: Option<Instant>) -> Turn<L> {
         let mut turn = Turn::default();
         self.scheduler.waiting.store(!self.scheduler.defers_flush(), Ordering::Release);

@@ -32,7 +32,7 @@ pub(super) const IDLE: Duration = Duration::from_secs(1);
 
 pub(super) struct Scheduler<L: Listener> {
     pub(super) epoll: Epoll,
-    /// Of threads: the open links, inside the other.
+    /// Where threads poll: the epoll of the open links, inside the other.
     pub(super) open: Option<Open>,
     pub(super) alarm: Alarm,
     /// What the alarm is set for.
@@ -99,7 +99,7 @@ impl<L: Listener> Scheduler<L> {
 
     // ---- the epoll
 
-    /// Of open links.
+    /// The epoll that open links are in.
     pub fn of_links(&self) -> &Epoll {
         self.open.as_ref().map_or(&self.epoll, |open| &open.epoll)
     }

@@ -225,7 +225,7 @@ pub fn poll(fd: RawFd, events: libc::c_short, bell: RawFd, until: Option<Instant
 }
 
 const HUNG_UP: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
-/// Each arrival is told once, to one of the threads that wait. Who is told reads all there is.
+/// Each arrival is told once, to one of the threads that wait, which reads all there is.
 pub const ARRIVALS_ONCE: libc::c_int = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLET;
 
 pub struct Epoll(Descriptor);

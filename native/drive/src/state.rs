@@ -18,9 +18,9 @@ use crate::socket::{self, Bell};
 const READ_BUFFER: usize = 64 * 1024;
 /// How much is read besides what goes right to its place: the next frame's head, and what is small behind it.
 const BESIDE: usize = 4 * 1024;
-/// What one turn reads at the most, so that a busy peer does not starve the others.
+/// The most that one turn reads, so that a busy peer does not starve the others.
 const READ_PER_TURN: usize = 1024 * 1024;
-/// How many pieces one system call writes at the most.
+/// At most so many pieces are written by one system call.
 const PIECES: usize = 16;
 
 thread_local! {
@@ -32,7 +32,7 @@ pub struct State<P: Protocol, L: Hears<P>> {
     pub protocol: P,
     /// None: plaintext.
     pub session: Option<Box<Session>>,
-    /// Who waits for the peer's first words: only they say that it speaks the protocol, and that it has accepted our
+    /// Told of the peer's first words: only they say that it speaks the protocol, and that it has accepted our
     /// certificate, too.
     pub(super) waits_to_hear: Option<L::Callback>,
     heard: Option<Result<(), String>>,
@@ -51,7 +51,7 @@ pub struct State<P: Protocol, L: Hears<P>> {
     /// For calls whose end somebody else hears of.
     ends: HashMap<P::Key, OnEnd<L::Callback>>,
     pub(super) on_lost: Option<L::Callback>,
-    /// Client: calls for which there is no room are not taken. Who has them waits for room (`when_room`) to be told.
+    /// Client: calls for which there is no room are not taken. Their owners wait to be told of room (`when_room`).
     pub(super) on_room: Option<Arc<L::Callback>>,
     /// The connection's turnover when somebody began to wait for room.
     when_room: Option<u64>,
@@ -73,7 +73,7 @@ pub struct State<P: Protocol, L: Hears<P>> {
 }
 
 impl<P: Protocol, L: Hears<P>> Blank for State<P, L> {
-    /// Of a connection that is over.
+    /// The state of a connection that is over.
     fn blank() -> Self {
         let mut state = Self::new(P::blank(Instant::now()), None);
         state.lose();
@@ -349,7 +349,7 @@ impl<P: Protocol, L: Hears<P>> State<P, L> {
                 continue; // as where callers wait in threads
             }
             let finished = self.protocol.call(key).is_none_or(P::finished);
-            // Whoever hears of the end does before the call's owner, who may send it anew.
+            // `OnEnd` hears of the end before the call's owner, who may send it anew.
             match self.watchers.get(&key) {
                 Some(Watcher::Outcome(_)) if finished => {
                     if let Some(Watcher::Outcome(callback)) = self.watchers.remove(&key) {

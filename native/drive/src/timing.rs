@@ -1,6 +1,6 @@
 //! What happens because it is time, not because something arrived: deadlines, keepalive, idleness, patience.
 //!
-//! A link has one moment at the most for which its reactor knows to look at it, `State::armed`. It is moved forward when
+//! A link has at most one moment for which its reactor knows to look at it, `State::armed`. It is moved forward when
 //! something is due sooner, and never back: a look that comes too early finds the next moment, which spares every call
 //! the work. So who waits for nothing costs nothing, and who is due is all that an alarm visits.
 

@@ -46,7 +46,7 @@ impl ClientTransport {
         Some(start(&mut state))
     }
 
-    /// Who keeps the link has to hear of its end before it is picked again.
+    /// The subchannel has to hear of the link's end before it is picked again.
     fn tell_events(&self, py: Python<'_>) {
         self.link.events().into_iter().for_each(|event| event.tell(py));
     }

@@ -18,7 +18,7 @@ pub enum Callables {}
 pub type Callback = Py<PyAny>;
 pub type OnEnd = Ending<Callback>;
 pub type Reactor = proxyless_drive::reactor::Reactor<Callables>;
-/// Of gRPC.
+/// A link that carries gRPC.
 pub type Link = Driver<grpc::Connection, Callables>;
 #[cfg(feature = "echo")]
 pub type EchoLink = Driver<proxyless_echo::Connection, Callables>;

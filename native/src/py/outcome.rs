@@ -8,7 +8,7 @@ use proxyless_core::grpc::status::{self, Status, code};
 
 use super::{metadata, payload};
 
-/// Who ended a call. No wording says it: a peer may say anything.
+/// The side that ended a call. No wording says it: a peer may say anything.
 #[pyclass(frozen, eq, hash, from_py_object, module = "rpc._native")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::upper_case_acronyms)]
@@ -92,7 +92,7 @@ impl Outcome {
 }
 
 impl Outcome {
-    /// Of a call in the child of a fork that its parent had made.
+    /// The outcome, in the child of a fork, of a call that its parent had made.
     pub fn forked() -> Self {
         Self::new(
             code::CANCELLED,

@@ -50,7 +50,7 @@ impl Reactor {
         self.reactor.number()
     }
 
-    /// Waits up to `timeout` seconds (None: for ever, 0: not at all), moves everything that can move, runs the
+    /// Waits up to `timeout` seconds (None: without limit, 0: not at all), moves everything that can move, runs the
     /// callbacks of what finished, and returns the calls that came in.
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Vec<Arrival>> {
         let until = deadline_after(timeout)?;

@@ -78,7 +78,7 @@ impl ServerCall {
         self.found.get_or_init(|| PyDict::new(py).unbind()).clone_ref(py)
     }
 
-    /// Of the request. Nothing may wait meanwhile.
+    /// What `look` finds in the head of the request. Nothing may wait meanwhile.
     pub(super) fn with_head<T: Default>(&self, look: impl FnOnce(&Headers) -> T) -> T {
         let state = self.link.lock();
         state.protocol.call(self.key).and_then(|call| call.head.as_ref()).map(look).unwrap_or_default()

@@ -170,7 +170,7 @@ impl Connection {
         self.http2.growth()
     }
 
-    /// How many bytes wait to be taken, at the least.
+    /// At least so many bytes wait to be taken.
     pub fn waiting_output(&self) -> usize {
         self.http2.waiting_output()
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Names the ping.
 pub const PROBE: u64 = 0x6d65_6173_7572_6521;
 
-/// What one measurement that found nothing new adds to the pause before the next, and how long that is at the most.
+/// What one measurement that found nothing new adds to the pause before the next, and how long that is at most.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// After so long without a measurement nothing is known any more.
@@ -17,7 +17,7 @@ const FORGOTTEN: Duration = Duration::from_secs(30);
 
 pub struct Bandwidth {
     most: i64,
-    /// What is on the way, at the most that was found. Zero: nothing is known.
+    /// The most that was ever found on the way. Zero: nothing is known.
     product: i64,
     /// Bytes a second.
     best: f64,

@@ -21,7 +21,7 @@ const STREAM_SHARE: i64 = 64;
 /// carries for all of them, and slow readers, who fill theirs, must leave room for who is not slow.
 const WIDE_SHARE: i64 = 4;
 
-/// What may be on its way at the most, on streams that ended here one after the other: the connection's window, which is
+/// What may be on its way at most, on streams that ended here one after the other: the connection's window, which is
 /// topped up meanwhile, says nothing about that.
 const MOST_LATE: i64 = 256 << 20;
 /// So much may come late over a connection's life for no good reason: a peer that miscounts loses its stream only.

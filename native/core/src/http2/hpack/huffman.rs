@@ -5,7 +5,7 @@ const SYMBOLS: usize = 256;
 /// EOS, thirty ones, is the last code and never sent.
 const LONGEST: usize = 30;
 const SHORTEST: u32 = 5;
-/// What one look-up decodes at the most; letters, digits and most punctuation are shorter.
+/// The most that one look-up decodes; letters, digits and most punctuation are shorter.
 const GLANCE: u32 = 8;
 
 #[rustfmt::skip]
