@@ -51,7 +51,7 @@ class ProcessLock:
 
 
 def abandon(thing: object) -> None:
-    """Leave something of the parent's alone for ever: it may be half changed, and is not to be destroyed."""
+    """Leave something of the parent's alone for good: it may be half changed, and is not to be destroyed."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 

@@ -32,7 +32,7 @@ def inherits(thing: Inheritor) -> None:
 
 
 def abandon(thing: object) -> None:
-    """Leave something of the parent's alone for ever.
+    """Leave something of the parent's alone for good.
 
     grpcio's destructors take locks and wait for threads that the child does not have, at the interpreter's end too; so
     it must never come to them.

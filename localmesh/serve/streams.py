@@ -64,7 +64,7 @@ class AdsService(grpc.GenericRpcHandler):
             return None
         return grpc.stream_stream_rpc_method_handler(
             lambda requests, context: self._streams.serve(requests, context, self._door),
-            request_deserializer=None,  # a failing one would leave the call in grpcio's books for ever
+            request_deserializer=None,  # a failing one would leave the call in grpcio's books for good
             response_serializer=_Response.SerializeToString,
         )
 

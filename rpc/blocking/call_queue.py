@@ -104,7 +104,7 @@ class CallQueue(Generic[Job]):
             self._turns -= 1
 
     def lost(self) -> None:
-        """The pool has dropped a turn: the call that has waited longest would wait for ever."""
+        """The pool has dropped a turn: the call that has waited longest would wait without end."""
         if len(self._waiting) > self._turns:
             self._refuse_next(RuntimeError("the pool has dropped its work"))
 

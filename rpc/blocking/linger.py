@@ -4,7 +4,7 @@
 A hop from the serving thread into the pool costs the waking of a thread, and its futexes. What arrives on open
 connections is told to who lingers alone; timers and new connections stay the serving thread's, and so does all else as
 soon as a handler begins, which may block. One thread lingers at a time, and only while nothing is queued in the pool,
-ours or anybody's; what others queue then waits for the end of the moment at the most.
+ours or anybody's; what others queue then waits at most for the end of the moment.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Building what calls work from takes its time where endpoints are many; the exchanger's thread goes on meanwhile, to the
 next push. Each channel gets the newest configuration only, and those with few endpoints do not wait behind the large
-(nor these for ever behind those).
+(nor these without end behind those).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class StaticResolver(Resolver):
-    """Says one thing, at once, for ever. Names are resolved when dialling."""
+    """Says one thing, at once and for good. Names are resolved when dialling."""
 
     def __init__(self, told: Told) -> None:
         self._told = told

@@ -61,7 +61,7 @@ class Guard:
         self.waiting_for = "its first configuration"  # before anybody could be served; empty: somebody could
         self.look: Callable[[], None] = lambda: None  # for what tells nobody, such as a certificate that has expired
         # The garbage collector does not see what the gate holds: by a way back to the guard a server that is over would
-        # keep its keys and descriptors for ever.
+        # keep its keys and descriptors alive.
         self.gate = Gate(weakly(self._refused), weakly(self._admitted))
         self._credentials = credentials
         self._reactor: Reactor | None = None

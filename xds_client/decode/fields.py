@@ -122,7 +122,7 @@ def seconds(field: str, duration: Any) -> float:
 
 
 def finite(number: float) -> float:
-    """NaN would make a configuration unequal to itself, thus news for ever; JSON has neither."""
+    """NaN would make a configuration unequal to itself, thus a change each time; JSON has neither."""
     if not math.isfinite(number):
         raise FieldError("", f"{number} is no number that can be used")
     return number

@@ -7,7 +7,7 @@ The theory, from the protocol (envoy xds_protocol.rst) and from istiod (pilot/pk
   *subscribes* to the names found there, so a name no longer wanted must not be in it.
 * A first request without names is a wildcard, for EDS and RDS too. So no request ever says "all" by saying nothing:
   a wildcard is written out (``*``), and a type is not mentioned before a name of it is wanted.
-* A subscription change is a request of its own with an empty nonce. Names in a NACK are dropped for ever, names in an
+* A subscription change is a request of its own with an empty nonce. Names in a NACK are dropped for good, names in an
   ACK are an error in istiod's eyes, and a change that changes nothing is one too.
 * An ACK or NACK carries the nonce just received and no names. A response of a type never asked for gets neither.
 * The node goes into the first request of a stream only.

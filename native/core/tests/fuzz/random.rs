@@ -1,4 +1,4 @@
-//! A small generator of random numbers (SplitMix64), so that a seed means the same for ever.
+//! A small generator of random numbers (SplitMix64), so that a seed always means the same.
 
 pub struct Random(u64);
 
