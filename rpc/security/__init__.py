@@ -11,16 +11,16 @@ from rpc.security.credentials import (
     ssl_server_credentials,
     xds_server_credentials,
 )
-from rpc.security.inbound import Guard, ServerCredentials
+from rpc.security.inbound import SecuredPort, ServerCredentials
 from rpc.security.local import insecure_server_credentials, local_channel_credentials, local_server_credentials
 from rpc.security.material import SecurityError
 from rpc.security.outbound import MeshProtection, Protection, Security
 
 __all__ = [
     "ChannelCredentials",
-    "Guard",
     "MeshProtection",
     "Protection",
+    "SecuredPort",
     "Security",
     "SecurityError",
     "ServerCredentials",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rpc.security.context import Sessions
-    from rpc.security.inbound import Following, Guard, ServerCredentials
+    from rpc.security.inbound import Following, SecuredPort, ServerCredentials
     from rpc.security.outbound import Protection, Security
     from xds_client import PilotExchanger
     from xds_client.identity import IdentitySource
@@ -216,20 +216,20 @@ class _SslServerCredentials:
                 chains.append(Chain(name=named, server_names=names, transport="tls", tls=answers))
         return chains
 
-    def follow(self, guard: Guard) -> Following:
-        following = _SslFollowing(self, guard)
+    def follow(self, secured_port: SecuredPort) -> Following:
+        following = _SslFollowing(self, secured_port)
         following.apply(self.configuration)
         if self.fetch is not None:
-            guard.before_handshakes(following.refetch)
+            secured_port.before_handshakes(following.refetch)
         return following
 
 
 class _SslFollowing:
     """What one port was last told: the same credentials may be another port's, too."""
 
-    def __init__(self, credentials: _SslServerCredentials, guard: Guard) -> None:
+    def __init__(self, credentials: _SslServerCredentials, secured_port: SecuredPort) -> None:
         self._credentials = credentials
-        self._guard = guard
+        self._port = secured_port
         self._configuration = credentials.configuration
 
     def refetch(self) -> None:
@@ -240,10 +240,10 @@ class _SslFollowing:
             if fetched is not None and fetched != self._configuration:
                 self.apply(fetched)
         except Exception:
-            _log.exception("%s: no new certificate was fetched, the last good one stays", self._guard.address)
+            _log.exception("%s: no new certificate was fetched, the last good one stays", self._port.address)
 
     def apply(self, configuration: CertificateConfiguration) -> None:
-        self._guard.set(self._credentials.chains(configuration))
+        self._port.set(self._credentials.chains(configuration))
         self._configuration = configuration
 
     def close(self) -> None:
@@ -304,8 +304,8 @@ class _XdsServerCredentials:
     def __init__(self, mesh: PilotExchanger | None) -> None:
         self._mesh = mesh
 
-    def follow(self, guard: Guard) -> Following:
-        return MeshFollowing(self._mesh or guard.mesh or process_mesh(), guard)
+    def follow(self, secured_port: SecuredPort) -> Following:
+        return MeshFollowing(self._mesh or secured_port.mesh or process_mesh(), secured_port)
 
 
 def xds_server_credentials(

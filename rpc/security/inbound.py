@@ -1,7 +1,7 @@
 """What a server's port lets in, kept as its credentials say while the server runs.
 
-A `Guard` is one port: the engine's gate, and who tells it its chains. Chains come from the mesh's own inbound listener
-(PeerAuthentication) or are the one that the caller's TLS material makes.
+A `SecuredPort` is one port: the engine's port policy, and what tells it its chains. Chains come from the mesh's own
+inbound listener (PeerAuthentication) or are the one that the caller's TLS material makes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from rpc._native import Gate
+from rpc._native import PortPolicy
 from rpc.authorization.demands import Demands
 from rpc.fork import inherits
 from rpc.security import context
@@ -37,7 +37,7 @@ _LOG_INTERVAL = 1.0  # seconds between log lines about refused connections of on
 
 
 class Following(Protocol):
-    """What keeps a guard's chains current until it is closed."""
+    """What keeps a port's chains current until it is closed."""
 
     def close(self) -> None: ...
 
@@ -45,24 +45,24 @@ class Following(Protocol):
 class ServerCredentials(Protocol):
     """What `add_secure_port` takes."""
 
-    def follow(self, guard: Guard) -> Following:
-        """Give the guard its chains, now or as soon as they are known, and at every change."""
+    def follow(self, secured_port: SecuredPort) -> Following:
+        """Give the port its chains, now or as soon as they are known, and at every change."""
 
 
-class Guard:
+class SecuredPort:
     """One port of a server. `set` may be called from any thread."""
 
     def __init__(
-        self, credentials: ServerCredentials, address: str, port: int, mesh: PilotExchanger | None = None
+        self, credentials: ServerCredentials, address: str, number: int, mesh: PilotExchanger | None = None
     ) -> None:
         self.mesh = mesh  # the server's, where it was given one
         self.address = address
-        self.port = port
+        self.number = number
         self.waiting_for = "its first configuration"  # before anybody could be served; empty: somebody could
         self.look: Callable[[], None] = lambda: None  # for what tells nobody, such as a certificate that has expired
-        # The garbage collector does not see what the gate holds: by a way back to the guard a server that is over would
-        # keep its keys and descriptors alive.
-        self.gate = Gate(weakly(self._refused), weakly(self._admitted))
+        # The garbage collector does not see what the port policy holds: by a way back to this port a server that is
+        # over would keep its keys and descriptors alive.
+        self.policy = PortPolicy(weakly(self._refused), weakly(self._admitted))
         self._credentials = credentials
         self._reactor: Reactor | None = None
         self._following: Following | None = None
@@ -79,15 +79,15 @@ class Guard:
     def set(self, chains: Sequence[Chain], otherwise: Chain | None = None) -> None:
         """From now on these; connections that they would not let in are told to go away, their calls may finish.
 
-        They are told a little later (the engine says when, see its gate). When that is, is settled now: what is set
-        after this, a wider door too, takes nobody out again.
+        They are told a little later (the engine says when, see its port policy). When that is, is settled now: what is
+        set after this, a wider door too, takes nobody out again.
         """
         if (wanted := ([*chains], otherwise)) == self._chains:
             return
-        self.gate.set(chains, otherwise)
+        self.policy.set(chains, otherwise)
         self._chains = wanted
         self._note_whether_ready([*chains, *([otherwise] if otherwise is not None else [])])
-        if self._reactor is not None and self._reactor.mark_misfits(self.gate):
+        if self._reactor is not None and self._reactor.mark_misfits(self.policy):
             self._drain_misfits()
 
     def _note_whether_ready(self, chains: Sequence[Chain]) -> None:
@@ -130,7 +130,7 @@ class Guard:
     def before_handshakes(self, ask: Callable[[], None]) -> None:
         """Call ``ask`` for each new connection, before its handshake goes on."""
         self._ask = ask
-        self.gate.before_handshakes(weakly(self._before_handshake))
+        self.policy.before_handshakes(weakly(self._before_handshake))
 
     def _before_handshake(self) -> None:
         self._ask()
@@ -188,8 +188,8 @@ class MeshFollowing:
     Called by the exchanger's and the identity's threads; the lock makes each change one whole.
     """
 
-    def __init__(self, mesh: PilotExchanger, guard: Guard) -> None:
-        self._guard = guard
+    def __init__(self, mesh: PilotExchanger, secured_port: SecuredPort) -> None:
+        self._port = secured_port
         self._lock = threading.Lock()
         self._listener: Listener | None = None
         self._identity: Identity | None = None
@@ -197,12 +197,12 @@ class MeshFollowing:
         self._demands = Demands(mesh)
         self._lapsed = False  # the certificate that the chains were made of has expired
         self._node_ip = mesh.status().node_id.split("~")[1]
-        guard.waiting_for = "the inbound listener of this node, and its certificate"
+        secured_port.waiting_for = "the inbound listener of this node, and its certificate"
         self._handles = [mesh.observe_inbound(self._on_listener)]
         if mesh.identity is not None:
             self._handles.append(mesh.identity.observe(self._on_identity))
-            guard.before_handshakes(self._look_at_identity)
-            guard.look = self._look_at_identity
+            secured_port.before_handshakes(self._look_at_identity)
+            secured_port.look = self._look_at_identity
         inherits(self)
 
     def inherit(self) -> None:
@@ -218,8 +218,8 @@ class MeshFollowing:
     def _on_listener(self, listener: Listener | InboundMissing) -> None:
         if isinstance(listener, InboundMissing):
             if self._listener is None:
-                self._guard.waiting_for = listener.reason
-            _log.warning("%s: %s", self._guard.address, listener.reason)
+                self._port.waiting_for = listener.reason
+            _log.warning("%s: %s", self._port.address, listener.reason)
             return
         with self._lock:
             if self._listener is None or not self._is_invalid(listener):
@@ -228,13 +228,13 @@ class MeshFollowing:
 
     def _is_invalid(self, listener: Listener) -> bool:
         """Envoy would not take it, and go on with the one that it has."""
-        port = chains_for_port(listener, self._guard.port, self._node_ip)
+        port = chains_for_port(listener, self._port.number, self._node_ip)
         for chain in _chains(port):
             demanded = self._demands.of(port, chain)
             if demanded.invalid:
                 _log.warning(
                     "%s: the inbound listener is not taken, the last one stays in force: filter chain %s: %s",
-                    self._guard.address,
+                    self._port.address,
                     chain.name,
                     demanded.refusal,
                 )
@@ -256,17 +256,17 @@ class MeshFollowing:
 
     def _apply(self) -> None:
         if self._listener is None:
-            self._guard.waiting_for = "the inbound listener of this node"
+            self._port.waiting_for = "the inbound listener of this node"
         elif self._identity is None and self._source is not None:
-            self._guard.waiting_for = "the certificate of this process"
+            self._port.waiting_for = "the certificate of this process"
         else:
-            port = chains_for_port(self._listener, self._guard.port, self._node_ip)
+            port = chains_for_port(self._listener, self._port.number, self._node_ip)
             if not port.declared:
-                _log.info("%s: no service of the mesh declares this port; catch-all chains hold", self._guard.address)
+                _log.info("%s: no service of the mesh declares this port; catch-all chains hold", self._port.address)
             otherwise = self._chain(port, port.default) if port.default is not None else None
             chains = [self._chain(port, chain) for chain in port.chains if _reachable(port, chain)]
             self._demands.forget_others(port, _chains(port))
-            self._guard.set(chains, otherwise)
+            self._port.set(chains, otherwise)
 
     def _lapse(self, tls: DownstreamTls | None) -> str | None:
         """Why a chain that ends TLS of the mesh lets nobody new in for want of a certificate; see `TlsSecurity.lapsed`.
@@ -280,13 +280,13 @@ class MeshFollowing:
         demanded, match, tls, lapse = self._demands.of(port, chain), chain.match, None, self._lapse(chain.tls)
         refusal = demanded.refusal
         if refusal or lapse:
-            _log.warning("%s: filter chain %s lets nobody in: %s", self._guard.address, chain.name, refusal or lapse)
+            _log.warning("%s: filter chain %s lets nobody in: %s", self._port.address, chain.name, refusal or lapse)
         if not refusal and chain.tls is not None:
             try:
                 tls = context.server(chain.tls, self._identity)
             except SecurityError as error:
                 refusal = str(error)
-                _log.warning("%s: filter chain %s lets nobody in: %s", self._guard.address, chain.name, error)
+                _log.warning("%s: filter chain %s lets nobody in: %s", self._port.address, chain.name, error)
         return Chain(
             name=chain.name,
             server_names=match.server_names,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rpc.security.context import Sessions
     from rpc.security.credentials import ChannelCredentials
-    from rpc.security.inbound import Following, Guard, ServerCredentials
+    from rpc.security.inbound import Following, SecuredPort, ServerCredentials
     from rpc.security.outbound import Protection, Security
     from xds_client import ObserverHandle
     from xds_client.identity import IdentitySource
@@ -99,8 +99,8 @@ class _PlainServerCredentials:
 
     kind: LocalConnectionType | None
 
-    def follow(self, guard: Guard) -> Following:
-        guard.set([Chain(name="plaintext", transport="raw_buffer", policy=Policy(local=self.kind is not None))])
+    def follow(self, secured_port: SecuredPort) -> Following:
+        secured_port.set([Chain(name="plaintext", transport="raw_buffer", policy=Policy(local=self.kind is not None))])
         return self
 
     def check(self, listener: socket.socket) -> None:

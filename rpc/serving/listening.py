@@ -10,7 +10,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from rpc import channelz_registry
-from rpc.security import Guard
+from rpc.security import SecuredPort
 from rpc.transport.sockets import look_up, unix_path
 
 if TYPE_CHECKING:
@@ -155,8 +155,8 @@ class Listeners:
     def __init__(self, options: ServerOptions, mesh: PilotExchanger | None) -> None:
         self._options = options
         self._mesh = mesh
-        self._bound: list[tuple[list[socket.socket], Guard | None]] = []
-        self.guards: list[Guard] = []
+        self._bound: list[tuple[list[socket.socket], SecuredPort | None]] = []
+        self.secured_ports: list[SecuredPort] = []
         self._files: list[str | bytes] = []
         self.listening: dict[int, str] = {}  # by number (`rpc.channelz_registry`)
 
@@ -176,22 +176,24 @@ class Listeners:
             self._files.append(listeners[0].getsockname())
         else:
             port = listeners[0].getsockname()[1]
-        guard = Guard(credentials, f"{address} (port {port})", port, self._mesh) if credentials is not None else None
-        self._bound.append((listeners, guard))
+        secured_port = None
+        if credentials is not None:
+            secured_port = SecuredPort(credentials, f"{address} (port {port})", port, self._mesh)
+        self._bound.append((listeners, secured_port))
         return port
 
     def start(self, reactor: Reactor) -> None:
         """Hand the descriptors to the engine, which accepts."""
         bound, self._bound = self._bound, []
-        for listeners, guard in bound:
-            gate = None
-            if guard is not None:
-                guard.start(reactor)
-                self.guards.append(guard)
-                gate = guard.gate
+        for listeners, secured_port in bound:
+            port_policy = None
+            if secured_port is not None:
+                secured_port.start(reactor)
+                self.secured_ports.append(secured_port)
+                port_policy = secured_port.policy
             for listener in listeners:
                 self.listening = {**self.listening, channelz_registry.number(): _engine_name(listener)}
-                reactor.listen(listener.detach(), self._options.transport_config(), gate)
+                reactor.listen(listener.detach(), self._options.transport_config(), port_policy)
 
     @property
     def ready(self) -> bool:
@@ -200,12 +202,12 @@ class Listeners:
 
     def waiting_for(self) -> str:
         """What is missing until then; empty when nothing is."""
-        for guard in self.guards:
-            guard.look()
-        return "; ".join(f"{guard.address} waits for {guard.waiting_for}" for guard in self.guards if guard.waiting_for)
+        for secured_port in self.secured_ports:
+            secured_port.look()
+        return "; ".join(f"{one.address} waits for {one.waiting_for}" for one in self.secured_ports if one.waiting_for)
 
     def close(self) -> None:
-        """The guards follow nothing any more, ports that were never served and the Unix domain's names are free."""
+        """Secured ports follow nothing any more, ports that were never served and the Unix domain's names are free."""
         self._unbind()
         self.listening = {}
         files, self._files = self._files, []
@@ -213,8 +215,8 @@ class Listeners:
             if isinstance(file, str) and file:  # an abstract name is bytes, and leaves nothing behind
                 with contextlib.suppress(OSError):
                     os.unlink(file)  # noqa: PTH108
-        for guard in self.guards:
-            guard.close()
+        for secured_port in self.secured_ports:
+            secured_port.close()
 
     def __del__(self) -> None:
         """A server that was never started leaves nothing open."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rpc._native import ServerCall
-    from rpc.security.inbound import Following, Guard
+    from rpc.security.inbound import Following, SecuredPort
 
 _CHECK = "/grpc.health.v1.Health/Check"
 # grpc.health.v1.HealthCheckResponse: status = 1 (SERVING), 2 (NOT_SERVING).
@@ -30,8 +30,8 @@ _LIVENESS = b"\x0a\x08liveness"
 class ProbeCredentials:
     """What makes a port a probe port: plaintext only, and the policy says so with each call."""
 
-    def follow(self, guard: Guard) -> Following:
-        guard.set([Chain(name="probes", transport="raw_buffer", policy=Policy(probes_only=True))])
+    def follow(self, secured_port: SecuredPort) -> Following:
+        secured_port.set([Chain(name="probes", transport="raw_buffer", policy=Policy(probes_only=True))])
         return self
 
     def close(self) -> None:

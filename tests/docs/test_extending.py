@@ -70,21 +70,21 @@ def test_a_filter_is_asked_in_both_worlds(toy_filter: dict[str, Any], world: Wor
 
 
 def test_new_rules_hold_for_new_calls_on_old_connections(toy_filter: dict[str, Any], world: World) -> None:
-    guards = []
+    secured_ports = []
 
     class Open(toy_filter["Enforced"]):  # type: ignore[misc]  # of the page
-        def follow(self, guard: Any) -> Any:
-            guards.append(guard)
-            return super().follow(guard)
+        def follow(self, secured_port: Any) -> Any:
+            secured_ports.append(secured_port)
+            return super().follow(secured_port)
 
     _, port = world.start_server(polite, credentials=Open())
     old = world.connect(f"127.0.0.1:{port}")
     assert old.call("unary", request("Ann")).code == grpc.StatusCode.OK
-    guards[0].set([toy_filter["chain_of"]([toy_filter["as_sent"]("/")])])
+    secured_ports[0].set([toy_filter["chain_of"]([toy_filter["as_sent"]("/")])])
     new = world.connect(f"127.0.0.1:{port}")
     for client in (old, new):
         assert client.call("unary", request("Ann")).code == grpc.StatusCode.PERMISSION_DENIED
-    guards[0].set([Chain(name="toy", transport="raw_buffer", policy=Policy())])
+    secured_ports[0].set([Chain(name="toy", transport="raw_buffer", policy=Policy())])
     assert old.call("unary", request("Ann")).code == grpc.StatusCode.OK
 
 

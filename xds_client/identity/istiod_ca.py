@@ -1,7 +1,7 @@
 """`IstiodCa`: a key of our own, in memory only, and a certificate for it from istiod's CA, renewed at half its life.
 
 Confined to the thread that calls `step`. An attempt is one CSR per proof: the token first and, where it is missing or
-refused, the certificate that there is. Failures are repeated without end: five times within two seconds, then ever slower.
+refused, the certificate that there is. Failures are repeated without end: five times in two seconds, then ever slower.
 """
 
 from __future__ import annotations

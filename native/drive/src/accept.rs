@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::driven::Driven;
 use crate::fork::Descriptor;
-use crate::gate::Security;
 use crate::listener::Listener;
 use crate::pending_handshakes::Progress;
 use crate::port::Port;
+use crate::port_policy::LinkSecurity;
 use crate::reactor::Reactor;
 use crate::scheduler::HANDSHAKES;
 use crate::socket;
@@ -23,15 +23,16 @@ const EXHAUSTED: Duration = Duration::from_millis(50);
 const HANDSHAKES_PER_TURN: Duration = Duration::from_millis(1);
 
 impl<L: Listener> Reactor<L> {
-    /// The accept path: a port without a gate that speaks one protocol does so at once, others look at the first bytes.
+    /// The accept path: a port without a port policy that speaks one protocol does so at once, others look at the first
+    /// bytes.
     pub(super) fn welcome(self: &Arc<Self>, socket: Descriptor, port: Arc<Port<L>>, turn: &mut Turn<L>) {
         match port.looks() {
             false => {
                 // Without a descriptor to spare the connection is dropped; its client tries again.
-                let _ = self.admit(&port, 0, socket, Security::default(), &[]);
+                let _ = self.admit(&port, 0, socket, LinkSecurity::default(), &[]);
             }
             true => {
-                let before = port.gate.as_ref().and_then(|gate| gate.before_handshakes());
+                let before = port.port_policy.as_ref().and_then(|port_policy| port_policy.before_handshakes());
                 let token = self.next_token();
                 if self.scheduler.epoll.add(socket.fd(), libc::EPOLLIN, token).is_err() {
                     return; // as above
@@ -55,7 +56,7 @@ impl<L: Listener> Reactor<L> {
         port: &Port<L>,
         speaks: usize,
         socket: Descriptor,
-        security: Security<L>,
+        security: LinkSecurity<L>,
         first: &[u8],
     ) -> io::Result<Arc<dyn Driven<L>>> {
         let link = port.link(speaks, &self.scheduler, self.next_token(), socket, security);
@@ -92,7 +93,7 @@ impl<L: Listener> Reactor<L> {
             Progress::Opened { socket, port, speaks, security, first } => {
                 if let Ok(link) = self.admit(&port, speaks, socket, *security, &first) {
                     if let Some(admission) = link.admission() {
-                        turn.events.push(L::admitted(admission.gate.on_admitted.clone(), link.clone().info()));
+                        turn.events.push(L::admitted(admission.port_policy.on_admitted.clone(), link.clone().info()));
                     }
                     self.turn_link(link, true, turn);
                 }

@@ -8,8 +8,8 @@ use proxyless_core::grpc::Tally;
 use proxyless_core::grpc::status::Status;
 use proxyless_core::http2::Counters;
 
-use crate::gate::Admission;
 use crate::listener::{ConnectionInfo, Listener};
+use crate::port_policy::Admission;
 use crate::socket::Epoll;
 use crate::turn::Turn;
 

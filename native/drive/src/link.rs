@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use crate::busy::BusyPoll;
 use crate::driven::Driven;
 use crate::fork::{Descriptor, ProcessMutex};
-use crate::gate::{Admission, Security};
 use crate::listener::{ConnectionInfo, Hears, Watcher};
+use crate::port_policy::{Admission, LinkSecurity};
 use crate::protocol::Protocol;
 use crate::scheduler::Scheduler;
 use crate::socket::{self, Epoll, Polled};
@@ -42,7 +42,7 @@ pub struct Link<P: Protocol, L: Answers<P>> {
     pub peer: String,
     /// Callers take turns to lead. Otherwise the reactor drives alone.
     callers_lead: bool,
-    /// Server: by what gate it came in.
+    /// Server: by what port policy it came in.
     pub admission: Option<Admission<L>>,
     /// The reactor's, which looks after the link when no caller leads it, and the name by which that knows it.
     scheduler: Weak<Scheduler<L>>,
@@ -56,7 +56,7 @@ impl<P: Protocol, L: Answers<P>> Link<P, L> {
     pub(super) fn new(
         fd: Descriptor,
         protocol: P,
-        security: Security<L>,
+        security: LinkSecurity<L>,
         callers_lead: bool,
         scheduler: &Arc<Scheduler<L>>,
         token: u64,

@@ -39,7 +39,7 @@ pub trait ConnectionInfo: Send + Sync {
     fn peer(&self) -> &str;
     /// What TLS says of it; None: plaintext.
     fn look_at_session(&self, look: &mut dyn FnMut(Option<&Session>));
-    /// Server: that it came in by; None on a port without a gate.
+    /// Server: that it came in by; None on a port without a port policy.
     fn chain(&self) -> Option<&Taken>;
     /// Server: what the client asked for.
     fn server_name(&self) -> Option<&str>;

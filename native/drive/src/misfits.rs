@@ -1,4 +1,4 @@
-//! Connections that a gate, which was changed, would not let in any more as they are.
+//! Connections that a port policy, which was changed, would not let in any more as they are.
 
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -7,12 +7,13 @@ use proxyless_tls::chains::Arriving;
 use proxyless_tls::session::CertificateDer;
 
 use crate::driven::Driven;
-use crate::gate::{Admission, Gate};
 use crate::listener::Listener;
+use crate::port_policy::{Admission, PortPolicy};
 
-/// Measures a link that came in by `gate` by what the gate lets in now. True: it does not fit, for the first time.
-pub fn is_new_misfit<L: Listener>(link: &dyn Driven<L>, gate: &Arc<Gate<L>>) -> bool {
-    let Some(admission) = link.admission().filter(|admission| Arc::ptr_eq(&admission.gate, gate)) else {
+/// Measures a link that came in by `port_policy` by what the port policy lets in now. True: it does not fit, for the
+/// first time.
+pub fn is_new_misfit<L: Listener>(link: &dyn Driven<L>, port_policy: &Arc<PortPolicy<L>>) -> bool {
+    let Some(admission) = link.admission().filter(|admission| Arc::ptr_eq(&admission.port_policy, port_policy)) else {
         return false;
     };
     admission.misfit_since.get().is_none() && !still_fits(link)
@@ -29,7 +30,7 @@ pub fn still_fits<L: Listener>(link: &dyn Driven<L>) -> bool {
 }
 
 fn fits<L: Listener>(link: &dyn Driven<L>, admission: &Admission<L>) -> bool {
-    let chains = admission.gate.chains();
+    let chains = admission.port_policy.chains();
     let Some(chain) = chains.select(&admission.hello).filter(|chain| chain.refusal.is_none()) else { return false };
     if let Some(admits) = &chain.admits {
         let (local, mut may_stay) = (link.local_name(), true);

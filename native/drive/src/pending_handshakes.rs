@@ -9,9 +9,9 @@ use proxyless_tls::chains::Arriving;
 use proxyless_tls::protocol_detection::{Opened, ProtocolDetection};
 
 use crate::fork::Descriptor;
-use crate::gate::{Admission, Security};
 use crate::listener::Listener;
 use crate::port::Port;
+use crate::port_policy::{Admission, LinkSecurity};
 use crate::socket::{self, Epoll};
 
 /// How long a client may take to show what it is and to finish its handshake (Envoy's default transport socket
@@ -34,14 +34,14 @@ struct PendingHandshake<L: Listener> {
     socket: Descriptor,
     port: Arc<Port<L>>,
     detection: ProtocolDetection,
-    /// The version of the gate's chains when it came.
+    /// The version of the port policy's chains when it came.
     version: u64,
 }
 
 pub enum Progress<L: Listener> {
     NotYet,
     Refused(L::Event),
-    Opened { socket: Descriptor, port: Arc<Port<L>>, speaks: usize, security: Box<Security<L>>, first: Vec<u8> },
+    Opened { socket: Descriptor, port: Arc<Port<L>>, speaks: usize, security: Box<LinkSecurity<L>>, first: Vec<u8> },
 }
 
 impl<L: Listener> Default for PendingHandshakes<L> {
@@ -57,7 +57,7 @@ impl<L: Listener> PendingHandshakes<L> {
         if self.by_token.len() >= MOST {
             self.drop_oldest(epoll);
         }
-        let version = port.gate.as_ref().map_or(0, |gate| gate.version());
+        let version = port.port_policy.as_ref().map_or(0, |port_policy| port_policy.version());
         self.by_token
             .insert(token, PendingHandshake { socket, port, detection: ProtocolDetection::default(), version });
         self.oldest.push_back((until, token));
@@ -91,9 +91,10 @@ impl<L: Listener> PendingHandshakes<L> {
                     }
                     epoll.remove(fd);
                     let PendingHandshake { socket, port, version, .. } = pending;
-                    let gate = port.gate.clone();
-                    let admission = gate.map(|gate| Admission::new(gate, opened.hello, opened.chain, version));
-                    let security = Box::new(Security { session: opened.session, admission });
+                    let port_policy = port.port_policy.clone();
+                    let admission =
+                        port_policy.map(|port_policy| Admission::new(port_policy, opened.hello, opened.chain, version));
+                    let security = Box::new(LinkSecurity { session: opened.session, admission });
                     let (speaks, first) = (opened.speaks, opened.first);
                     return Progress::Opened { socket, port, speaks, security, first };
                 }
@@ -161,8 +162,8 @@ impl<L: Listener> PendingHandshake<L> {
         epoll.remove(fd);
         let peer = socket::peer_name(fd);
         socket::shut(fd);
-        match &self.port.gate {
-            Some(gate) => Progress::Refused(L::refused(gate.on_refused.clone(), peer, reason)),
+        match &self.port.port_policy {
+            Some(port_policy) => Progress::Refused(L::refused(port_policy.on_refused.clone(), peer, reason)),
             None => Progress::NotYet,
         }
     }

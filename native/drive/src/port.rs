@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::driven::Driven;
 use crate::fork::Descriptor;
-use crate::gate::{Gate, Security};
 use crate::link::{Answers, Link};
 use crate::listener::Listener;
+use crate::port_policy::{LinkSecurity, PortPolicy};
 use crate::protocol::Protocol;
 use crate::scheduler::Scheduler;
 use proxyless_tls::chains::Chains;
@@ -17,12 +17,12 @@ pub struct Port<L: Listener> {
     pub(super) spoken: Vec<Spoken>,
     speaks: Vec<Box<dyn Speaks<L>>>,
     /// None: plaintext.
-    pub(super) gate: Option<Arc<Gate<L>>>,
+    pub(super) port_policy: Option<Arc<PortPolicy<L>>>,
 }
 
 impl<L: Listener> Port<L> {
-    pub fn new(gate: Option<Arc<Gate<L>>>) -> Self {
-        Self { spoken: Vec::new(), speaks: Vec::new(), gate }
+    pub fn new(port_policy: Option<Arc<PortPolicy<L>>>) -> Self {
+        Self { spoken: Vec::new(), speaks: Vec::new(), port_policy }
     }
 
     /// This protocol too, of which `make` makes the state of a new connection.
@@ -37,7 +37,7 @@ impl<L: Listener> Port<L> {
 
     /// The first bytes of a connection are looked at before it is one.
     pub(super) fn looks(&self) -> bool {
-        self.gate.is_some() || self.speaks.len() > 1
+        self.port_policy.is_some() || self.speaks.len() > 1
     }
 
     /// Makes our end of a connection that speaks this one of the protocols.
@@ -47,14 +47,14 @@ impl<L: Listener> Port<L> {
         scheduler: &Arc<Scheduler<L>>,
         token: u64,
         socket: Descriptor,
-        security: Security<L>,
+        security: LinkSecurity<L>,
     ) -> Option<Arc<dyn Driven<L>>> {
         Some(self.speaks.get(speaks)?.link(scheduler, token, socket, security))
     }
 
     /// What may come in.
     pub(super) fn chains(&self) -> Arc<Chains> {
-        self.gate.as_ref().map_or_else(|| Arc::new(Chains::of_plaintext()), |gate| gate.chains())
+        self.port_policy.as_ref().map_or_else(|| Arc::new(Chains::of_plaintext()), |port_policy| port_policy.chains())
     }
 }
 
@@ -65,7 +65,7 @@ trait Speaks<L: Listener>: Send + Sync + 'static {
         scheduler: &Arc<Scheduler<L>>,
         token: u64,
         socket: Descriptor,
-        security: Security<L>,
+        security: LinkSecurity<L>,
     ) -> Arc<dyn Driven<L>>;
 }
 
@@ -81,7 +81,7 @@ where
         scheduler: &Arc<Scheduler<L>>,
         token: u64,
         socket: Descriptor,
-        security: Security<L>,
+        security: LinkSecurity<L>,
     ) -> Arc<dyn Driven<L>> {
         Arc::new(Link::new(socket, (self.0)(), security, false, scheduler, token))
     }

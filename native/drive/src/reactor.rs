@@ -14,12 +14,12 @@ use std::time::Instant;
 use crate::busy::BusyPoll;
 use crate::driven::Driven;
 use crate::fork::{Descriptor, ProcessMutex};
-use crate::gate::{Gate, Security};
 use crate::link::{Answers, Link};
 use crate::listener::Listener;
 use crate::misfits::{is_new_misfit, still_fits};
 use crate::pending_handshakes::PendingHandshakes;
 use crate::port::Port;
+use crate::port_policy::{LinkSecurity, PortPolicy};
 use crate::protocol::Protocol;
 use crate::registrations::{Registration, Registrations};
 use crate::scheduler::{ALARM, BELL, FIRST_FREE, HANDSHAKES, HELD, OPEN, Open, Scheduler};
@@ -73,7 +73,7 @@ impl<L: Listener> Reactor<L> {
         &self,
         fd: Descriptor,
         protocol: P,
-        security: Security<L>,
+        security: LinkSecurity<L>,
         callers_lead: bool,
         first: &[u8],
     ) -> io::Result<Arc<Link<P, L>>>
@@ -133,10 +133,10 @@ impl<L: Listener> Reactor<L> {
         self.registrations.lock().links()
     }
 
-    /// From now on the time counts of those links that the gate, which was changed, would not let in any more as they
-    /// are. Returns how many have joined them.
-    pub fn mark_misfits(&self, gate: &Arc<Gate<L>>) -> usize {
-        self.links().iter().filter(|link| is_new_misfit(&***link, gate)).count()
+    /// From now on the time counts of those links that the port policy, which was changed, would not let in any more as
+    /// they are. Returns how many have joined them.
+    pub fn mark_misfits(&self, port_policy: &Arc<PortPolicy<L>>) -> usize {
+        self.links().iter().filter(|link| is_new_misfit(&***link, port_policy)).count()
     }
 
     /// The misfits whose clients are to be told to go away, once each, and when the next are due.

@@ -7,9 +7,9 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Said, Told, answer, call, connect, own, told};
-use proxyless_drive::gate::Gate;
 use proxyless_drive::listener::tell_all;
 use proxyless_drive::port::Port;
+use proxyless_drive::port_policy::PortPolicy;
 use proxyless_drive::reactor::Reactor;
 use proxyless_echo::{Connection, ECHO};
 use proxyless_tls::chains::Chains;
@@ -28,11 +28,12 @@ struct Served {
 }
 
 impl Served {
-    fn by(gate: Option<Arc<Gate<Told>>>) -> Self {
+    fn by(port_policy: Option<Arc<PortPolicy<Told>>>) -> Self {
         let reactor = Reactor::new(false).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let port = Port::new(gate).speaking(OTHER, || Connection::new(false)).speaking(ECHO, || Connection::new(false));
+        let port =
+            Port::new(port_policy).speaking(OTHER, || Connection::new(false)).speaking(ECHO, || Connection::new(false));
         reactor.listen(own(listener), port).unwrap();
         Self { reactor, address }
     }
@@ -61,9 +62,9 @@ fn a_connection_is_taken_by_the_first_that_knows_it_and_nothing_of_it_is_lost() 
 #[test]
 fn what_nobody_knows_is_closed_and_told_of_with_the_names_of_what_is_known() {
     let (callback, events) = told();
-    let gate = Arc::new(Gate::new(callback.clone(), callback));
-    gate.set(Chains::of_plaintext());
-    let served = Served::by(Some(gate));
+    let port_policy = Arc::new(PortPolicy::new(callback.clone(), callback));
+    port_policy.set(Chains::of_plaintext());
+    let served = Served::by(Some(port_policy));
     let mut client = TcpStream::connect(served.address).unwrap();
     client.write_all(b"ECHO/").unwrap();
     for _ in 0..5 {
@@ -86,9 +87,9 @@ fn what_nobody_knows_is_closed_and_told_of_with_the_names_of_what_is_known() {
 #[test]
 fn who_is_let_in_by_a_gate_is_told_of_with_its_chain() {
     let (callback, events) = told();
-    let gate = Arc::new(Gate::new(callback.clone(), callback));
-    gate.set(Chains::of_plaintext());
-    let served = Served::by(Some(gate));
+    let port_policy = Arc::new(PortPolicy::new(callback.clone(), callback));
+    port_policy.set(Chains::of_plaintext());
+    let served = Served::by(Some(port_policy));
     let mut client = TcpStream::connect(served.address).unwrap();
     client.write_all(proxyless_echo::PREFACE).unwrap();
     let said = loop {

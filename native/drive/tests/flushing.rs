@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use common::{Answering, PATIENCE, Said, connect, listen, own, told, until};
 use proxyless_drive::driven::Driven;
-use proxyless_drive::gate::Security;
 use proxyless_drive::listener::{Watcher, tell_all};
+use proxyless_drive::port_policy::LinkSecurity;
 use proxyless_drive::reactor::Reactor;
 use proxyless_echo::Connection;
 
@@ -20,7 +20,7 @@ fn unread() -> (std::sync::Arc<Reactor<common::Told>>, std::sync::Arc<common::Ec
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let reactor = Reactor::new(false).unwrap();
-    let link = reactor.adopt(own(socket), Connection::new(true), Security::default(), true, &[]).unwrap();
+    let link = reactor.adopt(own(socket), Connection::new(true), LinkSecurity::default(), true, &[]).unwrap();
     (reactor, link, listener.accept().unwrap().0)
 }
 

@@ -31,7 +31,7 @@ pub fn requested_name(link: &Link) -> String {
     link.admission.as_ref().and_then(|admission| admission.server_name()).unwrap_or_default().to_owned()
 }
 
-/// Looked at once where it came in by a gate.
+/// Looked at once where it came in by a port policy.
 pub fn of_link(link: &Link) -> Arc<Facts> {
     let Some(admission) = &link.admission else { return Arc::new(look_at(link)) };
     let kept = admission.facts.get_or_init(|| Arc::new(look_at(link)));

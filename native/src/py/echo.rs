@@ -3,8 +3,8 @@
 
 use std::os::fd::RawFd;
 
-use proxyless_drive::gate::Security;
 use proxyless_drive::port::Port;
+use proxyless_drive::port_policy::LinkSecurity;
 use proxyless_echo::{Connection, ECHO};
 use proxyless_tls::detect::HTTP2;
 use proxyless_tls::session::Session;
@@ -13,21 +13,21 @@ use pyo3::prelude::*;
 
 use super::echo_call::{EchoCall, EchoLink};
 use super::events::tell_all;
-use super::gate::Gate;
+use super::port_policy::PortPolicy;
 use super::reactor::{self, Reactor, own};
 use super::tls::ClientTls;
 use super::transport_config::TransportConfig;
 
 /// A port that speaks echo, and gRPC too where a `config` is given: which of them a connection shows.
 #[pyfunction]
-#[pyo3(signature = (reactor, fd, config=None, gate=None))]
+#[pyo3(signature = (reactor, fd, config=None, port_policy=None))]
 pub fn echo_listen(
     reactor: &Bound<'_, Reactor>,
     fd: RawFd,
     config: Option<Bound<'_, TransportConfig>>,
-    gate: Option<Bound<'_, Gate>>,
+    port_policy: Option<Bound<'_, PortPolicy>>,
 ) -> PyResult<()> {
-    let mut port = Port::new(gate.map(|gate| gate.get().0.clone()));
+    let mut port = Port::new(port_policy.map(|port_policy| port_policy.get().0.clone()));
     if let Some(config) = config {
         port = port.speaking(HTTP2, reactor::server_of(config.get()));
     }
@@ -48,7 +48,7 @@ pub fn echo_connect(
 ) -> PyResult<EchoLink> {
     let (driver, on_dirty) = (reactor.get().driver().clone(), reactor.get().on_dirty());
     let session = tls.map(|tls| Session::client(&tls.get().0)).transpose().map_err(PyValueError::new_err)?;
-    let security = Security { session: session.map(Box::new), admission: None };
+    let security = LinkSecurity { session: session.map(Box::new), admission: None };
     let link = driver.adopt(own(fd), Connection::new(true), security, on_dirty.is_none(), &[])?;
     link.on_lost(on_lost);
     link.on_heard(on_heard);

@@ -14,12 +14,12 @@ mod echo_call;
 #[cfg(feature = "echo")]
 mod echo_outcome;
 pub mod events;
-pub mod gate;
 pub mod metadata;
 pub mod method;
 pub mod outcome;
 pub mod patterns;
 pub mod payload;
+pub mod port_policy;
 pub mod rbac;
 mod rbac_request;
 mod rbac_rules;
@@ -49,7 +49,7 @@ pub fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rbac::Rbac>()?;
     module.add_class::<tls::ClientTls>()?;
     module.add_class::<tls::ServerTls>()?;
-    module.add_class::<gate::Gate>()?;
+    module.add_class::<port_policy::PortPolicy>()?;
     module.add_class::<tls::Admitted>()?;
     module.add_class::<tls::TlsInfo>()?;
     #[cfg(feature = "echo")]

@@ -15,7 +15,7 @@ use super::client::ClientTransport;
 use super::commands::{close, follow_up};
 use super::deadline::deadline_after;
 use super::events::{Callables, Reactor as Driven, tell_all};
-use super::gate::Gate;
+use super::port_policy::PortPolicy;
 use super::tally::Tally;
 use super::tls::ClientTls;
 use super::transport_config::{TransportConfig, span};
@@ -23,8 +23,8 @@ use proxyless_core::grpc;
 use proxyless_core::grpc::status::{Origin, Status, code};
 use proxyless_drive::driven::Driven as AnyLink;
 use proxyless_drive::fork::Descriptor;
-use proxyless_drive::gate::Security;
 use proxyless_drive::port::Port;
+use proxyless_drive::port_policy::LinkSecurity;
 use proxyless_drive::socket;
 use proxyless_drive::turn::Turn;
 
@@ -89,20 +89,21 @@ impl Reactor {
         self.reactor.wake();
     }
 
-    /// Takes over a listening socket's descriptor. The configuration holds per connection. Without a `gate` the port speaks
-    /// plaintext.
-    #[pyo3(signature = (fd, config, gate=None))]
-    fn listen(&self, fd: RawFd, config: &TransportConfig, gate: Option<Bound<'_, Gate>>) -> PyResult<()> {
-        let port = Port::new(gate.map(|gate| gate.get().0.clone())).speaking(HTTP2, server_of(config));
+    /// Takes over a listening socket's descriptor. The configuration holds per connection. Without a `port_policy` the
+    /// port speaks plaintext.
+    #[pyo3(signature = (fd, config, port_policy=None))]
+    fn listen(&self, fd: RawFd, config: &TransportConfig, port_policy: Option<Bound<'_, PortPolicy>>) -> PyResult<()> {
+        let port =
+            Port::new(port_policy.map(|port_policy| port_policy.get().0.clone())).speaking(HTTP2, server_of(config));
         self.reactor.listen(own(fd), port)?;
         Ok(())
     }
 
-    /// To be called when a gate was changed. True: there are connections that it would not let in any more, for which
+    /// To be called when a port policy was changed. True: there are connections that it would not let in any more, for which
     /// `drain_misfits` will have something to do.
-    fn mark_misfits(&self, py: Python<'_>, gate: &Bound<'_, Gate>) -> bool {
-        let gate = gate.get().0.clone();
-        py.detach(|| self.reactor.mark_misfits(&gate)) > 0
+    fn mark_misfits(&self, py: Python<'_>, port_policy: &Bound<'_, PortPolicy>) -> bool {
+        let port_policy = port_policy.get().0.clone();
+        py.detach(|| self.reactor.mark_misfits(&port_policy)) > 0
     }
 
     /// Tells the clients of marked connections whose time has come to go away; calls in progress go on. Returns how
@@ -140,7 +141,7 @@ impl Reactor {
             .with_policy(&config.policy);
         let callers_lead = self.on_dirty.is_none();
         let session = tls.map(|tls| Session::client(&tls.get().0)).transpose().map_err(PyValueError::new_err)?;
-        let security = Security { session: session.map(Box::new), admission: None };
+        let security = LinkSecurity { session: session.map(Box::new), admission: None };
         let link = self.reactor.adopt(socket, connection, security, callers_lead, &[])?;
         if let Some(busy_poll) = config.busy_poll {
             link.busy_poll.ask(busy_poll);

@@ -134,7 +134,7 @@ impl ServerCall {
     }
 
     /// What was set with the filter chain that takes the connection, as the port's chains are now; None on a port
-    /// without a gate.
+    /// without a port policy.
     #[getter]
     fn policy(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let policy = self.link.admission.as_ref()?.policy()?;

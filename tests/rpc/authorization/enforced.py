@@ -30,16 +30,16 @@ class Enforced:
 
     def __init__(self, filters):
         self._filters = filters
-        self._guard = None
+        self._secured_port = None
 
-    def follow(self, guard):
-        self._guard = guard
+    def follow(self, secured_port):
+        self._secured_port = secured_port
         self.put(self._filters)
         return self
 
     def put(self, filters):
         policy = Policy(authorize=compile_filters(filters, None))
-        self._guard.set([Chain(name="test", transport="raw_buffer", policy=policy)])
+        self._secured_port.set([Chain(name="test", transport="raw_buffer", policy=policy)])
 
     def close(self):
         """Nothing is followed."""

@@ -19,12 +19,12 @@ class Certified:
     """Both ends' TLS; `None` where they speak plaintext."""
 
     def __init__(self, authority=None):
-        self.client, self.gate, self.refusals = None, None, []
+        self.client, self.port_policy, self.refusals = None, None, []
         if authority is not None:
             native, leaf = engine(), authority.issue(dns=["localhost"])
             answers = native.ServerTls(chain=leaf.chain, key=leaf.key, alpn=["h2", "echo"])
-            self.gate = native.Gate(lambda *refusal: self.refusals.append(refusal), lambda _: None)
-            self.gate.set([Chain(name="tls", transport="tls", tls=answers)])
+            self.port_policy = native.PortPolicy(lambda *refusal: self.refusals.append(refusal), lambda _: None)
+            self.port_policy.set([Chain(name="tls", transport="tls", tls=answers)])
             self.client = native.ClientTls(
                 roots=authority.pem, chain=None, key=None, sni="localhost", alpn=[], host="localhost"
             )
@@ -38,8 +38,8 @@ class Server:
         listener = socket.create_server(("127.0.0.1", 0))
         self.address = listener.getsockname()
         self._begin()
-        gate = certified.gate if certified is not None else None
-        engine().echo_listen(self.reactor, listener.detach(), config, gate)
+        port_policy = certified.port_policy if certified is not None else None
+        engine().echo_listen(self.reactor, listener.detach(), config, port_policy)
 
     def _answer(self, calls):
         for call in calls:

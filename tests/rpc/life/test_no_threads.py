@@ -10,7 +10,7 @@ import pytest
 
 import rpc
 from rpc.resolver.dns import DnsResolver
-from rpc.security.inbound import Guard
+from rpc.security.inbound import SecuredPort
 from tests.rpc.script import PATIENCE, polite, request
 
 
@@ -72,7 +72,7 @@ def test_connections_that_no_longer_fit_are_drained_without_a_timer_too(without_
     class Reactor:
         asked = 0
 
-        def mark_misfits(self, gate):
+        def mark_misfits(self, port_policy):
             return 1
 
         def drain_misfits(self):
@@ -80,13 +80,13 @@ def test_connections_that_no_longer_fit_are_drained_without_a_timer_too(without_
             return (0, 0.01) if self.asked == 1 else (1, None)
 
     class Credentials:
-        def follow(self, guard):
+        def follow(self, secured_port):
             return None
 
-    guard, reactor = Guard(Credentials(), "127.0.0.1:1", 1), Reactor()
-    guard.start(reactor)
+    secured_port, reactor = SecuredPort(Credentials(), "127.0.0.1:1", 1), Reactor()
+    secured_port.start(reactor)
     without_threads()
-    guard.set([])
+    secured_port.set([])
     assert reactor.asked == 2, "once they were not due yet, then they were"
 
 

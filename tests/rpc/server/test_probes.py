@@ -20,8 +20,8 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 class NeverReady:
     """Credentials whose configuration does not come."""
 
-    def follow(self, guard):
-        guard.waiting_for = "a configuration"
+    def follow(self, secured_port):
+        secured_port.waiting_for = "a configuration"
         return self
 
     def close(self):

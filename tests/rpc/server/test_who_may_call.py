@@ -29,8 +29,8 @@ class Obeys:
     def __init__(self, authorize):
         self._authorize = authorize
 
-    def follow(self, guard):
-        guard.set([Chain(name="test", transport="raw_buffer", policy=Policy(authorize=self._authorize))])
+    def follow(self, secured_port):
+        secured_port.set([Chain(name="test", transport="raw_buffer", policy=Policy(authorize=self._authorize))])
         return self
 
     def close(self):

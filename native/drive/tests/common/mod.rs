@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use proxyless_core::grpc::status::Status;
 use proxyless_drive::fork::Descriptor;
-use proxyless_drive::gate::Security;
 use proxyless_drive::leading::Waited;
 use proxyless_drive::link::{Answers, Link};
 use proxyless_drive::listener::{ConnectionInfo, Hears, Listener, OnEnd};
 use proxyless_drive::port::Port;
+use proxyless_drive::port_policy::LinkSecurity;
 use proxyless_drive::protocol::Protocol;
 use proxyless_drive::reactor::Reactor;
 use proxyless_echo::{Connection, ECHO, Ended, Key};
@@ -144,7 +144,7 @@ pub fn answer(link: &Arc<EchoLink>, key: Key) {
 
 pub fn connect(reactor: &Arc<EchoReactor>, address: SocketAddr, callers_lead: bool) -> Arc<EchoLink> {
     let socket = own(TcpStream::connect(address).unwrap());
-    let link = reactor.adopt(socket, Connection::new(true), Security::default(), callers_lead, &[]).unwrap();
+    let link = reactor.adopt(socket, Connection::new(true), LinkSecurity::default(), callers_lead, &[]).unwrap();
     link.begin();
     link
 }

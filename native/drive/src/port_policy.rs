@@ -21,7 +21,7 @@ const HEARING: Duration = Duration::from_secs(2);
 /// want to hear.
 const OVERSTAY: Duration = Duration::from_secs(10);
 
-pub struct Gate<L: Listener> {
+pub struct PortPolicy<L: Listener> {
     chains: ProcessMutex<Arc<Chains>>,
     /// How many times they were replaced.
     version: AtomicU64,
@@ -31,24 +31,25 @@ pub struct Gate<L: Listener> {
     before_handshakes: ProcessMutex<Option<Arc<L::Callback>>>,
 }
 
-/// How a link's bytes are protected, and by what gate it came in (servers).
-pub struct Security<L: Listener> {
+/// How a link's bytes are protected, and by what port policy it came in (servers).
+pub struct LinkSecurity<L: Listener> {
     pub session: Option<Box<Session>>,
     pub admission: Option<Admission<L>>,
 }
 
-impl<L: Listener> Default for Security<L> {
+impl<L: Listener> Default for LinkSecurity<L> {
     fn default() -> Self {
         Self { session: None, admission: None }
     }
 }
 
 pub struct Admission<L: Listener> {
-    pub gate: Arc<Gate<L>>,
+    pub port_policy: Arc<PortPolicy<L>>,
     pub(super) hello: Hello,
     /// That it came in by.
     pub chain: Taken,
-    /// The gate's version when the connection was made: what it chose among then may be replaced by the time it is let in.
+    /// The port policy's version when the connection was made: what it chose among then may be replaced by the time it
+    /// is let in.
     version: u64,
     /// When a change first closed the door on it. Nothing that comes later moves that, nor what follows from it.
     pub(super) misfit_since: OnceLock<Instant>,
@@ -57,17 +58,17 @@ pub struct Admission<L: Listener> {
     pub(super) taken_by: ProcessMutex<Weak<ServerTls>>,
     /// Whatever its owner wants to know of the connection once for all its calls.
     pub facts: OnceLock<Arc<dyn Any + Send + Sync>>,
-    /// The policy for its new calls, of the version of the gate that stands beside it.
+    /// The policy for its new calls, of the version of the port policy that stands beside it.
     policy: ProcessMutex<(u64, Policy)>,
 }
 
 impl<L: Listener> Admission<L> {
-    pub fn new(gate: Arc<Gate<L>>, hello: Hello, chain: Taken, version: u64) -> Self {
+    pub fn new(port_policy: Arc<PortPolicy<L>>, hello: Hello, chain: Taken, version: u64) -> Self {
         let policy = ProcessMutex::new((version, chain.policy.clone()));
         Self {
             policy,
             facts: OnceLock::new(),
-            gate,
+            port_policy,
             hello,
             chain,
             version,
@@ -79,16 +80,16 @@ impl<L: Listener> Admission<L> {
 
     /// The chains were replaced while it was on its way in.
     pub fn is_late(&self) -> bool {
-        self.version != self.gate.version()
+        self.version != self.port_policy.version()
     }
 
     /// What holds for a call that begins now: the policy of the chain that would take the connection now. Where none
     /// would, what held before: the connection is told to go away, and may finish.
     pub fn policy(&self) -> Policy {
         let mut known = self.policy.lock();
-        let version = self.gate.version();
+        let version = self.port_policy.version();
         if known.0 != version {
-            if let Some(chain) = self.gate.chains().select(&self.hello) {
+            if let Some(chain) = self.port_policy.chains().select(&self.hello) {
                 known.1 = chain.policy.clone();
             }
             known.0 = version;
@@ -116,7 +117,7 @@ impl<L: Listener> Admission<L> {
     }
 }
 
-impl<L: Listener> Gate<L> {
+impl<L: Listener> PortPolicy<L> {
     pub fn new(on_refused: L::Callback, on_admitted: L::Callback) -> Self {
         Self {
             chains: ProcessMutex::default(),

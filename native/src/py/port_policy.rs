@@ -1,8 +1,8 @@
-//! `Gate`: what a server's port lets in, as Python says it.
+//! `PortPolicy`: what a server's port lets in, as Python says it.
 
 use std::sync::Arc;
 
-use proxyless_drive::gate::Gate as DrivenGate;
+use proxyless_drive::port_policy::PortPolicy as DrivenPortPolicy;
 use proxyless_tls::chains::{Chain, Chains};
 use pyo3::prelude::*;
 
@@ -13,7 +13,7 @@ use super::tls::{ServerTls, protocols};
 /// What a server's port lets in. `on_refused(peer, reason)` is told of each connection that was not let in,
 /// `on_admitted(admitted)` of each that was.
 #[pyclass(frozen, module = "rpc._native")]
-pub struct Gate(pub Arc<DrivenGate<Callables>>);
+pub struct PortPolicy(pub Arc<DrivenPortPolicy<Callables>>);
 
 /// `rpc.security.chain.Chain`.
 #[derive(FromPyObject)]
@@ -46,10 +46,10 @@ impl From<ChainOf<'_>> for Chain {
 }
 
 #[pymethods]
-impl Gate {
+impl PortPolicy {
     #[new]
     fn new(on_refused: Py<PyAny>, on_admitted: Py<PyAny>) -> Self {
-        Self(Arc::new(DrivenGate::new(on_refused, on_admitted)))
+        Self(Arc::new(DrivenPortPolicy::new(on_refused, on_admitted)))
     }
 
     /// `callback()` is called for each new connection before its first bytes are looked at.
@@ -57,8 +57,8 @@ impl Gate {
         self.0.call_before_handshakes(callback);
     }
 
-    /// New connections meet these chains (`otherwise` where none of them takes it) from now on; see `Reactor.mark_misfits`
-    /// for those that are there.
+    /// New connections meet these chains (`otherwise` where none of them takes it) from now on; see
+    /// `Reactor.mark_misfits` for those that are there.
     #[pyo3(signature = (chains, otherwise=None))]
     fn set(&self, chains: Vec<ChainOf<'_>>, otherwise: Option<ChainOf<'_>>) {
         let chains = chains.into_iter().map(Chain::from).collect();
