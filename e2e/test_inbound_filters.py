@@ -91,7 +91,25 @@ ANSWERS = {
     "answer over": allow(
         response_headers_to_add=[header("x-answer", "1"), header("x-answer", "2", append=False)],
     ),
+    "path": allow(headers=[header(":path", "/demo.Greeter/Other?a=1")]),
+    "query": allow(query_parameters_to_set=[{"key": "a", "value": "x y"}], query_parameters_to_remove=["b"]),
+    "case": allow(headers=[header("X-A", "new"), header("X-None", "1", append=True)], headers_to_remove=["X-DO"]),
+    "empty": allow(headers=[header("x-a", "")]),
+    "bytes": allow(headers=[header("x-b-bin", "AAEC")], response_headers_to_add=[header("x-answer-bin", "AAEC")]),
+    "answer by action": allow(
+        response_headers_to_add=[
+            header("x-answer", "1"),
+            header("x-answer", "2", append_action="ADD_IF_ABSENT"),
+            header("x-other", "3", append_action="OVERWRITE_IF_EXISTS"),
+        ],
+    ),
     "deny": deny(),
+    "deny 200": deny(status={"code": 200}, body="fine"),
+    "deny 302": deny(status={"code": 302}, headers=[header("location", "/"), header("x-why", "1")]),
+    "deny bytes": deny(headers=[header("x-why-bin", "AAEC"), header("X-WHY", "1")]),
+    "deny append": deny(headers=[header("x-why", "1", append=True), header("x-why", "2", append=False)]),
+    "deny in lines": deny(body="one\ntwo\ttab"),
+    "deny in full": deny(body="x" * 3000),
     "deny 401": deny(status={"code": 401}, body="who are you?", headers=[header("x-why", "1"), header("x-why", "2")]),
     "deny 404": deny(status={"code": 404}, body="ü, 100%"),
     "deny 400": deny(status={"code": 400}),
@@ -175,6 +193,35 @@ CASES = [
         TIMES[:2],
     ),
     Case("limits by user", "local_ratelimit", limits(4, rate_limits=[BY_USER], descriptors=[EVE]), tuple(USERS)),
+    Case(
+        "limits by each user",
+        "local_ratelimit",
+        limits(9, rate_limits=[BY_USER], descriptors=[EVE | {"entries": [{"key": "user"}]}]),
+        tuple(USERS),
+    ),
+    Case(
+        "limits by two things",
+        "local_ratelimit",
+        limits(
+            9,
+            rate_limits=[{"actions": [*BY_USER["actions"], {"generic_key": {"descriptor_value": "v"}}]}, BY_USER],
+            descriptors=[
+                EVE | {"entries": [*EVE["entries"], {"key": "generic_key", "value": "v"}]},
+                EVE | {"entries": [{"key": "user", "value": "ann"}]},
+            ],
+        ),
+        tuple(USERS),
+    ),
+    Case(
+        "limits by the query",
+        "local_ratelimit",
+        limits(
+            9,
+            rate_limits=[{"actions": [{"query_parameters": {"query_parameter_name": "a", "descriptor_key": "user"}}]}],
+            descriptors=[EVE | {"entries": [{"key": "user", "value": "1"}]}],
+        ),
+        TIMES[:2],
+    ),
     Case(
         "limits by user alone",
         "local_ratelimit",
@@ -278,11 +325,13 @@ class Servers:
         return [self._ask(self._channels[server][case.name], metadata) for metadata in case.requests]
 
     def _ask(self, channel: grpc.Channel, metadata: Pairs) -> dict[str, Any]:
-        call = channel.unary_unary(PATH).future(b"", metadata=list(metadata), timeout=30, wait_for_ready=True)
+        call = channel.unary_unary(f"{PATH}?a=1&b=2").future(
+            b"", metadata=list(metadata), timeout=30, wait_for_ready=True
+        )
         if call.code() is not grpc.StatusCode.OK:
             return {"code": call.code().name, "details": call.details(), "told": _own(call.trailing_metadata())}
-        _, seen, _ = json.loads(call.result())
-        return {"code": "OK", "seen": _own(seen), "told": _own(call.initial_metadata())}
+        path, seen, _ = json.loads(call.result())
+        return {"code": "OK", "path": path, "seen": _own(seen), "told": _own(call.initial_metadata())}
 
     def close(self) -> None:
         for channels in self._channels.values():

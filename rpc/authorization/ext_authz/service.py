@@ -71,7 +71,8 @@ def _outcome(response: Any) -> Allowed | Denied | Failed:
         reason = f"it answers with an error: {response.status.message!r:.200}"
         return Failed(reason, error.status.code or None, error.body, _pairs(error.headers))
     denied = response.denied_response
-    return Denied(denied.status.code or 403, denied.body, _pairs(denied.headers))
+    headers = _pairs(h for h in denied.headers if not h.append.value)  # what is to be appended has nothing to be put to
+    return Denied(denied.status.code or 403, denied.body, headers)
 
 
 def _allowed(ok: Any) -> Allowed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode
 
 from rpc.authorization.local_reply import local_reply
 
@@ -63,8 +62,10 @@ class Allowed:
         if not self.parameters and not self.no_parameters:
             return
         path, _, query = request.path.partition("?")
-        known = dict(parse_qsl(query, keep_blank_values=True)) | dict(self.parameters)
-        left = urlencode([(name, value) for name, value in known.items() if name not in self.no_parameters])
+        parts = (part.partition("=") for part in query.split("&") if part)
+        known = {name: value for name, _, value in parts} | dict(self.parameters)
+        # As they were said: whoever says something that has to be escaped escapes it.
+        left = "&".join(f"{name}={value}" for name, value in known.items() if name not in self.no_parameters)
         request.replace(":path", [f"{path}?{left}" if left else path])
 
 
