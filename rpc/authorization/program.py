@@ -202,8 +202,15 @@ class Program:
             if isinstance(decision, Future):
                 return _Going(self.steps[number + 1 :], request).after(decision)
             if decision is not None:
+                _tell(step, request, decision)
                 return decision
         return None
+
+
+def _tell(step: Step | None, request: Request, refusal: Refusal) -> None:
+    """RBAC, and what the connection manager answers, have told of themselves. ``step`` None: it took its time."""
+    if not isinstance(step, Joins | Treated) and isinstance(refusal, Refusal):
+        events.tell(events.What.DENIED, request.head, refusal.policy, refusal.why)
 
 
 class _Going(Future["Refusal | None"]):
@@ -230,6 +237,7 @@ class _Going(Future["Refusal | None"]):
         try:
             found = decision.result()
             steps, request = self._left.pop() if self._left else ((), None)
+            step: Step | None = None
             while found is None and steps and request is not None:
                 step, steps = steps[0], steps[1:]
                 answer = step(request)
@@ -240,6 +248,8 @@ class _Going(Future["Refusal | None"]):
                         answer.cancel()
                     return
                 found = answer
+            if found is not None and request is not None:
+                _tell(step, request, found)
         except BaseException as error:
             self._settle(error=error)
         else:

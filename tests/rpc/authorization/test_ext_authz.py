@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from examples.hello.hello_pb2_grpc import GreeterStub
+from rpc.authorization import events
 from rpc.authorization.clusters import channel_to
 from rpc.authorization.ext_authz import filter as ext_authz
 from tests.rpc.authorization.authorizers import Authorizer, allow, deny, header
@@ -28,10 +29,13 @@ DENIED = grpc.StatusCode.PERMISSION_DENIED
 
 def asks(**how):
     """An inbound listener whose one chain asks; what is said replaces parts of the filter."""
+    return listener(chain("plaintext", http_filters=http_filters(authz=config_of(**how))))
+
+
+def config_of(**how):
     how.setdefault("timeout", f"{PATIENCE}s")
     service = {"envoy_grpc": {"cluster_name": CLUSTER, "authority": "authorizer.test"}, "timeout": how.pop("timeout")}
-    config = {"@type": f"{V3}.ext_authz.v3.ExtAuthz", "grpc_service": service, "transport_api_version": "V3", **how}
-    return listener(chain("plaintext", http_filters=http_filters(authz=config)))
+    return {"@type": f"{V3}.ext_authz.v3.ExtAuthz", "grpc_service": service, "transport_api_version": "V3", **how}
 
 
 @pytest.fixture
@@ -261,3 +265,49 @@ def test_a_cluster_s_name_leads_through_the_mesh_past_its_routes(tmp_path):
         assert stub.SayHello(request("Ann"), timeout=PATIENCE).message == "Hello, one!"
         with pytest.raises(grpc.RpcError, match=r"outbound\|1\|\|nobody"):
             GreeterStub(channel_to("outbound|1||nobody", exchanger, "nobody")).SayHello(request(), timeout=PATIENCE)
+
+
+def with_shadow_rules(**how):
+    """As istiod has a CUSTOM policy: rules that deny nobody say whom the service is asked about; others follow."""
+    asked = {"permissions": [{"url_path": {"path": {"suffix": "SayHello"}}}], "principals": [{"any": True}]}
+    denied = {
+        "permissions": [{"header": {"name": "x-user", "string_match": {"exact": "root"}}}],
+        "principals": [{"any": True}],
+    }
+    found = {
+        "filter": "envoy.filters.http.rbac",
+        "path": [{"key": "istio_ext_authz_shadow_effective_policy_id"}],
+        "value": {"string_match": {"prefix": "istio-ext-authz"}},
+    }
+    rbac = f"{V3}.rbac.v3.RBAC"
+    shadow = {"action": "DENY", "policies": {"istio-ext-authz-ns[demo]-policy[p]-rule[0]": asked}}
+    return listener(
+        chain(
+            "plaintext",
+            http_filters=http_filters(
+                shadow={"@type": rbac, "shadow_rules": shadow, "shadow_rules_stat_prefix": "istio_ext_authz_"},
+                authz=config_of(filter_enabled_metadata=found, **how),
+                rbac={"@type": rbac, "rules": {"action": "DENY", "policies": {"ns[demo]-policy[d]-rule[0]": denied}}},
+            ),
+        )
+    )
+
+
+def test_a_custom_policy_of_istiods_asks_about_what_it_selects_and_rules_see_what_is_answered(our_world, authorizer):
+    told = []
+    events.report_to(told.append)
+    try:
+        mesh = Mesh(plaintext=True).dials(authorizer.address, tls=None)
+        client = our_world.connect(our_world.serve_in(mesh, with_shadow_rules()))
+        assert client.call("bidi", request("Ann")).messages == ["Hello, Ann!"]
+        assert authorizer.asked == []
+        hello(client)
+        assert len(authorizer.asked) == 1
+        authorizer.answers = lambda _: deny()
+        assert client.call("unary", request("Ann")).code is DENIED
+        authorizer.answers = lambda _: allow(headers=[header("x-user", "root")])
+        assert client.call("unary", request("Ann")).details == "RBAC: access denied"
+    finally:
+        events.report_to(None)
+    denials = [(event.policy, event.why.partition("[")[0]) for event in told if event.what is events.What.DENIED]
+    assert denials == [("", "ext_authz_denied"), ("ns[demo]-policy[d]-rule[0]", denials[1][1])]
