@@ -55,7 +55,8 @@ says what it means. Its JSON entries are name, client, server, p50, unit.
 _POLICY = """
 Ours on a port whose filter chain has a policy, beside ours on a port that has none (the column of the rival, which is
 called grpcio), for callers who send the same: client and server in processes of their own. The ratio is what the policy
-leaves: 1 would be all of it. tokens: RequestAuthentication, one rule, each call with a token that was met before.
+leaves: 1 would be all of it. rules-N: an AuthorizationPolicy of so many rules, the last of which lets the call in.
+tokens: RequestAuthentication, one rule, each call with a token that was met before.
 """
 
 
@@ -150,6 +151,7 @@ def _arguments() -> argparse.Namespace:
     command.add_argument(
         "--json", action="store_true", help="print, last, a JSON list of name, ours, rival, unit, ratio"
     )
+    command.set_defaults(policy=False)
     command.add_argument("--quick", action="store_true", help="short rounds; ends within 45 s for the rows marked *")
     command.add_argument("--tls", action="store_true", help="the rows over mutual TLS")
     command.add_argument("--peers", action="store_true", help="tonic, grpc-go and a raw socket beside them")
@@ -158,10 +160,10 @@ def _arguments() -> argparse.Namespace:
     command.add_argument("--rounds", type=int, metavar="N", help=f"default {_DEFAULT_ROUNDS}; with --quick 5")
     _policy_command(commands)
     asked = parser.parse_args()
-    if asked.rows is POLICY_ROWS:
-        return asked
-    by_name = {row.name: row for row in (*ROWS, *TLS_ROWS)}
+    rows = POLICY_ROWS if asked.policy else (*ROWS, *TLS_ROWS)
+    by_name = {row.name: row for row in rows}
     quick, every = (TLS_QUICK, TLS_ROWS) if asked.tls else (QUICK, ROWS)
+    every = POLICY_ROWS if asked.policy else every
     names = asked.rows.split(",") if asked.rows else [row.name for row in (quick if asked.quick else every)]
     if unknown := [name for name in names if name not in by_name]:
         command.error(f"no row {', '.join(unknown)}; there are {', '.join(by_name)}")
@@ -185,7 +187,8 @@ def _policy_command(commands: Any) -> None:
     )
     command.add_argument("--json", action="store_true", help="print, last, a JSON list as `rpc` does")
     command.add_argument("--rounds", type=int, metavar="N", help=f"default {_DEFAULT_ROUNDS}")
-    command.set_defaults(rows=POLICY_ROWS, quick=False, tls=False, peers=False, profile=False)
+    command.add_argument("--rows", metavar="NAME,...", help="only these: " + ", ".join(row.name for row in POLICY_ROWS))
+    command.set_defaults(policy=True, quick=False, tls=False, peers=False, profile=False)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,22 @@ def tokens() -> list[dict[str, Any]]:
     return [filled]
 
 
+def rules(number: int) -> Callable[[], list[dict[str, Any]]]:
+    """An AuthorizationPolicy of so many rules, one path each; the last is that of the call."""
+
+    def said() -> list[dict[str, Any]]:
+        paths = [f"/hello.Greeter/Say{n}" for n in range(number - 1)] + ["/hello.Greeter/SayHello"]
+        policies = {f"ns[demo]-policy[bench]-rule[{n}]": _rule(path) for n, path in enumerate(paths)}
+        return [{"@type": f"{_HTTP}.rbac.v3.RBAC", "rules": {"action": "ALLOW", "policies": policies}}]
+
+    return said
+
+
+def _rule(path: str) -> dict[str, Any]:
+    paths = {"or_rules": {"rules": [{"url_path": {"path": {"exact": path}}}]}}
+    return {"permissions": [{"and_rules": {"rules": [paths]}}], "principals": [{"and_ids": {"ids": [{"any": True}]}}]}
+
+
 class _Fixed:
     """Server credentials: a plaintext port whose one chain has these filters."""
 

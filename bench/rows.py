@@ -143,6 +143,5 @@ def _with(policy: str, *rows: Row) -> tuple[Row, ...]:
     )
 
 
-POLICY_ROWS = _with(
-    "tokens", *(_BY_NAME[name] for name in ("calls_per_s_sync_16", "calls_per_s_aio_64", "unary_p50_sync"))
-)
+_CALLS = tuple(_BY_NAME[name] for name in ("calls_per_s_sync_16", "calls_per_s_aio_64", "unary_p50_sync"))
+POLICY_ROWS = tuple(row for policy in ("rules-1", "rules-20", "rules-1000", "tokens") for row in _with(policy, *_CALLS))

@@ -149,6 +149,9 @@ STACKS = {
     # Policies: see `bench.guarded`.
     "open": replace(_GUARDED, bind=guarded.bind(guarded.nothing)),
     "tokens": replace(_GUARDED, bind=guarded.bind(guarded.tokens)),
+    "rules-1": replace(_GUARDED, bind=guarded.bind(guarded.rules(1))),
+    "rules-20": replace(_GUARDED, bind=guarded.bind(guarded.rules(20))),
+    "rules-1000": replace(_GUARDED, bind=guarded.bind(guarded.rules(1000))),
     "grpcio": Stack(
         lambda target: grpc.insecure_channel(target, _OWN_CONNECTION),
         lambda: grpc.server(_pool()),

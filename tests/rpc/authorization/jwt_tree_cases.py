@@ -17,7 +17,7 @@ from tests.rpc.authorization.jwt_cases import (
     provider,
     rule,
 )
-from tests.rpc.authorization.tokens import NOW, OTHER_ISSUER, RSA_1, Rsa
+from tests.rpc.authorization.tokens import DAY, NOW, OTHER_ISSUER, RSA_1, Rsa
 
 Config = dict[str, Any]
 
@@ -77,9 +77,10 @@ OWN_AUDIENCES = config(
     {"provider_and_audiences": {"provider_name": "p0", "audiences": ["b"]}}, *said(rule(audiences=["a"]))
 )
 NO_AUDIENCES = config({"provider_and_audiences": {"provider_name": "p0"}}, *said(rule(audiences=["a"])))
-SHORT_LIVED = config(FIRST, {**ONE[0], "max_lifetime": "60s"})
+SHORT_LIVED = config(FIRST, {**ONE[0], "max_lifetime": f"{2 * DAY}s"})
 ENDING = config(FIRST, {**ONE[0], "require_expiration": True})
 EXACT = config(FIRST, {**ONE[0], "clock_skew_seconds": 5})
+LENIENT = config(FIRST, {**ONE[0], "clock_skew_seconds": 2 * DAY})
 SILENT = config(FIRST, *ONE, strip_failure_response=True)
 PADDED = config(FIRST, {**ONE[0], "forward_payload_header": "x-p", "pad_forward_payload_header": True})
 BY_NAME = config(
@@ -137,12 +138,14 @@ TREE_CASES = [
     tree("no audiences: the provider's", NO_AUDIENCES, *bearer(FOR_A)),
     tree("no audiences: not others", NO_AUDIENCES, *bearer(FOR_B), refused=WRONG_AUDIENCE),
     tree("nothing required", by_path({"match": {"prefix": "/"}}), *bearer(BAD)),
-    tree("too long-lived", SHORT_LIVED, *bearer(GOOD), refused=FAILS),
-    tree("short-lived", SHORT_LIVED, *bearer(RSA_1.token("RS256", exp=NOW + 30))),
+    tree("too long-lived", SHORT_LIVED, *bearer(RSA_1.token("RS256", exp=NOW + 4 * DAY)), refused=FAILS),
+    tree("short-lived", SHORT_LIVED, *bearer(GOOD)),
     tree("lives for ever", SHORT_LIVED, *bearer(RSA_1.token("RS256", exp=None)), refused=FAILS),
     tree("ends some day", ENDING, *bearer(GOOD)),
     tree("never ends", ENDING, *bearer(RSA_1.token("RS256", exp=None)), refused=FAILS),
     tree("little skew", EXACT, *bearer(RSA_1.token("RS256", exp=NOW - 30)), refused=EXPIRED),
+    tree("expired within the skew", LENIENT, *bearer(RSA_1.token("RS256", exp=NOW - DAY))),
+    tree("not yet, within the skew", LENIENT, *bearer(RSA_1.token("RS256", nbf=NOW + DAY))),
     tree("the caller is not told why", SILENT, *bearer(GOOD)),
     tree("with padding", PADDED, *bearer(GOOD), seen={"x-p": [PADDED_PAYLOAD]}),
     tree("requirement by name", BY_NAME, refused=MISSING),

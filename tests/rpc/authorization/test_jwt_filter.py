@@ -24,7 +24,7 @@ from tests.rpc.authorization.jwt_cases import (
 from tests.rpc.authorization.jwt_tree_cases import BAD, FIRST, GOOD, ONE, SECOND, any_of, by_path, config
 from tests.rpc.authorization.test_jwt import step
 from tests.rpc.authorization.test_jwt_provider import Keys
-from tests.rpc.authorization.tokens import EC_256, ISSUER, NOW, RSA_1, RSA_2, jwks
+from tests.rpc.authorization.tokens import DAY, EC_256, ISSUER, NOW, RSA_1, RSA_2, jwks
 from tests.xds_client.test_decode_listener import HTTP, a_chain
 from tests.xds_client.test_decode_policies import configured
 
@@ -146,9 +146,9 @@ def again(decide, *headers, path="/p"):
 
 
 def test_a_token_that_was_met_expires(met):
-    met._clock = lambda: NOW + 3600 + 7
+    met._clock = lambda: NOW + DAY + 7
     assert again(met) is None
-    met._clock = lambda: NOW + 3600 + 8
+    met._clock = lambda: NOW + DAY + 8
     assert again(met) == EXPIRED
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ISSUER = "https://issuer.example"
 OTHER_ISSUER = "https://other.example"
 NOW = int(time.time())
+DAY = 86_400  # so much later is later than any run of the tests
 HASHES = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}
 CURVES: dict[str, type[ec.EllipticCurve]] = {
     "ES256": ec.SECP256R1,
@@ -75,7 +76,7 @@ class Signer:
 
 
 def good_claims() -> dict[str, Any]:
-    return {"iss": ISSUER, "sub": "alice", "exp": NOW + 3600, "iat": NOW}
+    return {"iss": ISSUER, "sub": "alice", "exp": NOW + DAY, "iat": NOW}
 
 
 @dataclass(frozen=True)
