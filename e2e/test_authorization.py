@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.authorization import actions, cases, claims, conditions, heads, identities, operations, paths, sources, tcp
-from e2e.authorization.rig import ENVOY, Guarded
+from e2e.authorization.rig import ENVOY, SERVERS, Guarded
 
 if TYPE_CHECKING:
     from e2e.authorization.cases import Policies
@@ -40,22 +40,25 @@ def policies(request: pytest.FixtureRequest, guarded: Guarded) -> Policies:
     return policies
 
 
-@pytest.mark.parametrize("server", [ENVOY])
+@pytest.mark.parametrize("server", SERVERS)
 def test_who_may_call_what(guarded: Guarded, policies: Policies, server: str) -> None:
     assert not guarded.differences(server, policies)
 
 
-@pytest.mark.parametrize("server", [ENVOY])
+@pytest.mark.parametrize("server", SERVERS)
 def test_how_a_refusal_reads(guarded: Guarded, server: str) -> None:
-    """To a caller of gRPC's, and to any other."""
-    nothing = cases.policies("nothing", "", [cases.allow(name="nothing")], cases.refused("x"))
+    """To a caller of gRPC's, and to any other, whom servers of ours do not understand."""
+    nothing = cases.policies("nothing", "", [cases.allow(name="nothing")], cases.refused("gRPC"))
     guarded.apply(nothing)
     assert not guarded.differences(server, nothing)
-    to_grpc = guarded.ask(server, cases.refused("gRPC"))
+    to_grpc = guarded.ask(server, nothing.cases[0])
     assert (to_grpc.head[":status"], to_grpc.head["grpc-status"]) == ("200", "7")
     assert to_grpc.head["grpc-message"] == "RBAC: access denied"
     to_others = guarded.ask(server, cases.refused("HTTP", content_type="text/plain"))
-    assert (to_others.head[":status"], to_others.body) == ("403", b"RBAC: access denied")
+    if server == ENVOY:
+        assert (to_others.head[":status"], to_others.body) == ("403", b"RBAC: access denied")
+    else:
+        assert to_others.head[":status"] == "415"
 
 
 def test_the_sidecar_took_all_that_the_control_plane_sent(guarded: Guarded) -> None:

@@ -48,6 +48,13 @@ _HOSTS = [
         let_in("Host beside :authority is not asked", authority="shop", headers=(("host", _ADMIN),)),
         refused("Host beside :authority does not hide it", authority=_ADMIN, headers=(("host", "shop"),)),
         closed("no host at all", authority=None, ours=MALFORMED),
+        closed("an empty one", authority="", ours=MALFORMED),
+        closed("an empty Host", authority=None, headers=(("host", ""),), ours=MALFORMED),
+        closed("a path in it", authority=f"{_ADMIN}/", ours=MALFORMED),
+        closed("a space behind", authority=f"{_ADMIN} ", ours=MALFORMED),
+        closed("a Host that is none beside it", authority="shop", headers=(("host", f"a@{_ADMIN}"),), ours=MALFORMED),
+        let_in("two ports", authority=f"{_ADMIN}:80:81"),
+        let_in("an encoded letter", authority="%61dmin.example.com"),
         let_in("by address", authority="10.77.1.1:19080"),
     ),
     policies(

@@ -9,11 +9,13 @@ from e2e.authorization.cases import (
     CLEO,
     CLOSED,
     DNS_ANNA,
+    LET_IN,
     LONG_DOMAIN,
     NESTED,
     NOBODY,
     OLD_ANNA,
     OTHER_ANNA,
+    REFUSED,
     SUBJECT_ANNA,
     TWO_NAMES,
     UPPER_ANNA,
@@ -174,7 +176,7 @@ _CERTIFICATES = [
         [allow(rule(source(principals=[_ANNA])))],
         let_in("the one", by=ANNA),
         let_in("one of two", by=TWO_NAMES, ours=CLOSED),
-        let_in("a DNS name, where no URI matches", "Envoy looks at DNS names next", by=DNS_ANNA),
+        let_in("a DNS name, where no URI matches", "Envoy looks at DNS names next", by=DNS_ANNA, ours=REFUSED),
         refused("but not a subject", by=SUBJECT_ANNA),
     ),
     policies(
@@ -183,7 +185,7 @@ _CERTIFICATES = [
         [deny(rule(source(principals=[_ANNA])))],
         refused("one of two", by=TWO_NAMES, ours=CLOSED),
         let_in("neither of two", by=BERT),
-        refused("a DNS name, where no URI matches", "Envoy looks at DNS names next", by=DNS_ANNA),
+        refused("a DNS name, where no URI matches", "Envoy looks at DNS names next", by=DNS_ANNA, ours=LET_IN),
     ),
 ]
 

@@ -64,6 +64,9 @@ impl Managed {
     /// or `redirect`; None: it does not.
     fn treat(&self, call: &Bound<'_, ServerCall>) -> Option<&'static str> {
         let call = call.get();
+        if !call.has_authority() {
+            return Some("bad_request");
+        }
         let path = call.path_bytes();
         match self.treatment.path(&path) {
             Err(Answered::BadRequest) => return Some("bad_request"),

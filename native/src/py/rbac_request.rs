@@ -10,6 +10,7 @@ use proxyless_core::http2::Headers;
 use proxyless_patterns::MOST_WORK;
 use proxyless_policy::Undecided;
 use proxyless_policy::address::Forwarding;
+use proxyless_policy::path::is_authority;
 use proxyless_policy::request::{PeerNames, Request, Value};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -43,6 +44,14 @@ impl ServerCall {
 
     pub fn path_bytes(&self) -> Vec<u8> {
         self.with_head(|head| head.get(":path").unwrap_or_default().to_vec())
+    }
+
+    /// It says to whom it is, in a way that can be.
+    pub fn has_authority(&self) -> bool {
+        self.with_head(|head| {
+            let mut said = [":authority", "host"].into_iter().filter_map(|name| head.get(name)).peekable();
+            said.peek().is_some() && said.all(is_authority)
+        })
     }
 
     fn head_copied(&self) -> Headers {
