@@ -15,7 +15,7 @@ from examples.hello.hello_pb2_grpc import GreeterStub
 from rpc.authorization import events
 from rpc.authorization.clusters import channel_to
 from rpc.authorization.ext_authz import filter as ext_authz
-from tests.rpc.authorization.authorizers import Authorizer, allow, deny, header
+from tests.rpc.authorization.authorizers import allow, deny, header
 from tests.rpc.authorization.enforced import V3, http_filters
 from tests.rpc.mesh import Mesh as MeshOfOurs
 from tests.rpc.script import PATIENCE, READ, greet, polite, request
@@ -36,13 +36,6 @@ def config_of(**how):
     how.setdefault("timeout", f"{PATIENCE}s")
     service = {"envoy_grpc": {"cluster_name": CLUSTER, "authority": "authorizer.test"}, "timeout": how.pop("timeout")}
     return {"@type": f"{V3}.ext_authz.v3.ExtAuthz", "grpc_service": service, "transport_api_version": "V3", **how}
-
-
-@pytest.fixture
-def authorizer(request):
-    made = Authorizer(lambda _: allow(), getattr(request, "param", "ours"))
-    yield made
-    made.close()
 
 
 def serve(world, authorizer, script=polite, address=None, **how):

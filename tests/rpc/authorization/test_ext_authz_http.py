@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ import pytest
 from rpc.authorization.ext_authz import filter as ext_authz
 from tests.rpc.authorization.enforced import V3, http_filters
 from tests.rpc.authorization.test_ext_authz import CLUSTER, DENIED, gone, seen
+from tests.rpc.authorization.test_ext_authz import asks as asks_by_grpc
 from tests.rpc.script import PATIENCE, polite, request
 from tests.rpc.tls.ends import hello, until
 from tests.rpc.tls.mesh import WHO_DIALS, Mesh, chain, listener
@@ -199,3 +201,25 @@ def test_a_service_that_hangs_keeps_no_thread_that_others_need(our_world, web):
     slow.pop().cancel()
     free.set()
     assert [call.code() for call in slow] == [grpc.StatusCode.OK] * 3
+
+
+@pytest.mark.parametrize("by", ["grpc", "http"])
+def test_a_filter_that_goes_lets_its_service_go(our_world, authorizer, web, by):
+    asked = {"grpc": authorizer, "http": web}[by]
+    mesh = Mesh(plaintext=True).dials(asked.address, tls=None)
+    filters = {"grpc": asks_by_grpc, "http": asks}[by]()
+    client = our_world.connect(our_world.serve_in(mesh, filters))
+    hello(client)
+    assert len(mesh.outbound) == 1
+    mesh.inbound.set(filters)
+    hello(client)
+    assert len(mesh.outbound) == 1  # it is the same: nothing is dialled anew
+    mesh.inbound.set(listener(chain("plaintext")))
+    hello(client)
+    client.close()  # a connection keeps what it came in by
+
+    def let_go():
+        gc.collect()
+        return len(mesh.outbound) == 0
+
+    until(let_go)
