@@ -220,3 +220,14 @@ def test_denials_are_logged_once_a_second_with_the_number_of_the_others(our_worl
     denied(ends.client)
     last = [line for line in caplog.messages if line.startswith("denied:")][-1]
     assert f"({20 - len(lines)} more since the last such line)" in last
+
+
+@pytest.mark.parametrize("action", ["ALLOW", "DENY"])
+def test_what_a_pattern_cannot_decide_within_its_bound_is_refused_and_holds_nobody_up(our_world, root, told, action):
+    evil = header("x", string_match={"safe_regex": {"regex": "(?:.*a.*){150}"}})
+    other = policy({"not_rule": evil}) if action == "ALLOW" else policy(evil)
+    ends = Ends(our_world, root, rbac(rules=rules(action, evil=other)))
+    hello(ends.client, metadata=[("x", "a")])
+    denied(ends.client, metadata=[("x", "a" * 40_000)])
+    assert told[-1].why.startswith("rbac_access_denied_undecided")
+    hello(ends.client, metadata=[("x", "a")])
