@@ -7,7 +7,6 @@ closed then, so nothing fails open. Steps are asked in the order of the chain, t
 
 from __future__ import annotations
 
-import logging
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from rpc.authorization.decision import Authorize, Decision, Head
     from xds_client import PilotExchanger
     from xds_client.model import ConnectionManager, Filter
-
-_log = logging.getLogger(f"proxyless.{__name__}")
 
 
 class CannotCarryOutError(Exception):
