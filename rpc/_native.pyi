@@ -270,6 +270,7 @@ class Managed:
         strip_trailing_dot: bool = False,
         use_remote_address: bool = False,
         trusted_hops: int = 0,
+        forward_client_cert: str = "SANITIZE",
     ) -> Self: ...
     # Path and authority become what filters see; `bad_request` or `redirect`: the manager answers the call itself.
     def treat(self, call: Head) -> str | None: ...

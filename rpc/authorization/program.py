@@ -60,15 +60,22 @@ class Joins(Protocol):
 
 class Treated:
     """The first step of a program: paths and hosts become what the chain's connection manager makes of them, so that no
-    filter decides by another path than handlers are found by.
+    filter decides by another path than handlers are found by, and ``x-forwarded-client-cert`` goes that a caller made
+    up.
     """
 
     def __init__(self, manager: ConnectionManager) -> None:
         self.managed = managed(manager)
 
+    def authorize(self, head: Head) -> Refusal | None:
+        answered = self.managed.treat(head)
+        return None if answered is None else answered_by_manager(head, answered)
+
     def __call__(self, request: Request) -> Refusal | None:
-        answered = self.managed.treat(request.head)
-        return None if answered is None else answered_by_manager(request.head, answered)
+        return self.authorize(request.head)
+
+    def after(self, before: Step) -> None:
+        """Before it there is none."""
 
 
 def managed(manager: ConnectionManager | None) -> Managed:
@@ -78,16 +85,20 @@ def managed(manager: ConnectionManager | None) -> Managed:
     for field in ("original_ip_detection_extensions", "early_header_mutation_extensions", "path_normalization_options"):
         if getattr(manager, field):
             raise CannotCarryOutError(f"its connection manager has {field}")
-    return Managed(
-        normalize_path=bool(manager.normalize_path),
-        merge_slashes=manager.merge_slashes,
-        escaped_slashes=manager.path_with_escaped_slashes_action,
-        strip_any_port=bool(manager.strip_any_host_port),
-        strip_matching_port=manager.strip_matching_host_port,
-        strip_trailing_dot=manager.strip_trailing_host_dot,
-        use_remote_address=bool(manager.use_remote_address),
-        trusted_hops=manager.xff_num_trusted_hops,
-    )
+    try:
+        return Managed(
+            normalize_path=bool(manager.normalize_path),
+            merge_slashes=manager.merge_slashes,
+            escaped_slashes=manager.path_with_escaped_slashes_action,
+            strip_any_port=bool(manager.strip_any_host_port),
+            strip_matching_port=manager.strip_matching_host_port,
+            strip_trailing_dot=manager.strip_trailing_host_dot,
+            use_remote_address=bool(manager.use_remote_address),
+            trusted_hops=manager.xff_num_trusted_hops,
+            forward_client_cert=manager.forward_client_cert_details,
+        )
+    except ValueError as error:  # a word that is none
+        raise CannotCarryOutError(f"its connection manager: {error}") from error
 
 
 # HTTP's 400 and 307 as gRPC's callers see them (grpc/doc/http-grpc-status-mapping.md), with Envoy's response details.
@@ -139,7 +150,8 @@ def is_carried_out(type_name: str) -> bool:
 def compile_filters(
     filters: Sequence[Filter], manager: ConnectionManager | None, mesh: PilotExchanger | None = None
 ) -> Authorize | None:
-    """What a chain's HTTP filters demand; None: nothing. ``mesh``: whose clusters they may call.
+    """What a chain's connection manager and HTTP filters demand; None: there are none. ``mesh``: whose clusters they
+    may call.
 
     Filters of types that nobody has registered are passed over, `rpc.authorization.filters` says which it may have.
     Raises `CannotCarryOutError`.
@@ -154,8 +166,7 @@ def compile_filters(
                 steps.append(step)
     if manager is not None:
         steps += [step for compiled in _ROUTES if (step := compiled(manager)) is not None]
-        if steps:
-            steps.insert(0, Treated(manager))
+        steps.insert(0, Treated(manager))
     return joined(steps) if steps else None
 
 

@@ -24,9 +24,24 @@ pub enum Value {
     Struct,
 }
 
+impl Value {
+    /// About how many bytes have to be gone through to make and to look at it.
+    pub fn size(&self) -> usize {
+        const EACH: usize = 64;
+        match self {
+            Self::Text(text) => EACH + text.len(),
+            Self::List(values) => EACH + values.iter().map(Self::size).sum::<usize>(),
+            _ => EACH,
+        }
+    }
+}
+
 pub trait Request {
     /// Each value of a header, pseudo-header fields too. The name is lower case; `host` is `:authority`.
     fn values(&self, name: &str) -> Vec<Cow<'_, [u8]>>;
+
+    /// How many bytes are gone through to find a header.
+    fn header_bytes(&self) -> usize;
 
     /// `:path`; None: a connection, which has none.
     fn path(&self) -> Option<Cow<'_, [u8]>>;
@@ -52,6 +67,7 @@ pub trait Request {
     /// What a filter has found out, at this path.
     fn metadata(&self, filter: &str, path: &[String]) -> Option<Value>;
 
-    /// Whether so much may be spent for this request besides (bytes of text times bytes of program).
+    /// Whether so much may be spent for this request besides: bytes of text, times the bytes of a pattern's program.
+    /// Whatever costs more the longer a request is asks before, or a caller could make many rules look at much.
     fn affords(&self, work: usize) -> bool;
 }

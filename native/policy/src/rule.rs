@@ -1,7 +1,7 @@
 //! One condition on a request, and whether it holds.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::Undecided;
 use crate::address::Network;
@@ -16,6 +16,8 @@ pub enum Rule {
     AnyOf(Vec<Rule>),
     Not(Box<Rule>),
     Header(HeaderRule),
+    /// One of the values of a header is one of many: made by `any_of`.
+    HeaderIn(String, HashSet<Vec<u8>>),
     /// Without query and fragment.
     Path(Text),
     /// One of many, looked up: made by `any_of`.
@@ -78,6 +80,7 @@ impl Rule {
     /// One of these has to hold. Exact paths and names are looked up, however many there are.
     pub fn any_of(rules: Vec<Rule>) -> Self {
         let (mut paths, mut names, mut rest) = (HashSet::new(), HashSet::new(), Vec::new());
+        let mut headers = BTreeMap::<String, HashSet<Vec<u8>>>::new();
         for rule in rules {
             match rule {
                 Self::Path(text) if text.exactly().is_some() => {
@@ -86,12 +89,18 @@ impl Rule {
                 Self::Authenticated(Some(text)) if text.exactly().is_some() => {
                     names.extend(text.exactly().map(<[u8]>::to_vec));
                 }
+                Self::Header(rule) if rule.exactly().is_some() => {
+                    let values = rule.exactly().map(<[u8]>::to_vec);
+                    headers.entry(rule.name).or_default().extend(values);
+                }
+                Self::HeaderIn(name, more) => headers.entry(name).or_default().extend(more),
                 Self::PathIn(more) => paths.extend(more),
                 Self::AuthenticatedIn(more) => names.extend(more),
                 Self::AnyOf(more) => rest.extend(more),
                 other => rest.push(other),
             }
         }
+        rest.splice(..0, headers.into_iter().map(|(name, values)| Self::HeaderIn(name, values)));
         if !paths.is_empty() {
             rest.insert(0, Self::PathIn(paths));
         }
@@ -117,6 +126,7 @@ impl Rule {
             Self::AnyOf(rules) => return any(rules, request),
             Self::Not(rule) => !rule.holds(request)?,
             Self::Header(rule) => return rule.holds(request),
+            Self::HeaderIn(name, wanted) => values(name, request)?.iter().any(|value| wanted.contains(&**value)),
             Self::Path(text) => match request.path() {
                 Some(path) => return text.fits(alone(&path), &affords),
                 None => false,
@@ -172,9 +182,21 @@ pub fn principals<'n>(
     })
 }
 
+fn values<'r>(name: &str, request: &'r (impl Request + ?Sized)) -> Result<Vec<Cow<'r, [u8]>>, Undecided> {
+    if request.affords(request.header_bytes()) { Ok(request.values(name)) } else { Err(Undecided) }
+}
+
 impl HeaderRule {
+    /// The only value that fits, where that is all that it says.
+    fn exactly(&self) -> Option<&[u8]> {
+        match &self.condition {
+            HeaderCondition::Text(text) if !self.invert && !self.missing_as_empty => text.exactly(),
+            _ => None,
+        }
+    }
+
     fn holds(&self, request: &(impl Request + ?Sized)) -> Result<bool, Undecided> {
-        let mut values = request.values(&self.name);
+        let mut values = values(&self.name, request)?;
         if let HeaderCondition::Present(wanted) = self.condition {
             let present = !values.is_empty() || self.missing_as_empty;
             return Ok((present == wanted) != self.invert);
@@ -211,6 +233,9 @@ fn number(text: &[u8]) -> Option<i64> {
 impl MetadataRule {
     fn holds(&self, request: &(impl Request + ?Sized)) -> Result<bool, Undecided> {
         let value = request.metadata(&self.filter, &self.path);
+        if !request.affords(value.as_ref().map_or(0, Value::size)) {
+            return Err(Undecided);
+        }
         Ok(self.value.fits(value.as_ref(), &|work| request.affords(work))? != self.invert)
     }
 }

@@ -32,11 +32,11 @@ impl Text {
             "suffix" => Kind::Suffix(text),
             "contains" => Kind::Contains(text),
             "regex" => {
-                let pattern = Pattern::new(value)?;
-                return Ok(Self {
-                    kind: pieces(value).unwrap_or(Kind::Pattern(Box::new(pattern))),
-                    ignore_case: false,
-                });
+                let kind = match pieces(value) {
+                    Some(kind) => kind,
+                    None => Kind::Pattern(Box::new(Pattern::new(value)?)),
+                };
+                return Ok(Self { kind, ignore_case: false });
             }
             other => return Err(format!("{other:?} is no kind of condition on a text")),
         };
@@ -58,6 +58,10 @@ impl Text {
 
     /// `affords` is asked before a pattern looks.
     pub fn fits(&self, text: &[u8], affords: &dyn Fn(usize) -> bool) -> Result<bool, Undecided> {
+        let goes_through = self.ignore_case || matches!(self.kind, Kind::Contains(_) | Kind::Pieces(_));
+        if goes_through && !affords(text.len()) {
+            return Err(Undecided);
+        }
         if self.ignore_case {
             return self.looks(&text.to_ascii_lowercase(), affords);
         }

@@ -27,6 +27,9 @@ impl Request for Written {
         self.asked.set(self.asked.get() + 1);
         self.headers.iter().filter(|(own, _)| *own == name).map(|(_, value)| Cow::from(value.as_bytes())).collect()
     }
+    fn header_bytes(&self) -> usize {
+        self.headers.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
     fn path(&self) -> Option<Cow<'_, [u8]>> {
         self.path.map(|path| Cow::from(path.as_bytes()))
     }
@@ -216,4 +219,24 @@ fn what_a_request_may_cost_is_bounded_over_all_patterns() {
     let most = request.spent.get();
     assert_eq!(rules.decide(&Written { most: most - 1, ..on("/c", "b") }), Err(Undecided));
     assert!(rules.decide(&Written { most, ..on("/c", "b") }).unwrap().allowed);
+}
+
+#[test]
+fn looking_for_headers_costs_too_and_values_of_one_are_looked_up() {
+    let absent: Vec<_> = (0..50).map(|n| is(&format!("x-{n}"), "a")).collect();
+    let rules = Rules::new(Action::Deny, vec![Policy::new("all".into(), absent, vec![Rule::Anything])]);
+    let long = || Written { headers: vec![("y", "1"), ("y", "2")], ..on("/c", "b") };
+    let request = long();
+    assert!(rules.decide(&request).unwrap().allowed);
+    let (most, each) = (request.spent.get(), request.header_bytes());
+    assert!(each > 0 && most >= 50 * each);
+    assert_eq!(rules.decide(&Written { most: most - 1, ..long() }), Err(Undecided));
+
+    let many = |name: &str| (0..1000).map(|n| is(name, &n.to_string())).chain([is("x-tier", "gold")]).collect();
+    let rules = Rules::new(Action::Deny, vec![Policy::new("all".into(), many("x-tier"), vec![Rule::Anything])]);
+    let request = Written { headers: vec![("x-tier", "silver"), ("x-tier", "gold")], ..on("/c", "b") };
+    assert!(!rules.decide(&request).unwrap().allowed);
+    assert_eq!(request.asked.get(), 1);
+    let request = Written { headers: vec![("x-tier", "silver")], ..on("/c", "b") };
+    assert!(rules.decide(&request).unwrap().allowed);
 }

@@ -93,6 +93,10 @@ impl Request for Facts {
         Vec::new()
     }
 
+    fn header_bytes(&self) -> usize {
+        0
+    }
+
     fn path(&self) -> Option<Cow<'_, [u8]>> {
         None
     }

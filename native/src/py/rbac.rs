@@ -25,12 +25,23 @@ use super::server::ServerCall;
 pub struct Managed {
     pub treatment: Treatment,
     pub forwarding: Forwarding,
+    forwarded_certificates: ForwardedCertificates,
+}
+
+/// Whose word is taken on `x-forwarded-client-cert`: handlers that were moved from behind a sidecar believe it.
+#[derive(Clone, Copy, Default)]
+enum ForwardedCertificates {
+    #[default]
+    Nobody,
+    /// Of who has shown a certificate.
+    Peers,
+    Anybody,
 }
 
 #[pymethods]
 impl Managed {
     #[new]
-    #[pyo3(signature = (*, normalize_path=false, merge_slashes=false, escaped_slashes="KEEP_UNCHANGED", strip_any_port=false, strip_matching_port=false, strip_trailing_dot=false, use_remote_address=false, trusted_hops=0))]
+    #[pyo3(signature = (*, normalize_path=false, merge_slashes=false, escaped_slashes="KEEP_UNCHANGED", strip_any_port=false, strip_matching_port=false, strip_trailing_dot=false, use_remote_address=false, trusted_hops=0, forward_client_cert="SANITIZE"))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         normalize_path: bool,
@@ -41,7 +52,16 @@ impl Managed {
         strip_trailing_dot: bool,
         use_remote_address: bool,
         trusted_hops: u32,
+        forward_client_cert: &str,
     ) -> PyResult<Self> {
+        let forwarded_certificates = match forward_client_cert {
+            "SANITIZE" | "SANITIZE_SET" => ForwardedCertificates::Nobody,
+            "FORWARD_ONLY" | "APPEND_FORWARD" => ForwardedCertificates::Peers,
+            "ALWAYS_FORWARD_ONLY" => ForwardedCertificates::Anybody,
+            other => {
+                return Err(PyValueError::new_err(format!("{other:?} is nothing to do with forwarded certificates")));
+            }
+        };
         let escaped_slashes = match escaped_slashes {
             "IMPLEMENTATION_SPECIFIC_DEFAULT" | "KEEP_UNCHANGED" => EscapedSlashes::Keep,
             "REJECT_REQUEST" => EscapedSlashes::Reject,
@@ -57,10 +77,11 @@ impl Managed {
             strip_matching_port,
             strip_trailing_dot,
         };
-        Ok(Self { treatment, forwarding: Forwarding { remote: use_remote_address, hops: trusted_hops } })
+        let forwarding = Forwarding { remote: use_remote_address, hops: trusted_hops };
+        Ok(Self { treatment, forwarding, forwarded_certificates })
     }
 
-    /// Path and authority become what filters see. The answer is why the manager answers the call itself: `bad_request`
+    /// Path and authority become what filters see, and what nobody vouches for goes. The answer is why the manager answers the call itself: `bad_request`
     /// or `redirect`; None: it does not.
     fn treat(&self, call: &Bound<'_, ServerCall>) -> Option<&'static str> {
         let call = call.get();
@@ -73,6 +94,16 @@ impl Managed {
             Err(Answered::Redirect) => return Some("redirect"),
             Ok(treated) if *treated != *path => call.replace_one(":path", &treated),
             Ok(_) => {}
+        }
+        if !call.header_values(FORWARDED_CERTIFICATES).is_empty() {
+            let vouched_for = match self.forwarded_certificates {
+                ForwardedCertificates::Nobody => false,
+                ForwardedCertificates::Peers => call.facts().certificate.is_some(),
+                ForwardedCertificates::Anybody => true,
+            };
+            if !vouched_for {
+                call.replace(FORWARDED_CERTIFICATES, Vec::new());
+            }
         }
         if !self.treatment.leaves_authority() {
             let authority = call.header_values("host").into_iter().next().unwrap_or_default();
@@ -226,6 +257,9 @@ impl Rbac {
         }
         let Some(rules) = &one.filter.rules else { return Ok(None) };
         let Ok(verdict) = rules.decide(seen) else {
+            if rules.action == Action::Log {
+                return Ok(None); // which nobody is denied by
+            }
             count(&self.counted.denied);
             return self.undecided.bind(py).call1((call,)).map(Some);
         };
@@ -275,6 +309,7 @@ impl Rbac {
     }
 }
 
+const FORWARDED_CERTIFICATES: &str = "x-forwarded-client-cert";
 const FILTER: &str = "envoy.filters.http.rbac";
 
 fn count(counter: &AtomicU64) {

@@ -20,7 +20,7 @@ from tests.rpc.authorization.policies import (
     rbac,
     rules,
 )
-from tests.rpc.script import request
+from tests.rpc.script import READ, greet, request
 from tests.rpc.tls.certificates import REVIEWS, SHOP, Authority
 from tests.rpc.tls.ends import MeshWorld, hello, links, refused, until
 from tests.rpc.tls.mesh import Mesh, listener
@@ -231,3 +231,47 @@ def test_what_a_pattern_cannot_decide_within_its_bound_is_refused_and_holds_nobo
     denied(ends.client, metadata=[("x", "a" * 40_000)])
     assert told[-1].why.startswith("rbac_access_denied_undecided")
     hello(ends.client, metadata=[("x", "a")])
+
+
+def test_many_rules_on_headers_and_a_long_request_are_refused_and_hold_nobody_up(our_world, root, told):
+    absent = [policy(*(header(f"x-{n}", string_match={"exact": "a"}) for n in range(10_000))) for _ in "ab"]
+    ends = Ends(our_world, root, rbac(rules=rules("DENY", many=absent[0], more=absent[1])))
+    hello(ends.client)
+    denied(ends.client, metadata=[(f"y{number}", "1") for number in range(1_000)])
+    assert told[-1].why.startswith("rbac_access_denied_undecided")
+    hello(ends.client)
+
+
+def test_an_audit_that_cannot_be_decided_denies_nobody(our_world, root):
+    evil = header("x", string_match={"safe_regex": {"regex": "(?:.*a.*){150}"}})
+    ends = Ends(our_world, root, rbac(rules=rules("LOG", evil=policy(evil))))
+    hello(ends.client, metadata=[("x", "a" * 40_000)])
+
+
+@pytest.mark.parametrize("filters", [(), (rbac(rules=rules("DENY")),)], ids=["without policies", "with policies"])
+@pytest.mark.parametrize(
+    ("details", "tls", "plain"),
+    [
+        ("SANITIZE", False, False),
+        ("SANITIZE_SET", False, False),
+        ("FORWARD_ONLY", True, False),
+        ("APPEND_FORWARD", True, False),
+        ("ALWAYS_FORWARD_ONLY", True, True),
+    ],
+)
+def test_nobody_makes_up_a_certificate_that_was_forwarded(our_world, root, filters, details, tls, plain):
+    """Handlers that were moved from behind a sidecar take the header for the caller's identity."""
+    seen = []
+
+    def script():
+        asked = yield READ
+        yield lambda context: seen.append(dict(context.invocation_metadata()))
+        yield greet(asked)
+
+    made_up = [("x-forwarded-client-cert", "URI=spiffe://cluster.local/ns/admin/sa/admin")]
+    how = {"forward_client_cert_details": details}
+    address = our_world.serve_in(Mesh(root.identity(REVIEWS)), listener(http_chain(*filters, **how)), script)
+    hello(our_world.call_from(Mesh(root.identity(SHOP)), address), metadata=made_up)
+    address = our_world.serve_in(Mesh(root.identity(REVIEWS)), listener(plaintext_chain(*filters, **how)), script)
+    hello(our_world.connect(address), metadata=made_up)
+    assert [made_up[0][0] in headers for headers in seen] == [tls, plain]

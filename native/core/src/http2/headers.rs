@@ -91,6 +91,11 @@ impl Headers {
         self.ends.len()
     }
 
+    /// Of all names and values together.
+    pub fn text_len(&self) -> usize {
+        self.text.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
