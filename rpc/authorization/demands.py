@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rpc.authorization.connections import both, compile_network_filters
 from rpc.authorization.decision import Refusal
 from rpc.authorization.filters import not_carried_out
+from rpc.authorization.manager_settings import settings_not_carried_out
 from rpc.authorization.program import CannotCarryOutError, compile_filters
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class Demands:
         self._programs = {key: known for key, known in self._programs.items() if key in programs}
 
     def _compiled(self, port: PortChains, chain: FilterChain) -> Demanded:
-        if demands := not_carried_out(port, chain):
+        demands = ", ".join(filter(None, (not_carried_out(port, chain), settings_not_carried_out(chain.http))))
+        if demands:
             return _closed(f"the mesh demands {demands} there, which this release does not carry out")
         try:
             connections = compile_network_filters(chain.network_filters)

@@ -22,6 +22,7 @@ _manager = http_connection_manager_pb2.HttpConnectionManager
 _AS_THEY_CAME = (
     "internal_address_config",
     "set_current_client_cert_details",
+    "forward_client_cert_matcher",
     "path_normalization_options",
     "local_reply_config",
     "scheme_header_transformation",
@@ -48,14 +49,10 @@ _NOT_KEPT = {
         "stream_error_on_invalid_http_message",
     ),
     "nothing is passed on to another host, which could be told": (
-        "add_user_agent",
-        "via",
         "represent_ipv4_remote_address_as_ipv4_mapped_ipv6",
-        "append_x_forwarded_port",
         "add_proxy_protocol_connection_state",
-        "forward_client_cert_matcher",
     ),
-    "it is about Envoy's own checks and load": ("typed_header_validation_config", "append_local_overload"),
+    "it is about Envoy's own load": ("append_local_overload",),
 }
 
 connection_manager_shape = Shape(

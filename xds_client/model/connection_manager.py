@@ -44,6 +44,7 @@ class ConnectionManager:
     skip_xff_append: bool = False
     forward_client_cert_details: str = "SANITIZE"
     set_current_client_cert_details: object = None
+    forward_client_cert_matcher: object = None
     normalize_path: bool | None = None
     merge_slashes: bool = False
     path_with_escaped_slashes_action: str = "IMPLEMENTATION_SPECIFIC_DEFAULT"
@@ -55,4 +56,8 @@ class ConnectionManager:
     server_name: str = ""
     server_header_transformation: str = "OVERWRITE"
     scheme_header_transformation: object = None
+    typed_header_validation_config: Extension | None = None
+    add_user_agent: bool | None = None
+    via: str = ""
+    append_x_forwarded_port: bool = False
     left_out: tuple[str, ...] = ()
