@@ -84,14 +84,16 @@ class Attributes:
         vouched = forwarded_certificates(request, self._around.manager, own)
         fields = [(name, value) for name, value in request.fields() if name not in (_PARTIAL_BODY, FORWARDED)]
         fields += [(FORWARDED, vouched.encode())] if vouched else []
-        for name, value in fields:
-            if not self._told(name):
-                continue
-            if self._said.encode_raw_headers and self._said.http_service is None:
+        told = [(name, value) for name, value in fields if self._told(name)]
+        if self._said.encode_raw_headers and self._said.http_service is None:
+            for name, value in told:
                 http.header_map.headers.add(key=name, raw_value=value)
-            else:
-                text = value.decode(errors="replace")
-                http.headers[name] = f"{http.headers[name]},{text}" if name in http.headers else text
+            return
+        texts: dict[str, list[str]] = {}
+        for name, value in told:
+            texts.setdefault(name, []).append(value.decode(errors="replace"))
+        for name, values in texts.items():
+            http.headers[name] = ",".join(values)
 
     def _told(self, name: str) -> bool:
         if self._disallowed is not None and self._disallowed(name):

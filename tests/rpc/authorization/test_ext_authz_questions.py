@@ -233,6 +233,25 @@ def test_certificates_that_are_forwarded_are_vouched_for(how, tls, expected):
         assert check.attributes.source.principal == "spiffe://td/ns/a/sa/b"
 
 
+class Written(dict):
+    """A question's headers, and how much was written to make them."""
+
+    length = 0
+
+    def __setitem__(self, name, value):
+        self.length += len(value)
+        super().__setitem__(name, value)
+
+
+def test_a_header_in_very_many_fields_is_joined_once():
+    fields = [("x", f"{number}") for number in range(1000)]
+    attributes = Attributes(configured("ext_authz.v3.ExtAuthz", grpc_service=SERVICE), Surroundings("authz"), {})
+    http = SimpleNamespace(headers=Written())
+    attributes._set_headers(http, Request(FakeHead(headers=fields)), own="")
+    assert http.headers["x"] == ",".join(value for _, value in fields)
+    assert http.headers.length == sum(map(len, http.headers.values()))
+
+
 @pytest.mark.parametrize(
     ("said", "code", "details"),
     [
