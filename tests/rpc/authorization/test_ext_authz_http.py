@@ -203,6 +203,20 @@ def test_a_service_that_hangs_keeps_no_thread_that_others_need(our_world, web):
     assert [call.code() for call in slow] == [grpc.StatusCode.OK] * 3
 
 
+def test_sixteen_questions_are_on_their_way_at_a_time_and_others_wait(our_world, web):
+    free = threading.Event()
+    web.answer = hangs(free)
+    client = serve(our_world, web)
+    asking = [client.begin("unary", request("Ann")) for _ in range(16)]
+    until(lambda: len(web.asked) == 16)
+    assert client.call("unary", request("Eve"), timeout=0.5).code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert len(web.asked) == 16
+    waiting = client.begin("unary", request("Ann"))
+    free.set()
+    assert {call.code() for call in (*asking, waiting)} == {grpc.StatusCode.OK}
+    assert len(web.asked) == 17  # nobody asks for a call that is over
+
+
 @pytest.mark.parametrize("by", ["grpc", "http"])
 def test_a_filter_that_goes_lets_its_service_go(our_world, authorizer, web, by):
     asked = {"grpc": authorizer, "http": web}[by]
