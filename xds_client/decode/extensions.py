@@ -14,7 +14,14 @@ from google.protobuf.message import DecodeError as WireError
 from udpa.type.v1 import typed_struct_pb2 as udpa_typed_struct_pb2  # type: ignore[import-untyped]
 from xds.type.v3 import typed_struct_pb2  # type: ignore[import-untyped]
 
-from xds_client.decode.fields import FieldError, UnsupportedError, kept_patterns, refuse_unknown_fields, unpacked
+from xds_client.decode.fields import (
+    FieldError,
+    TooManyPatternsError,
+    UnsupportedError,
+    kept_patterns,
+    refuse_unknown_fields,
+    unpacked,
+)
 from xds_client.decode.shape import shaped
 from xds_client.decode.values import extension
 from xds_client.model import Deferred, Opaque
@@ -64,7 +71,8 @@ def _opened(said: Any, name: str) -> Any:
             return decode(message)
     except FieldError as error:
         problem = f"{error.field}: {error.reason}" if error.field else error.reason
-        return Opaque(name, bytes(said.value), problem, malformed=not isinstance(error, UnsupportedError))
+        understood = isinstance(error, (UnsupportedError, TooManyPatternsError))
+        return Opaque(name, bytes(said.value), problem, malformed=not understood)
 
 
 def deferred(said: Any) -> Deferred[Any]:

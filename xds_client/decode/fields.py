@@ -49,6 +49,10 @@ class UnsupportedError(FieldError):
     """
 
 
+class TooManyPatternsError(FieldError):
+    """The patterns that are only kept are more than this release compiles. Envoy might take them."""
+
+
 def unknown_field(message: Any) -> str | None:
     """Where a later Envoy's field is said that our protobuf does not know, as the message's path and its number."""
     unknown = UnknownFieldSet(message)
@@ -256,7 +260,7 @@ def _checked(field: str, pattern: str) -> _Checked:
             raise FieldError(field, f"{shortened(pattern)}: does not compile: {found.problem}")
     if budget.left < 0:
         together = "this resource" if budget.part is None else "what is only kept of this resource"
-        kind = FieldError if budget.part is None else UnsupportedError  # Envoy might take it
+        kind = FieldError if budget.part is None else TooManyPatternsError
         raise kind(field, f"the patterns of {together} compile to more than {_MAX_PROGRAMS} bytes")
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import grpc
 import pytest
@@ -20,7 +21,7 @@ from tests.rpc.authorization.policies import (
     rbac,
     rules,
 )
-from tests.rpc.script import READ, greet, request
+from tests.rpc.script import READ, greet, polite, request
 from tests.rpc.tls.certificates import REVIEWS, SHOP, Authority
 from tests.rpc.tls.ends import MeshWorld, hello, links, refused, until
 from tests.rpc.tls.mesh import Mesh, listener
@@ -52,10 +53,10 @@ def told():
 class Ends:
     """A server of ours under these filters, and a client with a certificate."""
 
-    def __init__(self, world, root, *filters, **how):
+    def __init__(self, world, root, *filters, script=polite, **how):
         self.world, self.root = world, root
         self.mesh = Mesh(root.identity(REVIEWS))
-        self.address = world.serve_in(self.mesh, listener(http_chain(*filters, **how)))
+        self.address = world.serve_in(self.mesh, listener(http_chain(*filters, **how)), script)
         self.client = self.caller(SHOP)
 
     def caller(self, name):
@@ -116,10 +117,19 @@ def test_what_is_audited_is_told_and_let_in(our_world, root, told):
 
 
 def test_new_rules_hold_for_new_calls_on_the_connection_that_is_there(our_world, root):
-    ends = Ends(our_world, root, rbac(rules=rules(all=policy())))
+    arrived = threading.Event()
+
+    def script():
+        arrived.set()
+        asked = yield READ
+        yield greet(asked)
+
+    ends = Ends(our_world, root, rbac(rules=rules(all=policy())), script=script)
     hello(ends.client)
     had = links(ends.client)
+    arrived.clear()
     stream = ends.client.begin("bidi")
+    until(arrived.is_set)
     ends.put(rbac(rules=rules("DENY", all=policy())))
     denied(ends.client)
     ends.put(rbac(rules=rules(all=policy())))

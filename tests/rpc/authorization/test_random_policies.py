@@ -10,6 +10,8 @@ import os
 import random
 from dataclasses import dataclass
 
+import pytest
+
 from rpc._native import Managed, Rbac
 from rpc.authorization.rbac import written
 from tests.rpc.authorization import slow_evaluator
@@ -172,6 +174,7 @@ def never(*_):
     raise AssertionError("nobody is to be told")
 
 
+@pytest.mark.timeout(600)
 def test_the_engine_decides_as_the_slow_evaluator_does():
     told = {True: 0, False: 0}
     for number in range(-(-PAIRS // REQUESTS)):
