@@ -19,6 +19,7 @@ from examples.demo.pod import pod_environment
 from examples.demo.processes import ROOT, Process, StartError
 from examples.demo.report import PROVIDERS, Report
 from examples.demo.steps import Steps
+from examples.demo.who_may_call import INTRUDER, WhoMayCall
 
 INTRODUCTION = f"""\
 Three providers of the service reviews (two of version v1, one of v2, in two localities), one consumer, and localmesh
@@ -57,6 +58,7 @@ def run(folder: Path, report: Report, pace: float, stage: ExitStack) -> None:
     )
     stage.enter_context(control_plane)
     report.say(f"localmesh serves {mesh.path} on {secure}")
+    providers: list[Process] = []
     for number, name in enumerate(PROVIDERS, start=1):
         where = mesh.address(number)
         account = f"reviews-{name[:2]}"
@@ -64,11 +66,13 @@ def run(folder: Path, report: Report, pace: float, stage: ExitStack) -> None:
         provider = Process(
             name, "examples.demo.provider", name, where, log=folder / f"{name}.log", environment=environment
         )
-        stage.enter_context(provider)
+        providers.append(stage.enter_context(provider))
         report.say(provider.said.removeprefix("ready: "))
     os.environ |= pod_environment(folder / NAME, ca, secure, NAME, "127.0.0.1")
     consumer = stage.enter_context(Consumer())
-    Steps(mesh, control_plane, consumer, report, pace).play()
+    intruder = pod_environment(folder / INTRUDER, ca, secure, INTRUDER, "127.0.0.1")
+    who_may_call = stage.enter_context(WhoMayCall(mesh, providers, report, TARGET, intruder))
+    Steps(mesh, control_plane, consumer, who_may_call, report, pace).play()
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 YAML = HERE / "mesh"
 CHANGES = HERE / "changes"
 PORT = 19080
+_NO_KEYS = '{"keys":[]}'  # in the YAML, where an issuer's are to be
 _NETWORK = "127.77.0."  # where the YAML says that providers are
 
 
@@ -32,3 +34,9 @@ class MeshFolder:
         draft = self.path / "routing.draft"
         shutil.copyfile(CHANGES / change, draft)
         draft.replace(self.path / "routing.yaml")
+
+    def add(self, change: str, jwks: object = None) -> None:
+        """The same, beside what is there; ``jwks`` are the public keys that a rule for tokens is to have."""
+        draft = self.path / "added.draft"
+        draft.write_text((CHANGES / change).read_text().replace(_NO_KEYS, json.dumps(jwks)))
+        draft.replace(self.path / change)

@@ -69,6 +69,11 @@ class Process:
         """The line that says that it is up."""
         return next(line for line in self._output().splitlines() if line.startswith(self._ready))
 
+    @property
+    def wrote(self) -> list[str]:
+        """All lines of its output, its log among them."""
+        return self._output().splitlines()
+
     def kill(self) -> None:
         """SIGKILL: no goodbye to anybody."""
         if self._process is not None:

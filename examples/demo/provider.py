@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
@@ -15,6 +16,8 @@ from proxyless import rpc
 from proxyless.xds import Bootstrap, PilotExchanger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import grpc
 
 LIMIT = 10.0  # seconds until the control plane must have given us an identity
@@ -28,12 +31,18 @@ class Greeter(stubs.GreeterServicer):
         caller = b" ".join(context.peer_identities() or [b"nobody"]).decode()  # what its certificate says
         return pb.HelloReply(message=f"Hello {caller}", server=self._name)
 
+    def ListHellos(self, request: pb.HelloRequest, context: grpc.ServicerContext) -> Iterator[pb.HelloReply]:  # noqa: N802
+        whose = (rpc.verified_claims(context) or {}).get("sub", "nobody")  # what the token says
+        for _ in range(request.count):
+            yield pb.HelloReply(message=f"Hello {whose}", server=self._name)
+
 
 def main(name: str, address: str) -> None:
+    logging.basicConfig(format="%(message)s")  # whom a policy denies is logged, with the policy's name
     mesh = PilotExchanger(Bootstrap.load())
     server = rpc.server(ThreadPoolExecutor(4))
     stubs.add_GreeterServicer_to_server(Greeter(name), server)
-    server.add_secure_port(address, rpc.xds_server_credentials(mesh=mesh))  # who may call: PeerAuthentication says
+    server.add_secure_port(address, rpc.xds_server_credentials(mesh=mesh))  # who may call is the mesh's to say
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with mesh:

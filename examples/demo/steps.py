@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from examples.demo.mesh_folder import MeshFolder
     from examples.demo.processes import Process
     from examples.demo.report import Report
+    from examples.demo.who_may_call import WhoMayCall
 
 SETTLE = 2.0  # seconds within which an edit has moved the calls
 OUTAGE = 6.0
@@ -35,11 +36,18 @@ class Steps:
     """``pace``: for how many seconds each step is watched."""
 
     def __init__(
-        self, mesh: MeshFolder, control_plane: Process, consumer: Consumer, report: Report, pace: float
+        self,
+        mesh: MeshFolder,
+        control_plane: Process,
+        consumer: Consumer,
+        who_may_call: WhoMayCall,
+        report: Report,
+        pace: float,
     ) -> None:
         self._mesh = mesh
         self._control_plane = control_plane
         self._consumer = consumer
+        self._who_may_call = who_may_call
         self._report = report
         self._pace = pace
 
@@ -50,14 +58,16 @@ class Steps:
         self._header_match()
         self._control_plane_dies()
         self._control_plane_returns()
+        self._who_may_call.play_the_intruder()
+        self._who_may_call.play_the_tokens()
         answers = self._consumer.answers
         failed = [answer.error for answer in answers if answer.error]
         seen = f"{len(failed)} of {len(answers)} failed"
         self._report.say()
-        self._report.row("6 from start to end", "no call failed", seen, ok=not failed)
+        self._report.row("8 from start to end", "no call failed", seen, ok=not failed)
         for error, count in Counter(failed).most_common(3):
             self._report.say(f"   {count} x {error}")
-        self._expect_identity("7 who called", answers)
+        self._expect_identity("9 who called", answers)
         self._plaintext_is_refused()
 
     def _first_answer(self) -> None:
@@ -112,7 +122,7 @@ class Steps:
             except grpc.RpcError as error:
                 seen = error.code().name
         refused = seen in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
-        self._report.row("8 plaintext, past the mesh", "refused (STRICT)", seen, refused)
+        self._report.row("10 plaintext, past the mesh", "refused (STRICT)", seen, refused)
 
     # What the steps are made of
 

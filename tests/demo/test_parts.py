@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -14,7 +15,9 @@ from examples.demo.processes import Process, StartError
 from examples.demo.provider import Greeter
 from examples.demo.report import Report
 from examples.demo.steps import IDENTITY, Steps
+from examples.demo.who_may_call import ISSUER
 from examples.hello.hello_pb2_grpc import add_GreeterServicer_to_server
+from localmesh.ca import TokenIssuer
 from localmesh.config import read_folder
 
 
@@ -31,7 +34,7 @@ def answers(v1, v2, *, tester=False):
 
 def verdict(check):
     report = Report()
-    check(Steps(None, None, Told(), report, 1.0))
+    check(Steps(None, None, Told(), None, report, 1.0))
     return report.ok
 
 
@@ -89,7 +92,7 @@ def test_a_provider_that_answers_in_plaintext_is_noticed(refuses):
     if not refuses:
         server.start()
     report = Report()
-    Steps(Somewhere(f"127.0.0.1:{port}"), None, Told(), report, 1.0)._plaintext_is_refused()
+    Steps(Somewhere(f"127.0.0.1:{port}"), None, Told(), None, report, 1.0)._plaintext_is_refused()
     server.stop(None)
     assert report.ok is refuses
 
@@ -111,10 +114,23 @@ def test_the_table_names_what_failed(capsys):
     ]
 
 
+POLICIES = ("only-the-consumer.yaml", "tokens.yaml")
+
+
+def test_policies_are_good_yaml_and_have_the_keys_of_whoever_signs(tmp_path):
+    mesh, issuer = MeshFolder(tmp_path / "mesh"), TokenIssuer(issuer=ISSUER)
+    mesh.add("only-the-consumer.yaml")
+    mesh.add("tokens.yaml", issuer.jwks)
+    resources = read_folder(mesh.path)
+    assert {policy.name for policy in resources.authorization_policies} == {"lists-need-a-token", "only-the-consumer"}
+    ((rule,),) = (one.spec.jwt_rules for one in resources.request_authentications)
+    assert (rule.issuer, json.loads(rule.jwks)) == (ISSUER, issuer.jwks)
+
+
 def test_every_change_is_good_yaml_and_of_the_same_virtual_service(tmp_path):
     mesh = MeshFolder(tmp_path / "mesh")
     first = read_folder(mesh.path)
-    changes = sorted(path.name for path in CHANGES.iterdir())
+    changes = sorted(path.name for path in CHANGES.iterdir() if path.name not in POLICIES)
     assert changes == ["all-v2.yaml", "testers.yaml", "weights.yaml"]
     for change in changes:
         mesh.apply(change)
