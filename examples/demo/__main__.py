@@ -24,15 +24,26 @@ from examples.demo.who_may_call import INTRUDER, WhoMayCall
 INTRODUCTION = f"""\
 Three providers of the service reviews (two of version v1, one of v2, in two localities), one consumer, and localmesh
 as the control plane. Each gets a certificate from it, and they speak mutual TLS with one another. The consumer calls
-{TARGET} {CALLS_PER_SECOND} times a second with the stub that protoc generated; Istio YAML decides who answers.
-It takes half a minute.
+{TARGET} {CALLS_PER_SECOND} times a second with the stub that protoc generated; Istio YAML decides who answers,
+and in the end who may call. It takes half a minute, and some seconds before that to start everything.
 
    {YAML.relative_to(ROOT)}/      the YAML that is served first
    {CHANGES.relative_to(ROOT)}/   the edits that follow
-   examples/demo/steps.py   what happens, in order
+   examples/demo/steps.py   what happens, in order; who may call is in who_may_call.py beside it
 
 Each line is one second: who answered how often, and how the calls split between v1 (.) and v2 (#).
 """
+
+
+TOLD = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+
+
+class ToldToEnd(BaseException):
+    """A signal of `TOLD` came. Like KeyboardInterrupt it is no `Exception`: nothing takes it for a failed call."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(TOLD[signal.Signals(number)])
+        self.number = number
 
 
 def free_ports(count: int) -> list[int]:
@@ -82,28 +93,30 @@ def main() -> int:
         "--seconds", type=float, default=4.0, help="how long each step is watched (default: %(default)s)"
     )
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in TOLD:
+        signal.signal(number, _end)
     report = Report()
     report.say(INTRODUCTION)
     try:
         with tempfile.TemporaryDirectory(prefix="proxyless-demo-") as folder, ExitStack() as stage:
             try:
                 run(Path(folder), report, options.seconds, stage)
-            finally:  # a second Ctrl-C does not stop the tidying
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
+            finally:  # a second signal does not stop the tidying
+                for number in TOLD:
+                    signal.signal(number, signal.SIG_IGN)
     except StartError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; everything that the demo had started has ended\n")
-        return 128 + signal.SIGINT
+    except ToldToEnd as told:
+        sys.stderr.write(f"\n{told}; everything that the demo had started has ended\n")
+        return 128 + told.number
     report.say("\nWhat was expected, and what was seen:\n")
     report.table()
     return 0 if report.ok else 1
 
 
-def _terminated(number: int, _: object) -> NoReturn:
-    raise SystemExit(128 + number)
+def _end(number: int, _: object) -> NoReturn:
+    raise ToldToEnd(number)
 
 
 if __name__ == "__main__":

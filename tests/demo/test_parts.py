@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 
+from examples.demo import __main__ as demo
 from examples.demo import processes
 from examples.demo.consumer import Answer
 from examples.demo.mesh_folder import CHANGES, MeshFolder
@@ -157,3 +160,37 @@ def test_a_process_that_does_not_come_up_is_named_with_its_output(tmp_path, monk
     with pytest.raises(StartError, match=r"y is not up after 0\.5 s"), silent:
         pass
     assert silent._process.poll() is not None, "it was ended"
+
+
+@pytest.fixture
+def signals_as_they_were():
+    before = {number: signal.getsignal(number) for number in demo.TOLD}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals_as_they_were")
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("first", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated"), (None, "What was expected")]
+)
+def test_a_signal_while_it_tidies_up_stops_nothing(first, word, second, monkeypatch, capsys):
+    tidied = []
+
+    def tidy():
+        signal.raise_signal(second)
+        tidied.append(second)
+
+    def run(folder, report, pace, stage):
+        stage.callback(tidy)
+        report.row("one", "a", "a", ok=True)
+        if first is not None:
+            signal.raise_signal(first)
+
+    monkeypatch.setattr(demo, "run", run)
+    monkeypatch.setattr(sys, "argv", ["demo"])
+    status = demo.main()
+    out, errors = capsys.readouterr()
+    assert (status, tidied) == (0 if first is None else 128 + first, [second])
+    assert word in (out if first is None else errors)
