@@ -21,6 +21,7 @@ TABLE = [
 
 NOT_OF_LOCALMESH = {"EnvoyFilter"}
 
+PROMPT = True
 pytestmark = pytest.mark.timeout(180)  # the first test builds the village; a loaded machine takes its time
 
 

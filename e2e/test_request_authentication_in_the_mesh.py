@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from e2e.envoy.village import Village
     from tests.rpc.authorization.jwt_cases import Rule
 
+PROMPT = True
 pytestmark = pytest.mark.timeout(180)  # the first test builds the village; a loaded machine takes its time
 
 _SETTLED = 3.0  # seconds within which a server that has heard of rules obeys them

@@ -25,9 +25,15 @@ def network() -> Iterator[None]:
 def village(
     request: pytest.FixtureRequest, network: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Village]:
-    """On the control plane of --mesh, without pods; a module's own fixture adds them and starts it."""
+    """On the control plane of --mesh, without pods; a module's own fixture adds them and starts it.
+
+    A module whose tests are edits of policies says ``PROMPT = True``.
+    """
     children = request.node.stash.setdefault(CHILDREN, [])
-    village = Village(request.config.getoption("--mesh"), tmp_path_factory.mktemp("village"), children.append)
+    prompt = getattr(request.module, "PROMPT", False)
+    village = Village(
+        request.config.getoption("--mesh"), tmp_path_factory.mktemp("village"), children.append, prompt=prompt
+    )
     yield village
     village.stop()
 
