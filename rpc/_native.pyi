@@ -272,6 +272,9 @@ class Managed:
         trusted_hops: int = 0,
         forward_client_cert: str = "SANITIZE",
     ) -> Self: ...
+    # Whom a peer speaks for, by X-Forwarded-For in one line (use_remote_address, xff_num_trusted_hops); None: it has no
+    # address.
+    def client(self, peer: str, forwarded: bytes) -> str | None: ...
     # Path and authority become what filters see; `bad_request` or `redirect`: the manager answers the call itself.
     def treat(self, call: Head) -> str | None: ...
 

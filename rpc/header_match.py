@@ -10,9 +10,18 @@ import string
 from collections.abc import Callable
 
 from rpc.pattern import PatternWork, pattern_match
-from xds_client.model import HeaderMatch, PresentMatch, RangeMatch, StringMatch, StringMatchKind
+from xds_client.model import (
+    HeaderMatch,
+    PathMatch,
+    PathMatchKind,
+    PresentMatch,
+    RangeMatch,
+    StringMatch,
+    StringMatchKind,
+)
 
 _INT64_DIGITS = 19
+ALL_PATHS = frozenset({"", "/"})  # prefixes that each path begins with
 _ASCII = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
@@ -80,3 +89,22 @@ def header_match(match: HeaderMatch) -> Matcher:
         return any(rule(value, head) for value in values) != invert
 
     return matches
+
+
+def path_match(match: PathMatch) -> Text:
+    """Of a path without its query. Raises `InvalidPatternError`."""
+    value = match.value
+    match match.kind:
+        case PathMatchKind.EXACT:
+            kind = StringMatchKind.EXACT
+        case PathMatchKind.PREFIX:
+            if value in ALL_PATHS:
+                return lambda *_: True
+            kind = StringMatchKind.PREFIX
+        case PathMatchKind.REGEX:
+            kind = StringMatchKind.REGEX
+        case PathMatchKind.SEPARATED_PREFIX:
+            whole = text_match(StringMatch(StringMatchKind.EXACT, value, not match.case_sensitive))
+            below = text_match(StringMatch(StringMatchKind.PREFIX, f"{value}/", not match.case_sensitive))
+            return lambda path, head: whole(path, head) or below(path, head)
+    return text_match(StringMatch(kind, value, not match.case_sensitive))

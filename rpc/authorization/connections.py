@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rpc.authorization.program import CannotCarryOutError, joined
+from rpc.authorization.program import compile_filter, joined
 from rpc.authorization.rbac import NETWORK_RBAC, RbacStep, of_connections
 from xds_client.model import NetworkRbac
 
@@ -23,16 +23,7 @@ def compile_network_filters(filters: Sequence[Filter]) -> RbacStep | None:
     for found in filters:
         if found.type != NETWORK_RBAC:
             continue
-        said = found.config
-        if not isinstance(said, NetworkRbac):
-            problem = getattr(said, "problem", "") or "it is empty"
-            raise CannotCarryOutError(
-                f"{found.name} ({found.type}): {problem}", invalid=getattr(said, "malformed", False)
-            )
-        try:
-            step = of_connections(said)
-        except CannotCarryOutError as error:
-            raise CannotCarryOutError(f"{found.name} ({found.type}): {error}", invalid=error.invalid) from error
+        step = compile_filter(found, NetworkRbac, of_connections)
         if step is not None:
             together = step if together is None else step.after(together)
     return together

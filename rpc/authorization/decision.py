@@ -63,6 +63,9 @@ class Head(Protocol):
         """How the connection is protected, and by whose certificate; None: it is in plaintext."""
 
 
+PERMISSION_DENIED = 7  # gRPC's number, as all codes are here
+
+
 class Refusal(NamedTuple):
     """How a call ends that is not let in, or that nobody can answer.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rpc.authorization.connections import both, compile_network_filters
-from rpc.authorization.decision import Refusal
+from rpc.authorization.decision import PERMISSION_DENIED, Refusal
 from rpc.authorization.filters import not_carried_out
 from rpc.authorization.manager_settings import settings_not_carried_out
 from rpc.authorization.program import CannotCarryOutError, compile_filters
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from xds_client import PilotExchanger
     from xds_client.inbound import PortChains
     from xds_client.model import FilterChain
-
-_PERMISSION_DENIED = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ class _Closed:
     """Of a chain that nobody may come in by: who is in already makes no further calls."""
 
     def __init__(self, why: str) -> None:
-        self._refusal = Refusal(_PERMISSION_DENIED, "nobody is let in", why=why)
+        self._refusal = Refusal(PERMISSION_DENIED, "nobody is let in", why=why)
 
     def __call__(self, _: Head) -> Refusal:
         return self._refusal

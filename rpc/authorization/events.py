@@ -7,11 +7,11 @@ thread; a call waits for whoever is told.
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
+
+from rpc.seldom import Seldom
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rpc.authorization.decision import Head
 
 _log = logging.getLogger(f"proxyless.{__name__}")
-_INTERVAL = 1.0  # seconds between lines
 _LONGEST_SHOWN = 200
 
 
@@ -48,33 +47,7 @@ class DecisionEvent:
 Sink: TypeAlias = "Callable[[DecisionEvent], object]"
 
 
-class _Lines:
-    """The default: one line a second."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._next = float("-inf")
-        self._unsaid = 0
-
-    def __call__(self, event: DecisionEvent) -> None:
-        more = f" ({self._unsaid} more since the last such line)" if self._unsaid else ""
-        self._unsaid = 0
-        who = f"{event.peer} ({event.principal})" if event.principal else event.peer
-        policy = event.policy or "no policy"
-        _log.warning("%s: %r by %s, %s: %s%s", event.what.value, _shown(event.path), who, policy, event.why, more)
-
-    def takes(self) -> bool:
-        """Whether it says something now; what it does not say is counted, and never made."""
-        now = time.monotonic()
-        with self._lock:
-            if now < self._next:
-                self._unsaid += 1
-                return False
-            self._next = now + _INTERVAL
-            return True
-
-
-_lines = _Lines()
+_lines = Seldom(_log)
 _sinks: list[Sink] = []  # one at most
 
 
@@ -92,15 +65,26 @@ def report_to(sink: Sink | None) -> None:
 
 def tell(what: What, head: Head, policy: str, why: str) -> None:
     """Of a decision about the request with this head."""
-    [sink] = _sinks or [_lines]
-    if sink is _lines and not _lines.takes():
+    sink = next(iter(_sinks), None)
+    more = "" if sink is not None else _lines.due()
+    if more is None:
         return
     tls = head.tls_info()
     principal = "" if tls is None else tls.identity or ""
+    event = DecisionEvent(what, head.peer, principal, head.path, policy, why)
+    if sink is None:
+        _say(event, more)
+        return
     try:
-        sink(DecisionEvent(what, head.peer, principal, head.path, policy, why))
+        sink(event)
     except Exception:
         _log.exception("whoever is told of decisions failed")
+
+
+def _say(event: DecisionEvent, more: str) -> None:
+    who = f"{event.peer} ({event.principal})" if event.principal else event.peer
+    policy = event.policy or "no policy"
+    _log.warning("%s: %r by %s, %s: %s%s", event.what.value, _shown(event.path), who, policy, event.why, more)
 
 
 def _shown(path: str) -> str:

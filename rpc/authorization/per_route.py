@@ -36,6 +36,12 @@ def only_route(routes: RouteConfiguration) -> tuple[VirtualHost, Route] | None:
     return host, host.routes[0]
 
 
+def routes_speak_to(around: Surroundings) -> bool:
+    """Whether anybody in the chain's routes says something to the filter."""
+    routes = around.manager.routes if around.manager is not None else None
+    return routes is not None and any(name == around.name for name, _ in routes.said_to_filters())
+
+
 def said_by_routes(around: Surroundings, kind: type[T]) -> tuple[tuple[T, ...], bool | None]:
     """To the filter, each a ``kind``, and `Said.disabled`. Raises `CannotCarryOutError`."""
     said = _said(around)
@@ -50,7 +56,7 @@ def said_by_routes(around: Surroundings, kind: type[T]) -> tuple[tuple[T, ...], 
 
 def _said(around: Surroundings) -> Said:
     routes = around.manager.routes if around.manager is not None else None
-    if routes is None or not any(name == around.name for name, _ in routes.said_to_filters()):
+    if routes is None or not routes_speak_to(around):
         return Said()
     only = only_route(routes)
     if only is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from rpc._native import Managed
 from rpc.authorization import events
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from rpc.authorization.decision import Authorize, Decision, Head
     from xds_client import PilotExchanger
     from xds_client.model import ConnectionManager, Filter
+
+
+T = TypeVar("T")
+S = TypeVar("S")
 
 
 class CannotCarryOutError(Exception):
@@ -82,9 +86,6 @@ def managed(manager: ConnectionManager | None) -> Managed:
     """What a connection manager does to requests before its filters look."""
     if manager is None:
         return Managed()
-    for field in ("original_ip_detection_extensions", "early_header_mutation_extensions", "path_normalization_options"):
-        if getattr(manager, field):
-            raise CannotCarryOutError(f"its connection manager has {field}")
     try:
         return Managed(
             normalize_path=bool(manager.normalize_path),
@@ -161,7 +162,9 @@ def compile_filters(
         if found.disabled and (manager is not None and _is_switched_on(found.name, manager)):
             raise CannotCarryOutError(f"{found.name} ({found.type}): only some routes have it")
         if found.type in _KINDS and not found.disabled:
-            step = _step(found, Surroundings(found.name, manager, mesh))
+            model, compiled = _KINDS[found.type]
+            around = Surroundings(found.name, manager, mesh)
+            step = compile_filter(found, model, _around(compiled, around))
             if step is not None:
                 steps.append(step)
     if manager is not None:
@@ -183,16 +186,22 @@ def joined(steps: Sequence[Step]) -> Authorize:
     return first.authorize if not more and isinstance(first, Joins) else Program(left)
 
 
-def _step(found: Filter, around: Surroundings) -> Step | None:
-    model, compiled = _KINDS[found.type]
+def _around(compiled: Compile, around: Surroundings) -> Callable[[Any], Step | None]:
+    return lambda said: compiled(said, around)
+
+
+def compile_filter(found: Filter, model: type[T], compiled: Callable[[T], S]) -> S:
+    """What ``compiled`` makes of the filter's value, a ``model``. Raises `CannotCarryOutError` by the filter's name."""
     value = found.config
-    if not isinstance(value, model):
-        problem = getattr(value, "problem", "") or "it is empty"
-        raise CannotCarryOutError(f"{found.name} ({found.type}): {problem}", invalid=getattr(value, "malformed", False))
     try:
-        return compiled(value, around)
+        return compiled(value) if isinstance(value, model) else _refused(value)
     except CannotCarryOutError as error:
         raise CannotCarryOutError(f"{found.name} ({found.type}): {error}", invalid=error.invalid) from error
+
+
+def _refused(value: object) -> NoReturn:
+    problem = getattr(value, "problem", "") or "it is empty"
+    raise CannotCarryOutError(problem, invalid=getattr(value, "malformed", False))
 
 
 def _is_switched_on(name: str, manager: ConnectionManager) -> bool:

@@ -9,7 +9,8 @@ from cryptography import x509
 
 from rpc._native import Managed, Rbac
 from rpc.authorization import events
-from rpc.authorization.decision import Refusal
+from rpc.authorization.decision import PERMISSION_DENIED, Refusal
+from rpc.authorization.per_route import routes_speak_to
 from rpc.authorization.program import CannotCarryOutError, Treated, answered_by_manager, carries_out, managed
 from xds_client import model as m
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 HTTP_RBAC = "envoy.extensions.filters.http.rbac.v3.RBAC"
 NETWORK_RBAC = "envoy.extensions.filters.network.rbac.v3.RBAC"
-PERMISSION_DENIED = 7
 DETAILS = "RBAC: access denied"
 _UNDECIDED = "rbac_access_denied_undecided[a path or header is longer than the patterns of the policies may look at]"
 # What a sidecar itself writes into a request before its filters look, and this library does not.
@@ -216,8 +216,7 @@ def _step(said: m.HttpRbac | m.NetworkRbac, treated: Managed, *, of_connections:
 
 
 def _of_requests(said: m.HttpRbac, around: Surroundings) -> RbacStep | None:
-    routes = None if around.manager is None else around.manager.routes
-    if routes is not None and any(name == around.name for name, _ in routes.said_to_filters()):
+    if routes_speak_to(around):
         raise CannotCarryOutError("a route says something else to it")
     return _step(said, managed(around.manager), of_connections=False)
 

@@ -18,6 +18,7 @@ from rpc.security import context
 from rpc.security.chain import Chain, Policy
 from rpc.security.material import SecurityError, printable
 from rpc.security.peer import agreed_on
+from rpc.seldom import Seldom
 from rpc.weakly import weakly
 from xds_client.inbound import chains_for_port
 from xds_client.model import InboundMissing, MeshSecret
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from xds_client.model import DownstreamTls, FilterChain, Listener
 
 _log = logging.getLogger(f"proxyless.{__name__}")
-_LOG_INTERVAL = 1.0  # seconds between log lines about refused connections of one port
 
 
 class Following(Protocol):
@@ -66,7 +66,7 @@ class SecuredPort:
         self._credentials = credentials
         self._reactor: Reactor | None = None
         self._following: Following | None = None
-        self._refusals = _Refusals()
+        self._refusals = Seldom(_log)
         self._ask: Callable[[], None] = lambda: None
         self._changing = threading.Lock()
         self._chains: object = None
@@ -145,30 +145,13 @@ class SecuredPort:
     def _refused(self, peer: str, reason: str) -> None:
         if self.waiting_for and self._chains is None:
             reason = f"{reason}; the port still waits for {self.waiting_for}"
-        self._refusals.note(self.address, peer, printable(reason))
+        self._refusals.warn(f"{self.address}: connection from {peer} not accepted: {printable(reason)}")
 
     def _admitted(self, admitted: Admitted) -> None:
         if _log.isEnabledFor(logging.DEBUG):
             tls = admitted.tls_info()
             how = "in plaintext" if tls is None else printable(agreed_on(tls))
             _log.debug("%s: let %s in by %s: %s", self.address, admitted.peer, admitted.chain, how)
-
-
-class _Refusals:
-    """Logs refusals, but not a flood of them. Called on the server's thread or loop only."""
-
-    def __init__(self) -> None:
-        self._last = float("-inf")
-        self._unsaid = 0
-
-    def note(self, address: str, peer: str, reason: str) -> None:
-        now = time.monotonic()
-        if now - self._last < _LOG_INTERVAL:
-            self._unsaid += 1
-            return
-        more = f" ({self._unsaid} more since the last such line)" if self._unsaid else ""
-        self._last, self._unsaid = now, 0
-        _log.warning("%s: connection from %s not accepted: %s%s", address, peer, reason, more)
 
 
 def _reachable(port: PortChains, chain: FilterChain) -> bool:

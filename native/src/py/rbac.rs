@@ -13,7 +13,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::connection_facts::Facts;
+use super::connection_facts::{Facts, socket_address};
 use super::rbac_request::{Seen, Written};
 use super::rbac_rules::rules_of;
 use super::server::ServerCall;
@@ -79,6 +79,13 @@ impl Managed {
         };
         let forwarding = Forwarding { remote: use_remote_address, hops: trusted_hops };
         Ok(Self { treatment, forwarding, forwarded_certificates })
+    }
+
+    /// Whom a peer speaks for that is written as grpcio does; None: it has no address. `forwarded` is X-Forwarded-For,
+    /// lines joined by commas.
+    fn client(&self, peer: &str, forwarded: &[u8]) -> Option<String> {
+        let peer = socket_address(peer).map(|(address, _)| address);
+        self.forwarding.client(peer, forwarded).map(|address| address.to_string())
     }
 
     /// Path and authority become what filters see, and what nobody vouches for goes. The answer is why the manager answers the call itself: `bad_request`

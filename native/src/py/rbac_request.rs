@@ -15,7 +15,7 @@ use proxyless_policy::request::{PeerNames, Request, Value};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyString, PyTuple};
 
-use super::connection_facts::{self, Facts};
+use super::connection_facts::{self, Facts, names_of};
 use super::server::ServerCall;
 
 /// What so much work takes with the worst pattern known to us, of processor time; see `rpc/pattern.py`.
@@ -175,13 +175,13 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
-/// `host` is `:authority`, or the header of that name where there is none.
+/// What is one value to Envoy is one.
 fn values_in<'h>(name: &str, of: impl Fn(&str) -> Vec<Cow<'h, [u8]>>) -> Vec<Cow<'h, [u8]>> {
-    if matches!(name, "host" | ":authority") {
-        let values = of(":authority");
-        return if values.is_empty() { of("host") } else { values };
+    let (name, other) = names_of(name);
+    let mut values = of(name);
+    if let (true, Some(other)) = (values.is_empty(), other) {
+        values = of(other);
     }
-    let values = of(name);
     if values.len() < 2 {
         return values;
     }

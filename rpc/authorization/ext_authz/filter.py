@@ -16,7 +16,7 @@ from rpc.authorization.local_reply import local_reply
 from rpc.authorization.matching import InvalidPatternError, metadata_match
 from rpc.authorization.per_route import said_by_routes
 from rpc.authorization.program import CannotCarryOutError, carries_out
-from rpc.authorization.seldom import Seldom
+from rpc.seldom import Seldom
 from xds_client.model import ExtAuthz, ExtAuthzPerRoute
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from rpc.authorization.exchange import Exchange, ExchangeError
 from rpc.authorization.ext_authz.endpoints import Endpoints, NowhereError
-from rpc.authorization.ext_authz.exchange import Exchange, ExchangeError
 from rpc.authorization.ext_authz.verdict import Allowed, Denied, Failed, Verdict
 from rpc.authorization.matching import names_match
 from rpc.authorization.mutations import text_of
@@ -19,7 +19,7 @@ from rpc.schedule import schedule
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rpc.authorization.ext_authz.exchange import Answer
+    from rpc.authorization.exchange import Answer
     from xds_client import PilotExchanger
     from xds_client.model import HttpAuthorizer, StringListMatch
 
@@ -27,6 +27,7 @@ ALWAYS_TOLD = frozenset({":authority", ":method", ":path", "authorization"})  # 
 _ALWAYS_ANSWERED = frozenset({"location", "www-authenticate"})
 _REMOVES = "x-envoy-auth-headers-to-remove"
 _THREADS = 16
+_LARGEST = 64 * 1024  # bytes of a body
 _TRIES = 2  # endpoints
 _TIMEOUT = 0.2  # seconds, where nothing is said
 _FOREVER = 3600.0  # where no limit is said
@@ -54,7 +55,7 @@ class HttpChecks:
     def ask(self, check: Any, answered: Callable[[Verdict], None]) -> Callable[[], object]:
         """As `GrpcChecks.ask`."""
         once = _Once(answered)
-        exchange = Exchange(self._timeout or _FOREVER)
+        exchange = Exchange(self._timeout or _FOREVER, _LARGEST)
 
         def give_up() -> None:
             once(_TIMED_OUT)
@@ -82,7 +83,9 @@ class HttpChecks:
         http = check.attributes.request.http
         told = {name: value for name, value in http.headers.items() if not name.startswith(":")}
         told |= {"host": http.headers.get(":authority", "")} | self._adds
-        told = {name: value for name, value in told.items() if name not in ("content-length", "connection", "te")}
+        told = {name: value for name, value in told.items() if name not in ("connection", "te")} | {
+            "content-length": "0"
+        }
         failure: OSError | None = None
         for address in self._endpoints.some(_TRIES):
             try:

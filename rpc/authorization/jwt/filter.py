@@ -15,7 +15,10 @@ from rpc.authorization.jwt.places import places
 from rpc.authorization.jwt.provider import Look, Provider
 from rpc.authorization.jwt.remote import remote_keys
 from rpc.authorization.jwt.requirement import requirement
+from rpc.authorization.matching import Looked
+from rpc.authorization.per_route import routes_speak_to
 from rpc.authorization.program import CannotCarryOutError, carries_out
+from rpc.header_match import ALL_PATHS, path_match
 from xds_client.model import JwtAuthentication, PathMatchKind, RouteMatch
 
 if TYPE_CHECKING:
@@ -71,13 +74,7 @@ def _refuse_what_istiod_never_says(said: JwtAuthentication, surroundings: Surrou
             raise CannotCarryOutError(f"subjects of provider {name!r}")
         if provider.failed_status_in_metadata:
             raise CannotCarryOutError(f"failed_status_in_metadata of provider {name!r}")
-    routes = surroundings.manager.routes if surroundings.manager is not None else None
-    if routes is None:
-        return
-    spoken = [routes.terms.typed_per_filter_config]
-    for host in routes.virtual_hosts:
-        spoken += [host.typed_per_filter_config, *(route.typed_per_filter_config for route in host.routes)]
-    if any(name == surroundings.name for one in spoken for name, _ in one):
+    if routes_speak_to(surroundings):
         raise CannotCarryOutError("what a route says of it (typed_per_filter_config)")
 
 
@@ -209,21 +206,10 @@ def _matcher(match: RouteMatch | None) -> Callable[[Request], bool]:
     """Istiod says ``prefix: /``. By path only: more than that it never says."""
     if match is None or match != RouteMatch(match.path) or match.path.kind is PathMatchKind.REGEX:
         raise CannotCarryOutError(f"a rule for {match}")
-    kind, wanted, as_it_is = match.path.kind, match.path.value, match.path.case_sensitive
-    if kind is PathMatchKind.PREFIX and wanted == "/":
+    if match.path.kind is PathMatchKind.PREFIX and match.path.value in ALL_PATHS:
         return _any_request
-    wanted = wanted if as_it_is else wanted.lower()
-
-    def matches(request: Request) -> bool:
-        path = request.path.partition("?")[0].partition("#")[0]
-        path = path if as_it_is else path.lower()
-        if kind is PathMatchKind.EXACT:
-            return path == wanted
-        if kind is PathMatchKind.SEPARATED_PREFIX:
-            return path == wanted or path.startswith(f"{wanted}/")
-        return path.startswith(wanted)
-
-    return matches
+    path = path_match(match.path)
+    return lambda request: path(request.path.partition("?")[0].partition("#")[0], Looked())
 
 
 _steps: weakref.WeakValueDictionary[JwtAuthentication, _Authentication] = weakref.WeakValueDictionary()

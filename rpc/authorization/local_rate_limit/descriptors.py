@@ -8,8 +8,7 @@ from urllib.parse import parse_qsl
 
 from rpc.authorization.matching import headers_match, text_matches
 from rpc.authorization.per_route import only_route
-from rpc.authorization.program import CannotCarryOutError
-from rpc.authorization.remote_address import remote_address
+from rpc.authorization.program import CannotCarryOutError, managed
 from xds_client.model import (
     DescribedBy,
     DescribedByAddress,
@@ -36,6 +35,7 @@ class Descriptors:
     def __init__(self, said: LocalRateLimit, around: Surroundings) -> None:
         """Raises `CannotCarryOutError` and `InvalidPatternError`."""
         self._around = around
+        self._managed = managed(around.manager)
         limits = said.rate_limits or _of_routes(said, around)
         self._kinds = tuple(tuple(self._compiled(action) for action in limit.actions) for limit in _applicable(limits))
 
@@ -66,18 +66,22 @@ class Descriptors:
         kind = action.kind if isinstance(action, DescribedBy) else type(action).__name__
         raise CannotCarryOutError(f"requests are told apart by {kind}")
 
+    def _client(self, request: Request) -> str | None:
+        return self._managed.client(request.peer, b",".join(request.values("x-forwarded-for")))
+
     def _by_address(self, _: DescribedBy) -> Describe:
         def describe(request: Request) -> Entry:
-            found = remote_address(request, self._around.manager)
-            return False if found is None else ("remote_address", str(found))
+            found = self._client(request)
+            return False if found is None else ("remote_address", found)
 
         return describe
 
     def _by_masked_address(self, said: DescribedByAddress) -> Describe:
         def describe(request: Request) -> Entry:
-            found = remote_address(request, self._around.manager)
-            if found is None:
+            client = self._client(request)
+            if client is None:
                 return False
+            found = ipaddress.ip_address(client)
             length = said.v4_prefix_mask_len if found.version == 4 else said.v6_prefix_mask_len  # noqa: PLR2004
             network = ipaddress.ip_network((found, found.max_prefixlen if length is None else length), strict=False)
             return "masked_remote_address", str(network)

@@ -219,14 +219,14 @@ def test_connections_are_refused_at_the_gate_and_calls_on_old_ones_too(our_world
 
 def test_denials_are_logged_once_a_second_with_the_number_of_the_others(our_world, root, caplog):
     ends = Ends(our_world, root, rbac(rules=rules()))
-    events._lines._next = float("-inf")
+    events._lines._last = float("-inf")
     for _ in range(20):
         denied(ends.client)
     lines = [line for line in caplog.messages if line.startswith("denied:")]
     assert len(lines) < 20
     assert f"denied: {HELLO!r} by ipv4:127.0.0.1:" in lines[0]
     assert "no policy: rbac_access_denied_matched_policy[none]" in lines[0]
-    events._lines._next = float("-inf")
+    events._lines._last = float("-inf")
     denied(ends.client)
     last = [line for line in caplog.messages if line.startswith("denied:")][-1]
     assert f"({20 - len(lines)} more since the last such line)" in last

@@ -25,11 +25,17 @@ class Seldom:
         self._unsaid = 0
 
     def warn(self, text: str) -> None:
+        more = self.due()
+        if more is not None:
+            self._log.warning("%s%s", text, more)
+
+    def due(self) -> str | None:
+        """What a line that is said now ends with; None: it is not said, but counted. For texts that cost."""
         with self._lock:
             now = self._clock()
             if now - self._last < _PAUSE:
                 self._unsaid += 1
-                return
+                return None
             more = f" ({self._unsaid} more since the last such line)" if self._unsaid else ""
             self._last, self._unsaid = now, 0
-        self._log.warning("%s%s", text, more)
+        return more
