@@ -20,8 +20,8 @@ from e2e.authorization.cases import (
     rule,
     source,
 )
+from e2e.authorization.documented import POLICY
 
-POLICY = "https://istio.io/latest/docs/reference/config/security/authorization-policy/"
 IMPLICIT = "https://istio.io/latest/docs/concepts/security/#implicit-enablement"
 SCOPE = "https://istio.io/latest/docs/concepts/security/#policy-target"
 DRY_RUN = "https://istio.io/latest/docs/tasks/security/authorization/authz-dry-run/"

@@ -26,9 +26,8 @@ from e2e.authorization.cases import (
     unauthenticated,
     when,
 )
+from e2e.authorization.documented import CONDITIONS, SOURCE
 
-SOURCE = "https://istio.io/latest/docs/reference/config/security/authorization-policy/#Source"
-CONDITIONS = "https://istio.io/latest/docs/reference/config/security/conditions/"
 REQUIRE = "https://istio.io/latest/docs/tasks/security/authentication/authn-policy/#require-a-valid-token"
 ISSUER = "https://issuer.example.com"
 

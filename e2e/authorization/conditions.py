@@ -23,10 +23,9 @@ from e2e.authorization.cases import (
     source,
     when,
 )
+from e2e.authorization.documented import CONDITIONS, RULE
 
-CONDITIONS = "https://istio.io/latest/docs/reference/config/security/conditions/"
 CONDITION = "https://istio.io/latest/docs/reference/config/security/authorization-policy/#Condition"
-RULE = "https://istio.io/latest/docs/reference/config/security/authorization-policy/#Rule"
 
 _HEADERS = [
     policies(

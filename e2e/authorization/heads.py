@@ -23,10 +23,9 @@ from e2e.authorization.cases import (
     source,
     when,
 )
+from e2e.authorization.documented import NORMALIZATION
 
 PRACTICES = "https://istio.io/latest/docs/ops/best-practices/security/#writing-host-match-policies"
-OPERATION = "https://istio.io/latest/docs/reference/config/security/authorization-policy/#Operation"
-NORMALIZATION = "https://istio.io/latest/docs/reference/config/security/normalization/"
 TOPOLOGIES = "https://istio.io/latest/docs/ops/configuration/traffic-management/network-topologies/"
 REPEATED = "Envoy matches each line of a repeated header on its own (since 1.38); Istio says that lines are joined"
 

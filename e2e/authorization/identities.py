@@ -29,9 +29,9 @@ from e2e.authorization.cases import (
     source,
     when,
 )
+from e2e.authorization.documented import SOURCE
 
 MIGRATION = "https://istio.io/latest/docs/tasks/security/authorization/authz-td-migration/"
-SOURCE = "https://istio.io/latest/docs/reference/config/security/authorization-policy/#Source"
 _ALIASES = {"trustDomainAliases": ["old.example.org"]}
 _ANNA = "cluster.local/ns/demo/sa/anna"
 

@@ -17,9 +17,7 @@ from e2e.authorization.cases import (
     rule,
     source,
 )
-
-OPERATION = "https://istio.io/latest/docs/reference/config/security/authorization-policy/#Operation"
-RULE = "https://istio.io/latest/docs/reference/config/security/authorization-policy/#Rule"
+from e2e.authorization.documented import OPERATION, RULE
 
 _PATHS = [
     policies(

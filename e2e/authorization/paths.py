@@ -22,8 +22,8 @@ from e2e.authorization.cases import (
     refused,
     rule,
 )
+from e2e.authorization.documented import NORMALIZATION
 
-NORMALIZATION = "https://istio.io/latest/docs/reference/config/security/normalization/"
 PRACTICES = "https://istio.io/latest/docs/ops/best-practices/security/#customize-your-system-on-path-normalization"
 
 NONE, BASE, MERGE, DECODE = "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"

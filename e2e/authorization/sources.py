@@ -20,9 +20,8 @@ from e2e.authorization.cases import (
     rule,
     source,
 )
+from e2e.authorization.documented import RULE, SOURCE
 
-SOURCE = "https://istio.io/latest/docs/reference/config/security/authorization-policy/#Source"
-RULE = "https://istio.io/latest/docs/reference/config/security/authorization-policy/#Rule"
 _MTLS = "#Source: this field requires mTLS enabled"
 
 _PRINCIPALS = [

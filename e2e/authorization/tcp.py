@@ -23,10 +23,9 @@ from e2e.authorization.cases import (
 from e2e.authorization.cases import closed as _closed
 from e2e.authorization.cases import let_in as _let_in
 from e2e.authorization.cases import refused as http_refused
+from e2e.authorization.documented import CONDITIONS, POLICY
 
 TASK = "https://istio.io/latest/docs/tasks/security/authorization/authz-tcp/"
-POLICY = "https://istio.io/latest/docs/reference/config/security/authorization-policy/"
-CONDITIONS = "https://istio.io/latest/docs/reference/config/security/conditions/"
 _IGNORED = f"{TASK}: an ALLOW rule with HTTP-only fields is invalid for TCP, and ignored"
 _WIDER = f"{POLICY}: for a DENY rule, missing attributes are treated as matches"
 
